@@ -1,0 +1,216 @@
+"""What fully says how input is sampled and what the model is: frozen dataclasses.
+
+They travel in the checkpoint as a plain dict (`to_dict`, `from_dict`). Nothing here opens a file
+or imports torch. Values are checked when an object is made, so that a config that exists is one
+that works.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from vidlstm.errors import UsageError
+
+Kind = Literal["video", "picture"]
+StreamName = Literal["rgb", "motion", "colour", "texture"]
+SamplingMethod = Literal["uniform", "dense", "fps"]
+HeadKind = Literal["lstm", "gru", "mean"]
+SummaryKind = Literal["last", "mean", "attention"]
+RegionOrder = Literal["raster", "serpentine"]
+BatchBalance = Literal["none", "sampler", "loss"]
+
+SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion")
+"""Streams that give one vector a step, `(T, D)`, and are read by the head."""
+SUMMARY_STREAMS: tuple[StreamName, ...] = ("colour", "texture")
+"""Streams that give one vector a clip, `(D,)`, and join the head's summary before the classifier."""
+DEFAULT_STREAMS: dict[Kind, tuple[StreamName, ...]] = {
+    "video": ("rgb", "motion"),
+    "picture": ("rgb", "colour", "texture"),
+}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Which moments of a clip are read.
+
+    Args:
+        method: `uniform` (one moment in each of `num_frames` equal segments), `dense` (a run of
+            `num_frames` frames, `stride` apart) or `fps` (`rate` moments a second).
+        num_frames: Steps of the sequence for `uniform` and `dense`; the most steps for `fps`.
+        stride: Frames from one moment of a `dense` run to the next.
+        rate: Moments a second of `fps`.
+    """
+
+    method: SamplingMethod = "uniform"
+    num_frames: int = 16
+    stride: int = 2
+    rate: float = 4.0
+
+    def __post_init__(self) -> None:
+        _require(self.num_frames >= 1, f"--frames {self.num_frames}: at least 1 is needed")
+        _require(self.stride >= 1, f"--stride {self.stride}: at least 1 is needed")
+        _require(self.rate > 0, f"--rate {self.rate}: more than 0 is needed")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a picture is cut into a sequence of regions.
+
+    Args:
+        rows: Rows of the grid.
+        columns: Columns of the grid.
+        overlap: Share of a region's side that it has in common with the next, 0 to below 1.
+        order: `raster` reads every row left to right, `serpentine` turns at each row's end.
+        whole: The whole picture is the first region.
+    """
+
+    rows: int = 4
+    columns: int = 4
+    overlap: float = 0.0
+    order: RegionOrder = "raster"
+    whole: bool = True
+
+    def __post_init__(self) -> None:
+        _require(self.rows >= 1 and self.columns >= 1, f"--grid {self.rows}x{self.columns}: at least 1x1")
+        _require(0 <= self.overlap < 1, f"--overlap {self.overlap}: must be from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The per-frame CNN.
+
+    Args:
+        name: `efficientnet_lite0`, `simple`, or a classification CNN of torchvision.
+        weights: `default` (pretrained), `none` (from scratch) or the path of a state dict.
+        size: Side of the square input, in pixels.
+        channels: 3 for RGB, 1 for grey.
+    """
+
+    name: str = "efficientnet_lite0"
+    weights: str = "default"
+    size: int = 224
+    channels: int = 3
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 8, f"--size {self.size}: at least 8 pixels are needed")
+        _require(self.channels in (1, 3), f"{self.channels} channels: 1 or 3 are possible")
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What reads a stream's vectors in order.
+
+    Args:
+        kind: `lstm`, `gru`, or `mean`, the control that knows no order.
+        hidden: Width of the recurrent state.
+        layers: Recurrent layers.
+        bidirectional: Read backwards as well.
+        dropout: Share of units dropped on the way in and out while training.
+        summary: What becomes of the outputs: the `last` real step, their `mean`, or `attention`.
+        projection: Width that each stream is brought to before it is read.
+    """
+
+    kind: HeadKind = "lstm"
+    hidden: int = 128
+    layers: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.3
+    summary: SummaryKind = "mean"
+    projection: int = 128
+
+    def __post_init__(self) -> None:
+        _require(self.hidden >= 1, f"--hidden {self.hidden}: at least 1 is needed")
+        _require(self.layers >= 1, f"--layers {self.layers}: at least 1 is needed")
+        _require(0 <= self.dropout < 1, f"--dropout {self.dropout}: must be from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that predicting needs to know beside the weights."""
+
+    kind: Kind
+    classes: tuple[str, ...]
+    streams: tuple[StreamName, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    views: int = 1
+    grid: Grid = field(default_factory=Grid)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+    def __post_init__(self) -> None:
+        _require(len(self.classes) >= 2, "a model needs at least two classes")
+        _require(len(set(self.classes)) == len(self.classes), "two classes have the same name")
+        _require(len(set(self.streams)) == len(self.streams), "a stream is named twice")
+        _require(
+            any(s in SEQUENCE_STREAMS for s in self.streams),
+            f"--streams {'+'.join(self.streams)}: at least one of {', '.join(SEQUENCE_STREAMS)} is needed",
+        )
+        _require(self.views >= 1, f"--views {self.views}: at least 1 is needed")
+
+
+def parse_streams(text: str) -> tuple[StreamName, ...]:
+    """Read `rgb+motion` into its stream names, in the order of the tables above.
+
+    Raises:
+        UsageError: A name is not a stream.
+    """
+    known = SEQUENCE_STREAMS + SUMMARY_STREAMS
+    names = [name.strip() for name in text.split("+")]
+    for name in names:
+        _require(name in known, f"--streams {text}: {name!r} is none of {', '.join(known)}")
+    return tuple(name for name in known if name in names)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Turn a config into a plain dict that JSON can hold."""
+    plain: dict[str, Any] = dataclasses.asdict(config)
+    return plain
+
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], plain: dict[str, Any]) -> T:
+    """Build a config of type `cls` from a plain dict, checking names and types.
+
+    Raises:
+        UsageError: A key is unknown or a value has the wrong type.
+    """
+    if not isinstance(plain, dict):
+        raise UsageError(f"{cls.__name__}: a table of values is needed, not {type(plain).__name__}")
+    hints = get_type_hints(cls)
+    unknown = sorted(set(plain) - set(hints))
+    _require(not unknown, f"{cls.__name__}: unknown setting {', '.join(unknown)}")
+    try:
+        return cls(**{name: _convert(hints[name], value, name) for name, value in plain.items()})
+    except TypeError as error:
+        raise UsageError(f"{cls.__name__}: {error}") from None
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    """Bring one JSON value to the type that its field is declared with."""
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast("type[Any]", hint), value)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _convert(next(a for a in get_args(hint) if a is not type(None)), value, name)
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return tuple(_convert(get_args(hint)[0], item, name) for item in value)
+    if origin is Literal and value in get_args(hint):
+        return value
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    raise UsageError(f"{name}: {value!r} is not possible here")

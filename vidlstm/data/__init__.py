@@ -1,0 +1,1 @@
+"""Which files, whose label, which side of the split, and the feature store."""

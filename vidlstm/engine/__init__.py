@@ -1,0 +1,1 @@
+"""The loops, where files, features and models meet: they yield records and print nothing."""

@@ -1,0 +1,239 @@
+"""What comes out: one record for every input, epoch, evaluation; and their JSON form.
+
+`to_json` of a record is what users' scripts read: fields are added, never renamed, and `schema`
+grows when one changes its meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vidlstm.errors import FailureCode, InputError
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why an input has no result, or less of one: a code of the closed set and a sentence."""
+
+    code: FailureCode
+    message: str
+
+    @staticmethod
+    def of(error: InputError) -> Problem:
+        """Return what an `InputError` says, without its path."""
+        return Problem(error.code, error.message)
+
+    def to_json(self) -> dict[str, str]:
+        """Return the JSON form."""
+        return {"code": self.code.value, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class and its probability."""
+
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The label of one input.
+
+    Args:
+        path: The input, as the user gave it.
+        label: The best class; None when its score is below the threshold asked for (unknown).
+        score: Calibrated probability of the best class, 0 to 1.
+        top: The best classes, best first.
+        frames: Moments that were read.
+        seconds: Length of the clip; None when the file does not tell, or for a picture.
+        problem: Set when the label comes from less than the whole file (`truncated`).
+    """
+
+    path: str
+    label: str | None
+    score: float
+    top: tuple[Score, ...]
+    frames: int
+    seconds: float | None
+    problem: Problem | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of `--format jsonl`."""
+        return {
+            "schema": SCHEMA,
+            "path": self.path,
+            "label": self.label,
+            "score": round(self.score, 6),
+            "top": [{"label": s.label, "score": round(s.score, 6)} for s in self.top],
+            "frames": self.frames,
+            "seconds": None if self.seconds is None else round(self.seconds, 3),
+            "error": None if self.problem is None else self.problem.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input that has no label, and why."""
+
+    path: str
+    problem: Problem
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of `--format jsonl`, with the same keys as a prediction."""
+        return {
+            "schema": SCHEMA,
+            "path": self.path,
+            "label": None,
+            "score": None,
+            "top": [],
+            "frames": 0,
+            "seconds": None,
+            "error": self.problem.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class ClipInfo:
+    """What reading a clip told of it: kept beside its features.
+
+    Args:
+        num_frames: Frames in the file: decoded to the end or, if reading stopped earlier, claimed.
+        seconds: Length; None when unknown or for a picture.
+        width: Of the picture as shown, in pixels.
+        height: Of the picture as shown, in pixels.
+        problem: `truncated`, when only a part could be read.
+    """
+
+    num_frames: int
+    seconds: float | None
+    width: int
+    height: int
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch of training. Losses are means over clips; accuracies are 0 to 1."""
+
+    epoch: int
+    num_epochs: int
+    train_loss: float
+    val_loss: float | None
+    val_top1: float | None
+    learning_rate: float
+    seconds: float
+    is_best: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line of `metrics.jsonl`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One evaluated clip: what it is, and what was said of it.
+
+    Args:
+        path: Of the clip.
+        label: The true class.
+        group: Its group.
+        scores: Probability of every class, in the model's order; empty when the clip failed.
+        problem: Why it failed, or what was wrong with it.
+    """
+
+    path: Path
+    label: str
+    group: str
+    scores: tuple[float, ...]
+    problem: Problem | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the clip has no scores at all. It counts as a mistake."""
+        return not self.scores
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """Scores of one class, 0 to 1; `support` is its number of clips."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """How well a model does on labelled clips. A clip that failed counts as a mistake.
+
+    Args:
+        classes: In the model's order; `confusion` follows it.
+        num_clips: Clips that were asked for, failed ones included.
+        num_groups: Groups among them.
+        top1: Share of clips whose best class is right.
+        top1_interval: 95 % interval of `top1`, resampled over groups.
+        top5: Share of clips whose class is among the best five.
+        mean_class_accuracy: Mean of the classes' recalls.
+        macro_f1: Mean of the classes' F1.
+        ece: Expected calibration error, 15 equal bins.
+        majority: Top-1 of always naming the commonest class of the scored clips.
+        per_class: In the order of `classes`.
+        confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
+        scored: Every clip.
+    """
+
+    classes: tuple[str, ...]
+    num_clips: int
+    num_groups: int
+    top1: float
+    top1_interval: Interval
+    top5: float
+    mean_class_accuracy: float
+    macro_f1: float
+    ece: float
+    majority: float
+    per_class: tuple[ClassReport, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    scored: tuple[Scored, ...] = field(repr=False)
+
+    @property
+    def failed(self) -> tuple[Scored, ...]:
+        """Clips without scores."""
+        return tuple(s for s in self.scored if s.failed)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `eval --json`."""
+        return {
+            "schema": SCHEMA,
+            "num_clips": self.num_clips,
+            "num_failed": len(self.failed),
+            "num_groups": self.num_groups,
+            "top1": self.top1,
+            "top1_ci95": [self.top1_interval.low, self.top1_interval.high],
+            "top5": self.top5,
+            "mean_class_accuracy": self.mean_class_accuracy,
+            "macro_f1": self.macro_f1,
+            "ece": self.ece,
+            "majority": self.majority,
+            "classes": list(self.classes),
+            "per_class": [asdict(c) for c in self.per_class],
+            "confusion": [list(row) for row in self.confusion],
+            "failed": [
+                {"path": str(s.path), "error": s.problem.to_json() if s.problem else None} for s in self.failed
+            ],
+        }

@@ -1,0 +1,1 @@
+"""What people look at: tables, curves, confusion matrix, the HTML report."""
