@@ -157,6 +157,43 @@ class ModelConfig:
         _require(self.views >= 1, f"--views {self.views}: at least 1 is needed")
 
 
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained.
+
+    Args:
+        epochs: At most.
+        batch_size: Clips of one step.
+        learning_rate: Its peak, after the warm-up.
+        weight_decay: Of AdamW.
+        warmup_epochs: Epochs until the peak.
+        label_smoothing: Share of the target that is spread over all classes.
+        mixup: Parameter of the Beta distribution that clips are mixed by; 0 mixes none.
+        mirror: Train on mirrored clips too.
+        patience: Epochs without a better validation before training stops; 0 never stops early.
+        balance: What is done about rare classes.
+        seed: Of everything random.
+    """
+
+    epochs: int = 60
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_epochs: int = 5
+    label_smoothing: float = 0.1
+    mixup: float = 0.2
+    mirror: bool = True
+    patience: int = 20
+    balance: BatchBalance = "none"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, f"--epochs {self.epochs}: at least 1 is needed")
+        _require(self.batch_size >= 1, f"--batch-size {self.batch_size}: at least 1 is needed")
+        _require(self.learning_rate > 0, f"--lr {self.learning_rate}: more than 0 is needed")
+        _require(self.patience >= 0, f"--patience {self.patience}: 0 or more is needed")
+
+
 def parse_streams(text: str) -> tuple[StreamName, ...]:
     """Read `rgb+motion` into its stream names, in the order of the tables above.
 

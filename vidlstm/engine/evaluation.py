@@ -1,0 +1,131 @@
+"""How well a model does: scores of clips, and what follows from them.
+
+A clip that could not be read counts as a mistake: it is never dropped or replaced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from torch import Tensor
+
+from vidlstm.data.loading import Batch, ClipFeatures, view_batch
+from vidlstm.models.classifier import Classifier
+from vidlstm.records import ClassReport, EvalReport, Interval, Scored
+
+_BATCH = 256
+_RESAMPLES = 2000
+ECE_BINS = 15
+
+
+def to_tensors(batch: Batch, device: torch.device) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
+    """Return what a classifier takes: sequences, mask, summaries."""
+    return (
+        {name: torch.from_numpy(values).to(device) for name, values in batch.sequences.items()},
+        torch.from_numpy(batch.mask).to(device),
+        {name: torch.from_numpy(values).to(device) for name, values in batch.summaries.items()},
+    )
+
+
+@torch.inference_mode()
+def branch_logits(classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[int | None]) -> Tensor:
+    """Return the logits of every branch for clips, views' probabilities averaged: `(S, N, K)` log-probabilities."""
+    device = classifier.fusion.device
+    classifier.eval()
+    batches = []
+    for start in range(0, len(clips), _BATCH):
+        part = clips[start : start + _BATCH]
+        scores = [classifier(*to_tensors(view_batch(part, view), device)).log_softmax(-1) for view in views]
+        batches.append(torch.stack(scores).logsumexp(0) - float(np.log(len(views))))
+    return torch.cat(batches, dim=1)
+
+
+def views_of(num_views: int) -> list[int | None]:
+    """Return the views to average: the middle one for 1, else all that are stored."""
+    return [None] if num_views == 1 else list(range(num_views))
+
+
+def score_clips(classifier: Classifier, clips: Sequence[ClipFeatures], num_views: int) -> NDArray[np.float64]:
+    """Return calibrated probabilities `(N, K)` of clips; every clip's are its own, whoever is in its batch."""
+    if not clips:
+        return np.zeros((0, 0))
+    with torch.inference_mode():
+        logits = classifier.fuse(branch_logits(classifier, clips, views_of(num_views)))
+        probabilities: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
+    return probabilities
+
+
+def summarise(classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0) -> EvalReport:
+    """Compute every figure of an evaluation.
+
+    Args:
+        classes: In the model's order.
+        scored: At least one clip, whose label is one of the classes.
+        seed: Of the resampling.
+    """
+    truth = np.array([classes.index(s.label) for s in scored])
+    ok = np.array([not s.failed for s in scored])
+    scores = np.array([s.scores if s.scores else [0.0] * len(classes) for s in scored])
+    order = np.argsort(-scores, axis=1, kind="stable")
+    guess = np.where(ok, order[:, 0], -1)
+    hit = guess == truth
+    hit5 = ok & (order[:, :5] == truth[:, None]).any(axis=1)
+    labels = list(range(len(classes)))
+    precision, recall, f1, support = precision_recall_fscore_support(truth, guess, labels=labels, zero_division=0)
+    present = support > 0
+    groups = np.unique([s.group for s in scored], return_inverse=True)[1]
+    confusion = confusion_matrix(truth[ok], guess[ok], labels=labels) if ok.any() else np.zeros((len(labels),) * 2, int)
+    return EvalReport(
+        classes=tuple(classes),
+        num_clips=len(scored),
+        num_groups=int(groups.max()) + 1,
+        top1=float(hit.mean()),
+        top1_interval=group_interval(hit, groups, seed=seed),
+        top5=float(hit5.mean()),
+        mean_class_accuracy=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
+        ece=calibration_error(scores[ok], truth[ok]),
+        majority=float(support.max() / len(scored)),
+        per_class=tuple(
+            ClassReport(name, float(p), float(r), float(f), int(n))
+            for name, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
+        ),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        scored=tuple(scored),
+    )
+
+
+def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of the accuracy, by the bootstrap over groups (Davison & Hinkley 1997, 3.8).
+
+    Clips of one recording stand or fall together, so whole groups are drawn with replacement.
+
+    Args:
+        hit: bool `(N,)`.
+        groups: `(N,)`, numbered from 0.
+        seed: Of the resampling.
+    """
+    num_groups = int(groups.max()) + 1
+    if num_groups == 1:  # nothing to resample: the clips themselves are all there is
+        groups, num_groups = np.arange(len(hit)), len(hit)
+    hits = np.bincount(groups, weights=hit, minlength=num_groups)
+    sizes = np.bincount(groups, minlength=num_groups)
+    drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
+    accuracy = hits[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.quantile(accuracy, [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def calibration_error(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """Return the expected calibration error (Guo et al. 2017, eq. 3) of probabilities `(N, K)`, 15 equal bins."""
+    if not len(scores):
+        return 0.0
+    confidence = scores.max(axis=1)
+    hit = scores.argmax(axis=1) == truth
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    gap = np.bincount(bins, weights=hit - confidence, minlength=ECE_BINS)
+    return float(np.abs(gap).sum() / len(scores))

@@ -1,0 +1,204 @@
+"""Files to features: decoding beside encoding, frames of several clips in one encoder batch.
+
+`Extractor.extract` takes paths from anywhere and yields, in their order, one result for each: its
+features or why there are none. What the feature store holds already is neither decoded nor encoded
+again; of a clip with one stream missing, just that stream is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidlstm.config import SUMMARY_STREAMS, StreamName
+from vidlstm.data.features import FeatureStore, StreamFeatures, clip_identity, entry_key
+from vidlstm.data.loading import ClipFeatures
+from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest
+from vidlstm.errors import InputError
+from vidlstm.media import motion
+from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
+from vidlstm.models.encoders import Encoder, weights_digest
+from vidlstm.records import ClipInfo, Problem
+
+_READING_VERSION = 1  # goes up when the same request gives other pixels
+_ENCODER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What one input gave: features, or the problem that kept them away.
+
+    Args:
+        path: The input.
+        features: None when the input cannot be used.
+        info: What the file told; None when the input cannot be used.
+        problem: Why it cannot be used; or `truncated`, beside features of what could be read.
+    """
+
+    path: Path
+    features: ClipFeatures | None
+    info: ClipInfo | None
+    problem: Problem | None
+
+
+@dataclass(frozen=True)
+class _Item:
+    path: Path
+    keys: dict[StreamName, str]  # empty without a store
+    missing: tuple[StreamName, ...]
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Extractor:
+    """Makes features of files for one model.
+
+    Args:
+        request: Streams, sampling and sizes.
+        encoder: For the `rgb` stream; frozen, on its device.
+        store: Where features are kept; None keeps none.
+        pool: Who reads the files.
+    """
+
+    def __init__(
+        self, request: ReadRequest, encoder: Encoder | None, store: FeatureStore | None, pool: DecodePool
+    ) -> None:
+        self.request = request
+        self.store = store
+        self.pool = pool
+        self._encoder = encoder
+        self._recipes = {stream: self._recipe(stream) for stream in request.streams} if store else {}
+
+    def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
+        """Yield one result a path, in order, as soon as it is ready."""
+        waiting: list[tuple[_Item, Reading | InputError | None]] = []
+        frames = 0
+        for result in self.pool.run(map(self._item, paths), self._job):
+            if result is not None:
+                waiting.append(result)
+                reading = result[1]
+                if isinstance(reading, Reading) and reading.frames is not None:
+                    frames += reading.frames.shape[0] * reading.frames.shape[1]
+            # Encode a full batch; or, while the decoders are behind, whatever is there.
+            if waiting and (result is None or frames >= _ENCODER_BATCH or frames == 0):
+                yield from self._finish(waiting)
+                waiting, frames = [], 0
+        yield from self._finish(waiting)
+
+    def _item(self, path: Path) -> _Item:
+        """Look up what the store lacks for a clip."""
+        if self.store is None:
+            return _Item(path, {}, self.request.streams)
+        try:
+            identity = clip_identity(path)
+        except OSError:  # reading it will say why
+            return _Item(path, {}, self.request.streams)
+        keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
+        missing = tuple(stream for stream, key in keys.items() if key not in self.store)
+        return _Item(path, keys, missing)
+
+    def _job(self, item: _Item) -> Job | None:
+        return (item.path, replace(self.request, streams=item.missing)) if item.missing else None
+
+    def _finish(self, waiting: Sequence[tuple[_Item, Reading | InputError | None]]) -> Iterator[Extracted]:
+        """Encode the frames of several clips together and put each clip's features together."""
+        encoded = iter(self._encode([r.frames for _, r in waiting if isinstance(r, Reading) and r.frames is not None]))
+        for item, reading in waiting:
+            if isinstance(reading, InputError):
+                yield Extracted(item.path, None, None, Problem.of(reading))
+                continue
+            made: dict[StreamName, StreamFeatures] = {}
+            if reading is not None:
+                rgb = next(encoded) if reading.frames is not None else None
+                made = self._assemble(reading, rgb)
+                if self.store is not None:
+                    for stream, features in made.items():
+                        if item.keys:
+                            self.store.put(item.keys[stream], features)
+            yield self._collect(item, made)
+
+    def _collect(self, item: _Item, made: dict[StreamName, StreamFeatures]) -> Extracted:
+        """Join what was just made with what the store holds."""
+        streams: dict[StreamName, StreamFeatures] = {}
+        for stream in self.request.streams:
+            features = made.get(stream)
+            if features is None and self.store is not None:
+                features = self.store.get(item.keys[stream])
+            if features is None:  # the entry was damaged or cleared behind our back: make it again
+                again = next(iter(Extractor(self.request, self._encoder, None, self.pool).extract([item.path])))
+                return again
+            streams[stream] = features
+        info = next(iter(streams.values())).info
+        clip = ClipFeatures(
+            {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},
+            {s: f.values for s, f in streams.items() if s in SUMMARY_STREAMS},
+        )
+        return Extracted(item.path, clip, info, info.problem)
+
+    def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
+        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips."""
+        if not clips:
+            return
+        assert self._encoder is not None
+        device = self._encoder.mean.device
+        flat = np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips])
+        parts: list[Tensor] = []
+        with torch.inference_mode():
+            for start in range(0, len(flat), _ENCODER_BATCH):
+                # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
+                pictures = torch.from_numpy(flat[start : start + _ENCODER_BATCH]).permute(0, 3, 1, 2)
+                parts.append(self._encoder(pictures.to(device)).to("cpu", torch.float16))
+        features = torch.cat(parts).numpy()
+        start = 0
+        for clip in clips:
+            count = clip.shape[0] * clip.shape[1]
+            yield features[start : start + count].reshape(*clip.shape[:2], -1)
+            start += count
+
+    def _assemble(self, reading: Reading, rgb: NDArray[np.float16] | None) -> dict[StreamName, StreamFeatures]:
+        """Spread the distinct moments over the views."""
+        made: dict[StreamName, StreamFeatures] = {}
+        if rgb is not None:
+            made["rgb"] = StreamFeatures(rgb[:, reading.table], reading.info)
+        for stream, rows in reading.sequences.items():
+            sides = [rows]
+            if self.request.mirrored:
+                sides.append(SEQUENCE_DESCRIPTORS[stream].mirror(rows))
+            values = np.stack(sides)[:, reading.table].astype(np.float16)
+            made[stream] = StreamFeatures(values, reading.info)
+        for stream, row in reading.summaries.items():
+            made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
+        return made
+
+    def _recipe(self, stream: StreamName) -> dict[str, Any]:
+        """Return everything that a stream's features depend on, beside the file."""
+        request = self.request
+        recipe: dict[str, Any] = {
+            "stream": stream,
+            "reading": _READING_VERSION,
+            "kind": request.kind,
+            "sampling": asdict(request.sampling),
+            "views": request.views,
+            "limits": asdict(request.limits),
+            "grid": asdict(request.grid) if request.kind == "picture" else None,
+        }
+        if stream in SUMMARY_DESCRIPTORS:
+            return {**recipe, "version": SUMMARY_DESCRIPTORS[stream].version, "size": request.size}
+        recipe["mirrored"] = request.mirrored
+        if stream in SEQUENCE_DESCRIPTORS:
+            pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
+            return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}
+        assert self._encoder is not None
+        weights = weights_digest(self._encoder)
+        return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}

@@ -1,0 +1,132 @@
+"""One safe, self-describing file: everything that predicting needs.
+
+A checkpoint is a safetensors file: tensors, and a header of strings that hold JSON. Reading it runs
+no code from it. The header says which format and version it is, the model's config, and facts about
+its training (`training`: seed, data, split, what it learned from) that `info` and `eval` tell.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from vidlstm.config import ModelConfig, from_dict, to_dict
+from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.models.classifier import Classifier
+from vidlstm.models.encoders import Encoder, build_encoder
+
+FORMAT = "vidlstm"
+VERSION = 1
+
+
+@dataclass
+class Model:
+    """An encoder and a classifier that belong together.
+
+    Args:
+        config: What they are.
+        encoder: None where the `rgb` stream is off.
+        classifier: Branches, fusion, temperature.
+        widths: D of every stream.
+        training: Facts about how it was made, as plain JSON values.
+    """
+
+    config: ModelConfig
+    encoder: Encoder | None
+    classifier: Classifier
+    widths: dict[str, int]
+    training: dict[str, Any]
+
+    def modules(self) -> nn.ModuleDict:
+        """Return both parts as one module, which is what a checkpoint's tensors are named after."""
+        parts: dict[str, nn.Module] = {"classifier": self.classifier}
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder
+        return nn.ModuleDict(parts)
+
+
+def build_model(config: ModelConfig, widths: dict[str, int], encoder: Encoder | None) -> Model:
+    """Build a model that has learned nothing yet, around an encoder that is there."""
+    return Model(config, encoder, Classifier(config, widths), dict(widths), {})
+
+
+def serialise(model: Model) -> bytes:
+    """Return the bytes of the model's checkpoint."""
+    tensors: dict[str, Tensor] = {k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()}
+    header = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "config": json.dumps(to_dict(model.config)),
+        "widths": json.dumps(model.widths),
+        "training": json.dumps(model.training),
+    }
+    data: bytes = save(tensors, metadata=header)
+    return data
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself, read without its tensors."""
+
+    config: ModelConfig
+    widths: dict[str, int]
+    training: dict[str, Any]
+    num_parameters: int
+
+
+def read_header(path: Path) -> Header:
+    """Read what a checkpoint says of itself.
+
+    Raises:
+        CheckpointError: It is missing, damaged, foreign or from a newer version.
+    """
+    return _open(path)[0]
+
+
+def load_model(path: Path) -> Model:
+    """Load a checkpoint, ready to predict with, on the CPU and in evaluation mode.
+
+    Raises:
+        CheckpointError: It is missing, damaged, foreign or from a newer version.
+    """
+    header, tensors = _open(path)
+    try:
+        encoder = build_encoder(header.config.encoder, load_weights=False) if "rgb" in header.config.streams else None
+        model = build_model(header.config, header.widths, encoder)
+        modules = model.modules()
+        modules.load_state_dict(tensors)
+    except (RuntimeError, UsageError, KeyError) as error:
+        raise CheckpointError(f"{path}: its tensors do not fit what its header describes ({error})") from None
+    modules.eval()
+    model.training = header.training
+    return model
+
+
+def _open(path: Path) -> tuple[Header, dict[str, Tensor]]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise CheckpointError(f"{path}: a safetensors file, but not a vidlstm checkpoint")
+            if int(metadata["version"]) > VERSION:
+                raise CheckpointError(
+                    f"{path}: made by a newer vidlstm (format {metadata['version']}, this one reads up to "
+                    f"{VERSION}); pip install --upgrade vidlstm"
+                )
+            config = from_dict(ModelConfig, json.loads(metadata["config"]))
+            widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
+            training = json.loads(metadata["training"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except PermissionError:
+        raise CheckpointError(f"{path}: no permission to read it") from None
+    except (SafetensorError, OSError, KeyError, ValueError, UsageError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)") from error
+    return Header(config, widths, training, sum(t.numel() for t in tensors.values())), tensors

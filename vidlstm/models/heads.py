@@ -1,0 +1,103 @@
+"""What reads a stream's vectors in order and sums them up: the LSTM, and the controls it must beat.
+
+A head maps a padded batch and its mask to one summary vector a clip. Padding never matters: a
+clip's summary is the same alone and among longer clips. No state survives from one call to the next.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from vidlstm.config import HeadConfig
+
+
+def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
+    """Average `(B, T, D)` over the real steps of `mask` `(B, T)` to `(B, D)`."""
+    weights = mask.unsqueeze(-1).to(steps.dtype)
+    return (steps * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+class MeanHead(nn.Module):
+    """The control: an average over the steps, which knows no order."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Sum up `(B, T, D)` with `mask` `(B, T)` as `(B, D)`."""
+        return masked_mean(steps, mask)
+
+
+class RecurrentHead(nn.Module):
+    """An LSTM (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000) or a GRU.
+
+    The LSTM's step, for input x and the state h, c before it::
+
+        i = sigmoid(W_i x + U_i h + b_i)     f = sigmoid(W_f x + U_f h + b_f)
+        o = sigmoid(W_o x + U_o h + b_o)     g = tanh(W_g x + U_g h + b_g)
+        c' = f * c + i * g                   h' = o * tanh(c')
+
+    The forget gate's bias starts at 1 (Jozefowicz et al. 2015), recurrent weights orthogonal, gate
+    by gate (Saxe et al. 2014), input weights by Glorot & Bengio (2010).
+    """
+
+    def __init__(self, inputs: int, config: HeadConfig) -> None:
+        super().__init__()
+        cell = nn.LSTM if config.kind == "lstm" else nn.GRU
+        self.rnn = cell(
+            inputs,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            dropout=config.dropout if config.layers > 1 else 0.0,
+            bidirectional=config.bidirectional,
+        )
+        self.summary = config.summary
+        self.width = config.hidden * (2 if config.bidirectional else 1)
+        self.attention = nn.Linear(self.width, 1) if config.summary == "attention" else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        hidden = self.rnn.hidden_size
+        for name, parameter in self.rnn.named_parameters():
+            if name.startswith("weight"):
+                fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+                for gate in parameter.data.split(hidden):
+                    fill(gate)
+            else:
+                nn.init.zeros_(parameter)
+                if name.startswith("bias_ih") and isinstance(self.rnn, nn.LSTM):
+                    parameter.data[hidden : 2 * hidden] = 1  # gates lie in the order i, f, g, o
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Read `(B, T, D)` in order, as far as `mask` `(B, T)` says; return `(B, H)`."""
+        if self.rnn.bidirectional:
+            lengths = mask.sum(1).clamp(min=1).cpu()
+            packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+            outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=steps.shape[1])
+        else:
+            # Padding stands behind the real steps, which therefore never see it: no need to pack.
+            outputs, _ = self.rnn(steps)
+        if self.attention is not None:
+            scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
+            return (outputs * scores.softmax(1).unsqueeze(-1)).sum(1)
+        if self.summary == "mean":
+            return masked_mean(outputs, mask)
+        return self._last(outputs, mask)
+
+    def _last(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        """Return the outputs where each direction has read the whole clip."""
+        last = (mask.sum(1) - 1).clamp(min=0)
+        forwards = outputs[torch.arange(len(outputs), device=outputs.device), last]
+        if not self.rnn.bidirectional:
+            return forwards
+        hidden = self.rnn.hidden_size
+        return torch.cat([forwards[:, :hidden], outputs[:, 0, hidden:]], dim=1)
+
+
+def build_head(inputs: int, config: HeadConfig) -> MeanHead | RecurrentHead:
+    """Build the head that `config` names, for steps of width `inputs`."""
+    return MeanHead(inputs) if config.kind == "mean" else RecurrentHead(inputs, config)
