@@ -1,0 +1,168 @@
+"""Say which samples belong together, so that no recording is on both sides of a split.
+
+A group is everything that shares a recording, a person or a scene. Where it comes from, in order:
+what the user names (a column or a regular expression), the naming rules of well-known data sets,
+and last equal content. `group_names` promises one name for every sample and a sentence that says
+which rule gave them. It judges names and bytes only; near duplicates are not found here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidlstm.data.fingerprints import fingerprint, full_hash
+from vidlstm.data.walking import frames_of
+from vidlstm.errors import DataError, InputError, UsageError
+
+MATCH_SHARE = 0.5
+"""A naming rule holds when it fits this share of the clips. The other clips stand alone, as they
+would without the rule, so a rule that fits only most of them still does more good than harm."""
+
+_HMDB51 = re.compile(r"(?P<group>.+)_[fluh]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+$")
+_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"v_(?P<group>.+_g\d+)_c\d+$"),
+        'Groups are the recordings named in the file names as in UCF101 ("v_Class_g01_c01")',
+    ),
+    (_HMDB51, "Groups are the source videos named in the file names as in HMDB51"),
+    (
+        re.compile(r"(?P<group>person\d+)_.+_d\d+(?:_|$)"),
+        'Groups are the persons named in the file names as in KTH ("person01_boxing_d1")',
+    ),
+    (
+        re.compile(r"(?P<group>daria|denis|eli|ido|ira|lena|lyova|moshe|shahar)_"),
+        'Groups are the persons named in the file names as in Weizmann ("daria_walk")',
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A group name for every sample, and a sentence that says where they come from."""
+
+    names: tuple[str, ...]
+    rule: str
+
+
+def by_column(values: Sequence[str], column: str) -> Grouping:
+    """Take the groups from a column of a table."""
+    return Grouping(tuple(values), f'Groups come from the column "{column}".')
+
+
+def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
+    """Take the groups from a regular expression.
+
+    Args:
+        paths: Of the samples, relative to the root, with slashes.
+        pattern: Is searched in each path; its first group, or else the whole match, is the name.
+
+    Raises:
+        UsageError: The pattern is no regular expression.
+        DataError: A path does not match, or the match is empty.
+    """
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from None
+    names = []
+    for path in paths:
+        match = regex.search(path)
+        name = (match.group(1) if regex.groups else match.group(0)) if match else None
+        if not name:
+            raise DataError(f"{path}: --group-by {pattern} finds no group in it; it must match every clip")
+        names.append(name)
+    return Grouping(tuple(names), f"Groups come from --group-by {pattern}.")
+
+
+def by_names_or_content(
+    paths: Sequence[Path], labels: Sequence[str], relative: Sequence[str], *, per_class: bool = False
+) -> Grouping:
+    """Take the groups from file names that follow a known rule, else from equal content.
+
+    Args:
+        paths: Of the samples.
+        labels: Of the samples.
+        relative: The paths relative to the root, with slashes: they name a group of content.
+        per_class: Keep an HMDB51 source apart for each class, as its official splits do: they let
+            one film show different classes on different sides.
+    """
+    stems = [path.stem for path in paths]
+    best: list[str | None] = [None] * len(paths)
+    sentence = ""
+    for regex, words in _RULES:
+        names = [_group_in(stem, label, regex, per_class) for stem, label in zip(stems, labels, strict=True)]
+        if names.count(None) < best.count(None):
+            best, sentence = names, words
+    rest = best.count(None)
+    if not sentence or rest > (1 - MATCH_SHARE) * len(paths):
+        return by_content(paths, relative)
+    if rest:
+        sentence += f"; {rest} of {len(paths)} clips are not named so, each of them is its own group"
+    return Grouping(tuple(name or own for name, own in zip(best, relative, strict=True)), f"{sentence}.")
+
+
+def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
+    """Put files of equal content into one group and every other file into its own.
+
+    A group is called after the first of its files. An empty or unreadable file is its own group.
+    """
+    names = list(relative)
+    for members in equal_files(paths):
+        for index in members:
+            names[index] = relative[members[0]]
+    num_groups = len(set(names))
+    sentence = "No group column, and the file names follow no known rule: each file is its own group"
+    if num_groups < len(names):
+        sentence += f", but files of equal content share one ({len(names) - num_groups} are copies)"
+    return Grouping(tuple(names), f"{sentence}.")
+
+
+def equal_files(paths: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
+    """Find files of equal content.
+
+    Returns:
+        Indices of two or more equal files each, in order. Empty and unreadable files equal none.
+    """
+    # Only files of equal size are opened, and only those of equal fingerprint read to the end.
+    classes: list[list[int]] = [list(range(len(paths)))]
+    for key_of in (_size, fingerprint, full_hash):
+        classes = [part for members in classes for part in _refine(members, paths, key_of)]
+    return tuple(tuple(members) for members in sorted(classes))
+
+
+def _refine(
+    members: list[int], paths: Sequence[Path], key_of: Callable[[Path], object]
+) -> Iterable[list[int]]:
+    parts: defaultdict[object, list[int]] = defaultdict(list)
+    for index in members:
+        try:
+            key = key_of(paths[index])
+        except (OSError, InputError):
+            continue
+        if key is not None:
+            parts[key].append(index)
+    return (part for part in parts.values() if len(part) > 1)
+
+
+def _size(path: Path) -> tuple[int, ...] | None:
+    """Return a file's size, or those of a folder's frames; None for what is empty."""
+    if path.is_dir():
+        return tuple(frame.stat().st_size for frame in frames_of(path)) or None
+    size = path.stat().st_size
+    return (size,) if size else None
+
+
+def _group_in(stem: str, label: str, regex: re.Pattern[str], per_class: bool) -> str | None:
+    match = regex.match(stem)
+    if match is None:
+        return None
+    group = match["group"]
+    if regex is _HMDB51:  # the class stands between the source and the rest
+        group = group.removesuffix(f"_{label}")
+        if per_class:
+            group = f"{label}/{group}"
+    return group

@@ -1,0 +1,38 @@
+"""Find groups that a given split puts on more than one side: what is learned there is known here."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vidlstm.data.layouts import Side
+from vidlstm.data.samples import Dataset
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A group that a given split puts on several sides, and its number of samples on each."""
+
+    group: str
+    num_samples: Mapping[Side, int]
+
+
+def find_leaks(dataset: Dataset) -> tuple[Leak, ...]:
+    """Return the groups that a given split puts on more than one side, sorted by name."""
+    sides: defaultdict[str, Counter[Side]] = defaultdict(Counter)
+    for sample in dataset.samples:
+        if sample.split is not None:
+            sides[sample.group][sample.split] += 1
+    return tuple(Leak(group, dict(counts)) for group, counts in sorted(sides.items()) if len(counts) > 1)
+
+
+def describe_leaks(leaks: Sequence[Leak]) -> str:
+    """Say in one sentence how many groups leak, and name up to five."""
+    names = ", ".join(
+        f"{leak.group} ({', '.join(f'{n} {side}' for side, n in sorted(leak.num_samples.items()))})"
+        for leak in leaks[:5]
+    )
+    more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
+    count = "1 group is" if len(leaks) == 1 else f"{len(leaks)} groups are"
+    return f"{count} on several sides of the given split: {names}{more}"

@@ -1,0 +1,222 @@
+"""Find the labelled samples of a data set, in every layout that is accepted.
+
+Class folders, the same under train/, val/ and test/, a CSV or TSV, a folder with a `labels.csv`,
+the official split files of UCF101 and HMDB51, lists of paths. The result is the same for the same
+files. No file is opened but tables and lists, and files of equal size where groups come from
+content: whether a clip can be decoded is not asked here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidlstm.config import Kind
+from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
+from vidlstm.data.layouts import TABLE_NAMES, WANTED, Listing, Row, Side, read_folders, read_table
+from vidlstm.data.splitfiles import read_split_file
+from vidlstm.data.walking import PICTURE_SUFFIXES, VIDEO_SUFFIXES, frames_of, kind_of, walk
+from vidlstm.errors import DataError, UsageError
+
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Dataset",
+    "Sample",
+    "Side",
+    "find_samples",
+    "frames_of",
+    "kind_of",
+    "walk",
+]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled clip or picture.
+
+    Args:
+        path: The file, or the folder of numbered frames.
+        label: Its class.
+        group: What it shares a recording with: a group never crosses sides of a split.
+        split: The side that the data puts it on, if it does.
+    """
+
+    path: Path
+    label: str
+    group: str
+    split: Side | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """All samples of one data set, and how they were found.
+
+    Args:
+        root: What the samples' relative names start from.
+        kind: Of all samples.
+        samples: In the order of the folders or lists.
+        classes: Sorted.
+        group_rule: A sentence: where the groups come from.
+        layout: What was recognised, in plain words.
+        notes: What was passed over, a sentence each.
+    """
+
+    root: Path
+    kind: Kind
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    group_rule: str
+    layout: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_groups(self) -> int:
+        """Groups among all samples."""
+        return len({sample.group for sample in self.samples})
+
+    @property
+    def class_counts(self) -> dict[str, int]:
+        """Samples of each class, in the order of `classes`."""
+        counts = Counter(sample.label for sample in self.samples)
+        return {name: counts[name] for name in self.classes}
+
+    @property
+    def has_split(self) -> bool:
+        """Whether the data itself puts samples on sides."""
+        return any(sample.split for sample in self.samples)
+
+
+def find_samples(
+    data: Path,
+    *,
+    kind: Kind | None = None,
+    group_column: str | None = None,
+    group_by: str | None = None,
+    split_file: Path | None = None,
+    class_list: Path | None = None,
+) -> Dataset:
+    """Find the labelled samples of a data set.
+
+    Args:
+        data: A folder of class folders, a folder with a `labels.csv`, a CSV or TSV, or a list.
+        kind: Take only videos, or only pictures; needed where both are found.
+        group_column: Column of the table that the groups come from, in place of `group`.
+        group_by: Regular expression that finds a group's name in each path relative to the root;
+            it goes before the table's `group` column.
+        split_file: An official split file, see `read_split_file`; `data` then holds the clips.
+        class_list: Class names of a list's indices.
+
+    Raises:
+        DataError: The data cannot be used; the message says what was found and what is wanted.
+        UsageError: Two options contradict each other, or `group_by` is no regular expression.
+    """
+    if group_column is not None and group_by is not None:
+        raise UsageError("--group-column and --group-by exclude each other: name one source of the groups")
+    listing = _read(data, kind, group_column, split_file, class_list)
+    if group_column is not None and listing.group_column is None:
+        raise UsageError(
+            f"--group-column {group_column}: needs a table, but {data} is read as {listing.layout}"
+        )
+    kind, rows, notes = _choose_kind(listing, kind)
+    classes = tuple(sorted({row.label for row in rows}))
+    for name in classes:
+        if not _is_text(name):
+            raise DataError(
+                f"{data}: the class name {name!r} is not UTF-8; rename its folder or re-save its list"
+            )
+    if len(classes) < 2:
+        raise DataError(f'{data}: holds one class only ("{classes[0]}"), at least two are needed; {WANTED}')
+    grouping = _group(listing, rows, group_by)
+    samples = tuple(
+        Sample(row.path, row.label, group, row.split) for row, group in zip(rows, grouping.names, strict=True)
+    )
+    return Dataset(
+        listing.root, kind, samples, classes, grouping.rule, listing.layout, (*listing.notes, *notes)
+    )
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Return a path relative to a folder that it lies in, with slashes; else the path itself."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _read(
+    data: Path, kind: Kind | None, group_column: str | None, split_file: Path | None, class_list: Path | None
+) -> Listing:
+    if not data.exists():
+        raise DataError(f"{data}: there is no such file or folder")
+    if split_file is not None:
+        if not data.is_dir():
+            raise DataError(f"{data}: with --split-file, DATA is the folder of the clips")
+        return read_split_file(split_file, data, class_list, group_column)
+    if data.is_dir():
+        for name in TABLE_NAMES:
+            if (data / name).is_file():
+                return read_table(data / name, group_column=group_column)
+        return read_folders(data, kind)
+    if kind_of(data) is not None:
+        raise DataError(f"{data}: is one {kind_of(data)}, not a data set; {WANTED}")
+    if not data.is_file():
+        raise DataError(f"{data}: is a device, a pipe or a socket; {WANTED}")
+    if data.suffix.lower() == ".txt":
+        return read_split_file(data, None, class_list)
+    return read_table(data, group_column=group_column)
+
+
+def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], list[str]]:
+    """Settle on videos or pictures, and say what that leaves out and what is missing."""
+    counts = Counter(row.kind for row in listing.rows)
+    if not listing.rows:
+        seen = "; ".join(listing.notes) or "it is empty"
+        raise DataError(f"{listing.root}: no {kind or 'video or picture'} found ({seen}); {WANTED}")
+    if kind is None:
+        if counts["video"] and counts["picture"]:
+            raise DataError(
+                f"{listing.root}: holds {counts['video']} videos and {counts['picture']} pictures; "
+                "choose with --kind video or --kind picture"
+            )
+        kind = "picture" if counts["picture"] else "video"
+    rows = [row for row in listing.rows if row.kind in (kind, None)]
+    if not any(row.exists for row in rows):
+        first = rows[0].path if rows else listing.rows[0].path
+        if rows:
+            raise DataError(f"none of the {len(rows)} listed files exists (first: {first}); check the folder")
+        raise DataError(f"{listing.root}: no {kind} among {len(listing.rows)} files (first: {first})")
+    notes = []
+    if len(rows) < len(listing.rows):
+        other = "pictures" if kind == "video" else "videos"
+        notes.append(f"{len(listing.rows) - len(rows)} {other} passed over, as --kind {kind} asks")
+    missing = [relative_name(row.path, listing.root) for row in rows if not row.exists]
+    if missing:
+        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        notes.append(f"{len(missing)} of {len(rows)} listed files do not exist and fail when read: {names}")
+    unclear = [relative_name(row.path, listing.root) for row in rows if row.kind is None and row.exists]
+    if unclear:
+        notes.append(
+            f"{len(unclear)} listed files are {kind}s by no known suffix, kept all the same: {unclear[0]}"
+        )
+    return kind, rows, notes
+
+
+def _group(listing: Listing, rows: list[Row], group_by: str | None) -> Grouping:
+    names = [relative_name(row.path, listing.root) for row in rows]
+    if group_by is not None:
+        return by_regex(names, group_by)
+    if listing.group_column is not None:
+        return by_column([row.group or "" for row in rows], listing.group_column)
+    return by_names_or_content(
+        [row.path for row in rows], [row.label for row in rows], names, per_class=listing.official
+    )

@@ -1,0 +1,284 @@
+"""Sides and folds that no group crosses.
+
+Where every sample is its own group, they are stratified random ones. The same samples and seed
+give the same sides, whatever the order of the files and wherever they lie.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vidlstm.data.layouts import Side, read_table
+from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
+from vidlstm.data.samples import Dataset, Sample, relative_name
+from vidlstm.data.stratify import divide
+from vidlstm.errors import DataError, LeakError, UsageError
+
+__all__ = [
+    "Fold",
+    "Leak",
+    "Split",
+    "find_leaks",
+    "hold_out",
+    "make_folds",
+    "make_split",
+    "read_split",
+    "write_split",
+]
+
+_SIDES: tuple[Side, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of a data set's samples on each side, ascending, and what to know about them."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def side(self, name: Side) -> tuple[int, ...]:
+        """Return the indices of one side."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One round of a cross-validation: what is held out, and the indices on either side."""
+
+    held_out_name: str
+    train_indices: tuple[int, ...]
+    test_indices: tuple[int, ...]
+
+
+def make_split(
+    dataset: Dataset,
+    *,
+    seed: int,
+    val_share: float = 0.2,
+    test_share: float = 0.0,
+    allow_shared_groups: bool = False,
+) -> Split:
+    """Put every sample on a side. Sides that the data gives stay as they are.
+
+    A side that is missing is cut from the training samples by group. Every class stays on the
+    training side; one that another side lacks is named in the notes.
+
+    Args:
+        dataset: The samples.
+        seed: The same seed gives the same split.
+        val_share: Share of the samples that become validation, unless the data gives that side.
+        test_share: Likewise for test.
+        allow_shared_groups: Accept a given split with a group on several sides.
+
+    Raises:
+        LeakError: A given split has a group on several sides.
+        DataError: There is nothing to train on, or nothing to hold out without crossing a group.
+        UsageError: The shares make no sense.
+    """
+    _check_shares(val_share, test_share)
+    leaks = find_leaks(dataset)
+    if leaks and not allow_shared_groups:
+        raise LeakError(
+            f"{dataset.root}: {describe_leaks(leaks)}; scores would be too good. Mend the split, or "
+            "accept it with --allow-shared-groups"
+        )
+    given: dict[Side, list[int]] = {"train": [], "val": [], "test": []}
+    for index, sample in enumerate(dataset.samples):
+        given[sample.split or "train"].append(index)
+    if not given["train"]:
+        raise DataError(f"{dataset.root}: its split has no train side, so there is nothing to learn from")
+    wanted: dict[Side, float] = {"val": val_share, "test": test_share}
+    cut = {side: share for side, share in wanted.items() if share > 0 and not given[side]}
+    shares: dict[Side, float] = {"train": 1 - sum(cut.values()), **cut}
+    labels = [sample.label for sample in dataset.samples]
+    groups = [sample.group for sample in dataset.samples]
+    train = given["train"]
+    if len(shares) > 1 and len({groups[i] for i in train}) < len(shares):
+        raise DataError(
+            f"{dataset.root}: the {len(train)} clips to learn from have too few groups "
+            f"({_quoted(sorted({groups[i] for i in train}))}) to hold one out for {' and '.join(cut)}; "
+            "name finer groups with --group-by or --group-column, or give these sides yourself"
+        )
+    bins = divide(train, labels, groups, list(shares.values()), seed, required=True)
+    for side, part in zip(shares, bins, strict=True):
+        given[side] = part
+    notes = list(_missing_notes(given, labels, groups))
+    if leaks:
+        notes.insert(0, f"{describe_leaks(leaks)}; accepted as asked, so scores may be too good")
+    return Split(tuple(given["train"]), tuple(given["val"]), tuple(given["test"]), tuple(notes))
+
+
+def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tuple[Fold, ...]:
+    """Divide all samples into folds, whatever sides the data gives.
+
+    Args:
+        dataset: The samples.
+        folds: `group` holds out one group after the other; a number gives so many folds that no
+            group crosses, stratified by class.
+        seed: Of the numbered folds.
+
+    Raises:
+        UsageError: There are fewer groups than folds.
+        DataError: A class would be missing from a fold's training side.
+    """
+    labels = [sample.label for sample in dataset.samples]
+    groups = [sample.group for sample in dataset.samples]
+    everything = range(len(labels))
+    num_groups = dataset.num_groups
+    least = 2 if folds == "group" else folds
+    if least < 2:
+        raise UsageError(f"--folds {folds}: at least 2 are needed")
+    if num_groups < least:
+        raise UsageError(
+            f"--folds {folds}: needs {least} groups or more, and the data has {num_groups}. "
+            f"{dataset.group_rule}"
+        )
+    lonely = [name for name, count in _groups_per_class(everything, labels, groups).items() if count == 1]
+    if lonely:
+        raise DataError(
+            f"{dataset.root}: class {_quoted(lonely)} has one group only, so no fold can "
+            "both learn and test it; add recordings, leave it out, or name finer groups with --group-by"
+        )
+    if folds == "group":
+        held_out: dict[str, list[int]] = defaultdict(list)
+        for index, group in enumerate(groups):
+            held_out[group].append(index)
+        named = sorted(held_out.items())
+    else:
+        bins = divide(everything, labels, groups, [1 / folds] * folds, seed, required=False)
+        named = [(f"fold {i + 1}", part) for i, part in enumerate(bins)]
+    result = []
+    for name, part in named:
+        test = set(part)
+        train = tuple(i for i in everything if i not in test)
+        absent = sorted(set(dataset.classes) - {labels[i] for i in train})
+        if absent:
+            raise DataError(
+                f"{dataset.root}: all clips of class {_quoted(absent)} fall into {name}; "
+                "try more folds, another --seed or --folds group"
+            )
+        result.append(Fold(name, train, tuple(part)))
+    return tuple(result)
+
+
+def hold_out(
+    indices: Sequence[int], labels: Sequence[str], groups: Sequence[str], share: float, seed: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Cut a validation side from some samples, for example for early stopping inside a fold.
+
+    Where all samples are of one group, no cut can respect it: then it goes through the group, and
+    the score of the side that is held out flatters.
+
+    Args:
+        indices: Which samples to divide.
+        labels: Of all samples, not only those of `indices`.
+        groups: Of all samples.
+        share: Share to hold out, above 0 and below 1.
+        seed: The same seed gives the same cut.
+
+    Returns:
+        Indices to train on and indices to validate on, ascending.
+
+    Raises:
+        UsageError: The share makes no sense.
+    """
+    _check_shares(share, 0.0)
+    if len({groups[i] for i in indices}) == 1:
+        groups = [str(i) for i in range(len(labels))]
+    train, val = divide(indices, labels, groups, [1 - share, share], seed, required=True)
+    return tuple(train), tuple(val)
+
+
+def write_split(path: Path, dataset: Dataset, split: Split) -> None:
+    """Write `path,label,group,split` of every sample that is on a side, whole or not at all.
+
+    Paths are relative to the root of the data, so the file is the same wherever the data lies. It
+    can be given as a split file.
+    """
+    sides = {index: side for side in _SIDES for index in split.side(side)}
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(("path", "label", "group", "split"))
+            for index, sample in enumerate(dataset.samples):
+                if index in sides:
+                    rows.writerow((_name(sample, dataset), sample.label, sample.group, sides[index]))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_split(path: Path, dataset: Dataset) -> Split:
+    """Read what `write_split` wrote, for the same data, which may have moved, grown or shrunk.
+
+    Samples that the file does not name are on no side; the notes count them, and the names in the
+    file that the data lacks.
+
+    Raises:
+        DataError: The file cannot be read, or has nothing in common with the data.
+    """
+    listed = {
+        relative_name(row.path, dataset.root): row.split for row in read_table(path, root=dataset.root).rows
+    }
+    sides: dict[Side, list[int]] = {side: [] for side in _SIDES}
+    num_found = 0
+    for index, sample in enumerate(dataset.samples):
+        side = listed.get(_name(sample, dataset))
+        if side is not None:
+            sides[side].append(index)
+            num_found += 1
+    if not num_found:
+        raise DataError(f"{path}: names no clip of {dataset.root}; it belongs to other data")
+    notes = []
+    if num_found < len(dataset.samples):
+        notes.append(f"{len(dataset.samples) - num_found} clips are not in {path.name} and on no side")
+    if num_found < len(listed):
+        notes.append(f"{len(listed) - num_found} clips of {path.name} are no longer in the data")
+    return Split(tuple(sides["train"]), tuple(sides["val"]), tuple(sides["test"]), tuple(notes))
+
+
+def _name(sample: Sample, dataset: Dataset) -> str:
+    return relative_name(sample.path, dataset.root)
+
+
+def _check_shares(*shares: float) -> None:
+    if any(not 0 <= share < 1 for share in shares) or sum(shares) >= 1:
+        given = " and ".join(f"{share:g}" for share in shares if share)
+        raise UsageError(
+            f"shares to hold out of {given}: each must be from 0 to below 1, and some must be left"
+        )
+
+
+def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Sequence[str]) -> dict[str, int]:
+    found: defaultdict[str, set[Hashable]] = defaultdict(set)
+    for i in indices:
+        found[labels[i]].add(groups[i])
+    return {name: len(found[name]) for name in sorted(found)}
+
+
+def _missing_notes(
+    sides: Mapping[Side, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
+) -> Iterable[str]:
+    everything = [i for part in sides.values() for i in part]
+    num_groups = _groups_per_class(everything, labels, groups)
+    on_side = {side: {labels[i] for i in part} for side, part in sides.items() if part}
+    words: dict[Side, str] = {"train": "training", "val": "validation", "test": "test"}
+    for name, count in num_groups.items():
+        absent = " nor ".join(words[side] for side, present in on_side.items() if name not in present)
+        if absent:
+            why = " has one group only: it" if count == 1 else ""
+            yield f'class "{name}"{why} is not in {absent}'
+
+
+def _quoted(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(f'"{name}"' for name in names[:3]) + more

@@ -1,0 +1,133 @@
+"""Put groups of samples into bins, so that each class fills every bin to the wanted share.
+
+Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label
+data", 2011) with groups in place of samples and their classes in place of labels: the next group
+goes where its classes lack most. The result depends on labels, names of groups and the seed alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+_PLACEMENTS = 20_000  # groups placed in all tries together: many tries for small data, one for large
+_MOST_TRIES = 16
+_SWEEPS = 3
+# What a class costs that a bin lacks. The error of a share costs below 1.
+_EMPTY_FIRST = 100.0
+_EMPTY_OTHER = 10.0
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group's samples, and how many it has of each class; class 0 is all classes together."""
+
+    indices: list[int]
+    classes: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.float64]
+
+
+def divide(
+    indices: Iterable[int],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    shares: Sequence[float],
+    seed: int,
+    required: bool,
+) -> list[list[int]]:
+    """Put groups into bins so that each class fills each bin to its share as nearly as can be.
+
+    Several shuffled tries are made, and the one of least cost is kept: the squared errors of the
+    shares, summed over classes and bins.
+
+    Args:
+        indices: Samples to divide.
+        labels: Of all samples.
+        groups: Of all samples.
+        shares: Of each bin; they sum to 1.
+        seed: Of the tries.
+        required: Every class must be in the first bin, and in the others if it can.
+
+    Returns:
+        The samples of each bin, ascending.
+    """
+    packed, totals = _pack(indices, labels, groups)
+    lack = np.zeros(len(shares))
+    if required:
+        lack[:] = _EMPTY_OTHER
+        lack[0] = _EMPTY_FIRST
+    rng = random.Random(seed)
+    best: tuple[float, list[int]] | None = None
+    for _ in range(max(1, min(_MOST_TRIES, _PLACEMENTS // max(1, len(packed))))):
+        order = list(range(len(packed)))
+        rng.shuffle(order)
+        order.sort(key=lambda g: -packed[g].counts[0])  # stable: only groups of one size are shuffled
+        tried = _place(packed, totals, np.asarray(shares), lack, order)
+        if best is None or tried[0] < best[0] - 1e-12:
+            best = tried
+    assert best is not None
+    bins: list[list[int]] = [[] for _ in shares]
+    for group, chosen in zip(packed, best[1], strict=True):
+        bins[chosen] += group.indices
+    return [sorted(part) for part in bins]
+
+
+def _pack(
+    indices: Iterable[int], labels: Sequence[str], groups: Sequence[str]
+) -> tuple[list[_Group], npt.NDArray[np.float64]]:
+    """Return the groups, sorted by name, and the total of every class."""
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for index in indices:
+        members[groups[index]].append(index)
+    number = {name: i for i, name in enumerate(sorted({labels[i] for m in members.values() for i in m}), 1)}
+    totals = np.zeros(len(number) + 1)
+    packed = []
+    for _, part in sorted(members.items()):
+        counted = Counter(number[labels[i]] for i in part)
+        classes = np.array([0, *sorted(counted)])
+        counts = np.array([len(part), *(counted[c] for c in sorted(counted))], dtype=np.float64)
+        totals[classes] += counts
+        packed.append(_Group(part, classes, counts))
+    return packed, totals
+
+
+def _place(
+    packed: Sequence[_Group],
+    totals: npt.NDArray[np.float64],
+    shares: npt.NDArray[np.float64],
+    lack: npt.NDArray[np.float64],
+    order: Sequence[int],
+) -> tuple[float, list[int]]:
+    """Place each group where it costs least, then move groups while that helps. Return cost and bins."""
+    filled = np.zeros((len(totals), len(shares)))
+    chosen = [0] * len(packed)
+
+    def cost_of_adding(group: _Group) -> npt.NDArray[np.float64]:
+        share = (group.counts / totals[group.classes])[:, None]
+        now = filled[group.classes]
+        error = now / totals[group.classes, None] - shares
+        change: npt.NDArray[np.float64] = ((2 * error + share) * share - lack * (now == 0)).sum(axis=0)
+        return change
+
+    for g in order:
+        chosen[g] = int(np.argmin(cost_of_adding(packed[g])))
+        filled[packed[g].classes, chosen[g]] += packed[g].counts
+    for _ in range(_SWEEPS):
+        moved = False
+        for g in order:
+            group = packed[g]
+            filled[group.classes, chosen[g]] -= group.counts
+            costs = cost_of_adding(group)
+            target = int(np.argmin(costs))
+            if costs[target] < costs[chosen[g]] - 1e-12:
+                chosen[g], moved = target, True
+            filled[group.classes, chosen[g]] += group.counts
+        if not moved:
+            break
+    errors = filled / totals[:, None] - shares
+    return float((errors**2).sum() + (lack * (filled == 0)).sum()), chosen
