@@ -1,0 +1,30 @@
+"""The one place that loads OpenCV, quiet and single-threaded.
+
+Every media module takes `cv2` from here, so that the settings below are made before the first
+capture is opened, and a machine without libGL gets one plain sentence.
+"""
+
+from __future__ import annotations
+
+import os
+
+from vidlstm.errors import VidlstmError
+
+# FFmpeg and OpenCV write to the process's standard error by themselves. Both read these once.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+# A playlist that calls itself a video must not make the reader open addresses on the network.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
+
+try:
+    import cv2
+except ImportError as error:
+    raise VidlstmError(
+        f"OpenCV cannot be loaded ({error}): on a machine without a screen, "
+        "`pip uninstall opencv-python` and `pip install opencv-python-headless`"
+    ) from error
+
+# Its pool and torch's would fight over the same cores; workers are the parallelism.
+cv2.setNumThreads(1)
+
+__all__ = ["cv2"]

@@ -1,0 +1,104 @@
+"""Which frames of N: pure functions of integers.
+
+`plan` answers for evaluation (fixed places), `random_plan` for training (a random place in each
+segment). Both promise rows that increase strictly, so that no step of a sequence is a repeat: a
+clip with too few frames has fewer steps. Nothing here opens a file; whether N is true is
+`vidlstm.media.clips`' worry.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import Sampling
+
+DEFAULT_FPS = 25.0
+"""Taken when a file does not say how fast it plays."""
+MAX_FPS = 1000.0
+"""Above it a header's rate is a clock's resolution, not a rate."""
+
+Indices = NDArray[np.int64]
+
+
+def known_fps(fps: float) -> float:
+    """Return `fps`, or 25 when it is not a rate that a video can have."""
+    return fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else DEFAULT_FPS
+
+
+def plan(num_frames: int, fps: float, sampling: Sampling, views: int = 1) -> Indices:
+    """Choose the frames that every view of a clip reads.
+
+    The middle view of an odd number of views is the plan of a single view.
+
+    Args:
+        num_frames: Frames in the clip, at least 1.
+        fps: Frames a second; anything that cannot be a rate counts as 25.
+        sampling: How to choose.
+        views: Rows, each with its own places in the same segments, or its own window.
+
+    Returns:
+        Frame indices, `(V, T)` int64; every row increases strictly.
+    """
+    middle = (2 * np.arange(views, dtype=np.int64) + 1)[:, None]  # in units of 1 / (2 views)
+    if sampling.method == "dense":
+        steps, room = _dense_room(num_frames, sampling)
+        return room * middle // (2 * views) + sampling.stride * np.arange(steps, dtype=np.int64)
+    if sampling.method == "uniform":
+        return _segments(num_frames, min(sampling.num_frames, num_frames), middle, 2 * views)
+    steps, interval = _fps_steps(num_frames, fps, sampling)
+    order = np.arange(steps, dtype=np.int64)
+    # The small addend keeps 3.9999999 from becoming frame 3 where the exact product is 4.
+    chosen = np.floor((order + middle / (2 * views)) * interval + 1e-9).astype(np.int64)
+    # A late view's last moment can lie behind the end of the clip.
+    latest: Indices = num_frames - steps + order
+    return np.minimum(chosen, latest)
+
+
+def random_plan(num_frames: int, fps: float, sampling: Sampling, rng: np.random.Generator) -> Indices:
+    """Choose frames at random places, for training from pixels.
+
+    Args:
+        num_frames: Frames in the clip, at least 1.
+        fps: Frames a second; anything that cannot be a rate counts as 25.
+        sampling: How to choose.
+        rng: Where chance comes from.
+
+    Returns:
+        Frame indices, `(1, T)` int64, increasing strictly: `uniform` and `fps` take a random
+        frame of each segment, `dense` starts its run anywhere.
+    """
+    if sampling.method == "dense":
+        steps, room = _dense_room(num_frames, sampling)
+        return int(rng.integers(0, room + 1)) + sampling.stride * np.arange(steps, dtype=np.int64)[None]
+    if sampling.method == "uniform":
+        steps = min(sampling.num_frames, num_frames)
+        edges = np.arange(steps + 1, dtype=np.int64) * num_frames // steps
+    else:
+        steps, interval = _fps_steps(num_frames, fps, sampling)
+        edges = np.floor(np.arange(steps + 1) * interval + 1e-9).astype(np.int64)
+        edges = np.minimum(edges, num_frames)
+    return rng.integers(edges[:-1], edges[1:], dtype=np.int64)[None]
+
+
+def _segments(num_frames: int, steps: int, numerator: Indices, denominator: int) -> Indices:
+    """Return `floor((s + numerator / denominator) * num_frames / steps)` in exact arithmetic."""
+    segments = np.arange(steps, dtype=np.int64)
+    return (segments * denominator + numerator) * num_frames // (denominator * steps)
+
+
+def _dense_room(num_frames: int, sampling: Sampling) -> tuple[int, int]:
+    """Return how many steps fit, and how far the run can be shifted."""
+    steps = max(1, min(sampling.num_frames, (num_frames - 1) // sampling.stride + 1))
+    return steps, num_frames - 1 - (steps - 1) * sampling.stride
+
+
+def _fps_steps(num_frames: int, fps: float, sampling: Sampling) -> tuple[int, float]:
+    """Return the number of steps at the wished rate, and the frames from one to the next."""
+    interval = max(1.0, known_fps(fps) / sampling.rate)  # never more moments than frames
+    steps = max(1, math.floor(num_frames / interval + 0.5 + 1e-9))  # centres inside the clip
+    if steps > sampling.num_frames:
+        return sampling.num_frames, num_frames / sampling.num_frames
+    return steps, interval
