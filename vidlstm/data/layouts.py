@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vidlstm.config import Kind
 from vidlstm.data.walking import SkipReason, is_frame_folder, suffix_kind, walk
@@ -34,8 +34,7 @@ TABLE_NAMES = ("labels.csv", "labels.tsv")
 WANTED = "wanted are DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One clip as a layout gives it. `kind` is None where the name does not tell."""
 
     path: Path
@@ -67,19 +66,20 @@ class Listing:
     official: bool = False
 
 
-def locate(root: Path, name: str, label: str, *others: str) -> Row:
-    """Return the row of a listed clip: the first of its possible names that exists, else the first."""
-    for candidate in (name, *others):
-        path = root / candidate
+def locate(
+    root: Path, names: Sequence[str], label: str, split: Side | None = None, group: str | None = None
+) -> Row:
+    """Return the row of a listed clip: of the first of its possible names that exists, else the first."""
+    for name in names:
+        path = root / name
         try:
             mode = path.stat().st_mode
         except (OSError, ValueError):
             continue
         if stat.S_ISDIR(mode):
-            return Row(path, label, "video" if is_frame_folder(path) else None)
-        return Row(path, label, suffix_kind(path.name))
-    path = root / name
-    return Row(path, label, suffix_kind(path.name), exists=False)
+            return Row(path, label, "video" if is_frame_folder(path) else None, split, group)
+        return Row(path, label, suffix_kind(name), split, group)
+    return Row(root / names[0], label, suffix_kind(names[0]), split, group, exists=False)
 
 
 # ------------------------------------------------------------------------------- class folders
@@ -95,48 +95,51 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         DataError: The folder cannot be read, or holds clips but no class folders.
     """
     try:
-        folders = sorted(p for p in root.iterdir() if not p.name.startswith(".") and p.is_dir())
+        shown = _shown(root)
     except OSError as error:
         raise DataError(f"{root}: cannot be read ({error.strerror})") from None
-    sides = _side_folders(folders)
-    parts: list[tuple[Path, Side | None]] = [(p, SIDES[p.name.lower()]) for p in sides] or [(root, None)]
+    sides = _side_folders([p for p in shown if p.is_dir()])
     skipped = _Skipped(root)
     rows: list[Row] = []
-    for folder, side in parts:
+    for folder, side in sides.items() or [(root, None)]:
         rows += _read_classes(folder, side, kind, skipped)
+    notes: list[str] = []
+    layout = "class folders"
     if sides:
-        layout = f"class folders under {', '.join(f'{p.name}/' for p in sides)}"
-        others = [p.name for p in folders if p not in sides]
-        class_folders = [
-            c for side in sides for c in side.iterdir() if not c.name.startswith(".") and c.is_dir()
-        ]
-    else:
-        layout, others, class_folders = "class folders", [], folders
+        layout += f" under {', '.join(f'{p.name}/' for p in sides)}"
+        others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in sides]
+        if others:
+            notes.append(f"passed over beside {layout.partition('under ')[2]}: {_some(others)}")
     if skipped.loose and not rows:
         raise DataError(
             f"{root}: {_count(len(skipped.loose), 'clip')} found, but not in class folders "
             f"(first: {skipped.loose[0]}); {WANTED}"
         )
-    notes = [*skipped.notes(kind)]
-    filled = {row.label for row in rows}
-    empty = sorted({c.name for c in class_folders} - filled)
+    depth = len(root.parts) + (2 if sides else 1)
+    filled = {row.path.parts[:depth] for row in rows}
+    classes = [c for folder in sides or [root] for c in skipped.entered_folders(folder)]
+    empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled]
     if empty and rows:
         notes.append(f"{_count(len(empty), 'class folder')} without clips passed over: {_some(empty)}")
-    if others:
-        notes.append(f"beside {layout.split('under ')[-1]} passed over: {_some([f'{o}/' for o in others])}")
+    notes += skipped.notes(kind)
     return Listing(root, tuple(rows), layout, tuple(notes))
 
 
-def _side_folders(folders: Sequence[Path]) -> list[Path]:
-    """Return the folders that are sides of a split.
+def _shown(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _side_folders(folders: Sequence[Path]) -> dict[Path, Side]:
+    """Return the folders that are sides of a split, training first.
 
     "train" is also a fine name for a class, so a lone folder of that name among others is none.
     """
-    sides = [p for p in folders if p.name.lower() in SIDES]
-    kinds = {SIDES[p.name.lower()] for p in sides}
-    if sides and (len(sides) == len(folders) or ("train" in kinds and len(kinds) > 1)):
-        return sides
-    return []
+    sides = {p: SIDES[p.name.lower()] for p in folders if p.name.lower() in SIDES}
+    found = set(sides.values())
+    if len(sides) < len(folders) and not ("train" in found and len(found) > 1):
+        return {}
+    order = list(SIDES.values())
+    return dict(sorted(sides.items(), key=lambda item: order.index(item[1])))
 
 
 def _read_classes(folder: Path, side: Side | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
@@ -174,6 +177,13 @@ class _Skipped:
                 [self._name(p) for p in self.loose]
             )
 
+    def entered_folders(self, folder: Path) -> list[Path]:
+        """Return the folders in one, without those that are passed over for a reason of their own."""
+        passed_over = {path for paths in self._paths.values() for path in paths}
+        if folder in passed_over:
+            return []
+        return [path for path in _shown(folder) if path.is_dir() and path not in passed_over]
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
@@ -195,48 +205,40 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
     root = file.parent if root is None else root
     lines = _records(file)
     _, header = next(lines, (0, []))
-    columns = {name.strip().lower(): i for i, name in enumerate(header)}
-    group_name = group_column or "group"
-    for name in ("path", "label", *([group_column] if group_column else [])):
-        if name.lower() not in columns:
-            raise DataError(
-                f'{file}: has no column "{name}"; its header has: {", ".join(header) or "nothing"}'
-            )
-    path_at, label_at = columns["path"], columns["label"]
-    group_at, split_at = columns.get(group_name.lower()), columns.get("split")
+    column_at = {name.strip().lower(): i for i, name in enumerate(header)}
+    for column in ("path", "label", group_column or "path"):
+        if column.lower() not in column_at:
+            present = ", ".join(header) or "nothing"
+            raise DataError(f'{file}: has no column "{column}"; its header has: {present}')
+    path_at, label_at, split_at = column_at["path"], column_at["label"], column_at.get("split")
+    group_at = column_at.get((group_column or "group").lower())
 
     rows: list[Row] = []
-    first: dict[Path, tuple[int, str]] = {}
-    repeated = 0
+    first: dict[str, tuple[int, str]] = {}
+    num_repeated, file_name = 0, str(file)
     for line, values in lines:
-        where = f"{file}, line {line}"
+        where = f"{file_name}, line {line}"
         if len(values) > len(header) and not any(values[len(header) :]):
             values = values[: len(header)]
         if len(values) != len(header):
             raise DataError(f"{where}: has {len(values)} values where the header has {len(header)}")
         label = _text(values[label_at], "label", where)
-        group = None if group_at is None else _text(values[group_at], group_name, where)
+        group = None if group_at is None else _text(values[group_at], header[group_at], where)
         if not values[path_at] or "\0" in values[path_at]:
             raise DataError(f"{where}: has no usable path")
-        row = locate(root, values[path_at], label)
-        split = None if split_at is None else _side(values[split_at], where)
-        known_line, known_label = first.setdefault(row.path, (line, label))
+        known_line, known_label = first.setdefault(values[path_at], (line, label))
         if known_label != label:
             raise DataError(
                 f'{where}: {values[path_at]} is "{label}" here and "{known_label}" in line {known_line}'
             )
         if known_line != line:
-            repeated += 1
+            num_repeated += 1
             continue
-        rows.append(Row(row.path, label, row.kind, split, group, row.exists))
-    notes = [f"{_count(repeated, 'row')} passed over that repeat an earlier one"] if repeated else []
-    return Listing(
-        root,
-        tuple(rows),
-        f"table {file.name}",
-        tuple(notes),
-        None if group_at is None else header[group_at].strip(),
-    )
+        split = None if split_at is None else _side(values[split_at], where)
+        rows.append(locate(root, (values[path_at],), label, split, group))
+    notes = [f"{_count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
+    source = None if group_at is None else header[group_at].strip()
+    return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), source)
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:

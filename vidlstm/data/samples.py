@@ -212,11 +212,11 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
 
 
 def _group(listing: Listing, rows: list[Row], group_by: str | None) -> Grouping:
+    if group_by is None and listing.group_column is not None:
+        return by_column([row.group or "" for row in rows], listing.group_column)
     names = [relative_name(row.path, listing.root) for row in rows]
     if group_by is not None:
         return by_regex(names, group_by)
-    if listing.group_column is not None:
-        return by_column([row.group or "" for row in rows], listing.group_column)
     return by_names_or_content(
         [row.path for row in rows], [row.label for row in rows], names, per_class=listing.official
     )

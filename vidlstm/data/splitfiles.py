@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from vidlstm.data.layouts import SIDES, Listing, Row, Side, locate, read_table, read_text
@@ -99,7 +98,7 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
                 unused += 1
                 continue
             name = name.rstrip()
-            rows.append(replace(locate(root, f"{label}/{name}", label, name), split=side))
+            rows.append(locate(root, (f"{label}/{name}", name), label, side))
     notes = (f"{unused} clips passed over that HMDB51 split {number} does not use",) if unused else ()
     return Listing(root, tuple(rows), f"HMDB51 split {number}", notes, official=True)
 
@@ -119,8 +118,7 @@ def _read_lists(file: Path, root: Path, class_list: Path | None) -> Listing:
         path, index = match["path"], match["index"]
         label = _label(path, index, names, where)
         # Some unpack all clips into one folder, others into class folders.
-        row = locate(root, path, label, PurePosixPath(path).name)
-        rows.append(replace(row, split=side))
+        rows.append(locate(root, (path, PurePosixPath(path).name), label, side))
     kind = "UCF101 split lists" if _UCF101.match(file.name) else "lists of paths"
     if len(files) == 1:
         kind = kind.replace("lists", "list")

@@ -80,7 +80,7 @@ def make_split(
 
     Raises:
         LeakError: A given split has a group on several sides.
-        DataError: There is nothing to train on, or nothing to hold out without crossing a group.
+        DataError: A class has no training samples, or no group can be held out.
         UsageError: The shares make no sense.
     """
     _check_shares(val_share, test_share)
@@ -93,23 +93,24 @@ def make_split(
     given: dict[Side, list[int]] = {"train": [], "val": [], "test": []}
     for index, sample in enumerate(dataset.samples):
         given[sample.split or "train"].append(index)
-    if not given["train"]:
-        raise DataError(f"{dataset.root}: its split has no train side, so there is nothing to learn from")
+    untaught = sorted(set(dataset.classes) - {dataset.samples[i].label for i in given["train"]})
+    if untaught:
+        raise DataError(f"{dataset.root}: its split has no clip of {_quoted(untaught)} on the train side")
     wanted: dict[Side, float] = {"val": val_share, "test": test_share}
     cut = {side: share for side, share in wanted.items() if share > 0 and not given[side]}
     shares: dict[Side, float] = {"train": 1 - sum(cut.values()), **cut}
     labels = [sample.label for sample in dataset.samples]
     groups = [sample.group for sample in dataset.samples]
     train = given["train"]
-    if len(shares) > 1 and len({groups[i] for i in train}) < len(shares):
-        raise DataError(
-            f"{dataset.root}: the {len(train)} clips to learn from have too few groups "
-            f"({_quoted(sorted({groups[i] for i in train}))}) to hold one out for {' and '.join(cut)}; "
-            "name finer groups with --group-by or --group-column, or give these sides yourself"
-        )
     bins = divide(train, labels, groups, list(shares.values()), seed, required=True)
     for side, part in zip(shares, bins, strict=True):
         given[side] = part
+        if not part:
+            raise DataError(
+                f"{dataset.root}: no group can be held out for {side}, because each class needs one to learn "
+                f"from. {dataset.group_rule} Name finer groups with --group-by or --group-column, or give "
+                "the sides yourself"
+            )
     notes = list(_missing_notes(given, labels, groups))
     if leaks:
         notes.insert(0, f"{describe_leaks(leaks)}; accepted as asked, so scores may be too good")
@@ -174,8 +175,8 @@ def hold_out(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Cut a validation side from some samples, for example for early stopping inside a fold.
 
-    Where all samples are of one group, no cut can respect it: then it goes through the group, and
-    the score of the side that is held out flatters.
+    Where no group can be spared, because all samples are of one or each class is, the cut goes
+    through the groups, and the score on the held-out side flatters.
 
     Args:
         indices: Which samples to divide.
@@ -191,9 +192,10 @@ def hold_out(
         UsageError: The share makes no sense.
     """
     _check_shares(share, 0.0)
-    if len({groups[i] for i in indices}) == 1:
-        groups = [str(i) for i in range(len(labels))]
     train, val = divide(indices, labels, groups, [1 - share, share], seed, required=True)
+    if not val:
+        alone = [str(i) for i in range(len(labels))]
+        train, val = divide(indices, labels, alone, [1 - share, share], seed, required=True)
     return tuple(train), tuple(val)
 
 
@@ -268,15 +270,20 @@ def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Seq
 def _missing_notes(
     sides: Mapping[Side, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
 ) -> Iterable[str]:
+    """Say which classes a side lacks, and which of them could not be on it."""
     everything = [i for part in sides.values() for i in part]
     num_groups = _groups_per_class(everything, labels, groups)
-    on_side = {side: {labels[i] for i in part} for side, part in sides.items() if part}
-    words: dict[Side, str] = {"train": "training", "val": "validation", "test": "test"}
-    for name, count in num_groups.items():
-        absent = " nor ".join(words[side] for side, present in on_side.items() if name not in present)
-        if absent:
-            why = " has one group only: it" if count == 1 else ""
-            yield f'class "{name}"{why} is not in {absent}'
+    words: dict[Side, str] = {"val": "validation", "test": "test"}
+    for side, word in words.items():
+        present = {labels[i] for i in sides[side]}
+        for lonely in (True, False):
+            names = [n for n, count in num_groups.items() if n not in present and (count == 1) == lonely]
+            if not names or not present:
+                continue
+            subject, are, they = ("class", "is", "it") if len(names) == 1 else ("classes", "are", "they")
+            has = "has" if len(names) == 1 else "have"
+            why = f" {has} one group only: {they}" if lonely else ""
+            yield f"{subject} {_quoted(names)}{why} {are} not in {word}"
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -28,7 +28,9 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes of pictures, lower case."""
 
-SkipReason = Literal["hidden", "no media", "link loop", "broken link", "special file", "unreadable folder"]
+SkipReason = Literal[
+    "hidden file", "no media", "link loop", "broken link", "special file", "unreadable folder"
+]
 OnSkip = Callable[[Path, SkipReason], None]
 
 _LAST_NUMBER = re.compile(r"\d+(?!.*\d)", re.DOTALL)
@@ -110,7 +112,8 @@ def walk(
     if not root.is_dir():
         yield root
         return
-    entered: set[tuple[int, int]] = set()
+    real = root.resolve()
+    entered = {_identity(folder) for folder in (real, *real.parents)}
     pending: list[tuple[os.DirEntry[str] | None, int]] = [(None, 0)]
     while pending:
         entry, depth = pending.pop()
@@ -118,9 +121,11 @@ def walk(
         is_link = entry is not None and entry.is_symlink()
         if entry is None or _is_folder(entry):
             try:
-                if not _enter(path, entered, is_link):
+                identity = _identity(path)
+                if is_link and identity in entered:
                     skip(path, "link loop")
                     continue
+                entered.add(identity)
                 with os.scandir(path) as listing:
                     entries = sorted(listing, key=lambda e: e.name, reverse=True)
             except OSError:
@@ -133,7 +138,7 @@ def walk(
                 continue
             for hidden in entries:
                 if hidden.name.startswith("."):
-                    skip(Path(hidden.path), "hidden")
+                    skip(Path(hidden.path), "hidden file")
             pending.extend((e, depth + 1) for e in shown)
         elif not _is_file(entry):
             skip(path, "broken link" if is_link and not path.exists() else "special file")
@@ -147,14 +152,9 @@ def _ignore(path: Path, reason: SkipReason) -> None:
     """Tell nobody."""
 
 
-def _enter(folder: Path, entered: set[tuple[int, int]], is_link: bool) -> bool:
-    """Note that a folder is entered; False for a link to one that has been entered before."""
+def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
-    identity = (status.st_dev, status.st_ino)
-    if is_link and identity in entered:
-        return False
-    entered.add(identity)
-    return True
+    return status.st_dev, status.st_ino
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
