@@ -117,7 +117,9 @@ def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
     num_groups = len(set(names))
     sentence = "No group column, and the file names follow no known rule: each file is its own group"
     if num_groups < len(names):
-        sentence += f", but files of equal content share one ({len(names) - num_groups} are copies)"
+        num_copies = len(names) - num_groups
+        copies = "1 is a copy" if num_copies == 1 else f"{num_copies} are copies"
+        sentence += f", but files of equal content share one ({copies})"
     return Grouping(tuple(names), f"{sentence}.")
 
 

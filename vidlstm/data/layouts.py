@@ -109,10 +109,10 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         layout += f" under {', '.join(f'{p.name}/' for p in sides)}"
         others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in sides]
         if others:
-            notes.append(f"passed over beside {layout.partition('under ')[2]}: {_some(others)}")
+            notes.append(f"passed over beside {layout.partition('under ')[2]}: {some(others)}")
     if skipped.loose and not rows:
         raise DataError(
-            f"{root}: {_count(len(skipped.loose), 'clip')} found, but not in class folders "
+            f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
             f"(first: {skipped.loose[0]}); {WANTED}"
         )
     depth = len(root.parts) + (2 if sides else 1)
@@ -120,7 +120,7 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
     classes = [c for folder in sides or [root] for c in skipped.entered_folders(folder)]
     empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled]
     if empty and rows:
-        notes.append(f"{_count(len(empty), 'class folder')} without clips passed over: {_some(empty)}")
+        notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
     notes += skipped.notes(kind)
     return Listing(root, tuple(rows), layout, tuple(notes))
 
@@ -169,11 +169,11 @@ class _Skipped:
                 suffixes = Counter(p.suffix.lower() or "no suffix" for p in paths)
                 counts = ", ".join(f"{suffix} {n}" for suffix, n in suffixes.most_common(5))
                 what = {None: "neither video nor picture", "video": "no video", "picture": "no picture"}[kind]
-                yield f"{_count(len(paths), 'file')} passed over ({what}): {counts}"
+                yield f"{count(len(paths), 'file')} passed over ({what}): {counts}"
             else:
-                yield f"{_count(len(paths), reason)} passed over: {_some([self._name(p) for p in paths])}"
+                yield f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
         if self.loose:
-            yield f"{_count(len(self.loose), 'clip')} outside of class folders passed over: " + _some(
+            yield f"{count(len(self.loose), 'clip')} outside of class folders passed over: " + some(
                 [self._name(p) for p in self.loose]
             )
 
@@ -236,7 +236,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
             continue
         split = None if split_at is None else _side(values[split_at], where)
         rows.append(locate(root, (values[path_at],), label, split, group))
-    notes = [f"{_count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
+    notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), source)
 
@@ -283,10 +283,15 @@ def _side(value: str, where: str) -> Side:
     return side
 
 
-def _count(number: int, noun: str) -> str:
+# -------------------------------------------------------------------------------------- words
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if need be."""
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vidlstm.data.layouts import Side
+from vidlstm.data.layouts import Side, count, some
 from vidlstm.data.samples import Dataset
 
 
@@ -29,10 +29,9 @@ def find_leaks(dataset: Dataset) -> tuple[Leak, ...]:
 
 def describe_leaks(leaks: Sequence[Leak]) -> str:
     """Say in one sentence how many groups leak, and name up to five."""
-    names = ", ".join(
+    names = [
         f"{leak.group} ({', '.join(f'{n} {side}' for side, n in sorted(leak.num_samples.items()))})"
-        for leak in leaks[:5]
-    )
-    more = f" and {len(leaks) - 5} more" if len(leaks) > 5 else ""
-    count = "1 group is" if len(leaks) == 1 else f"{len(leaks)} groups are"
-    return f"{count} on several sides of the given split: {names}{more}"
+        for leak in leaks
+    ]
+    verb = "is" if len(leaks) == 1 else "are"
+    return f"{count(len(leaks), 'group')} {verb} on several sides of the given split: {some(names, 5)}"

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from vidlstm.config import Kind
 from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
-from vidlstm.data.layouts import TABLE_NAMES, WANTED, Listing, Row, Side, read_folders, read_table
+from vidlstm.data.layouts import (
+    TABLE_NAMES,
+    WANTED,
+    Listing,
+    Row,
+    Side,
+    count,
+    read_folders,
+    read_table,
+    some,
+)
 from vidlstm.data.splitfiles import read_split_file
 from vidlstm.data.walking import PICTURE_SUFFIXES, VIDEO_SUFFIXES, frames_of, kind_of, walk
 from vidlstm.errors import DataError, UsageError
@@ -197,17 +207,16 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
         raise DataError(f"{listing.root}: no {kind} among {len(listing.rows)} files (first: {first})")
     notes = []
     if len(rows) < len(listing.rows):
-        other = "pictures" if kind == "video" else "videos"
-        notes.append(f"{len(listing.rows) - len(rows)} {other} passed over, as --kind {kind} asks")
+        other = "picture" if kind == "video" else "video"
+        notes.append(f"{count(len(listing.rows) - len(rows), other)} passed over, as --kind {kind} asks")
     missing = [relative_name(row.path, listing.root) for row in rows if not row.exists]
     if missing:
-        names = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-        notes.append(f"{len(missing)} of {len(rows)} listed files do not exist and fail when read: {names}")
+        notes.append(
+            f"{len(missing)} of {len(rows)} listed files missing, they fail when read: {some(missing)}"
+        )
     unclear = [relative_name(row.path, listing.root) for row in rows if row.kind is None and row.exists]
     if unclear:
-        notes.append(
-            f"{len(unclear)} listed files are {kind}s by no known suffix, kept all the same: {unclear[0]}"
-        )
+        notes.append(f"{count(len(unclear), 'file')} with a name of no known {kind} kept: {some(unclear)}")
     return kind, rows, notes
 
 

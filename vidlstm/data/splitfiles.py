@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vidlstm.data.layouts import SIDES, Listing, Row, Side, locate, read_table, read_text
+from vidlstm.data.layouts import SIDES, Listing, Row, Side, count, locate, read_table, read_text
 from vidlstm.errors import DataError
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -99,7 +99,9 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
                 continue
             name = name.rstrip()
             rows.append(locate(root, (f"{label}/{name}", name), label, side))
-    notes = (f"{unused} clips passed over that HMDB51 split {number} does not use",) if unused else ()
+    notes = (
+        (f"{count(unused, 'clip')} passed over that HMDB51 split {number} does not use",) if unused else ()
+    )
     return Listing(root, tuple(rows), f"HMDB51 split {number}", notes, official=True)
 
 

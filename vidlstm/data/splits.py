@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vidlstm.data.layouts import Side, read_table
+from vidlstm.data.layouts import Side, count, read_table, some
 from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset, Sample, relative_name
 from vidlstm.data.stratify import divide
@@ -242,9 +242,9 @@ def read_split(path: Path, dataset: Dataset) -> Split:
         raise DataError(f"{path}: names no clip of {dataset.root}; it belongs to other data")
     notes = []
     if num_found < len(dataset.samples):
-        notes.append(f"{len(dataset.samples) - num_found} clips are not in {path.name} and on no side")
+        notes.append(f"{count(len(dataset.samples) - num_found, 'clip')} not in {path.name}, so on no side")
     if num_found < len(listed):
-        notes.append(f"{len(listed) - num_found} clips of {path.name} are no longer in the data")
+        notes.append(f"{count(len(listed) - num_found, 'clip')} of {path.name} no longer in the data")
     return Split(tuple(sides["train"]), tuple(sides["val"]), tuple(sides["test"]), tuple(notes))
 
 
@@ -287,5 +287,4 @@ def _missing_notes(
 
 
 def _quoted(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(f'"{name}"' for name in names[:3]) + more
+    return some([f'"{name}"' for name in names])

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 _PLACEMENTS = 10_000  # groups placed in all tries together: many tries for small data, one for large
-_MOST_TRIES = 16
+_MOST_TRIES = 8
 _SWEEPS = 3
 # What a class costs that a bin lacks. The error of a share costs below 1.
 _EMPTY_FIRST = 100.0

@@ -1,0 +1,329 @@
+import csv
+import os
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.data.trees import dataset, plant
+from vidlstm.data.layouts import Side
+from vidlstm.data.samples import Dataset, find_samples
+from vidlstm.data.splits import (
+    Split,
+    find_leaks,
+    hold_out,
+    make_folds,
+    make_split,
+    read_split,
+    write_split,
+)
+from vidlstm.errors import DataError, LeakError, UsageError
+
+Rows = list[tuple[str, str, Side | None]]
+
+
+def persons(num_persons: int, classes: Sequence[str], takes: int = 1) -> Rows:
+    """Every person performs every class."""
+    return [(c, f"person{p:02}", None) for c in classes for p in range(num_persons) for _ in range(takes)]
+
+
+def recordings(num_groups: int, size: int, classes: Sequence[str]) -> Rows:
+    """Every group has clips of one class only."""
+    return [(c, f"{c}_g{g:02}", None) for c in classes for g in range(num_groups) for _ in range(size)]
+
+
+def singles(num: int, classes: Sequence[str]) -> Rows:
+    """Every clip is its own group."""
+    return [(c, f"{c}/{i}", None) for c in classes for i in range(num)]
+
+
+def ragged(seed: int) -> Rows:
+    """Groups of any size, over any classes; each class has at least two groups."""
+    rng = random.Random(seed)
+    rows: Rows = [(c, f"own {c} {i}", None) for c in "abcd" for i in range(2)]
+    for g in range(rng.randint(4, 30)):
+        own = rng.sample("abcd", rng.randint(1, 4))
+        rows += [(rng.choice(own), f"g{g}", None) for _ in range(rng.randint(1, 12))]
+    return rows
+
+
+SHAPES = {
+    "persons": persons(12, "abcdef"),
+    "persons with takes": persons(25, "abcdef", 4),
+    "recordings": recordings(25, 5, "abcdefgh"),
+    "singles": singles(40, "abcde"),
+    "few singles": singles(2, "abcde"),
+    "unbalanced": singles(100, "a") + singles(3, "b"),
+    **{f"ragged {seed}": ragged(seed) for seed in range(8)},
+}
+
+every_shape = pytest.mark.parametrize("rows", SHAPES.values(), ids=SHAPES.keys())
+
+
+def groups_of(data: Dataset, indices: Sequence[int]) -> set[str]:
+    return {data.samples[i].group for i in indices}
+
+
+def labels_of(data: Dataset, indices: Sequence[int]) -> Counter[str]:
+    return Counter(data.samples[i].label for i in indices)
+
+
+class TestSplit:
+    @every_shape
+    @pytest.mark.parametrize("seed", range(3))
+    def test_no_group_crosses_and_every_class_is_learned(self, rows: Rows, seed: int) -> None:
+        data = dataset(rows)
+        split = make_split(data, seed=seed)
+        assert sorted(split.train + split.val) == list(range(len(rows)))
+        assert split.test == ()
+        assert not groups_of(data, split.train) & groups_of(data, split.val)
+        assert set(labels_of(data, split.train)) == set(data.classes) == set(labels_of(data, split.val))
+        assert split.notes == ()
+
+    @every_shape
+    def test_the_same_seed_gives_the_same_split_in_any_order_of_files(self, rows: Rows) -> None:
+        data = dataset(rows)
+        split = make_split(data, seed=3)
+        assert split == make_split(data, seed=3)
+        backwards = make_split(dataset(rows[::-1]), seed=3)
+        side = {data.samples[i].group for i in split.val}
+        assert {rows[::-1][i][1] for i in backwards.val} == side
+
+    @pytest.mark.parametrize("shape", ["persons", "recordings", "singles"])
+    def test_another_seed_gives_another_split(self, shape: str) -> None:
+        data = dataset(SHAPES[shape])
+        assert len({make_split(data, seed=seed).val for seed in range(4)}) == 4
+
+    @pytest.mark.parametrize(
+        ("rows", "share", "counts"),
+        [
+            (singles(10, "abc"), 0.2, {"a": 2, "b": 2, "c": 2}),
+            (singles(10, "abc"), 0.5, {"a": 5, "b": 5, "c": 5}),
+            (singles(100, "a") + singles(5, "b"), 0.2, {"a": 20, "b": 1}),
+            (singles(2, "ab"), 0.2, {"a": 1, "b": 1}),
+            (persons(20, "abc"), 0.2, {"a": 4, "b": 4, "c": 4}),
+            (recordings(25, 4, "ab"), 0.2, {"a": 20, "b": 20}),
+        ],
+    )
+    def test_where_the_share_can_be_met_in_every_class_it_is(
+        self, rows: Rows, share: float, counts: dict[str, int]
+    ) -> None:
+        for seed in range(5):
+            data = dataset(rows)
+            assert labels_of(data, make_split(data, seed=seed, val_share=share).val) == counts
+
+    def test_where_it_cannot_it_comes_near(self) -> None:
+        for seed in range(8):
+            data = dataset(ragged(seed))
+            split = make_split(data, seed=0)
+            assert len(split.val) / len(data.samples) == pytest.approx(0.2, abs=0.1)
+
+    def test_a_test_side_can_be_cut_too(self) -> None:
+        data = dataset(persons(10, "abc"))
+        split = make_split(data, seed=0, val_share=0.2, test_share=0.3)
+        assert [len(groups_of(data, split.side(side))) for side in ("train", "val", "test")] == [5, 2, 3]
+
+    def test_no_validation_side_if_none_is_wanted(self) -> None:
+        split = make_split(dataset(singles(4, "ab")), seed=0, val_share=0)
+        assert (len(split.train), split.val, split.test) == (8, (), ())
+
+    def test_a_class_of_one_group_is_learned_and_the_notes_say_so(self) -> None:
+        data = dataset(singles(5, "ab") + recordings(1, 6, "c"))
+        split = make_split(data, seed=0)
+        assert labels_of(data, split.train)["c"] == 6
+        assert split.notes == ('class "c" has one group only: it is not in validation',)
+
+    def test_several_such_classes_share_a_note(self) -> None:
+        data = dataset(singles(5, "a") + recordings(1, 6, "vwxyz"))
+        (note,) = make_split(data, seed=0).notes
+        assert note == 'classes "v", "w", "x" and 2 more have one group only: they are not in validation'
+
+    @pytest.mark.parametrize("rows", [persons(1, "abc", 9), recordings(1, 9, "abc")])
+    def test_nothing_can_be_held_out_when_each_class_is_one_group(self, rows: Rows) -> None:
+        with pytest.raises(DataError, match="no group can be held out for val"):
+            make_split(dataset(rows), seed=0)
+
+    @pytest.mark.parametrize("shares", [(1.0, 0.0), (-0.1, 0.0), (0.5, 0.5)])
+    def test_shares_must_leave_something(self, shares: tuple[float, float]) -> None:
+        with pytest.raises(UsageError, match="shares to hold out"):
+            make_split(dataset(singles(4, "ab")), seed=0, val_share=shares[0], test_share=shares[1])
+
+
+def given(sides: dict[Side, Rows]) -> Dataset:
+    return dataset([(label, group, side) for side, rows in sides.items() for label, group, _ in rows])
+
+
+class TestGivenSides:
+    def test_a_given_test_side_stays_and_validation_is_cut_from_training(self) -> None:
+        data = given({"train": persons(10, "ab"), "test": [("a", "x", None), ("b", "y", None)]})
+        split = make_split(data, seed=0)
+        assert (len(split.train), len(split.val), split.test) == (16, 4, (20, 21))
+        assert not groups_of(data, split.train) & groups_of(data, split.val)
+
+    def test_given_sides_stay_as_they_are(self) -> None:
+        data = given({"train": singles(5, "ab"), "val": [("a", "x", None), ("b", "y", None)]})
+        split = make_split(data, seed=0, test_share=0.0)
+        assert split == Split(tuple(range(10)), (10, 11))
+
+    def test_a_class_that_a_given_side_lacks_is_named(self) -> None:
+        data = given({"train": singles(5, "ab"), "test": [("a", "x", None)]})
+        assert make_split(data, seed=0).notes == ('class "b" is not in test',)
+
+    def test_a_class_must_be_taught(self) -> None:
+        data = given({"train": singles(5, "ab"), "test": [("c", "x", None)]})
+        with pytest.raises(DataError, match='no clip of "c" on the train side'):
+            make_split(data, seed=0)
+
+    def test_a_group_on_two_sides_is_refused_and_named(self) -> None:
+        data = given({"train": persons(8, "ab"), "test": persons(7, "ab")})
+        with pytest.raises(LeakError) as caught:
+            make_split(data, seed=0)
+        message = str(caught.value)
+        assert "7 groups are on several sides" in message
+        assert "person00 (2 test, 2 train)" in message
+        assert "person05" not in message
+        assert "and 2 more" in message
+        assert "--allow-shared-groups" in message
+
+    def test_unless_that_is_accepted(self) -> None:
+        data = given({"train": persons(8, "ab"), "test": persons(1, "ab")})
+        split = make_split(data, seed=0, allow_shared_groups=True)
+        assert len(split.test) == 2
+        assert "1 group is on several sides" in split.notes[0]
+
+    def test_leaks_are_counted_by_side(self) -> None:
+        data = given({"train": persons(2, "ab"), "val": persons(1, "ab"), "test": [("a", "z", None)]})
+        (leak,) = find_leaks(data)
+        assert (leak.group, leak.num_samples) == ("person00", {"train": 2, "val": 2})
+        assert find_leaks(dataset(persons(2, "ab"))) == ()
+
+    def test_a_file_copied_from_training_to_test_is_a_leak(self, tmp_path: Path) -> None:
+        for name in ("train/a/1", "train/b/2", "test/a/3", "test/b/4"):
+            plant(tmp_path, [f"{name}.mp4"], name[-1].replace("4", "1").encode())
+        with pytest.raises(LeakError, match=r"train/a/1\.mp4"):
+            make_split(find_samples(tmp_path), seed=0)
+
+
+class TestFolds:
+    @every_shape
+    @pytest.mark.parametrize("num_folds", [2, 5])
+    def test_every_clip_is_held_out_once_and_no_group_crosses(self, rows: Rows, num_folds: int) -> None:
+        data = dataset(rows)
+        folds = make_folds(data, num_folds, seed=1)
+        assert sorted(i for fold in folds for i in fold.test_indices) == list(range(len(rows)))
+        for fold in folds:
+            assert fold.test_indices
+            assert sorted(fold.train_indices + fold.test_indices) == list(range(len(rows)))
+            assert not groups_of(data, fold.train_indices) & groups_of(data, fold.test_indices)
+            assert set(labels_of(data, fold.train_indices)) == set(data.classes)
+        assert folds == make_folds(data, num_folds, seed=1)
+
+    def test_folds_are_stratified(self) -> None:
+        data = dataset(singles(10, "abc") + persons(20, "abc"))
+        for fold in make_folds(data, 5, seed=0):
+            assert labels_of(data, fold.test_indices) == {"a": 6, "b": 6, "c": 6}
+
+    def test_small_classes_are_spread_over_all_folds(self) -> None:
+        data = dataset(singles(3, "abcdefghij"))
+        assert [len(fold.test_indices) for fold in make_folds(data, 5, seed=0)] == [6] * 5
+
+    def test_one_fold_a_group(self) -> None:
+        data = dataset(persons(20, "abc"))
+        folds = make_folds(data, "group", seed=0)
+        assert [fold.held_out_name for fold in folds] == sorted({s.group for s in data.samples})
+        assert all(groups_of(data, fold.test_indices) == {fold.held_out_name} for fold in folds)
+        assert folds == make_folds(data, "group", seed=9)
+
+    def test_too_few_groups_or_folds(self) -> None:
+        data = dataset(persons(3, "ab"))
+        with pytest.raises(UsageError, match="--folds 5: needs 5 groups or more, and the data has 3"):
+            make_folds(data, 5, seed=0)
+        with pytest.raises(UsageError, match="at least 2"):
+            make_folds(data, 1, seed=0)
+        with pytest.raises(UsageError, match="needs 2 groups or more, and the data has 1"):
+            make_folds(dataset(persons(1, "ab")), "group", seed=0)
+
+    @pytest.mark.parametrize("folds", [2, "group"])
+    def test_a_class_of_one_group_cannot_be_learned_and_tested(self, folds: int) -> None:
+        with pytest.raises(DataError, match='"c" has one group only'):
+            make_folds(dataset(singles(5, "ab") + recordings(1, 6, "c")), folds, seed=0)
+
+
+class TestHoldOut:
+    def test_divides_only_the_samples_asked_for(self) -> None:
+        data = dataset(persons(10, "ab"))
+        labels, groups = [s.label for s in data.samples], [s.group for s in data.samples]
+        fold = make_folds(data, "group", seed=0)[0]
+        train, val = hold_out(fold.train_indices, labels, groups, 0.2, seed=0)
+        assert sorted(train + val) == list(fold.train_indices)
+        assert not groups_of(data, train) & groups_of(data, val)
+        assert labels_of(data, val) == {"a": 2, "b": 2}
+
+    @pytest.mark.parametrize("groups", [["scene"] * 20, ["a"] * 10 + ["b"] * 10])
+    def test_goes_through_the_groups_where_none_can_be_spared(self, groups: list[str]) -> None:
+        train, val = hold_out(range(20), ["a"] * 10 + ["b"] * 10, groups, 0.2, seed=0)
+        assert (len(train), len(val)) == (16, 4)
+
+
+class TestSplitFile:
+    def test_comes_back_as_it_was_written(self, tmp_path: Path) -> None:
+        names = [
+            f"{c}/{n}.mp4" for c in ("hug", 'a, "b"') for n in ("1", "new\nline", "-x", "tab\t", "=1", " ")
+        ]
+        data = find_samples(plant(tmp_path / "data", names))
+        split = make_split(data, seed=0, test_share=0.2)
+        path = tmp_path / "split.csv"
+        write_split(path, data, split)
+        assert read_split(path, data) == split
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert list(rows[0]) == ["path", "label", "group", "split"]
+        assert {row["path"] for row in rows} == set(names)
+
+    def test_survives_names_that_are_not_utf8(self, tmp_path: Path) -> None:
+        plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/3.mp4", "b/4.mp4"])
+        (tmp_path / "data/a/1.mp4").rename(tmp_path / "data/a" / os.fsdecode(b"caf\xe9.mp4"))
+        data = find_samples(tmp_path / "data")
+        split = make_split(data, seed=0)
+        write_split(tmp_path / "split.csv", data, split)
+        assert read_split(tmp_path / "split.csv", data) == split
+
+    def test_holds_wherever_the_data_lies_and_serves_as_a_split_file(self, tmp_path: Path) -> None:
+        names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
+        here, there = (find_samples(plant(tmp_path / place, names)) for place in ("here", "there"))
+        split = make_split(here, seed=0)
+        write_split(tmp_path / "split.csv", here, split)
+        assert read_split(tmp_path / "split.csv", there) == split
+        again = find_samples(tmp_path / "there", split_file=tmp_path / "split.csv")
+        assert make_split(again, seed=9) == split
+
+    def test_says_what_has_come_and_gone_since(self, tmp_path: Path) -> None:
+        names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
+        data = find_samples(plant(tmp_path / "data", names))
+        write_split(tmp_path / "split.csv", data, make_split(data, seed=0))
+        (tmp_path / "data/a/0.mp4").unlink()
+        now = find_samples(plant(tmp_path / "data", ["b/new1.mp4", "b/new2.mp4"]))
+        split = read_split(tmp_path / "split.csv", now)
+        assert len(split.train + split.val) == 9
+        assert split.notes == (
+            "2 clips not in split.csv, so on no side",
+            "1 clip of split.csv no longer in the data",
+        )
+
+    def test_of_other_data_is_refused(self, tmp_path: Path) -> None:
+        data = find_samples(plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"]))
+        write_split(tmp_path / "split.csv", data, make_split(data, seed=0))
+        with pytest.raises(DataError, match="belongs to other data"):
+            read_split(tmp_path / "split.csv", dataset(singles(3, "ab")))
+
+    def test_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        no_text = "\ud800"
+        data = dataset([*singles(3, "ab"), (no_text, "g1", None), (no_text, "g2", None)])
+        path = tmp_path / "split.csv"
+        path.write_text("as it was", encoding="utf-8")
+        with pytest.raises(UnicodeEncodeError):
+            write_split(path, data, make_split(data, seed=0))
+        assert path.read_text(encoding="utf-8") == "as it was"
+        assert list(tmp_path.iterdir()) == [path]

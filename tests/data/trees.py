@@ -1,0 +1,27 @@
+"""Small data sets of empty files: what is looked at here is names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vidlstm.data.layouts import Side
+from vidlstm.data.samples import Dataset, Sample
+
+
+def plant(root: Path, names: Iterable[str], content: bytes = b"") -> Path:
+    """Create files, and the folders that they lie in."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return root
+
+
+def dataset(rows: Sequence[tuple[str, str, Side | None]]) -> Dataset:
+    """Make a data set in memory from label, group and split."""
+    samples = tuple(
+        Sample(Path(f"/data/{i:05d}.mp4"), label, group, side) for i, (label, group, side) in enumerate(rows)
+    )
+    classes = tuple(sorted({sample.label for sample in samples}))
+    return Dataset(Path("/data"), "video", samples, classes, "Groups were given.", "rows in memory")
