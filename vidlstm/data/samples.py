@@ -14,18 +14,9 @@ from pathlib import Path
 
 from vidlstm.config import Kind
 from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
-from vidlstm.data.layouts import (
-    TABLE_NAMES,
-    WANTED,
-    Listing,
-    Row,
-    Side,
-    count,
-    read_folders,
-    read_table,
-    some,
-)
+from vidlstm.data.layouts import WANTED, Listing, Row, Side, count, read_folders, some
 from vidlstm.data.splitfiles import read_split_file
+from vidlstm.data.tables import TABLE_NAMES, read_table
 from vidlstm.data.walking import PICTURE_SUFFIXES, VIDEO_SUFFIXES, frames_of, kind_of, walk
 from vidlstm.errors import DataError, UsageError
 

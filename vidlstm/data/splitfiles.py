@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vidlstm.data.layouts import SIDES, Listing, Row, Side, count, locate, read_table, read_text
+from vidlstm.data.layouts import SIDES, Listing, Row, Side, count, locate
+from vidlstm.data.tables import read_table, read_text
 from vidlstm.errors import DataError
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})

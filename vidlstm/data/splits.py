@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vidlstm.data.layouts import Side, count, read_table, some
+from vidlstm.data.layouts import Side, count, some
 from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset, Sample, relative_name
 from vidlstm.data.stratify import divide
+from vidlstm.data.tables import read_table
 from vidlstm.errors import DataError, LeakError, UsageError
 
 __all__ = [
