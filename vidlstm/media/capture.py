@@ -17,14 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.files import Limits, check_pixels, translated
+from vidlstm.media.files import PICTURE_SUFFIXES, Limits, check_pixels, translated
 from vidlstm.media.opencv import cv2
-from vidlstm.media.packets import PacketIndex, packet_index
+from vidlstm.media.packets import OPENCV_RUN_UP, PacketIndex, packet_index
 from vidlstm.media.reader import Image, Video, VideoInfo
 from vidlstm.media.sampling import MAX_FPS, known_fps
 
 _SEEK_OVERHEAD = 16
 """What a seek costs beside its run-up, in frames."""
+_DESCRIPTORS = Path("/dev/fd")
+"""Where a file that is open has a name without letters to misread."""
 
 
 class NotOpenedError(Exception):
@@ -77,7 +79,7 @@ class Capture(Video):
         packets = self._packets
         if packets is None or index >= len(packets.times):
             return super().goto(index)
-        if index - self.index <= 1.25 * packets.run_up(index) + _SEEK_OVERHEAD:
+        if index - self.index <= 1.25 * (index - packets.key_before(index)) + _SEEK_OVERHEAD:
             return super().goto(index)
         if self._seek(index, packets):
             return True
@@ -119,9 +121,11 @@ class Capture(Video):
     def _seek(self, index: int, packets: PacketIndex) -> bool:
         """Land on frame `index`, or tell that this cannot be done for sure."""
         wanted = float(packets.times[index])
-        # OpenCV numbers frames by their time. A little early, so that the one wanted is still to come.
-        number = round((wanted - self._zero) * self._capture.get(cv2.CAP_PROP_FPS))
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, max(number - 2, 0))
+        # OpenCV numbers a frame by its time only where the seek lands, and counts from there. So it is
+        # given a number that ends its own run-up before the wanted frame at any frame rate; the rest
+        # of the way is gone frame by frame, by time.
+        start = float(packets.times[packets.key_before(index)]) * self._capture.get(cv2.CAP_PROP_FPS)
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, round(start) + OPENCV_RUN_UP + 1)
         while self._capture.grab():
             now = self._raw_seconds()
             if now >= wanted - packets.tolerance:
@@ -163,15 +167,23 @@ def _open(name: str) -> cv2.VideoCapture:
 def _openable_name(path: Path, stack: ExitStack) -> str:
     """Return a name that is safe to give to OpenCV: absolute, so that it is neither URL nor option."""
     name = os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links)
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        # OpenCV's binding crashes on a name that is not UTF-8.
+    # FFmpeg takes `%03d` for a series of pictures, and a picture's suffix for a picture.
+    is_misread = "%" in name or path.suffix.lower() in PICTURE_SUFFIXES
+    if (is_misread or not _is_utf8(name)) and _DESCRIPTORS.exists():
         with translated(path):
             fd = os.open(path, os.O_RDONLY)
         stack.callback(os.close, fd)
-        return f"/dev/fd/{fd}"
+        return str(_DESCRIPTORS / str(fd))
     return name
+
+
+def _is_utf8(name: str) -> bool:
+    """Tell whether the name can be given to OpenCV, whose binding crashes where this is false."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _read_info(path: Path, capture: cv2.VideoCapture) -> VideoInfo:

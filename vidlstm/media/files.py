@@ -17,7 +17,9 @@ from pathlib import Path
 
 from vidlstm.errors import FailureCode, InputError
 
-_HEAD_BYTES = 64
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+
+_HEAD_BYTES = 256
 _PICTURES = {
     b"\x89PNG": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -32,6 +34,8 @@ _SOUNDS = {b"ID3": "MP3", b"fLaC": "FLAC"}
 # Playlists name other files; only the file that was asked for is read.
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
 _CONTAINERS = (b"RIFF", b"\x1aE\xdf\xa3", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
+# Where the sync bytes of MPEG transport streams are: .ts, and .m2ts with its time stamps.
+_STREAMS = ((0, 188), (4, 192))
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,16 @@ class Limits:
 
     max_bytes: int = 64 * 2**30
     max_pixels: int = 2**27
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether `path` is a folder.
+
+    Raises:
+        InputError: This cannot be found out.
+    """
+    with translated(path):
+        return path.is_dir()
 
 
 def inspect(path: Path, limits: Limits) -> bytes:
@@ -101,6 +115,13 @@ def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
 def looks_like_container(head: bytes) -> bool:
     """Tell whether the first bytes are those of a common video file."""
     return head.startswith(_CONTAINERS) or head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide")
+
+
+def has_index(head: bytes) -> bool:
+    """Tell whether a seek in such a file is cheap: a transport stream is searched byte by byte."""
+    return not any(
+        head[start : start + 1] == head[start + step : start + step + 1] == b"G" for start, step in _STREAMS
+    )
 
 
 def picture_format(head: bytes) -> str | None:

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.files import Limits, check_pixels, picture_format, read_head, translated
+from vidlstm.media.files import PICTURE_SUFFIXES, Limits, check_pixels, picture_format, read_head, translated
 from vidlstm.media.opencv import cv2
 from vidlstm.media.reader import Image, Video, VideoInfo
 from vidlstm.media.sampling import DEFAULT_FPS
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 _NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -32,7 +31,7 @@ def is_frame_folder(path: Path) -> bool:
         names = [entry.name for entry in Path(path).iterdir() if not entry.name.startswith(".")]
     except OSError:
         return False
-    pictures = [name for name in names if Path(name).suffix.lower() in _SUFFIXES]
+    pictures = [name for name in names if Path(name).suffix.lower() in PICTURE_SUFFIXES]
     shapes = {_NUMBER.sub("#", name, count=1) for name in pictures}
     return len(pictures) >= 2 and len(shapes) == 1 and next(iter(shapes)).count("#") == 1
 
@@ -50,7 +49,9 @@ class FrameFolder(Video):
 
     def __init__(self, path: Path, limits: Limits) -> None:
         with translated(path):
-            names = [p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES and _NUMBER.search(p.name)]
+            names = [
+                p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and _NUMBER.search(p.name)
+            ]
         if not names:
             raise InputError(path, FailureCode.NOT_A_FILE, "is a folder without numbered pictures in it")
         self._limits = limits

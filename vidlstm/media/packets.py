@@ -36,10 +36,10 @@ class PacketIndex:
             return 0.0
         return min(1e-3, float(np.diff(self.times).min()) / 4)
 
-    def run_up(self, index: int) -> int:
-        """Return how many frames a seek to `index` decodes."""
-        key = int(np.searchsorted(self.keys, index - OPENCV_RUN_UP, side="right")) - 1
-        return index - int(self.keys[max(key, 0)])
+    def key_before(self, index: int) -> int:
+        """Return the keyframe from which OpenCV can be made to decode up to frame `index`."""
+        place = int(np.searchsorted(self.keys, index - OPENCV_RUN_UP - 4, side="right")) - 1
+        return int(self.keys[max(place, 0)])
 
 
 def packet_index(name: str) -> PacketIndex | None:

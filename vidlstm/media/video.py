@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.capture import Capture, NoFrameError, NotOpenedError, read_info
-from vidlstm.media.files import Limits, inspect, looks_like_container
+from vidlstm.media.files import Limits, has_index, inspect, is_folder, looks_like_container
 from vidlstm.media.frames_folder import FrameFolder, is_frame_folder
 from vidlstm.media.pyav import is_installed, open_pyav
 from vidlstm.media.reader import Frame, Video, VideoInfo
@@ -33,7 +33,7 @@ def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
         InputError: The file cannot be used, as for `open_video`; codecs are not tried.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         with FrameFolder(path, limits) as folder:
             return folder.info
     head = inspect(path, limits)
@@ -60,11 +60,11 @@ def open_video(path: Path, limits: Limits = _NO_LIMITS, *, seek: bool = True) ->
             `unsupported_codec`, `no_frames`, `too_large`, `read_error`.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return FrameFolder(path, limits)
     head = inspect(path, limits)
     try:
-        return Capture(path, limits, seek=seek)
+        return Capture(path, limits, seek=seek and has_index(head))
     except NotOpenedError:
         error = _not_opened(path, head)
     except NoFrameError as reason:

@@ -1,0 +1,82 @@
+"""Synthetic clips whose pixels say which frame they are, and the folder of real odd files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vidlstm.media.opencv import cv2
+
+BITS = 12
+BLOCK = 8
+WIDTH, HEIGHT = BITS * BLOCK, 48
+
+
+def numbered_frame(number: int) -> NDArray[np.uint8]:
+    """Draw a frame that carries its number as upright bars, one a bit, white for 1."""
+    bars = [(number >> bit) & 1 for bit in range(BITS)]
+    row = np.repeat(np.asarray(bars, dtype=np.uint8) * 255, BLOCK)
+    frame = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
+    frame[:] = row[None, :, None]
+    return frame
+
+
+def number_of(image: NDArray[np.uint8]) -> int:
+    """Read the number back, from colour or grey, from a frame of any size."""
+    grey = image if image.ndim == 2 else image.mean(axis=2)
+    bars = grey.mean(axis=0).reshape(BITS, -1)
+    return sum(int(bar.mean() > 127) << bit for bit, bar in enumerate(bars))
+
+
+def write_video(
+    path: Path, frames: Sequence[NDArray[np.uint8]], fourcc: str = "FFV1", fps: float = 25
+) -> Path:
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), fps, (width, height))
+    assert writer.isOpened(), f"this OpenCV cannot write {fourcc}"
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def write_numbered(path: Path, num_frames: int, fourcc: str = "FFV1", fps: float = 25) -> Path:
+    return write_video(path, [numbered_frame(i) for i in range(num_frames)], fourcc, fps)
+
+
+def lie_about_length(path: Path, claim: int) -> None:
+    """Change the frame counts in an AVI file's headers."""
+    content = bytearray(path.read_bytes())
+    for chunk, offset in ((b"avih", 16), (b"strh", 32)):
+        start = content.index(chunk) + 8 + offset
+        content[start : start + 4] = claim.to_bytes(4, "little")
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> Callable[..., Path]:
+    """Make a lossless clip of numbered frames: `numbered(50)`, `numbered(50, "name.mkv")`."""
+
+    def make(num_frames: int, name: str = "clip.avi", fps: float = 25) -> Path:
+        return write_numbered(tmp_path / name, num_frames, fps=fps)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lossy clip of 2000 numbered frames with a keyframe every 12 or so."""
+    return write_numbered(tmp_path_factory.mktemp("long") / "long.mp4", 2000, "mp4v")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    folder = os.environ.get("VIDLSTM_REAL_DATA")
+    if not folder:
+        pytest.skip("VIDLSTM_REAL_DATA does not name the folder of real files")
+    return Path(folder)

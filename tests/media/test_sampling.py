@@ -1,0 +1,160 @@
+"""Which frames of N: the tables are the specification."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from vidlstm.config import Sampling
+from vidlstm.media.sampling import plan, random_plan
+
+
+def uniform(num_frames: int) -> Sampling:
+    return Sampling("uniform", num_frames=num_frames)
+
+
+def dense(num_frames: int, stride: int) -> Sampling:
+    return Sampling("dense", num_frames=num_frames, stride=stride)
+
+
+def at_rate(rate: float, at_most: int = 100) -> Sampling:
+    return Sampling("fps", num_frames=at_most, rate=rate)
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "steps", "views", "expected"),
+    [
+        # One view reads the centres of the segments.
+        (8, 4, 1, [[1, 3, 5, 7]]),
+        (16, 4, 1, [[2, 6, 10, 14]]),
+        (10, 4, 1, [[1, 3, 6, 8]]),
+        (100, 3, 1, [[16, 50, 83]]),
+        (100, 1, 1, [[50]]),
+        (4, 4, 1, [[0, 1, 2, 3]]),
+        # Too few frames: fewer steps, no repeats.
+        (3, 16, 1, [[0, 1, 2]]),
+        (1, 16, 1, [[0]]),
+        # Views spread inside each segment; the middle one of three is the only one of one.
+        (24, 4, 3, [[1, 7, 13, 19], [3, 9, 15, 21], [5, 11, 17, 23]]),
+        (24, 4, 2, [[1, 7, 13, 19], [4, 10, 16, 22]]),
+        (2, 4, 3, [[0, 1], [0, 1], [0, 1]]),
+    ],
+)
+def test_uniform(num_frames: int, steps: int, views: int, expected: list[list[int]]) -> None:
+    assert plan(num_frames, 25, uniform(steps), views).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "steps", "stride", "views", "expected"),
+    [
+        # One view is the window in the middle.
+        (10, 4, 1, 1, [[3, 4, 5, 6]]),
+        (11, 4, 2, 1, [[2, 4, 6, 8]]),
+        (7, 4, 2, 1, [[0, 2, 4, 6]]),
+        # Too short a clip: as many steps as fit with that stride.
+        (6, 4, 2, 1, [[0, 2, 4]]),
+        (5, 4, 10, 1, [[2]]),
+        (1, 4, 2, 1, [[0]]),
+        # Views are windows placed evenly; the middle one of three is the only one of one.
+        (16, 4, 1, 3, [[2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13]]),
+        (16, 4, 1, 2, [[3, 4, 5, 6], [9, 10, 11, 12]]),
+    ],
+)
+def test_dense(num_frames: int, steps: int, stride: int, views: int, expected: list[list[int]]) -> None:
+    assert plan(num_frames, 25, dense(steps, stride), views).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "sampling", "views", "expected"),
+    [
+        # One second is one moment, in the middle of that second.
+        (100, 25, at_rate(1), 1, [[12, 37, 62, 87]]),
+        (100, 50, at_rate(1), 1, [[25, 75]]),
+        (40, 10, at_rate(2), 1, [[2, 7, 12, 17, 22, 27, 32, 37]]),
+        # The length varies with the duration: a rest of half an interval still has its centre.
+        (112, 25, at_rate(1), 1, [[12, 37, 62, 87]]),
+        (113, 25, at_rate(1), 1, [[12, 37, 62, 87, 112]]),
+        (10, 25, at_rate(1), 1, [[9]]),
+        (1, 25, at_rate(1), 1, [[0]]),
+        # More moments than frames: every frame once.
+        (4, 25, at_rate(60), 1, [[0, 1, 2, 3]]),
+        # More than allowed: thinned over the whole length, not cut off.
+        (1000, 25, at_rate(1, at_most=4), 1, [[125, 375, 625, 875]]),
+        # A rate that cannot be one counts as 25.
+        (100, 0, at_rate(1), 1, [[12, 37, 62, 87]]),
+        (100, -1, at_rate(1), 1, [[12, 37, 62, 87]]),
+        (100, float("nan"), at_rate(1), 1, [[12, 37, 62, 87]]),
+        (100, float("inf"), at_rate(1), 1, [[12, 37, 62, 87]]),
+        (100, 90000, at_rate(1), 1, [[12, 37, 62, 87]]),
+        # 29.97 frames a second
+        (90, 30000 / 1001, at_rate(1), 1, [[14, 44, 74]]),
+        (100, 25, at_rate(1), 3, [[4, 29, 54, 79], [12, 37, 62, 87], [20, 45, 70, 95]]),
+    ],
+)
+def test_fps(num_frames: int, fps: float, sampling: Sampling, views: int, expected: list[list[int]]) -> None:
+    assert plan(num_frames, fps, sampling, views).tolist() == expected
+
+
+SAMPLINGS = [uniform(1), uniform(7), uniform(16), dense(1, 1), dense(16, 2), dense(5, 9)]
+SAMPLINGS += [at_rate(0.5, 16), at_rate(3.7, 16), at_rate(12.5), at_rate(1000)]
+LENGTHS = [*range(1, 70), 109, 110, 111, 997, 9000, 216_001]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
+def test_every_row_increases_strictly_inside_the_clip(sampling: Sampling) -> None:
+    for num_frames, views, fps in product(LENGTHS, (1, 2, 3, 10), (25.0, 29.97, 7.0)):
+        rows = plan(num_frames, fps, sampling, views)
+        assert rows.dtype == np.int64
+        assert rows.shape[0] == views
+        assert 1 <= rows.shape[1] <= min(sampling.num_frames, num_frames)
+        assert rows.min() >= 0
+        assert rows.max() < num_frames
+        assert (np.diff(rows, axis=1) > 0).all()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
+def test_the_middle_view_is_the_single_view(sampling: Sampling) -> None:
+    for num_frames, views in product(LENGTHS, (3, 5)):
+        rows = plan(num_frames, 25, sampling, views)
+        assert rows[views // 2].tolist() == plan(num_frames, 25, sampling)[0].tolist()
+
+
+def test_uniform_places_lie_in_their_segments() -> None:
+    """The whole clip is looked at, to the last frame of a two-hour film, without overflow or rounding."""
+    for num_frames, views in product(LENGTHS, (1, 4)):
+        rows = plan(num_frames, 25, uniform(16), views)
+        steps = rows.shape[1]
+        segments = np.arange(steps)
+        assert (rows >= segments * num_frames // steps).all()
+        assert (rows * steps < (segments + 1) * num_frames).all()
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
+def test_random_places_increase_strictly_inside_the_clip(sampling: Sampling) -> None:
+    rng = np.random.default_rng(0)
+    for num_frames, fps in product(LENGTHS, (25.0, 29.97)):
+        row = random_plan(num_frames, fps, sampling, rng)
+        assert row.dtype == np.int64
+        assert row.shape == (1, plan(num_frames, fps, sampling).shape[1])
+        assert row.min() >= 0
+        assert row.max() < num_frames
+        assert (np.diff(row) > 0).all()
+
+
+def test_random_uniform_reaches_every_frame_and_stays_in_its_segments() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([random_plan(20, 25, uniform(4), rng) for _ in range(400)])
+    assert [set(column) for column in rows.T] == [set(range(5 * s, 5 * s + 5)) for s in range(4)]
+
+
+def test_random_dense_starts_anywhere() -> None:
+    rng = np.random.default_rng(0)
+    starts = {int(random_plan(10, 25, dense(3, 2), rng)[0, 0]) for _ in range(200)}
+    assert starts == set(range(6))
+
+
+def test_random_is_the_same_for_the_same_seed() -> None:
+    first, second = (random_plan(500, 25, uniform(16), np.random.default_rng(7)) for _ in range(2))
+    assert first.tolist() == second.tolist()
