@@ -316,6 +316,9 @@ def test_decoders_write_nothing_to_standard_error(tmp_path: Path) -> None:
     damaged.write_bytes(content)
     (tmp_path / "text.mp4").write_text("text " * 500)
     (tmp_path / "headless.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(2000))
+    folder = make_folder(tmp_path / "folder", [1, 2, 3, 4], "img_{}.jpg")
+    for place, picture in enumerate(sorted(folder.iterdir())[:3]):
+        picture.write_bytes(picture.read_bytes()[: 600 - 200 * place])
     program = """
 import sys
 from pathlib import Path
@@ -327,10 +330,10 @@ for name in sys.argv[1:]:
     except InputError as error:
         print(error.code.value)
 """
-    files = [str(tmp_path / name) for name in ("damaged.mp4", "text.mp4", "headless.mp4")]
+    files = [str(tmp_path / name) for name in ("damaged.mp4", "text.mp4", "headless.mp4", "folder")]
     done = subprocess.run([sys.executable, "-c", program, *files], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
-    assert done.stdout.splitlines()[1:] == ["not_a_video", "not_a_video"]
+    assert done.stdout.splitlines()[1:] == ["not_a_video", "not_a_video", "1"]
 
 
 def test_opencv_that_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from vidlstm.errors import FailureCode, InputError
 
-PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"))
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 
 _HEAD_BYTES = 256
 _PICTURES = {

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.files import PICTURE_SUFFIXES, Limits, check_pixels, picture_format, read_head, translated
-from vidlstm.media.opencv import cv2
+from vidlstm.media.files import PICTURE_SUFFIXES, Limits, picture_format, read_head, translated
+from vidlstm.media.image import PictureLimits, load_picture
 from vidlstm.media.reader import Image, Video, VideoInfo
 from vidlstm.media.sampling import DEFAULT_FPS
 
@@ -63,7 +63,6 @@ class FrameFolder(Video):
         if not self.step():
             raise InputError(path, FailureCode.NO_FRAMES, f"none of its {len(names)} pictures can be read")
         height, width = self.image().shape[:2]
-        check_pixels(path, width, height, limits)
         seconds = len(self._files) / DEFAULT_FPS
         self.info = VideoInfo(width, height, DEFAULT_FPS, len(self._files), "", seconds)
 
@@ -76,7 +75,7 @@ class FrameFolder(Video):
         if index < self.index:
             raise ValueError(f"frame {index} lies before frame {self.index}: frames are read in order")
         while index != self.index and index < len(self._files):
-            self._image = _read(self._files[index])
+            self._image = _read(self._files[index], self._limits)
             if self._image is not None:
                 self.index, self.seconds = index, index / DEFAULT_FPS
                 break
@@ -115,16 +114,15 @@ def _natural(path: Path) -> tuple[int, str]:
 
 def _is_picture(path: Path, limits: Limits) -> bool:
     try:
-        head = read_head(path, limits)
+        return picture_format(read_head(path, limits)) is not None
     except InputError:
         return False
-    return picture_format(head) is not None or head[:2] in (b"P5", b"P6")
 
 
-def _read(path: Path) -> Image | None:
+def _read(path: Path, limits: Limits) -> Image | None:
     try:
-        # Not imread: it takes no name that is not UTF-8.
-        image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        # Not OpenCV: its readers write about damaged pictures to standard error.
+        picture = load_picture(path, PictureLimits(limits.max_pixels))
+    except InputError:
         return None
-    return None if image is None else np.asarray(image, dtype=np.uint8)
+    return np.ascontiguousarray(picture[..., ::-1])
