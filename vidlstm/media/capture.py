@@ -4,7 +4,8 @@ A jump is made by a seek when its run-up from the keyframe is clearly cheaper th
 lies between. A seek counts only if the frame it lands on carries the time which the packet index
 has for the frame wanted; the first one that does not ends all seeking in that file, and it is
 decoded in order from its beginning. Frames that a damaged file loses in between are not noticed
-by a seek.
+by a seek. OpenCV before 4.11 ends an AVI file where its header says, and before 4.10 it gives no
+times to packets, so that nothing is sought.
 """
 
 from __future__ import annotations
