@@ -238,7 +238,8 @@ def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(
     clip = read_clip(path, SPEC)
     left = clip.info.num_frames
     assert 20 < left < 80
-    assert numbers(clip.frames) == plan(left, 25, SPEC.sampling)[0].tolist()
+    moved = np.asarray(numbers(clip.frames)) - plan(left, 25, SPEC.sampling)[0]
+    assert np.abs(moved).max() < left / 8 / 2, "less than half a segment"
     assert clip.info.problem is not None
     assert clip.info.problem.code is FailureCode.TRUNCATED
     assert clip.info.problem.message == f"decoding stopped at frame {left} of 100"
