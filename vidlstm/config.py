@@ -8,6 +8,7 @@ that works.
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ class Sampling:
     Args:
         method: `uniform` (one moment in each of `num_frames` equal segments), `dense` (a run of
             `num_frames` frames, `stride` apart) or `fps` (`rate` moments a second).
-        num_frames: Steps of the sequence for `uniform` and `dense`; the most steps for `fps`.
+        num_frames: Steps of the sequence for `uniform` and `dense`; the most steps for `fps`. The
+            `rgb` stream of a video takes every second one: pictures change slower than movement.
         stride: Frames from one moment of a `dense` run to the next.
         rate: Moments a second of `fps`.
     """
@@ -111,21 +113,22 @@ class HeadConfig:
 
     Args:
         kind: `lstm`, `gru`, or `mean`, the control that knows no order.
-        hidden: Width of the recurrent state.
+        hidden: Width of the recurrent state, in each direction.
         layers: Recurrent layers.
         bidirectional: Read backwards as well.
-        dropout: Share of units dropped on the way in and out while training.
+        dropout: Share of units dropped before the classifier while training; half as many before
+            the head.
         summary: What becomes of the outputs: the `last` real step, their `mean`, or `attention`.
-        projection: Width that each stream is brought to before it is read.
+        projection: Width that each stream is brought to before it is read; 0: none.
     """
 
     kind: HeadKind = "lstm"
-    hidden: int = 128
+    hidden: int = 64
     layers: int = 1
-    bidirectional: bool = False
-    dropout: float = 0.3
-    summary: SummaryKind = "mean"
-    projection: int = 128
+    bidirectional: bool = True
+    dropout: float = 0.5
+    summary: SummaryKind = "last"
+    projection: int = 64
 
     def __post_init__(self) -> None:
         _require(self.hidden >= 1, f"--hidden {self.hidden}: at least 1 is needed")
@@ -135,13 +138,28 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that predicting needs to know beside the weights."""
+    """Everything that predicting needs to know beside the weights.
+
+    Args:
+        kind: What it labels.
+        classes: In the order of its scores.
+        streams: What is looked at.
+        sampling: Which moments of a clip are read.
+        views: Temporal samples of a clip whose scores are averaged.
+        mirror: A clip flipped left to right is of the same class: learn from both, average both.
+        members: Networks that are averaged, each trained on another part of the groups.
+        grid: How a picture is cut.
+        encoder: Of the `rgb` stream.
+        head: What reads the steps.
+    """
 
     kind: Kind
     classes: tuple[str, ...]
     streams: tuple[StreamName, ...]
     sampling: Sampling = field(default_factory=Sampling)
-    views: int = 1
+    views: int = 2
+    mirror: bool = True
+    members: int = 4
     grid: Grid = field(default_factory=Grid)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -155,6 +173,20 @@ class ModelConfig:
             f"--streams {'+'.join(self.streams)}: at least one of {', '.join(SEQUENCE_STREAMS)} is needed",
         )
         _require(self.views >= 1, f"--views {self.views}: at least 1 is needed")
+        _require(self.members >= 1, f"--members {self.members}: at least 1 is needed")
+
+    @staticmethod
+    def default(kind: Kind, classes: tuple[str, ...]) -> ModelConfig:
+        """Return the model that nobody has to ask for."""
+        return ModelConfig(kind, classes, DEFAULT_STREAMS[kind], mirror=not tells_sides(classes))
+
+    def changed(self, **settings: Any) -> ModelConfig:
+        """Return a copy with other settings; those of a part (`head`, ...) come as a dict of its own."""
+        parts = {
+            name: dataclasses.replace(getattr(self, name), **value) if isinstance(value, dict) else value
+            for name, value in settings.items()
+        }
+        return dataclasses.replace(self, **parts)
 
 
 @dataclass(frozen=True)
@@ -169,7 +201,6 @@ class TrainConfig:
         warmup_epochs: Epochs until the peak.
         label_smoothing: Share of the target that is spread over all classes.
         mixup: Parameter of the Beta distribution that clips are mixed by; 0 mixes none.
-        mirror: Train on mirrored clips too.
         patience: Epochs without a better validation before training stops; 0 never stops early.
         balance: What is done about rare classes.
         seed: Of everything random.
@@ -177,12 +208,11 @@ class TrainConfig:
 
     epochs: int = 60
     batch_size: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.01
     warmup_epochs: int = 5
     label_smoothing: float = 0.1
     mixup: float = 0.2
-    mirror: bool = True
     patience: int = 20
     balance: BatchBalance = "none"
     seed: int = 0
@@ -192,6 +222,17 @@ class TrainConfig:
         _require(self.batch_size >= 1, f"--batch-size {self.batch_size}: at least 1 is needed")
         _require(self.learning_rate > 0, f"--lr {self.learning_rate}: more than 0 is needed")
         _require(self.patience >= 0, f"--patience {self.patience}: 0 or more is needed")
+
+
+_SIDES = {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "clockwise", "cw", "ccw"} | {
+    "counterclockwise",
+    "anticlockwise",
+}
+
+
+def tells_sides(classes: tuple[str, ...]) -> bool:
+    """Tell whether a class is named after a side or a turn, so that mirroring would change its label."""
+    return any(word in _SIDES for name in classes for word in re.findall("[a-z]+", name.lower()))
 
 
 def parse_streams(text: str) -> tuple[StreamName, ...]:
@@ -205,6 +246,17 @@ def parse_streams(text: str) -> tuple[StreamName, ...]:
     for name in names:
         _require(name in known, f"--streams {text}: {name!r} is none of {', '.join(known)}")
     return tuple(name for name in known if name in names)
+
+
+def parse_grid(text: str) -> dict[str, int]:
+    """Read `4x4` into rows and columns.
+
+    Raises:
+        UsageError: It is not of that form.
+    """
+    rows, _, columns = text.lower().partition("x")
+    _require(rows.isdecimal() and columns.isdecimal(), f"--grid {text}: such as 4x4 is needed")
+    return {"rows": int(rows), "columns": int(columns)}
 
 
 def to_dict(config: Any) -> dict[str, Any]:

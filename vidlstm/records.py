@@ -234,6 +234,7 @@ class EvalReport:
             "per_class": [asdict(c) for c in self.per_class],
             "confusion": [list(row) for row in self.confusion],
             "failed": [
-                {"path": str(s.path), "error": s.problem.to_json() if s.problem else None} for s in self.failed
+                {"path": str(s.path), "error": s.problem.to_json() if s.problem else None}
+                for s in self.failed
             ],
         }

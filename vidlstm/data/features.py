@@ -99,9 +99,6 @@ class FeatureStore:
         except (OSError, SafetensorError, KeyError, ValueError, TypeError):
             return None
 
-    def __contains__(self, key: str) -> bool:
-        return self._file(key).exists()
-
     def put(self, key: str, features: StreamFeatures) -> None:
         """Write an entry; a disk that takes no more is remembered in `write_error`, not raised."""
         data = serialise(
@@ -147,4 +144,8 @@ def _info_from_json(text: str) -> ClipInfo:
     plain = json.loads(text)
     problem = plain.pop("problem")
     info = ClipInfo(**plain)
-    return info if problem is None else replace(info, problem=Problem(FailureCode(problem["code"]), problem["message"]))
+    return (
+        info
+        if problem is None
+        else replace(info, problem=Problem(FailureCode(problem["code"]), problem["message"]))
+    )

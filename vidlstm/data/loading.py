@@ -28,14 +28,9 @@ class ClipFeatures:
     summaries: Mapping[str, NDArray[np.float16]]
 
     @property
-    def num_steps(self) -> int:
-        """T, the same for every stream."""
-        return next(iter(self.sequences.values())).shape[2]
-
-    @property
     def num_views(self) -> int:
         """V, the same for every stream."""
-        return next(iter(self.sequences.values())).shape[1]
+        return int(next(iter(self.sequences.values())).shape[1])
 
 
 @dataclass(frozen=True)
@@ -43,31 +38,31 @@ class Batch:
     """Clips of one step of training or scoring.
 
     Args:
-        sequences: By stream, float32 `(B, T, D)`, zeros behind a clip's last step.
+        sequences: By stream, float32 `(B, T, D)`, zeros behind a clip's last step. T is the
+            stream's own.
+        masks: By stream, bool `(B, T)`, True on real steps.
         summaries: By stream, float32 `(B, D)`.
-        mask: bool `(B, T)`, True on real steps.
     """
 
     sequences: dict[str, Floats]
+    masks: dict[str, NDArray[np.bool_]]
     summaries: dict[str, Floats]
-    mask: NDArray[np.bool_]
 
 
-def view_batch(clips: Sequence[ClipFeatures], view: int | None = None) -> Batch:
+def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int = 0) -> Batch:
     """Collect one view of every clip, unchanged: the middle one unless told.
 
     Args:
         clips: At least one.
         view: Its number; a clip with fewer views gives its last.
+        side: 1 takes the mirrored clip, of the streams that keep it.
     """
-    chosen = [
-        {
-            name: values[0, values.shape[1] // 2 if view is None else min(view, values.shape[1] - 1)]
-            for name, values in clip.sequences.items()
-        }
-        for clip in clips
-    ]
-    return _pad(chosen, [{name: values[0] for name, values in clip.summaries.items()} for clip in clips])
+    sequences, summaries = [], []
+    for clip in clips:
+        number = clip.num_views // 2 if view is None else min(view, clip.num_views - 1)
+        sequences.append({name: _side(values, side)[number] for name, values in clip.sequences.items()})
+        summaries.append({name: _side(values, side) for name, values in clip.summaries.items()})
+    return _collate(sequences, summaries)
 
 
 def training_batch(
@@ -80,33 +75,43 @@ def training_batch(
         rng: Where the randomness comes from.
         mix_views: Every step takes a view by itself (`uniform` sampling, whose views are places in
             the same segment); otherwise a clip takes one view as a whole.
-        mirror: Half of the clips are taken as their mirrored selves, all streams alike.
+        mirror: Half of the clips are taken as their mirrored selves.
     """
     sequences, summaries = [], []
     for clip in clips:
-        steps = np.arange(clip.num_steps)
-        views = rng.integers(clip.num_views, size=len(steps) if mix_views else 1)
         side = int(rng.integers(2)) if mirror else 0
-        sequences.append(
-            {name: values[min(side, len(values) - 1), views, steps] for name, values in clip.sequences.items()}
-        )
-        summaries.append({name: values[min(side, len(values) - 1)] for name, values in clip.summaries.items()})
-    return _pad(sequences, summaries)
+        number = int(rng.integers(clip.num_views))
+        chosen = {}
+        for name, values in clip.sequences.items():
+            steps = np.arange(values.shape[2])
+            views = rng.integers(clip.num_views, size=len(steps)) if mix_views else number
+            chosen[name] = _side(values, side)[views, steps]
+        sequences.append(chosen)
+        summaries.append({name: _side(values, side) for name, values in clip.summaries.items()})
+    return _collate(sequences, summaries)
 
 
-def _pad(
-    sequences: Sequence[Mapping[str, NDArray[np.float16]]], summaries: Sequence[Mapping[str, NDArray[np.float16]]]
+def _side(values: NDArray[np.float16], side: int) -> NDArray[np.float16]:
+    chosen: NDArray[np.float16] = values[min(side, len(values) - 1)]
+    return chosen
+
+
+def _collate(
+    sequences: Sequence[Mapping[str, NDArray[np.float16]]],
+    summaries: Sequence[Mapping[str, NDArray[np.float16]]],
 ) -> Batch:
-    lengths = np.array([len(next(iter(clip.values()))) for clip in sequences])
-    longest = int(lengths.max())
-    mask = np.arange(longest) < lengths[:, None]
-    padded = {}
-    for name, first in sequences[0].items():
-        padded[name] = np.zeros((len(sequences), longest, first.shape[-1]), np.float32)
-        for row, clip in zip(padded[name], sequences, strict=True):
-            row[: len(clip[name])] = clip[name]
-    return Batch(
-        padded,
-        {name: np.stack([clip[name] for clip in summaries]).astype(np.float32) for name in summaries[0]},
-        mask,
-    )
+    padded, masks = {}, {}
+    for name in sequences[0]:
+        padded[name], masks[name] = _pad([clip[name] for clip in sequences])
+    stacked = {name: np.stack([clip[name] for clip in summaries]).astype(np.float32) for name in summaries[0]}
+    return Batch(padded, masks, stacked)
+
+
+def _pad(rows: Sequence[NDArray[np.float16]]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Pad `(T_i, D)` of each clip to `(B, T, D)`, with the mask `(B, T)` of real steps."""
+    lengths = np.array([len(row) for row in rows])
+    padded = np.zeros((len(rows), int(lengths.max()), rows[0].shape[-1]), np.float32)
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    mask: NDArray[np.bool_] = np.arange(padded.shape[1]) < lengths[:, None]
+    return padded, mask

@@ -27,8 +27,9 @@ from vidlstm.config import Grid, Kind, ModelConfig, Sampling, StreamName
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media import image, motion
 from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
+from vidlstm.media.files import Limits
+from vidlstm.media.sampling import every_second
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
-from vidlstm.media.video import Limits
 from vidlstm.records import ClipInfo
 
 CLIP_SECONDS = 120.0
@@ -49,11 +50,11 @@ class ReadRequest:
     grid: Grid
     size: int
     channels: int
-    mirrored: bool = False
+    mirror: bool = False
     limits: Limits = field(default_factory=Limits)
 
     @staticmethod
-    def of(config: ModelConfig, *, views: int, mirrored: bool = False, limits: Limits | None = None) -> ReadRequest:
+    def of(config: ModelConfig, *, views: int, limits: Limits | None = None) -> ReadRequest:
         """Return the request that feeds a model of `config` with `views` views of each clip."""
         return ReadRequest(
             config.kind,
@@ -63,7 +64,7 @@ class ReadRequest:
             config.grid,
             config.encoder.size,
             config.encoder.channels,
-            mirrored,
+            config.mirror,
             limits or Limits(),
         )
 
@@ -75,8 +76,8 @@ class Reading:
     Args:
         frames: uint8 `(M, U, S, S, C)`, the distinct moments for the encoder, plain and (M = 2)
             mirrored; None when `rgb` is off.
-        table: int64 `(V, T)` into U.
-        sequences: By stream, float32 `(U, D)`.
+        table: int64 `(V, T)` into the U of `frames`.
+        sequences: By stream, float32 `(V, T, D)`, each with a T of its own.
         summaries: By stream, float32 `(D,)`.
         info: What the file told.
     """
@@ -107,15 +108,20 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
     )
     clip = read_clip(path, spec, limits=request.limits)
-    few = np.linspace(0, len(clip.frames) - 1, min(SUMMARY_FRAMES, len(clip.frames))).astype(int) if wants_frames else 0
-    frames = None
+    few = (
+        np.linspace(0, len(clip.frames) - 1, min(SUMMARY_FRAMES, len(clip.frames))).astype(int)
+        if wants_frames
+        else 0
+    )
+    frames, table = None, every_second(clip.table)
     if "rgb" in request.streams:
-        sides = [clip.frames, clip.frames[:, :, ::-1]] if request.mirrored else [clip.frames]
-        frames = _to_channels(np.stack(sides), request.channels)
+        moments, table = np.unique(table, return_inverse=True)
+        table = table.reshape(len(clip.table), -1)
+        frames = _to_channels(clip.frames[moments][None], request.channels)
     return Reading(
         frames,
-        clip.table,
-        {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
+        table,
+        {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
         {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
         clip.info,
     )
@@ -123,8 +129,9 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
 
 def _read_picture(path: Path, request: ReadRequest) -> Reading:
     picture = image.load_picture(path)
-    sides = [picture, picture[:, ::-1]] if request.mirrored else [picture]
-    regions = np.stack([image.cut_regions(side, request.grid, request.size) for side in sides])
+    boxes = image.region_boxes(picture.shape[0], picture.shape[1], request.grid)
+    sides = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
+    regions = np.stack([image.cut_regions(side, boxes, request.size) for side in sides])
     return Reading(
         _to_channels(regions, request.channels) if "rgb" in request.streams else None,
         np.arange(regions.shape[1])[None],
@@ -139,7 +146,8 @@ def _to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if channels == 3:
         return frames
     weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as cv2 and PIL
-    return np.rint(frames @ weights).astype(np.uint8)[..., None]
+    grey: NDArray[np.uint8] = np.rint(frames @ weights).astype(np.uint8)[..., None]
+    return grey
 
 
 T = TypeVar("T")
@@ -173,7 +181,7 @@ class DecodePool:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        self._pool.stop()
+        self._pool.stop()  # type: ignore[no-untyped-call]
         self._pool.join()
 
     def run(
@@ -220,7 +228,9 @@ class DecodePool:
                 if self._stopped.is_set():
                     return
                 job = job_of(item)
-                future = None if job is None else self._pool.schedule(read, args=job, timeout=self.clip_seconds)
+                future = (
+                    None if job is None else self._pool.schedule(read, args=job, timeout=self.clip_seconds)
+                )
                 tasks.put(_Task(item, Path() if job is None else job[0], future))
             tasks.put(None)
         except BaseException as error:  # whatever the source of items raises, its consumer shall see

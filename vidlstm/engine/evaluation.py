@@ -5,7 +5,8 @@ A clip that could not be read counts as a mistake: it is never dropped or replac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
+from vidlstm.config import ModelConfig
 from vidlstm.data.loading import Batch, ClipFeatures, view_batch
-from vidlstm.models.classifier import Classifier
+from vidlstm.models.checkpoint import Model
 from vidlstm.records import ClassReport, EvalReport, Interval, Scored
 
 _BATCH = 256
@@ -22,40 +24,65 @@ _RESAMPLES = 2000
 ECE_BINS = 15
 
 
-def to_tensors(batch: Batch, device: torch.device) -> tuple[dict[str, Tensor], Tensor, dict[str, Tensor]]:
-    """Return what a classifier takes: sequences, mask, summaries."""
+def to_tensors(
+    batch: Batch, device: torch.device
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Return what a classifier takes: sequences, masks, summaries."""
     return (
         {name: torch.from_numpy(values).to(device) for name, values in batch.sequences.items()},
-        torch.from_numpy(batch.mask).to(device),
+        {name: torch.from_numpy(values).to(device) for name, values in batch.masks.items()},
         {name: torch.from_numpy(values).to(device) for name, values in batch.summaries.items()},
     )
 
 
+@dataclass(frozen=True)
+class Look:
+    """One way to look at a clip: a view, plain (side 0) or mirrored (side 1)."""
+
+    view: int | None = None
+    side: int = 0
+
+
+def looks_of(config: ModelConfig) -> list[Look]:
+    """Return the looks whose scores a model averages: its views, mirrored too where it may be.
+
+    One view is the middle one of those that are stored.
+    """
+    views: list[int | None] = [None] if config.views == 1 else list(range(config.views))
+    return [Look(view, side) for view in views for side in ((0, 1) if config.mirror else (0,))]
+
+
 @torch.inference_mode()
-def branch_logits(classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[int | None]) -> Tensor:
-    """Return the logits of every branch for clips, views' probabilities averaged: `(S, N, K)` log-probabilities."""
-    device = classifier.fusion.device
-    classifier.eval()
+def log_probabilities(
+    network: Callable[..., Tensor], clips: Sequence[ClipFeatures], looks: Sequence[Look], device: torch.device
+) -> Tensor:
+    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over looks.
+
+    Args:
+        network: Maps sequences, masks and summaries to `(S, B, K)`; in evaluation mode.
+        clips: At least one; each clip's scores are its own, whoever is in its batch.
+        looks: At each clip.
+        device: Of the network.
+    """
     batches = []
     for start in range(0, len(clips), _BATCH):
         part = clips[start : start + _BATCH]
-        scores = [classifier(*to_tensors(view_batch(part, view), device)).log_softmax(-1) for view in views]
-        batches.append(torch.stack(scores).logsumexp(0) - float(np.log(len(views))))
+        batch_scores = [
+            network(*to_tensors(view_batch(part, look.view, look.side), device)).log_softmax(-1)
+            for look in looks
+        ]
+        batches.append(torch.stack(batch_scores).mean(0).log_softmax(-1))
     return torch.cat(batches, dim=1)
 
 
-def views_of(num_views: int) -> list[int | None]:
-    """Return the views to average: the middle one for 1, else all that are stored."""
-    return [None] if num_views == 1 else list(range(num_views))
-
-
-def score_clips(classifier: Classifier, clips: Sequence[ClipFeatures], num_views: int) -> NDArray[np.float64]:
-    """Return calibrated probabilities `(N, K)` of clips; every clip's are its own, whoever is in its batch."""
+@torch.inference_mode()
+def score_clips(model: Model, clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+    """Return calibrated probabilities `(N, K)` of clips."""
     if not clips:
-        return np.zeros((0, 0))
-    with torch.inference_mode():
-        logits = classifier.fuse(branch_logits(classifier, clips, views_of(num_views)))
-        probabilities: NDArray[np.float64] = logits.double().softmax(-1).cpu().numpy()
+        return np.zeros((0, len(model.config.classes)))
+    classifier = model.classifier.eval()
+    branches = log_probabilities(classifier, clips, looks_of(model.config), classifier.fusion.device)
+    probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
     return probabilities
 
 
@@ -75,10 +102,16 @@ def summarise(classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0
     hit = guess == truth
     hit5 = ok & (order[:, :5] == truth[:, None]).any(axis=1)
     labels = list(range(len(classes)))
-    precision, recall, f1, support = precision_recall_fscore_support(truth, guess, labels=labels, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        truth, guess, labels=labels, zero_division=0
+    )
     present = support > 0
     groups = np.unique([s.group for s in scored], return_inverse=True)[1]
-    confusion = confusion_matrix(truth[ok], guess[ok], labels=labels) if ok.any() else np.zeros((len(labels),) * 2, int)
+    confusion = (
+        confusion_matrix(truth[ok], guess[ok], labels=labels)
+        if ok.any()
+        else np.zeros((len(labels),) * 2, int)
+    )
     return EvalReport(
         classes=tuple(classes),
         num_clips=len(scored),
@@ -121,7 +154,7 @@ def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: i
 
 
 def calibration_error(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Return the expected calibration error (Guo et al. 2017, eq. 3) of probabilities `(N, K)`, 15 equal bins."""
+    """Return the expected calibration error of probabilities `(N, K)`, 15 equal bins (Guo et al. 2017)."""
     if not len(scores):
         return 0.0
     confidence = scores.max(axis=1)

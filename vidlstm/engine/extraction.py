@@ -7,7 +7,6 @@ again; of a clip with one stream missing, just that stream is made.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,12 +52,7 @@ class Extracted:
 class _Item:
     path: Path
     keys: dict[StreamName, str]  # empty without a store
-    missing: tuple[StreamName, ...]
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    kept: dict[StreamName, StreamFeatures]  # what the store holds
 
 
 class Extractor:
@@ -97,54 +91,43 @@ class Extractor:
         yield from self._finish(waiting)
 
     def _item(self, path: Path) -> _Item:
-        """Look up what the store lacks for a clip."""
+        """Look up what the store holds of a clip."""
         if self.store is None:
-            return _Item(path, {}, self.request.streams)
+            return _Item(path, {}, {})
         try:
             identity = clip_identity(path)
         except OSError:  # reading it will say why
-            return _Item(path, {}, self.request.streams)
+            return _Item(path, {}, {})
         keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
-        missing = tuple(stream for stream, key in keys.items() if key not in self.store)
-        return _Item(path, keys, missing)
+        found = {stream: self.store.get(key) for stream, key in keys.items()}
+        return _Item(path, keys, {stream: entry for stream, entry in found.items() if entry is not None})
 
     def _job(self, item: _Item) -> Job | None:
-        return (item.path, replace(self.request, streams=item.missing)) if item.missing else None
+        missing = tuple(stream for stream in self.request.streams if stream not in item.kept)
+        return (item.path, replace(self.request, streams=missing)) if missing else None
 
     def _finish(self, waiting: Sequence[tuple[_Item, Reading | InputError | None]]) -> Iterator[Extracted]:
         """Encode the frames of several clips together and put each clip's features together."""
-        encoded = iter(self._encode([r.frames for _, r in waiting if isinstance(r, Reading) and r.frames is not None]))
+        encoded = iter(
+            self._encode([r.frames for _, r in waiting if isinstance(r, Reading) and r.frames is not None])
+        )
         for item, reading in waiting:
             if isinstance(reading, InputError):
                 yield Extracted(item.path, None, None, Problem.of(reading))
                 continue
-            made: dict[StreamName, StreamFeatures] = {}
+            streams = dict(item.kept)
             if reading is not None:
-                rgb = next(encoded) if reading.frames is not None else None
-                made = self._assemble(reading, rgb)
-                if self.store is not None:
+                made = self._assemble(reading, next(encoded) if reading.frames is not None else None)
+                streams.update(made)
+                if self.store is not None and item.keys:
                     for stream, features in made.items():
-                        if item.keys:
-                            self.store.put(item.keys[stream], features)
-            yield self._collect(item, made)
-
-    def _collect(self, item: _Item, made: dict[StreamName, StreamFeatures]) -> Extracted:
-        """Join what was just made with what the store holds."""
-        streams: dict[StreamName, StreamFeatures] = {}
-        for stream in self.request.streams:
-            features = made.get(stream)
-            if features is None and self.store is not None:
-                features = self.store.get(item.keys[stream])
-            if features is None:  # the entry was damaged or cleared behind our back: make it again
-                again = next(iter(Extractor(self.request, self._encoder, None, self.pool).extract([item.path])))
-                return again
-            streams[stream] = features
-        info = next(iter(streams.values())).info
-        clip = ClipFeatures(
-            {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},
-            {s: f.values for s, f in streams.items() if s in SUMMARY_STREAMS},
-        )
-        return Extracted(item.path, clip, info, info.problem)
+                        self.store.put(item.keys[stream], features)
+            info = next(iter(streams.values())).info
+            clip = ClipFeatures(
+                {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},
+                {s: f.values for s, f in streams.items() if s in SUMMARY_STREAMS},
+            )
+            yield Extracted(item.path, clip, info, info.problem)
 
     def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
         """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips."""
@@ -166,17 +149,16 @@ class Extractor:
             yield features[start : start + count].reshape(*clip.shape[:2], -1)
             start += count
 
-    def _assemble(self, reading: Reading, rgb: NDArray[np.float16] | None) -> dict[StreamName, StreamFeatures]:
+    def _assemble(
+        self, reading: Reading, rgb: NDArray[np.float16] | None
+    ) -> dict[StreamName, StreamFeatures]:
         """Spread the distinct moments over the views."""
         made: dict[StreamName, StreamFeatures] = {}
         if rgb is not None:
             made["rgb"] = StreamFeatures(rgb[:, reading.table], reading.info)
-        for stream, rows in reading.sequences.items():
-            sides = [rows]
-            if self.request.mirrored:
-                sides.append(SEQUENCE_DESCRIPTORS[stream].mirror(rows))
-            values = np.stack(sides)[:, reading.table].astype(np.float16)
-            made[stream] = StreamFeatures(values, reading.info)
+        for stream, values in reading.sequences.items():
+            sides = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self.request.mirror else [values]
+            made[stream] = StreamFeatures(np.stack(sides).astype(np.float16), reading.info)
         for stream, row in reading.summaries.items():
             made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
         return made
@@ -195,7 +177,7 @@ class Extractor:
         }
         if stream in SUMMARY_DESCRIPTORS:
             return {**recipe, "version": SUMMARY_DESCRIPTORS[stream].version, "size": request.size}
-        recipe["mirrored"] = request.mirrored
+        recipe["mirror"] = request.mirror
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}

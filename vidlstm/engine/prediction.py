@@ -8,7 +8,7 @@ from pathlib import Path
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.models.checkpoint import Model
-from vidlstm.records import Failure, Prediction, Problem, Score
+from vidlstm.records import Failure, Prediction, Score
 
 
 def predict(
@@ -35,11 +35,9 @@ def _record(model: Model, extracted: Extracted, top_k: int, min_score: float) ->
     if extracted.features is None or extracted.info is None:
         assert extracted.problem is not None
         return Failure(path, extracted.problem)
-    scores = score_clips(model.classifier, [extracted.features], model.config.views)[0]
+    scores = score_clips(model, [extracted.features])[0]
     best = scores.argsort()[::-1][:top_k]
     top = tuple(Score(model.config.classes[i], float(scores[i])) for i in best)
     label = top[0].label if top[0].score >= min_score else None
-    problem: Problem | None = extracted.problem
-    return Prediction(
-        path, label, top[0].score, top, extracted.features.num_steps, extracted.info.seconds, problem
-    )
+    frames = max(values.shape[2] for values in extracted.features.sequences.values())
+    return Prediction(path, label, top[0].score, top, frames, extracted.info.seconds, extracted.problem)

@@ -58,7 +58,9 @@ def build_model(config: ModelConfig, widths: dict[str, int], encoder: Encoder | 
 
 def serialise(model: Model) -> bytes:
     """Return the bytes of the model's checkpoint."""
-    tensors: dict[str, Tensor] = {k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()}
+    tensors: dict[str, Tensor] = {
+        k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()
+    }
     header = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -97,7 +99,11 @@ def load_model(path: Path) -> Model:
     """
     header, tensors = _open(path)
     try:
-        encoder = build_encoder(header.config.encoder, load_weights=False) if "rgb" in header.config.streams else None
+        encoder = (
+            build_encoder(header.config.encoder, load_weights=False)
+            if "rgb" in header.config.streams
+            else None
+        )
         model = build_model(header.config, header.widths, encoder)
         modules = model.modules()
         modules.load_state_dict(tensors)
@@ -128,5 +134,7 @@ def _open(path: Path) -> tuple[Header, dict[str, Tensor]]:
     except PermissionError:
         raise CheckpointError(f"{path}: no permission to read it") from None
     except (SafetensorError, OSError, KeyError, ValueError, UsageError, AttributeError) as error:
-        raise CheckpointError(f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)") from error
+        raise CheckpointError(
+            f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
+        ) from error
     return Header(config, widths, training, sum(t.numel() for t in tensors.values())), tensors

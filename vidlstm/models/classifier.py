@@ -1,24 +1,73 @@
-"""Streams -> heads -> logits.
+"""Streams -> branches -> logits.
 
-Every sequence stream has a branch of its own: standardised, projected, read by its head and
-classified. Summary streams join the summary of the first branch before its classifier. The branches
-know nothing of one another; their log-probabilities are added with fixed weights (late fusion), so
-that a wide or an easily overfitted stream cannot drown another one.
+A branch is one way to read a sequence stream: standardised, projected, read by a head, classified.
+Branches share nothing and are trained each by its own loss; their log-probabilities are added with
+weights fitted on clips that their members had not learned from (late fusion). So a wide or an easily
+overfitted stream cannot drown another one, which plain concatenation was measured to do.
+
+The `rgb` stream of a video has two branches, because one frame tells much of the place and little
+of the movement: `appearance` averages over the frames, and `change` reads, in order, how every frame
+differs from the clip's own mean, where the place has gone. `--head mean` leaves the first alone.
+
+Every branch has several members (bagging, Breiman 1996): each leaves out another part of the
+training groups, and their log-probabilities are averaged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ModelConfig
-from vidlstm.models.heads import build_head
+from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, HeadConfig, ModelConfig, StreamName
+from vidlstm.models.heads import build_head, masked_mean
+
+
+@dataclass(frozen=True)
+class BranchSpec:
+    """One way to read a sequence stream.
+
+    Args:
+        name: Of the branch.
+        stream: That it reads.
+        head: What reads it.
+        centred: The clip's own mean over its steps is taken off first.
+        one_scale: Standardise by one spread for all features, which keeps their proportions, in
+            place of one for each.
+        joined: Summary streams that join the head's summary before the classifier.
+    """
+
+    name: str
+    stream: StreamName
+    head: HeadConfig
+    centred: bool = False
+    one_scale: bool = False
+    joined: tuple[StreamName, ...] = ()
+
+
+def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
+    """Return the branches of a model, in the order of its fusion weights."""
+    mean = replace(config.head, kind="mean")
+    joined = tuple(s for s in SUMMARY_STREAMS if s in config.streams)
+    specs: list[BranchSpec] = []
+    for stream in (s for s in SEQUENCE_STREAMS if s in config.streams):
+        if stream == "rgb" and config.kind == "video":
+            if config.head.kind != "mean":
+                change = (
+                    replace(config.head, summary="mean") if config.head.summary == "last" else config.head
+                )
+                specs.append(BranchSpec("change", stream, change, centred=True, one_scale=True))
+            specs.append(BranchSpec("appearance", stream, mean, one_scale=True, joined=joined))
+        else:
+            takes = joined if not any(spec.joined for spec in specs) else ()
+            specs.append(BranchSpec(stream, stream, config.head, one_scale=stream == "rgb", joined=takes))
+    return tuple(specs)
 
 
 class Standardise(nn.Module):
-    """Shift and scale each feature by the statistics of the training clips, held fixed."""
+    """Shift and scale features by the statistics of the training clips, held fixed."""
 
     mean: Tensor
     scale: Tensor
@@ -39,40 +88,49 @@ class Standardise(nn.Module):
 
 
 class Branch(nn.Module):
-    """One sequence stream from its vectors to its logits, with the summary streams that join it."""
+    """One member of one branch: from a stream's vectors to logits."""
 
-    def __init__(self, width: int, joined: Mapping[str, int], config: ModelConfig) -> None:
+    def __init__(self, spec: BranchSpec, widths: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
-        head = config.head
-        self.standardise = Standardise(width)
+        head = spec.head
+        self.spec = spec
+        self.standardise = Standardise(widths[spec.stream])
         self.project: nn.Module = nn.Identity()
         if head.projection:
             self.project = nn.Sequential(
-                nn.Dropout(head.dropout), nn.Linear(width, head.projection), nn.LayerNorm(head.projection), nn.ReLU()
+                nn.Linear(widths[spec.stream], head.projection),
+                nn.LayerNorm(head.projection),
+                nn.Dropout(head.dropout / 2),
             )
-        self.head = build_head(head.projection or width, head)
+        self.head = build_head(head.projection or widths[spec.stream], head)
         self.join = nn.ModuleDict(
             {
-                name: nn.Sequential(Standardise(size), nn.Linear(size, head.hidden), nn.ReLU())
-                for name, size in joined.items()
+                name: nn.Sequential(
+                    Standardise(widths[name]), nn.Linear(widths[name], head.hidden), nn.LayerNorm(head.hidden)
+                )
+                for name in spec.joined
             }
         )
-        total = self.head.width + head.hidden * len(joined)
-        self.classify = nn.Sequential(nn.Dropout(head.dropout), nn.Linear(total, len(config.classes)))
+        width = self.head.width + head.hidden * len(spec.joined)
+        self.classify = nn.Sequential(nn.Dropout(head.dropout), nn.Linear(width, num_classes))
+
+    def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Take the clip's own mean off `(B, T, D)` where the branch reads change."""
+        return steps - masked_mean(steps, mask).unsqueeze(1) if self.spec.centred else steps
 
     def forward(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
         """Map `(B, T, D)`, its mask `(B, T)` and the joined `(B, D')` to logits `(B, K)`."""
-        summary = self.head(self.project(self.standardise(steps)), mask)
-        parts = [summary, *(layer(summaries[name]) for name, layer in self.join.items())]
+        summary = self.head(self.project(self.standardise(self.prepare(steps, mask))), mask)
+        parts = [summary, *(layers(summaries[name]) for name, layers in self.join.items())]
         logits: Tensor = self.classify(torch.cat(parts, dim=1))
         return logits
 
 
 class Classifier(nn.Module):
-    """All branches and their fusion.
+    """All members of all branches, and their fusion.
 
     Args:
-        config: Streams, head, classes.
+        config: Streams, head, classes, members.
         widths: D of every stream.
     """
 
@@ -81,30 +139,48 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ModelConfig, widths: Mapping[str, int]) -> None:
         super().__init__()
-        sequence = [s for s in SEQUENCE_STREAMS if s in config.streams]
-        summary = {s: widths[s] for s in SUMMARY_STREAMS if s in config.streams}
-        self.branches = nn.ModuleDict(
-            {name: Branch(widths[name], summary if name == sequence[0] else {}, config) for name in sequence}
+        self.specs = branch_specs(config)
+        self.members = nn.ModuleList(
+            nn.ModuleList(Branch(spec, widths, len(config.classes)) for spec in self.specs)
+            for _ in range(config.members)
         )
-        self.register_buffer("fusion", torch.full((len(sequence),), 1 / len(sequence)))
+        self.register_buffer("fusion", torch.full((len(self.specs),), 1 / len(self.specs)))
         self.register_buffer("temperature", torch.ones(()))
 
-    def forward(self, sequences: Mapping[str, Tensor], mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
-        """Return the logits of every branch.
+    def branches(self, member: int) -> list[Branch]:
+        """Return the branches of one member."""
+        chosen = self.members[member]
+        return [branch for branch in chosen.children() if isinstance(branch, Branch)]
+
+    def member(
+        self,
+        number: int,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        summaries: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Return the logits of one member's branches, `(S, B, K)`.
 
         Args:
+            number: Of the member.
             sequences: By stream, float `(B, T, D)`.
-            mask: bool `(B, T)`, True on real steps.
+            masks: By stream, bool `(B, T)`, True on real steps.
             summaries: By stream, float `(B, D)`.
-
-        Returns:
-            float `(S, B, K)`, branches in the order of `SEQUENCE_STREAMS`.
         """
         return torch.stack(
-            [branch(sequences[name], mask, summaries) for name, branch in self.branches.items()]
+            [
+                branch(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
+                for branch in self.branches(number)
+            ]
         )
 
-    def fuse(self, logits: Tensor) -> Tensor:
-        """Join the branches' logits `(S, B, K)` to the calibrated logits `(B, K)` of the model."""
-        weights = self.fusion.view(-1, 1, 1)
-        return (weights * logits.log_softmax(-1)).sum(0) / self.temperature
+    def forward(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the log-probabilities of every branch, members averaged: `(S, B, K)`."""
+        logits = torch.stack([self.member(m, sequences, masks, summaries) for m in range(len(self.members))])
+        return logits.log_softmax(-1).mean(0).log_softmax(-1)
+
+    def fuse(self, log_probabilities: Tensor) -> Tensor:
+        """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""
+        return (self.fusion.view(-1, 1, 1) * log_probabilities).sum(0) / self.temperature

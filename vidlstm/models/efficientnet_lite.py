@@ -48,7 +48,9 @@ class SameConv2d(nn.Conv2d):
         return super().forward(x)
 
 
-def _conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[tuple[str, nn.Module]]:
+def _conv_bn(
+    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1
+) -> list[tuple[str, nn.Module]]:
     return [
         ("conv", SameConv2d(inputs, outputs, kernel, stride, groups)),
         ("bn", nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)),
@@ -84,7 +86,9 @@ def efficientnet_lite0() -> nn.Sequential:
     for number, (kernel, stride, expansion, outputs, repeats) in enumerate(_LITE0_STAGES, 1):
         blocks = []
         for repeat in range(repeats):
-            blocks.append(InvertedResidual(channels, outputs, kernel, stride if repeat == 0 else 1, expansion))
+            blocks.append(
+                InvertedResidual(channels, outputs, kernel, stride if repeat == 0 else 1, expansion)
+            )
             channels = outputs
         stages.append((f"stage{number}", nn.Sequential(*blocks)))
     head = _conv_bn_relu(channels, LITE0_WIDTH, 1)
@@ -101,9 +105,7 @@ def translate_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     ImageNet classifier is left out.
     """
     places = [
-        (stage, block)
-        for stage, (*_, repeats) in enumerate(_LITE0_STAGES, 1)
-        for block in range(repeats)
+        (stage, block) for stage, (*_, repeats) in enumerate(_LITE0_STAGES, 1) for block in range(repeats)
     ]
     layers = {
         "_expand_conv": "expand.conv",

@@ -65,7 +65,7 @@ class RecurrentHead(nn.Module):
         for name, parameter in self.rnn.named_parameters():
             if name.startswith("weight"):
                 fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-                for gate in parameter.data.split(hidden):
+                for gate in torch.split(parameter.data, hidden):
                     fill(gate)
             else:
                 nn.init.zeros_(parameter)
@@ -74,16 +74,19 @@ class RecurrentHead(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Read `(B, T, D)` in order, as far as `mask` `(B, T)` says; return `(B, H)`."""
-        if self.rnn.bidirectional:
+        if self.rnn.bidirectional and not bool(mask.all()):
             lengths = mask.sum(1).clamp(min=1).cpu()
             packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
-            outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=steps.shape[1])
+            outputs, _ = pad_packed_sequence(
+                self.rnn(packed)[0], batch_first=True, total_length=steps.shape[1]
+            )
         else:
-            # Padding stands behind the real steps, which therefore never see it: no need to pack.
+            # Forwards, padding stands behind the real steps, which never see it: no need to pack.
             outputs, _ = self.rnn(steps)
         if self.attention is not None:
             scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
-            return (outputs * scores.softmax(1).unsqueeze(-1)).sum(1)
+            weights: Tensor = scores.softmax(1).unsqueeze(-1)
+            return (outputs * weights).sum(1)
         if self.summary == "mean":
             return masked_mean(outputs, mask)
         return self._last(outputs, mask)

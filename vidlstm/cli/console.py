@@ -1,0 +1,176 @@
+"""What the commands say, and how they end. The only module that knows the terminal.
+
+Standard output carries results and nothing else; notes, progress and errors go to standard error.
+Text that the tool did not write (file names, labels) is shown through `printable`, so that it cannot
+drive the terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+
+import typer
+from rich.console import Console
+
+from vidlstm.cli.options import VoiceOptions
+from vidlstm.errors import VidlstmError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+class Exit(IntEnum):
+    """Exit statuses."""
+
+    DONE = 0
+    SOME_FAILED = 1
+    NO_SENSE = 2
+    INTERRUPTED = 130
+
+
+def printable(text: object) -> str:
+    """Return text with everything that could drive a terminal shown as an escape."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in _text(text)
+    )
+
+
+def _text(text: object) -> str:
+    # Bytes of a file name that are no UTF-8 come as lone surrogates, which no terminal can show.
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+class Voice:
+    """Says things on standard error.
+
+    Args:
+        quiet: Errors only.
+        verbose: Details as well.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def of(options: VoiceOptions) -> Voice:
+        """Return the voice that the options ask for."""
+        return Voice(quiet=options.quiet, verbose=options.verbose)
+
+    def say(self, text: str) -> None:
+        """Say a line, unless quiet. Takes no markup."""
+        if not self.quiet:
+            self.console.print(printable(text), markup=False)
+
+    def detail(self, text: str) -> None:
+        """Say a line when verbose."""
+        if self.verbose:
+            self.say(text)
+
+    def warn(self, text: str) -> None:
+        """Say a line whatever the volume."""
+        self.console.print(printable(text), markup=False, style="yellow")
+
+    def bar(self, *, total: int | None, label: str, unit: str) -> tqdm[Any]:
+        """Return a progress bar that tells the rate and the time left; it shows on terminals only."""
+        from tqdm import tqdm
+
+        silent = self.quiet or not sys.stderr.isatty()
+        return tqdm(
+            total=total,
+            desc=label,
+            unit=unit,
+            file=sys.stderr,
+            disable=silent,
+            leave=False,
+            dynamic_ncols=True,
+        )
+
+    def progress(self, items: Iterable[T], *, total: int | None, label: str, unit: str) -> Iterator[T]:
+        """Yield the items with a bar beside them."""
+        with self.bar(total=total, label=label, unit=unit) as bar:
+            for item in items:
+                yield item
+                bar.update()
+
+
+def command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function a command: spread its option groups, turn what it raises into message and status."""
+    groups, parameters, hints = _spread(function)
+
+    @functools.wraps(function)
+    def run(**kwargs: Any) -> Any:
+        for name, group in groups.items():
+            kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
+        try:
+            status = function(**kwargs)
+            sys.stdout.flush()
+            if status:
+                raise typer.Exit(status)
+        except VidlstmError as error:
+            _debug()
+            _complain(str(error))
+            raise typer.Exit(Exit.NO_SENSE) from None
+        except BrokenPipeError:
+            # The reader has what it wants (`| head -1`). Nothing more may be written, not even at exit.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(Exit.DONE) from None
+        except KeyboardInterrupt:
+            _complain("interrupted")
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        except OSError as error:
+            if error.filename is None and error.errno is None:
+                raise
+            _debug()
+            _complain(f"{error.filename or 'output'}: {error.strerror}")
+            raise typer.Exit(Exit.NO_SENSE) from None
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = hints
+    return run
+
+
+def _spread(
+    function: Callable[..., Any],
+) -> tuple[dict[str, type[Any]], list[inspect.Parameter], dict[str, Any]]:
+    """Spread the option groups among a command's parameters into their fields, which Typer understands."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    spread: dict[str, inspect.Parameter] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name not in groups:
+            spread[name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            continue
+        fields_hints = get_type_hints(groups[name], include_extras=True)
+        for field in fields(groups[name]):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            spread[field.name] = inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=fields_hints[field.name],
+            )
+    return groups, list(spread.values()), {name: p.annotation for name, p in spread.items()}
+
+
+def _debug() -> None:
+    if os.environ.get("VIDLSTM_DEBUG"):
+        traceback.print_exc()
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(f"vidlstm: {printable(text)}", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""`vidlstm eval DATA`: scores a checkpoint on labelled clips."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from typer import Option
+
+from vidlstm.cli import options
+from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.setup import (
+    extract_dataset,
+    find_checkpoint,
+    find_dataset,
+    open_extractor,
+    show_report,
+    tell_lengths,
+)
+
+
+@command
+def evaluate(
+    data: options.DataOptions,
+    machine: options.MachineOptions,
+    voice_options: options.VoiceOptions,
+    checkpoint: options.CheckpointOption = None,
+    split: Annotated[
+        Literal["train", "val", "test", "all"] | None,
+        Option(help="Side to score. Default: test, else what the model has not learned from."),
+    ] = None,
+    as_json: options.JsonOption = False,
+    cache: options.CacheOption = True,
+) -> int:
+    """Score a model on labelled clips that it has not learned from."""
+    voice = Voice.of(voice_options)
+    path = find_checkpoint(voice, checkpoint)
+    dataset = find_dataset(voice, data)
+
+    from vidlstm.engine.decoding import ReadRequest
+    from vidlstm.engine.evaluation import summarise
+    from vidlstm.engine.learning import choose_side, learned_clips, score, with_classes_of
+    from vidlstm.models.checkpoint import load_model
+
+    model = load_model(path)
+    side = choose_side(dataset, path.parent, split)
+    voice.say(f"Scored: {side.description}.")
+    dataset = with_classes_of(side.dataset, model)
+    if known := learned_clips(dataset, model):
+        voice.warn(
+            f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
+            f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
+        )
+    request = ReadRequest.of(model.config, views=model.config.views)
+    with open_extractor(request, model.encoder, machine, cache=cache, voice=voice) as extractor:
+        clips = extract_dataset(voice, extractor, dataset)
+    tell_lengths(voice, clips)
+    report = summarise(model.config.classes, score(model, clips, range(len(dataset.samples))))
+    show_report(voice, report)
+    if as_json:
+        print(json.dumps(report.to_json()))
+    return Exit.SOME_FAILED if report.failed else Exit.DONE

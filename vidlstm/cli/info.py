@@ -1,0 +1,53 @@
+"""`vidlstm info CHECKPOINT`: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.table import Table
+from typer import Argument
+
+from vidlstm.cli import options
+from vidlstm.cli.console import Voice, command, printable
+from vidlstm.cli.setup import find_checkpoint
+from vidlstm.config import to_dict
+
+
+@command
+def info(
+    checkpoint: Annotated[
+        Path | None, Argument(help="Model file or run folder. Default: as for predict.")
+    ] = None,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Show what a model holds: classes, streams, sampling, sizes, how it was trained."""
+    path = find_checkpoint(Voice(), checkpoint)
+
+    from vidlstm.models.checkpoint import read_header
+
+    header = read_header(path)
+    config = to_dict(header.config)
+    training = {k: v for k, v in header.training.items() if k not in ("learned_from", "chosen_by")}
+    if as_json:
+        facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
+        print(json.dumps({**facts, "model": config, "training": training}))
+        return
+    table = Table(show_header=False, box=None)
+    table.add_row("checkpoint", printable(path))
+    table.add_row("classes", printable(", ".join(header.config.classes)))
+    table.add_row("streams", "+".join(header.config.streams))
+    for name in ("kind", "views", "sampling", "encoder", "head"):
+        table.add_row(name, printable(_plain(config[name])))
+    if header.config.kind == "picture":
+        table.add_row("grid", printable(_plain(config["grid"])))
+    table.add_row("parameters", f"{header.num_parameters:,}")
+    for name, value in training.items():
+        table.add_row(name, printable(_plain(value)))
+    Console().print(table)
+
+
+def _plain(value: object) -> str:
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)

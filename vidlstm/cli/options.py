@@ -1,0 +1,299 @@
+"""Options that mean the same in every command, declared once, in groups that a command takes whole.
+
+A command names a group as a parameter (`data: DataOptions`); `console.command` spreads its fields
+out for Typer. A newcomer needs few of them: the others stand in panels of their own in `--help`.
+None means that the default of the configuration holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from typer import Argument, Option
+
+from vidlstm.config import (
+    BatchBalance,
+    HeadKind,
+    Kind,
+    ModelConfig,
+    RegionOrder,
+    SamplingMethod,
+    SummaryKind,
+    TrainConfig,
+    parse_grid,
+    parse_streams,
+)
+
+READING = "What is read of a clip or picture"
+MODEL = "The model"
+TRAINING = "Training"
+SPLIT = "Layouts, groups and splits"
+MACHINE = "The machine"
+OUTPUT = "What is said"
+
+T = TypeVar("T")
+
+
+def given(**options: T | None) -> dict[str, Any]:
+    """Return the options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which data, and what its groups and sides are."""
+
+    data: Annotated[
+        Path, Argument(help="Class folders, a folder with labels.csv, a CSV/TSV of path,label, or a list.")
+    ]
+    kind: Annotated[
+        Kind | None,
+        Option(
+            "--kind",
+            help="Take only videos, or only pictures, of data that holds both.",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None
+    group_by: Annotated[
+        str | None,
+        Option(
+            help="Regular expression that finds a clip's group (recording, person) in its path.",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None
+    group_column: Annotated[
+        str | None, Option(help="Column of the table to take groups from.", rich_help_panel=SPLIT)
+    ] = None
+    split_file: Annotated[
+        Path | None, Option(help="Official split file of UCF101 or HMDB51.", rich_help_panel=SPLIT)
+    ] = None
+    class_list: Annotated[
+        Path | None, Option(help="Class names of a list of paths and class numbers.", rich_help_panel=SPLIT)
+    ] = None
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What is read of a clip and what reads it."""
+
+    streams: Annotated[
+        str | None,
+        Option(
+            help="What is looked at, joined by +: rgb, motion, colour, texture. "
+            "Default: rgb+motion for video, rgb+colour+texture for pictures."
+        ),
+    ] = None
+    head: Annotated[
+        HeadKind, Option(help="What reads the frames in order; mean is the control that knows no order.")
+    ] = "lstm"
+    frames: Annotated[
+        int | None,
+        Option(help="Moments of a clip that are read (with fps: at most).", rich_help_panel=READING),
+    ] = None
+    sampling: Annotated[
+        SamplingMethod | None,
+        Option(
+            help="uniform: spread over the clip; dense: a run of frames; fps: a rate (long clips give more).",
+            rich_help_panel=READING,
+        ),
+    ] = None
+    stride: Annotated[
+        int | None, Option(help="Frames from one moment to the next (dense).", rich_help_panel=READING)
+    ] = None
+    rate: Annotated[float | None, Option(help="Moments a second (fps).", rich_help_panel=READING)] = None
+    grid: Annotated[
+        str | None, Option(help="Regions of a picture, rows x columns, such as 4x4.", rich_help_panel=READING)
+    ] = None
+    overlap: Annotated[
+        float | None, Option(help="Share that neighbouring regions have in common.", rich_help_panel=READING)
+    ] = None
+    order: Annotated[
+        RegionOrder | None, Option(help="In which order regions are read.", rich_help_panel=READING)
+    ] = None
+    encoder: Annotated[
+        str | None,
+        Option(
+            help="efficientnet_lite0 (default), simple, or a classification CNN of torchvision by its name.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    weights: Annotated[
+        str | None, Option(help="The encoder's weights: default, none or a file.", rich_help_panel=MODEL)
+    ] = None
+    size: Annotated[
+        int | None, Option(help="Side of the encoder's input, in pixels.", rich_help_panel=MODEL)
+    ] = None
+    grey: Annotated[
+        bool, Option("--grey", help="Read pictures in grey (encoder simple).", rich_help_panel=MODEL)
+    ] = False
+    hidden: Annotated[int | None, Option(help="Width of the LSTM's state.", rich_help_panel=MODEL)] = None
+    layers: Annotated[int | None, Option(help="Layers of the LSTM.", rich_help_panel=MODEL)] = None
+    bidirectional: Annotated[
+        bool | None,
+        Option("--bidirectional/--forward-only", help="Read backwards as well.", rich_help_panel=MODEL),
+    ] = None
+    dropout: Annotated[
+        float | None, Option(help="Share of units dropped while training.", rich_help_panel=MODEL)
+    ] = None
+    summary: Annotated[
+        SummaryKind | None,
+        Option(
+            help="What becomes of the LSTM's outputs: last real step, mean, attention.", rich_help_panel=MODEL
+        ),
+    ] = None
+    views: Annotated[
+        int | None,
+        Option(help="Temporal samples of a clip whose scores are averaged.", rich_help_panel=READING),
+    ] = None
+
+    mirror: Annotated[
+        bool | None,
+        Option(
+            "--mirror/--no-mirror",
+            help="A clip flipped left to right is of the same class. "
+            "Default: unless a class is named after a side or turn (left, right, clockwise, ...).",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    members: Annotated[
+        int | None,
+        Option(help="Networks that are averaged, each trained on other groups.", rich_help_panel=MODEL),
+    ] = None
+
+    def configure(self, kind: Kind, classes: tuple[str, ...]) -> ModelConfig:
+        """Put the options together to what the model is.
+
+        Raises:
+            UsageError: They make no sense.
+        """
+        base = ModelConfig.default(kind, classes)
+        streams = given(streams=None if self.streams is None else parse_streams(self.streams))
+        grid = parse_grid(self.grid) if self.grid is not None else {}
+        return base.changed(
+            sampling=given(method=self.sampling, num_frames=self.frames, stride=self.stride, rate=self.rate),
+            grid={**grid, **given(overlap=self.overlap, order=self.order)},
+            encoder=given(
+                name=self.encoder, weights=self.weights, size=self.size, channels=1 if self.grey else None
+            ),
+            head=given(
+                kind=self.head,
+                hidden=self.hidden,
+                layers=self.layers,
+                bidirectional=self.bidirectional,
+                dropout=self.dropout,
+                summary=self.summary,
+            ),
+            **streams,
+            **given(views=self.views, members=self.members, mirror=self.mirror),
+        )
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a model is trained."""
+
+    seed: Annotated[int, Option(help="The same seed gives the same split, weights and figures.")] = 0
+    epochs: Annotated[int | None, Option(help="Passes over the data, at most.", rich_help_panel=TRAINING)] = (
+        None
+    )
+    batch_size: Annotated[int | None, Option(help="Clips of one step.", rich_help_panel=TRAINING)] = None
+    learning_rate: Annotated[
+        float | None, Option("--lr", help="Peak learning rate.", rich_help_panel=TRAINING)
+    ] = None
+    weight_decay: Annotated[float | None, Option(help="Of AdamW.", rich_help_panel=TRAINING)] = None
+    warmup_epochs: Annotated[
+        int | None, Option(help="Epochs until the peak rate.", rich_help_panel=TRAINING)
+    ] = None
+    label_smoothing: Annotated[
+        float | None, Option(help="Share of the target spread over all classes.", rich_help_panel=TRAINING)
+    ] = None
+    mixup: Annotated[float | None, Option(help="Strength of mixup; 0: none.", rich_help_panel=TRAINING)] = (
+        None
+    )
+    patience: Annotated[
+        int | None,
+        Option(
+            help="Epochs without a better validation until training stops; 0: never.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    balance: Annotated[
+        BatchBalance | None,
+        Option(
+            help="Rare classes: drawn more often, weighted more in the loss, or left.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
+    val_share: Annotated[
+        float, Option(help="Share of the data held out to validate.", rich_help_panel=SPLIT)
+    ] = 0.2
+
+    def configure(self) -> TrainConfig:
+        """Put the options together."""
+        return TrainConfig(
+            seed=self.seed,
+            **given(
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                warmup_epochs=self.warmup_epochs,
+                label_smoothing=self.label_smoothing,
+                mixup=self.mixup,
+                patience=self.patience,
+                balance=self.balance,
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """Where it runs."""
+
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MACHINE)] = "auto"
+    workers: Annotated[
+        int | None,
+        Option(min=1, help="Decoder processes. Default: one a core, 8 at most.", rich_help_panel=MACHINE),
+    ] = None
+    timeout: Annotated[
+        float, Option(min=0.1, help="Seconds that one file may take.", rich_help_panel=MACHINE)
+    ] = 120.0
+
+
+@dataclass(frozen=True)
+class VoiceOptions:
+    """What is said on standard error."""
+
+    quiet: Annotated[
+        bool, Option("--quiet", "-q", help="Say only what went wrong.", rich_help_panel=OUTPUT)
+    ] = False
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Say more.", rich_help_panel=OUTPUT)] = False
+
+
+CheckpointOption = Annotated[
+    Path | None,
+    Option(
+        "--checkpoint",
+        "-c",
+        help="Model. Default: $VIDLSTM_CHECKPOINT, else the newest runs/*/model.safetensors.",
+    ),
+]
+JsonOption = Annotated[
+    bool, Option("--json", help="One JSON object on standard output, for a machine to read.")
+]
+CacheOption = Annotated[
+    bool,
+    Option(
+        "--cache/--no-cache", help="Keep features, so that a clip is encoded once.", rich_help_panel=MACHINE
+    ),
+]
+SharedGroupsOption = Annotated[
+    bool,
+    Option(
+        "--allow-shared-groups",
+        help="Accept a given split with one group on both sides: scores will be too good.",
+        rich_help_panel=SPLIT,
+    ),
+]

@@ -1,0 +1,172 @@
+"""What several commands do first: read the data, tell what was found, extract features."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from vidlstm.cli.console import Voice, printable
+from vidlstm.cli.options import DataOptions, MachineOptions
+from vidlstm.errors import CheckpointError, DataError
+from vidlstm.records import EvalReport
+
+if TYPE_CHECKING:
+    from vidlstm.data.samples import Dataset
+    from vidlstm.engine.decoding import ReadRequest
+    from vidlstm.engine.extraction import Extractor
+    from vidlstm.engine.learning import Clips
+    from vidlstm.models.encoders import Encoder
+
+_MAX_WORKERS = 8
+_SHOWN = 20  # names listed before "and N more"
+
+
+def find_dataset(voice: Voice, options: DataOptions) -> Dataset:
+    """Find the samples and say what was found: classes, clips, groups and the rule that gave them."""
+    from vidlstm.data.samples import find_samples
+
+    dataset = find_samples(
+        options.data,
+        kind=options.kind,
+        group_column=options.group_column,
+        group_by=options.group_by,
+        split_file=options.split_file,
+        class_list=options.class_list,
+    )
+    counts = dataset.class_counts.values()
+    thing = "clips" if dataset.kind == "video" else "pictures"
+    spread = f"{min(counts)} each" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} each"
+    voice.say(
+        f"{dataset.root}: {len(dataset.samples)} {thing} of {len(counts)} classes, {spread}"
+        f" ({dataset.layout})."
+    )
+    voice.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
+    for note in dataset.notes:
+        voice.warn(note)
+    return dataset
+
+
+def tell_lengths(voice: Voice, clips: Clips) -> None:
+    """Say how long and how large the readable clips are, and name the others with the reason."""
+    infos = [e.info for e in clips.extracted if e.info is not None]
+    if infos:
+        sizes = sorted((i.width, i.height) for i in infos)
+        text = f"Sizes: {sizes[0][0]}x{sizes[0][1]} to {sizes[-1][0]}x{sizes[-1][1]}"
+        seconds = sorted(i.seconds for i in infos if i.seconds is not None)
+        if seconds:
+            middle = seconds[len(seconds) // 2]
+            text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle. {text}"
+        voice.say(text)
+    tell_problems(voice, clips)
+
+
+def tell_problems(voice: Voice, clips: Clips) -> None:
+    """Name the clips that cannot be read, or only in part, with the reason."""
+    bad = [e for e in clips.extracted if e.problem is not None]
+    if not bad:
+        return
+    unreadable = sum(e.features is None for e in bad)
+    voice.warn(f"{unreadable} clips cannot be read and {len(bad) - unreadable} only in part:")
+    for extracted in bad if voice.verbose else bad[:_SHOWN]:
+        assert extracted.problem is not None
+        voice.warn(f"  {extracted.path}: {extracted.problem.code.value}: {extracted.problem.message}")
+    if len(bad) > _SHOWN and not voice.verbose:
+        voice.warn(f"  and {len(bad) - _SHOWN} more (--verbose names them; `vidlstm check` lists all)")
+
+
+@contextlib.contextmanager
+def open_extractor(
+    request: ReadRequest,
+    encoder: Encoder | None,
+    machine: MachineOptions,
+    *,
+    cache: bool,
+    voice: Voice,
+) -> Iterator[Extractor]:
+    """Start decoder processes and bring the encoder to its device."""
+    from vidlstm.data.features import FeatureStore
+    from vidlstm.engine.decoding import DecodePool
+    from vidlstm.engine.devices import choose_device, num_cores, use_threads
+    from vidlstm.engine.extraction import Extractor
+
+    use_threads(num_cores())
+    device = choose_device(machine.device)
+    if encoder is not None:
+        encoder.requires_grad_(False).eval().to(device)
+    store = FeatureStore() if cache else None
+    with DecodePool(machine.workers or min(num_cores(), _MAX_WORKERS), machine.timeout) as pool:
+        yield Extractor(request, encoder, store, pool)
+    if store is not None and store.write_error is not None:
+        voice.warn(
+            f"features could not be kept in {store.root}: {store.write_error}; they were used all the same"
+        )
+
+
+def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset) -> Clips:
+    """Extract every sample, with progress.
+
+    Raises:
+        DataError: Not one can be read.
+    """
+    from vidlstm.engine.learning import Clips
+
+    results = extractor.extract(s.path for s in dataset.samples)
+    total = len(dataset.samples)
+    clips = Clips(dataset, tuple(voice.progress(results, total=total, label="Reading", unit="clip")))
+    if all(e.features is None for e in clips.extracted):
+        first = clips.extracted[0]
+        why = first.problem.message if first.problem else ""
+        raise DataError(f"{dataset.root}: not one of {total} clips can be read; {first.path}: {why}")
+    return clips
+
+
+def find_checkpoint(voice: Voice, given: Path | None) -> Path:
+    """Return the checkpoint to use and, when nobody named it, say which.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if given is not None:
+        return given / "model.safetensors" if given.is_dir() else given
+    if named := os.environ.get("VIDLSTM_CHECKPOINT"):
+        voice.say(f"Model: {named} ($VIDLSTM_CHECKPOINT)")
+        return Path(named)
+    runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime_ns)
+    if not runs:
+        raise CheckpointError(
+            "no model: there is none in runs/ under this folder; train one with `vidlstm train DATA`, "
+            "or name one with --checkpoint FILE"
+        )
+    voice.say(f"Model: {runs[-1]}")
+    return runs[-1]
+
+
+def show_report(voice: Voice, report: EvalReport) -> None:
+    """Say the headline figures, and a table of the classes."""
+    low, high = report.top1_interval.low, report.top1_interval.high
+    text = (
+        f"top-1 {report.top1:.3f} (95 % interval {low:.3f} to {high:.3f}, resampled over "
+        f"{report.num_groups} groups), "
+        f"mean class accuracy {report.mean_class_accuracy:.3f}, macro F1 {report.macro_f1:.3f}, "
+        f"{report.num_clips} clips; always naming the commonest class: {report.majority:.3f}"
+    )
+    voice.say(text)
+    if report.failed:
+        voice.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
+    if not voice.quiet and sys.stderr.isatty():
+        table = Table("class", "precision", "recall", "F1", "clips")
+        for row in report.per_class:
+            table.add_row(
+                printable(row.label),
+                f"{row.precision:.3f}",
+                f"{row.recall:.3f}",
+                f"{row.f1:.3f}",
+                str(row.support),
+            )
+        voice.console.print(table)
