@@ -1,0 +1,39 @@
+"""What all tests share: a quiet machine, and tiny clips that a subprocess can train on in seconds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import write_action
+
+# Before torch is first imported here, and inherited by every subprocess: many small products, two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's feature store, model and terminal out of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        for name in ("VIDLSTM_CHECKPOINT", "VIDLSTM_DEBUG", "FORCE_COLOR", "PY_COLORS", "COLUMNS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("NO_COLOR", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of two movements, `rise` and `sink`, by six performers: twelve clips of a second.
+
+    The performer is in the file name, so that groups are found. To be read only.
+    """
+    root = tmp_path_factory.mktemp("tiny") / "data"
+    for action in ("rise", "sink"):
+        for performer in range(1, 7):
+            write_action(root / action / f"person{performer:02}_{action}_d1.avi", action, performer)
+    return root

@@ -1,0 +1,211 @@
+"""One safe, self-describing file: what travels in it, and which files are refused, in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from vidlstm.config import ModelConfig, StreamName, to_dict
+from vidlstm.errors import CheckpointError
+from vidlstm.models.checkpoint import VERSION, Model, build_model, load_model, read_header, serialise
+from vidlstm.models.encoders import build_encoder
+
+WIDTHS = {"rgb": 64, "motion": 4, "colour": 3}
+
+
+def make(*streams: StreamName) -> Model:
+    torch.manual_seed(0)
+    config = ModelConfig("video", ("Überholen", "b, c", "d"), streams, members=2).changed(
+        head={"hidden": 5, "projection": 4},
+        encoder={"name": "simple", "size": 32},
+        sampling={"method": "fps", "rate": 2.5},
+    )
+    encoder = build_encoder(config.encoder) if "rgb" in streams else None
+    model = build_model(config, WIDTHS, encoder)
+    model.classifier.fusion.copy_(torch.linspace(0.1, 0.9, len(model.classifier.fusion)))
+    model.classifier.temperature.fill_(1.7)
+    model.training = {"data": "clips/ä", "seed": 3, "top1": None, "learned_from": ["ab", "cd"]}
+    return model
+
+
+def written(path: Path, model: Model) -> Path:
+    path.write_bytes(serialise(model))
+    return path
+
+
+def rewritten(path: Path, **changes: str | None) -> Path:
+    """Change the header of a good checkpoint; None removes an entry."""
+    with safe_open(path, "pt") as file:
+        metadata = {**file.metadata(), **changes}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, {k: v for k, v in metadata.items() if v is not None})
+    return path
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    return written(tmp_path / "model.safetensors", make("rgb", "motion", "colour"))
+
+
+def refusal(path: Path) -> str:
+    """Return what is said of a file that is refused, by the reader of headers and of models alike."""
+    said = []
+    for read in (read_header, load_model):
+        with pytest.raises(CheckpointError) as caught:
+            read(path)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert said[0].startswith(f"{path}: ")
+    assert "\n" not in said[0]
+    return said[0]
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize(
+        "streams", [("rgb", "motion", "colour"), ("rgb",), ("motion",), ("motion", "colour")], ids="+".join
+    )
+    def test_everything_that_predicting_needs_travels(
+        self, streams: tuple[StreamName, ...], tmp_path: Path
+    ) -> None:
+        model = make(*streams)
+        loaded = load_model(written(tmp_path / "m.safetensors", model))
+        assert loaded.config == model.config  # classes in their order, sampling, sizes, streams
+        assert loaded.widths == model.widths
+        assert loaded.training == model.training
+        assert (loaded.encoder is None) == ("rgb" not in streams)
+        ours, theirs = model.modules().state_dict(), loaded.modules().state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+        assert float(loaded.classifier.temperature) == pytest.approx(1.7)
+
+    def test_scores_are_the_same_bit_for_bit(self, good: Path) -> None:
+        model = make("rgb", "motion", "colour")
+        model.modules().eval()
+        steps = {"rgb": torch.randn(2, 5, 64), "motion": torch.randn(2, 9, 4)}
+        masks = {s: torch.ones(x.shape[:2], dtype=torch.bool) for s, x in steps.items()}
+        summaries = {"colour": torch.randn(2, 3)}
+        scores = [m.classifier.fuse(m.classifier(steps, masks, summaries)) for m in (model, load_model(good))]
+        assert torch.equal(*scores)
+
+    def test_it_comes_ready_to_predict(self, good: Path) -> None:
+        model = load_model(good)
+        assert model.encoder is not None
+        for part in (model.classifier, model.encoder):
+            assert not any(module.training for module in part.modules())
+
+    def test_the_header_alone_tells_the_same(self, good: Path) -> None:
+        header, model = read_header(good), load_model(good)
+        assert (header.config, header.widths, header.training) == (
+            model.config, model.widths, model.training,
+        )  # fmt: skip
+        assert header.num_parameters == sum(t.numel() for t in model.modules().state_dict().values())
+
+    def test_its_encoder_s_weights_are_not_fetched_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        model = make("rgb")
+        model.config = model.config.changed(encoder={"weights": "/gone/since/training.pt"})
+        assert load_model(written(tmp_path / "m.safetensors", model)).encoder is not None
+
+
+class TestRefused:
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        assert "there is no such checkpoint; `vidlstm train DATA` makes one" in refusal(tmp_path / "gone")
+
+    def test_a_folder(self, tmp_path: Path) -> None:
+        refusal(tmp_path)
+
+    @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.9, 0.9999])
+    def test_a_truncated_file(self, good: Path, share: float) -> None:
+        content = good.read_bytes()
+        good.write_bytes(content[: int(len(content) * share)])
+        assert "not a whole vidlstm checkpoint" in refusal(good)
+
+    @pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(100), b"{}", b"\xff" * 64])
+    def test_another_kind_of_file(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "x").write_bytes(content)
+        assert "not a whole vidlstm checkpoint" in refusal(tmp_path / "x")
+
+    @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "other", "version": "1"}])
+    def test_a_foreign_safetensors_file(self, tmp_path: Path, metadata: dict[str, str] | None) -> None:
+        save_file({"weight": torch.zeros(3)}, tmp_path / "x.safetensors", metadata)
+        assert "a safetensors file, but not a vidlstm checkpoint" in refusal(tmp_path / "x.safetensors")
+
+    def test_a_newer_version_with_the_way_out(self, good: Path) -> None:
+        said = refusal(rewritten(good, version=str(VERSION + 1), config="whatever it may be by then"))
+        assert f"newer vidlstm (format {VERSION + 1}, this one reads up to {VERSION})" in said
+        assert "pip install --upgrade vidlstm" in said
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"version": None}, {"version": "one"}, {"config": None}, {"widths": None}, {"training": None},
+            {"config": "{"}, {"config": "[]"}, {"config": "{}"}, {"config": "null"},
+            {"widths": "[1]"}, {"widths": '{"rgb": "wide"}'}, {"widths": '{"rgb": null}'},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_a_header_that_makes_no_sense(self, good: Path, changes: dict[str, str | None]) -> None:
+        assert "not a whole vidlstm checkpoint" in refusal(rewritten(good, **changes))
+
+    @pytest.mark.parametrize(
+        ("setting", "value"),
+        [("classes", ["a"]), ("streams", ["smell"]), ("views", "two"), ("mind", 1), ("kind", "song")],
+    )
+    def test_a_config_that_no_vidlstm_wrote(self, good: Path, setting: str, value: object) -> None:
+        plain: dict[str, Any] = {**to_dict(make("rgb").config), setting: value}
+        assert "not a whole vidlstm checkpoint" in refusal(rewritten(good, config=json.dumps(plain)))
+
+    @pytest.mark.parametrize("width", [5, 400, -1])
+    def test_tensors_that_do_not_fit_the_header(self, good: Path, width: int) -> None:
+        rewritten(good, widths=json.dumps({**WIDTHS, "motion": width}))
+        with pytest.raises(CheckpointError, match=r"its tensors do not fit what its header describes"):
+            load_model(good)
+
+    def test_a_config_of_another_encoder(self, good: Path) -> None:
+        plain = to_dict(make("rgb").config)
+        for name in ("resnet18", "none_of_that_name"):
+            plain["encoder"]["name"] = name
+            rewritten(good, config=json.dumps(plain))
+            with pytest.raises(CheckpointError, match="its tensors do not fit") as caught:
+                load_model(good)
+            assert "\n" not in str(caught.value)
+
+    def test_a_pickle_whose_code_does_not_run(self, tmp_path: Path) -> None:
+        class Bomb:
+            def __reduce__(self) -> tuple[object, tuple[str]]:
+                return os.mkdir, (str(tmp_path / "exploded"),)
+
+        (tmp_path / "a.safetensors").write_bytes(pickle.dumps(Bomb()))
+        torch.save({"weight": Bomb()}, tmp_path / "b.safetensors")
+        for name in ("a.safetensors", "b.safetensors"):
+            assert "not a whole vidlstm checkpoint" in refusal(tmp_path / name)
+        assert not (tmp_path / "exploded").exists()
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
+    def test_no_permission(self, good: Path) -> None:
+        good.chmod(0)
+        assert "no permission" in refusal(good)
+
+
+def test_loading_reads_no_pickle_at_all(good: Path) -> None:
+    script = f"""
+import pickle, torch
+def never(*_, **__): raise SystemExit("a pickle was read")
+torch.load = pickle.load = pickle.loads = pickle.Unpickler = never
+from pathlib import Path
+from vidlstm.models.checkpoint import load_model
+load_model(Path({str(good)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,229 @@
+"""Streams to branches to logits: who reads what, and that clips do not look at each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName, parse_streams
+from vidlstm.models.classifier import Branch, Classifier, Standardise, branch_specs
+
+WIDTHS = {"rgb": 6, "motion": 4, "colour": 3, "texture": 2}
+CLASSES = ("a", "b", "c")
+STREAMS: list[tuple[StreamName, ...]] = [
+    ("rgb",), ("motion",), ("rgb", "motion"), ("rgb", "colour", "texture"), ("motion", "texture"),
+    ("rgb", "motion", "colour", "texture"),
+]  # fmt: skip
+
+Inputs = tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]
+
+
+def config(
+    streams: tuple[StreamName, ...], kind: Kind = "video", head: HeadKind = "lstm", members: int = 2
+) -> ModelConfig:
+    base = ModelConfig(kind, CLASSES, streams, members=members)
+    return base.changed(head={"kind": head, "hidden": 5, "projection": 4})
+
+
+def classifier(model: ModelConfig) -> Classifier:
+    torch.manual_seed(0)
+    network = Classifier(model, WIDTHS)
+    for module in network.modules():  # any statistics, not the neutral ones of the start
+        if isinstance(module, Standardise):
+            width = module.mean.shape
+            module.fit(torch.randn(width), torch.rand(width) + 0.5)
+    return network.eval()
+
+
+def inputs(lengths: list[int], longest: int = 0) -> Inputs:
+    """Make clips of some lengths; clip i is the same whatever the others are."""
+    sequences, masks = {}, {}
+    longest = longest or max(lengths)
+    for stream in ("rgb", "motion"):
+        steps = longest if stream == "motion" else -(-longest // 2)
+        values = torch.zeros(len(lengths), steps, WIDTHS[stream])
+        mask = torch.zeros(len(lengths), steps, dtype=torch.bool)
+        for i, length in enumerate(lengths):
+            n = length if stream == "motion" else -(-length // 2)
+            generator = torch.Generator().manual_seed(100 * length + len(stream))
+            values[i, :n] = torch.randn(n, WIDTHS[stream], generator=generator)
+            mask[i, :n] = True
+        sequences[stream], masks[stream] = values, mask
+    summaries = {
+        s: torch.stack([torch.randn(WIDTHS[s], generator=torch.Generator().manual_seed(n)) for n in lengths])
+        for s in ("colour", "texture")
+    }
+    return sequences, masks, summaries
+
+
+class TestBranchSpecs:
+    @pytest.mark.parametrize(
+        ("kind", "head", "streams", "branches"),
+        [
+            ("video", "lstm", "rgb", "change appearance"),
+            ("video", "lstm", "motion", "motion"),
+            ("video", "lstm", "rgb+motion", "change appearance motion"),
+            ("video", "lstm", "rgb+colour+texture", "change appearance(colour texture)"),
+            ("video", "lstm", "motion+colour", "motion(colour)"),
+            ("video", "gru", "rgb+motion+texture", "change appearance(texture) motion"),
+            ("video", "mean", "rgb", "appearance"),
+            ("video", "mean", "rgb+motion+colour", "appearance(colour) motion"),
+            ("picture", "lstm", "rgb", "rgb"),
+            ("picture", "lstm", "rgb+colour+texture", "rgb(colour texture)"),
+            ("picture", "mean", "rgb+texture", "rgb(texture)"),
+        ],
+    )
+    def test_who_reads_which_stream_and_what_joins(
+        self, kind: Kind, head: HeadKind, streams: str, branches: str
+    ) -> None:
+        specs = branch_specs(config(parse_streams(streams), kind, head))
+        text = " ".join(s.name + (f"({' '.join(s.joined)})" if s.joined else "") for s in specs)
+        assert text == branches
+
+    @pytest.mark.parametrize("kind", ["video", "picture"])
+    @pytest.mark.parametrize("head", ["lstm", "gru", "mean"])
+    @pytest.mark.parametrize("streams", STREAMS, ids="+".join)
+    def test_every_stream_is_read_and_a_summary_joins_once(
+        self, streams: tuple[StreamName, ...], head: HeadKind, kind: Kind
+    ) -> None:
+        if kind == "picture" and "motion" in streams:
+            return
+        specs = branch_specs(config(streams, kind, head))
+        joined = [name for spec in specs for name in spec.joined]
+        assert {s.stream for s in specs} | set(joined) == set(streams)
+        assert len(joined) == len(set(joined))
+        assert all(s.head.kind in (head, "mean") for s in specs)
+        if head == "mean":  # the control knows no order anywhere
+            assert not any(s.centred or s.head.kind != "mean" for s in specs)
+
+
+class TestBranches:
+    def test_change_sees_no_difference_when_a_constant_is_added_to_the_clip(self) -> None:
+        network = classifier(config(("rgb",)))
+        change, appearance = network.branches(0)
+        sequences, masks, summaries = inputs([9, 4])
+        moved = sequences["rgb"] + masks["rgb"].unsqueeze(-1) * torch.randn(2, 1, WIDTHS["rgb"])
+        for branch, same in ((change, True), (appearance, False)):
+            before = branch(sequences["rgb"], masks["rgb"], summaries)
+            after = branch(moved, masks["rgb"], summaries)
+            assert torch.allclose(before, after, atol=1e-4) == same
+
+    @pytest.mark.parametrize("name", ["colour", "texture"])
+    def test_summary_streams_reach_the_logits(self, name: str) -> None:
+        network = classifier(config(("rgb", "colour", "texture"), "picture"))
+        sequences, masks, summaries = inputs([9, 4])
+        before = network(sequences, masks, summaries)
+        after = network(sequences, masks, {**summaries, name: summaries[name] + 1})
+        assert (before - after).abs().max() > 1e-3
+
+    def test_a_branch_that_is_off_is_not_looked_at(self) -> None:
+        sequences, masks, summaries = inputs([9, 4])
+        network = classifier(config(("motion",)))
+        scores = network({"motion": sequences["motion"]}, {"motion": masks["motion"]}, {})
+        assert scores.shape == (1, 2, 3)
+        torch.testing.assert_close(scores, network(sequences, masks, summaries))
+
+    def test_members_start_different_and_are_averaged(self) -> None:
+        network = classifier(config(("motion",), members=3))
+        clips = inputs([9, 4])
+        logits = torch.stack([network.member(m, *clips) for m in range(3)])
+        assert (logits[0] - logits[1]).abs().max() > 1e-3
+        expected = logits.log_softmax(-1).mean(0).log_softmax(-1)
+        torch.testing.assert_close(network(*clips), expected)
+
+    def test_one_member_alone_is_a_whole_network(self) -> None:
+        network = classifier(config(("rgb", "motion"), members=1))
+        assert all(isinstance(b, Branch) for b in network.branches(0))
+        assert network(*inputs([3])).shape == (3, 1, 3)
+
+
+class TestScores:
+    def test_logits_are_not_softmaxed_in_the_model(self) -> None:
+        """Fault 1 of the peers: softmax in the model, and cross-entropy on top of it."""
+        network = classifier(config(("rgb", "motion")))
+        with torch.no_grad():
+            for branch in network.branches(0):
+                for parameter in branch.classify.parameters():
+                    parameter.mul_(50)
+        logits = network.member(0, *inputs([9, 4, 6]))
+        assert logits.min() < -1  # neither probabilities ...
+        assert logits.max() > 1  # ... nor their logarithms: any numbers
+        assert not torch.allclose(logits.exp().sum(-1), torch.ones(3, 3), atol=0.1)
+
+    def test_scores_are_log_probabilities_once(self) -> None:
+        scores = classifier(config(("rgb", "motion")))(*inputs([9, 4, 6]))
+        torch.testing.assert_close(scores.exp().sum(-1), torch.ones(3, 3))
+
+    @pytest.mark.parametrize("head", ["lstm", "gru", "mean"])
+    @pytest.mark.parametrize("streams", STREAMS, ids="+".join)
+    def test_a_clip_s_scores_do_not_depend_on_its_batch_mates(
+        self, streams: tuple[StreamName, ...], head: HeadKind
+    ) -> None:
+        network = classifier(config(streams, head=head))
+        lengths = [9, 1, 4, 16, 2]
+        alone = torch.cat([network(*inputs([n])) for n in lengths], dim=1)
+        torch.testing.assert_close(network(*inputs(lengths)), alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(network(*inputs(lengths, 40)), alone, atol=1e-5, rtol=0)
+        order = [3, 0, 4, 2, 1]
+        shuffled = network(*inputs([lengths[i] for i in order]))
+        torch.testing.assert_close(shuffled, alone[:, order], atol=1e-5, rtol=0)
+
+    def test_nothing_is_remembered_between_calls(self) -> None:
+        network = classifier(config(("rgb", "motion")))
+        first = network(*inputs([9, 4]))
+        network(*inputs([2, 7, 16]))
+        assert torch.equal(network(*inputs([9, 4])), first)
+
+
+class TestStandardise:
+    def test_training_statistics_make_mean_0_and_spread_1(self) -> None:
+        rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 7 + 3
+        layer = Standardise(3)
+        layer.fit(rows.mean(0), rows.std(0))
+        standard = layer(rows)
+        torch.testing.assert_close(standard.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+        torch.testing.assert_close(standard.std(0), torch.ones(3), atol=1e-5, rtol=0)
+
+    def test_a_constant_feature_is_left_unscaled(self) -> None:
+        layer = Standardise(2)
+        layer.fit(torch.tensor([5.0, 0.0]), torch.tensor([0.0, 2.0]))
+        assert layer(torch.tensor([[6.0, 2.0]])).tolist() == [[1.0, 1.0]]
+
+    def test_is_held_fixed(self) -> None:
+        layer = Standardise(2).train()
+        layer(torch.randn(8, 2))
+        assert (layer.mean.tolist(), layer.scale.tolist()) == ([0, 0], [1, 1])
+        assert list(layer.parameters()) == []
+
+
+class TestFuse:
+    @staticmethod
+    def fused(weights: list[float], temperature: float, scores: Tensor) -> Tensor:
+        network = classifier(config(("rgb", "motion")))
+        network.fusion.copy_(torch.tensor(weights))
+        network.temperature.fill_(temperature)
+        return network.fuse(scores)
+
+    def test_is_the_weighted_sum_over_the_temperature(self) -> None:
+        scores = torch.randn(3, 2, 3, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+        expected = (0.5 * scores[0] + 0.2 * scores[1] + 0.3 * scores[2]) / 2
+        torch.testing.assert_close(self.fused([0.5, 0.2, 0.3], 2, scores), expected)
+
+    def test_branches_count_the_same_at_the_start(self) -> None:
+        for streams in STREAMS:
+            network = classifier(config(streams))
+            count = len(branch_specs(config(streams)))
+            torch.testing.assert_close(network.fusion, torch.full((count,), 1 / count))
+            assert float(network.temperature) == 1
+
+    def test_temperature_changes_how_sure_it_is_and_never_the_label(self) -> None:
+        scores = torch.randn(3, 20, 3, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
+        cold, warm = (self.fused([0.2, 0.3, 0.5], t, scores).softmax(-1) for t in (0.5, 3.0))
+        assert torch.equal(cold.argmax(1), warm.argmax(1))
+        assert (cold.amax(1) > warm.amax(1)).all()
+
+    def test_it_adds_no_learned_weight(self) -> None:
+        network = classifier(config(("rgb", "motion")))
+        assert {"fusion", "temperature"} <= dict(network.named_buffers()).keys()
+        assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"members"}
