@@ -108,7 +108,8 @@ def load_model(path: Path) -> Model:
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:
-        raise CheckpointError(f"{path}: its tensors do not fit what its header describes ({error})") from None
+        why = str(error).partition("\n")[0].rstrip(":")  # torch lists every tensor, a line each
+        raise CheckpointError(f"{path}: its tensors do not fit what its header describes ({why})") from None
     modules.eval()
     model.training = header.training
     return model
@@ -133,7 +134,7 @@ def _open(path: Path) -> tuple[Header, dict[str, Tensor]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except PermissionError:
         raise CheckpointError(f"{path}: no permission to read it") from None
-    except (SafetensorError, OSError, KeyError, ValueError, UsageError, AttributeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, UsageError, AttributeError) as error:
         raise CheckpointError(
             f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
         ) from error

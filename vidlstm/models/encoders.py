@@ -202,6 +202,8 @@ def _load_file(body: nn.Module, file: str) -> None:
         raise WeightsError(f"--weights {file}: there is no such file") from None
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, Exception) as error:
         raise WeightsError(f"--weights {file}: not a file of plain weights ({_first_line(error)})") from None
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"--weights {file}: not a file of plain weights (it holds {type(state).__name__})")
     own = body.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == getattr(v, "shape", None)}
     if missing := sorted(set(own) - set(fitting)):
