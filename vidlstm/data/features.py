@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +32,7 @@ from vidlstm.errors import FailureCode
 from vidlstm.records import ClipInfo, Problem
 
 Array = NDArray[np.float16]
+_OWN_NAME = re.compile(r"[0-9a-f]{32}\.safetensors$|\.[0-9a-f]{32}\.safetensors\.")
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,24 @@ class FeatureStore:
 
     def measure(self) -> tuple[int, int]:
         """Return the number of entries and their bytes."""
-        sizes = [f.stat().st_size for f in (self.root / "features").glob("*/*.safetensors")]
+        sizes = []
+        for file in (self.root / "features").glob("*/*.safetensors"):
+            with contextlib.suppress(FileNotFoundError):  # another run cleared it just now
+                sizes.append(file.stat().st_size)
         return len(sizes), sum(sizes)
 
     def clear(self) -> None:
-        """Remove every entry, and nothing that is not the store's own."""
-        shutil.rmtree(self.root / "features", ignore_errors=True)
+        """Remove every entry and what killed runs left of one, and nothing that is not the store's own.
+
+        Raises:
+            OSError: An entry cannot be removed.
+        """
+        for folder in (self.root / "features").glob("[0-9a-f][0-9a-f]"):
+            for file in folder.iterdir():
+                if _OWN_NAME.match(file.name):
+                    file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # something else lies in it
+                folder.rmdir()
 
 
 def write_atomically(file: Path, data: bytes) -> None:
