@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
+from rich.table import Table
 from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
+from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.errors import UsageError
-from vidlstm.records import SCHEMA
+from vidlstm.records import SCHEMA, EvalReport
+
+if TYPE_CHECKING:
+    from vidlstm.data.splits import Fold
+    from vidlstm.engine.crossvalidation import FoldResult, Streams
+    from vidlstm.engine.learning import Clips
+
+_HEADS: tuple[HeadKind, ...] = ("mean", "gru", "lstm")
 
 
 @command
@@ -22,8 +32,12 @@ def crossval(
     machine: options.MachineOptions,
     voice_options: options.VoiceOptions,
     folds: Annotated[
-        str, Option(help="A number of folds that no group crosses, or group: one fold a group.")
+        str, Option(help="A number of folds that no group crosses, or group: one a group.")
     ] = "5",
+    ablation: Annotated[
+        bool, Option("--ablation", help="The table of every stream and all, by mean, gru and lstm.")
+    ] = False,
+    repeat: Annotated[int, Option(min=1, help="Repeat with so many seeds, from --seed on.")] = 1,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
@@ -39,52 +53,108 @@ def crossval(
 
     rounds = make_folds(dataset, "group" if folds == "group" else int(folds), training.seed)
 
-    from vidlstm.engine.evaluation import summarise
-    from vidlstm.engine.learning import crossvalidate, train_request
+    from vidlstm.engine.crossvalidation import stream_subsets, with_head
+    from vidlstm.engine.learning import train_request
     from vidlstm.models.encoders import build_encoder
 
     encoder = build_encoder(config.encoder) if "rgb" in config.streams else None
     with open_extractor(train_request(config), encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
-    results = list(
-        voice.progress(
-            crossvalidate(config, clips, rounds, train_config),
-            total=len(rounds), label="Folds", unit="fold",
-        )
-    )  # fmt: skip
-    report = summarise(dataset.classes, [s for result in results for s in result.scored], seed=training.seed)
-    voice.say(f"{len(rounds)} folds, pooled over the held-out clips:")
-    show_report(voice, report)
-    if as_json:
-        pooled = report.to_json()
-        per_fold = [
-            {
-                "held_out": result.fold.held_out_name,
-                "num_clips": len(result.scored),
-                "top1": summarise(dataset.classes, result.scored).top1,
-            }
-            for result in results
+    rows: list[dict[str, Any]] = []
+    for head in _HEADS if ablation else (config.head.kind,):
+        variant = with_head(config, head)
+        subsets = stream_subsets(config.streams) if ablation else [config.streams]
+        runs = []
+        for number in range(repeat):
+            seeded = replace(train_config, seed=train_config.seed + number)
+            runs.append((seeded, _run(voice, variant, clips, rounds, seeded, machine, subsets)))
+        rows += [
+            _row(head, subset, [(t, _pool(config, results, subset, t), results) for t, results in runs])
+            for subset in subsets
         ]
-        keys = (
-            "num_clips",
-            "num_failed",
-            "top1",
-            "top1_ci95",
-            "mean_class_accuracy",
-            "macro_f1",
-            "majority",
-            "confusion",
-            "classes",
-        )
-        print(
-            json.dumps(
-                {
-                    "schema": SCHEMA,
-                    "num_folds": len(rounds),
-                    **{k: pooled[k] for k in keys},
-                    "per_fold": per_fold,
-                }
-            )
-        )
+    report = rows[-1].pop("report")
+    voice.say(f"{len(rounds)} folds, pooled over the held-out clips{', first seed' if repeat > 1 else ''}:")
+    show_report(voice, report)
+    if ablation or repeat > 1:
+        _show_rows(voice, rows)
+    if as_json:
+        print(json.dumps(_to_json(report, rows, len(rounds), ablation=ablation)))
     return Exit.SOME_FAILED if report.failed else Exit.DONE
+
+
+def _run(
+    voice: Voice,
+    config: ModelConfig,
+    clips: Clips,
+    rounds: tuple[Fold, ...],
+    training: TrainConfig,
+    machine: options.MachineOptions,
+    subsets: list[Streams],
+) -> list[FoldResult]:
+    from vidlstm.engine.crossvalidation import crossvalidate
+    from vidlstm.engine.devices import num_cores
+
+    processes = machine.workers or num_cores()
+    results = crossvalidate(config, clips, rounds, training, processes=processes, subsets=subsets)
+    label = f"Folds, {config.head.kind}, seed {training.seed}"
+    return list(voice.progress(results, total=len(rounds), label=label, unit="fold"))
+
+
+def _pool(
+    config: ModelConfig, results: list[FoldResult], subset: Streams, training: TrainConfig
+) -> EvalReport:
+    from vidlstm.engine.evaluation import summarise
+
+    return summarise(config.classes, [s for r in results for s in r.scored[subset]], seed=training.seed)
+
+
+def _row(
+    head: HeadKind, subset: Streams, runs: list[tuple[TrainConfig, EvalReport, list[FoldResult]]]
+) -> dict[str, Any]:
+    """Return one setting's figures over all seeds; `report` is the first seed's."""
+    top1 = [report.top1 for _, report, _ in runs]
+    _, first, results = runs[0]
+    return {
+        "streams": "+".join(subset),
+        "head": head,
+        "top1": sum(top1) / len(top1),
+        "top1_per_seed": {str(training.seed): report.top1 for training, report, _ in runs},
+        "report": first,
+        "per_fold": [_fold(first.classes, result, subset) for result in results],
+    }
+
+
+def _fold(classes: tuple[str, ...], result: FoldResult, subset: Streams) -> dict[str, Any]:
+    from vidlstm.engine.evaluation import hits
+
+    scored = result.scored[subset]
+    top1 = float(hits(classes, scored).mean())
+    return {"held_out": result.fold.held_out_name, "num_clips": len(scored), "top1": top1}
+
+
+def _show_rows(voice: Voice, rows: list[dict[str, Any]]) -> None:
+    table = Table("streams", "head", "top-1", "each seed")
+    for row in rows:
+        seeds = " ".join(f"{value:.3f}" for value in row["top1_per_seed"].values())
+        table.add_row(row["streams"], row["head"], f"{row['top1']:.3f}", seeds)
+    if not voice.quiet:
+        voice.console.print(table)
+
+
+def _to_json(
+    report: EvalReport, rows: list[dict[str, Any]], num_folds: int, *, ablation: bool
+) -> dict[str, Any]:
+    pooled = report.to_json()
+    keys = ("num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "majority")
+    plain = {"schema": SCHEMA, "num_folds": num_folds, **{key: pooled[key] for key in keys}}
+    plain |= {
+        "classes": pooled["classes"],
+        "confusion": pooled["confusion"],
+        "per_fold": rows[-1]["per_fold"],
+    }
+    plain["top1_per_seed"] = rows[-1]["top1_per_seed"]
+    if ablation:
+        shown = ("streams", "head", "top1", "top1_per_seed")
+        plain["ablation"] = [{key: row[key] for key in shown} for row in rows]
+    return plain

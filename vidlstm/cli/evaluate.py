@@ -39,7 +39,8 @@ def evaluate(
 
     from vidlstm.engine.decoding import ReadRequest
     from vidlstm.engine.evaluation import summarise
-    from vidlstm.engine.learning import choose_side, learned_clips, score, with_classes_of
+    from vidlstm.engine.learning import score
+    from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
     from vidlstm.models.checkpoint import load_model
 
     model = load_model(path)

@@ -58,6 +58,7 @@ def train(
         voice.warn(note)
 
     from vidlstm.engine.learning import describe_training, make_trainer, score, start_model, train_request
+    from vidlstm.engine.reporting import write_plots
     from vidlstm.engine.runs import SPLIT, RunFolder, next_run
     from vidlstm.models.encoders import build_encoder
 
@@ -87,6 +88,7 @@ def train(
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     trained.training = describe_training(data.data, clips, split, train_config, trainer, report, seconds)
     run.write_model(trained)
+    write_plots(run.path, report, run.epochs, float(trained.classifier.temperature))
     _tell_result(voice, run, trainer, report, side)
     if as_json:
         print(json.dumps(_summary(run, clips, split, trainer, report, seconds)))

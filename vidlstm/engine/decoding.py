@@ -1,255 +1,286 @@
-"""Files to pixels and descriptors, in processes beside the encoder.
+"""Jobs on files, in processes beside the encoder.
 
-A decoder is C code fed with files from anywhere. It runs in worker processes, so that a file that
-crashes or hangs it costs that file a failure and not the run. Order is kept; nothing is read further
-ahead than a small window, and the source of paths may be a pipe that is still being written.
+A decoder is C code fed with files from anywhere. It runs in worker processes, one pipe to each, so
+that a file that crashes or hangs it costs that file a failure and not the run: the process is killed
+and replaced, and no other job notices. Order is kept; nothing is read further ahead than a small
+window, and the source of paths may be a pipe that is still being written.
 
 Imports no torch: `predict` starts its workers before it pays for that import.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import os
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from dataclasses import dataclass, field
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-from pebble import ProcessExpired, ProcessPool
-
-from vidlstm.config import Grid, Kind, ModelConfig, Sampling, StreamName
+# Not only for those who import them from here: a worker that starts loads the decoders with this module.
+from vidlstm.engine.reading import Reading, ReadRequest, read
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media import image, motion
-from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
-from vidlstm.media.files import Limits
-from vidlstm.media.sampling import every_second
-from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
-from vidlstm.records import ClipInfo
+
+__all__ = ["CLIP_SECONDS", "DecodePool", "Job", "ReadRequest", "Reading", "read"]
 
 CLIP_SECONDS = 120.0
 """How long one file may take before it counts as hung, unless told otherwise."""
-SUMMARY_FRAMES = 8
-"""Moments of a video that its summary streams look at."""
 _WINDOW = 3  # files in flight for each worker
-
-
-@dataclass(frozen=True)
-class ReadRequest:
-    """What the workers make of every file. Travels to them; holds only plain values."""
-
-    kind: Kind
-    streams: tuple[StreamName, ...]
-    sampling: Sampling
-    views: int
-    grid: Grid
-    size: int
-    channels: int
-    mirror: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-    @staticmethod
-    def of(config: ModelConfig, *, views: int, limits: Limits | None = None) -> ReadRequest:
-        """Return the request that feeds a model of `config` with `views` views of each clip."""
-        return ReadRequest(
-            config.kind,
-            config.streams,
-            config.sampling,
-            views,
-            config.grid,
-            config.encoder.size,
-            config.encoder.channels,
-            config.mirror,
-            limits or Limits(),
-        )
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a worker made of one file.
-
-    Args:
-        frames: uint8 `(M, U, S, S, C)`, the distinct moments for the encoder, plain and (M = 2)
-            mirrored; None when `rgb` is off.
-        table: int64 `(V, T)` into the U of `frames`.
-        sequences: By stream, float32 `(V, T, D)`, each with a T of its own.
-        summaries: By stream, float32 `(D,)`.
-        info: What the file told.
-    """
-
-    frames: NDArray[np.uint8] | None
-    table: NDArray[np.int64]
-    sequences: dict[StreamName, NDArray[np.float32]]
-    summaries: dict[StreamName, NDArray[np.float32]]
-    info: ClipInfo
-
-
-def read(path: Path, request: ReadRequest) -> Reading:
-    """Read one file as the request says.
-
-    Raises:
-        InputError: The file cannot be used.
-    """
-    return _read_picture(path, request) if request.kind == "picture" else _read_video(path, request)
-
-
-def _read_video(path: Path, request: ReadRequest) -> Reading:
-    wants_summary = any(s in SUMMARY_DESCRIPTORS for s in request.streams)
-    wants_frames = "rgb" in request.streams or wants_summary
-    spec = ClipSpec(
-        sampling=request.sampling,
-        views=request.views,
-        size=request.size if wants_frames else None,
-        pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
-    )
-    clip = read_clip(path, spec, limits=request.limits)
-    few = (
-        np.linspace(0, len(clip.frames) - 1, min(SUMMARY_FRAMES, len(clip.frames))).astype(int)
-        if wants_frames
-        else 0
-    )
-    frames, table = None, every_second(clip.table)
-    if "rgb" in request.streams:
-        moments, table = np.unique(table, return_inverse=True)
-        table = table.reshape(len(clip.table), -1)
-        frames = _to_channels(clip.frames[moments][None], request.channels)
-    return Reading(
-        frames,
-        table,
-        {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
-        {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
-        clip.info,
-    )
-
-
-def _read_picture(path: Path, request: ReadRequest) -> Reading:
-    picture = image.load_picture(path)
-    boxes = image.region_boxes(picture.shape[0], picture.shape[1], request.grid)
-    sides = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
-    regions = np.stack([image.cut_regions(side, boxes, request.size) for side in sides])
-    return Reading(
-        _to_channels(regions, request.channels) if "rgb" in request.streams else None,
-        np.arange(regions.shape[1])[None],
-        {},
-        {s: d.describe(picture[None]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
-        ClipInfo(num_frames=1, seconds=None, width=picture.shape[1], height=picture.shape[0]),
-    )
-
-
-def _to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Bring RGB `(..., 3)` to the encoder's number of channels."""
-    if channels == 3:
-        return frames
-    weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as cv2 and PIL
-    grey: NDArray[np.uint8] = np.rint(frames @ weights).astype(np.uint8)[..., None]
-    return grey
-
+_START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
+_GLANCE = 0.1  # seconds between looks at whether the run shall end
 
 T = TypeVar("T")
-Job = tuple[Path, ReadRequest]
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class _Task(Generic[T]):
-    item: T
+class Job(Generic[R]):
+    """Something to do with one file, in another process.
+
+    Args:
+        path: The file.
+        work: Does it; must be picklable, such as a `functools.partial` of a module's function.
+    """
+
     path: Path
-    future: Future[Reading] | None  # None: there was nothing to read
+    work: Callable[[], R]
+
+
+@dataclass(frozen=True)
+class _Task(Generic[T, R]):
+    item: T
+    future: Future[R | InputError] | None  # None: there was nothing to do
 
 
 class DecodePool:
-    """Worker processes that read files, in order, a small window ahead of whoever asks.
+    """Worker processes that do jobs, in order, a small window ahead of whoever asks.
 
     Args:
-        num_workers: Processes.
-        clip_seconds: Time limit of one file.
+        num_workers: Processes. They start at once, and load their modules meanwhile.
+        clip_seconds: Time limit of one job.
     """
 
     def __init__(self, num_workers: int, clip_seconds: float = CLIP_SECONDS) -> None:
         self.clip_seconds = clip_seconds
         self.num_workers = num_workers
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(max_workers=num_workers, context=context)
-        self._stopped = threading.Event()
+        self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._ending = threading.Event()
+        self._abandoned = threading.Event()
+        self._workers = [_Worker() for _ in range(num_workers)]
+        for worker in self._workers:
+            threading.Thread(target=self._tend, args=(worker,), daemon=True).start()
 
     def __enter__(self) -> DecodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        self.end_early(at_once=True)
+        for worker in self._workers:
+            self._jobs.put(None)
+            worker.retire()
+
+    def end_early(self, *, at_once: bool = False) -> None:
+        """Let `run` end after the item that it waits for, or without it; for another thread to call."""
+        if at_once:
+            self._abandoned.set()
+        self._ending.set()
 
     def run(
-        self, items: Iterable[T], job_of: Callable[[T], Job | None]
-    ) -> Iterator[tuple[T, Reading | InputError | None] | None]:
-        """Read the files of `items`, in order.
+        self, items: Iterable[T], job_of: Callable[[T], Job[R] | None]
+    ) -> Iterator[tuple[T, R | InputError | None] | None]:
+        """Do the jobs of `items`, in order.
 
         Args:
             items: Anything; consumed in a thread of its own, so it may block.
-            job_of: The file of an item and what to make of it, or None when there is nothing to read.
+            job_of: What to do for an item, or None when there is nothing to do.
 
         Yields:
-            The item with what reading it gave (None where there was nothing to read). A bare None
+            The item with what its job gave (None where there was nothing to do). A bare None
             says that the next one is not ready yet, and comes once before each wait.
         """
-        tasks: queue.Queue[_Task[T] | BaseException | None] = queue.Queue()
+        tasks: queue.Queue[_Task[T, R] | BaseException | None] = queue.Queue()
         places = threading.Semaphore(self.num_workers * _WINDOW)
         feeder = threading.Thread(target=self._feed, args=(items, job_of, tasks, places), daemon=True)
         feeder.start()
         while True:
             if tasks.empty():
                 yield None
-            task = tasks.get()
+            task = self._next(tasks)
             if task is None:
                 return
             if isinstance(task, BaseException):
                 raise task
-            if task.future is not None and not task.future.done():
-                yield None
-            result = None if task.future is None else self._result(task.path, task.future)
+            if task.future is not None:
+                if not task.future.done():
+                    yield None
+                while not wait([task.future], _GLANCE).done:
+                    if self._abandoned.is_set():
+                        return
             places.release()
-            yield task.item, result
+            yield task.item, None if task.future is None else task.future.result()
+
+    def _next(
+        self, tasks: queue.Queue[_Task[T, R] | BaseException | None]
+    ) -> _Task[T, R] | BaseException | None:
+        while not self._ending.is_set():
+            with contextlib.suppress(queue.Empty):
+                return tasks.get(timeout=_GLANCE)
+        return None
 
     def _feed(
         self,
         items: Iterable[T],
-        job_of: Callable[[T], Job | None],
-        tasks: queue.Queue[_Task[T] | BaseException | None],
+        job_of: Callable[[T], Job[R] | None],
+        tasks: queue.Queue[_Task[T, R] | BaseException | None],
         places: threading.Semaphore,
     ) -> None:
         try:
             for item in items:
                 places.acquire()
-                if self._stopped.is_set():
+                if self._ending.is_set():
                     return
                 job = job_of(item)
-                future = (
-                    None if job is None else self._pool.schedule(read, args=job, timeout=self.clip_seconds)
-                )
-                tasks.put(_Task(item, Path() if job is None else job[0], future))
+                future: Future[R | InputError] | None = None
+                if job is not None:
+                    future = Future()
+                    self._jobs.put((job, future))
+                tasks.put(_Task(item, future))
             tasks.put(None)
         except BaseException as error:  # whatever the source of items raises, its consumer shall see
             tasks.put(error)
 
-    def _result(self, path: Path, future: Future[Reading]) -> Reading | InputError:
+    def _tend(self, worker: _Worker) -> None:
+        """Hand jobs to one worker, one at a time."""
+        # What this thread starts inherits its signal mask: Ctrl-C is for the command, not for workers.
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        worker.start()
+        while (order := self._jobs.get()) is not None:
+            job, future = order
+            future.set_result(worker.do(job, self.clip_seconds))
+
+
+class _Worker:
+    """One process at a time, replaced when a job kills or hangs it."""
+
+    _family = threading.RLock()  # multiprocessing's list of children stands no two threads at once
+
+    def __init__(self) -> None:
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._retired = False
+
+    def start(self) -> Connection | None:
+        """Start the process unless it runs; return the pipe to it, None in retirement."""
+        with self._family:
+            if self._pipe is None and not self._retired:
+                context = multiprocessing.get_context("spawn")
+                self._pipe, theirs = context.Pipe()
+                self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+                self._process.start()
+                theirs.close()
+            return self._pipe
+
+    def do(self, job: Job[R], seconds: float) -> R | InputError:
+        """Return what the job gives, or why it gives nothing."""
+
+        def failure(code: FailureCode, message: str) -> InputError:
+            return InputError(job.path, code, message)
+
+        pipe = self._hand_over(job)
+        if pipe is None:
+            return failure(FailureCode.DECODER_CRASHED, "the decoder process does not start")
         try:
-            return future.result()
-        except InputError as error:
-            return error
-        except FutureTimeoutError:
-            return InputError(
-                path, FailureCode.TIMEOUT, f"reading took longer than {self.clip_seconds:g} s (--timeout)"
-            )
-        except ProcessExpired as error:
-            return InputError(
-                path, FailureCode.DECODER_CRASHED, f"the decoder crashed on it (exit code {error.exitcode})"
-            )
-        except MemoryError:
-            return InputError(path, FailureCode.TOO_LARGE, "not enough memory to read it")
-        except Exception as error:  # a decoder's own exception on a hostile file
-            return InputError(path, FailureCode.READ_ERROR, f"{type(error).__name__}: {error}")
+            if not pipe.poll(seconds):
+                self._bury()
+                message = f"reading took longer than {seconds:g} s (--timeout)"
+                return failure(FailureCode.TIMEOUT, message)
+            result: R | InputError = pipe.recv()
+        except (EOFError, OSError):
+            message = f"the decoder crashed on it ({_cause(self._bury())})"
+            return failure(FailureCode.DECODER_CRASHED, message)
+        return result
+
+    def _hand_over(self, job: Job[R]) -> Connection | None:
+        """Give the job to the process and return once it has it, with all modules that it needs."""
+        for _ in range(2):  # a process can have died of something else since its last job
+            pipe = self.start()
+            if pipe is None:
+                break
+            with contextlib.suppress(EOFError, OSError):
+                pipe.send(job)
+                if pipe.poll(_START_SECONDS):
+                    pipe.recv()
+                    return pipe
+            self._bury()
+        return None
+
+    def _bury(self) -> int | None:
+        """Be sure that the process is gone, and return its exit code."""
+        with self._family:
+            process, pipe = self._process, self._pipe
+            self._process = self._pipe = None
+            if process is None or pipe is None:
+                return None
+            pipe.close()
+            process.join(_GLANCE)  # one that crashed on its own has its own exit code
+            process.kill()
+            process.join()
+            return process.exitcode
+
+    def retire(self) -> None:
+        """End the process, whatever it does, and start no other."""
+        with self._family:
+            self._retired = True
+            if self._process is not None:
+                # Its pipe is left to the thread that reads from it.
+                self._process.kill()
+                self._process.join()
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-exitcode).name
+    return f"exit code {exitcode}"
+
+
+def _serve(pipe: Connection) -> None:
+    """Do jobs until the pipe closes. Runs in the worker process."""
+    if not os.environ.get("VIDLSTM_DEBUG"):
+        # What C code writes must reach neither results nor terminal; nor may a worker that outlives a
+        # killed command hold its pipe open.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            job: Job[Any] = pipe.recv()
+            pipe.send(None)
+            pipe.send(_do(job))
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(job: Job[R]) -> R | InputError:
+    try:
+        return job.work()
+    except InputError as error:
+        return error
+    except MemoryError:
+        return InputError(job.path, FailureCode.TOO_LARGE, "not enough memory to read it")
+    except Exception as error:  # a decoder's own exception on a hostile file
+        return InputError(job.path, FailureCode.READ_ERROR, f"{type(error).__name__}: {error}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.data.features import FeatureStore, StreamFeatures, clip_identity, entry_key
 from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest
+from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.media import motion
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
@@ -102,9 +103,11 @@ class Extractor:
         found = {stream: self.store.get(key) for stream, key in keys.items()}
         return _Item(path, keys, {stream: entry for stream, entry in found.items() if entry is not None})
 
-    def _job(self, item: _Item) -> Job | None:
+    def _job(self, item: _Item) -> Job[Reading] | None:
         missing = tuple(stream for stream in self.request.streams if stream not in item.kept)
-        return (item.path, replace(self.request, streams=missing)) if missing else None
+        if not missing:
+            return None
+        return Job(item.path, partial(read, item.path, replace(self.request, streams=missing)))
 
     def _finish(self, waiting: Sequence[tuple[_Item, Reading | InputError | None]]) -> Iterator[Extracted]:
         """Encode the frames of several clips together and put each clip's features together."""

@@ -1,15 +1,14 @@
 """From features to a trained model, and to scores on clips that it has not learned from.
 
-`learn` is the one way to a model, whether for `train` or for one fold of `crossval`. Clips that
+There is one way to a model, whether for `train` or for one fold of `crossval`. Clips that
 could not be read have no features: they are left out of the training side, and count as mistakes
 where they are scored.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,21 @@ import vidlstm
 from vidlstm.config import ModelConfig, TrainConfig, to_dict
 from vidlstm.data.fingerprints import fingerprint
 from vidlstm.data.loading import ClipFeatures
-from vidlstm.data.samples import Dataset, Sample
-from vidlstm.data.splits import Fold, Split, read_split
+from vidlstm.data.samples import Dataset
+from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
 from vidlstm.engine.decoding import ReadRequest
 from vidlstm.engine.devices import use_threads
 from vidlstm.engine.evaluation import looks_of, score_clips
 from vidlstm.engine.extraction import Extracted
-from vidlstm.engine.runs import SPLIT
 from vidlstm.engine.training import Part, Trainer
-from vidlstm.errors import DataError, UsageError
+from vidlstm.errors import DataError
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.models.encoders import Encoder
 from vidlstm.records import EvalReport, Scored
+
+_STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
+_ONE_MEMBER_SHARE = 0.2  # of the training clips, which a lone member stops early by
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,15 @@ class Clips:
             for part in (first.sequences, first.summaries)
             for name, values in part.items()
         }
+
+    def scored(self, indices: Sequence[int], scores: Mapping[int, NDArray[np.float64]]) -> list[Scored]:
+        """Return the record of each sample; those without scores are there too, and count as mistakes."""
+        records = []
+        for i in indices:
+            sample = self.dataset.samples[i]
+            row = tuple(float(p) for p in scores[i]) if i in scores else ()
+            records.append(Scored(sample.path, sample.label, sample.group, row, self.extracted[i].problem))
+        return records
 
 
 def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer:
@@ -132,17 +142,8 @@ def _has_all_classes(indices: Sequence[int], left_out: Sequence[int], labels: Se
 def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
     """Score samples; those that could not be read are in the list, without scores."""
     usable = clips.usable(indices)
-    scores = dict(zip(usable.tolist(), score_clips(model, [clips.features(i) for i in usable]), strict=True))
-    records = []
-    for i in indices:
-        sample: Sample = clips.dataset.samples[i]
-        row = tuple(float(p) for p in scores[i]) if i in scores else ()
-        records.append(Scored(sample.path, sample.label, sample.group, row, clips.extracted[i].problem))
-    return records
-
-
-_STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
-_ONE_MEMBER_SHARE = 0.2  # of the training clips, which a lone member stops early by
+    rows = score_clips(model, [clips.features(i) for i in usable])
+    return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))
 
 
 def train_request(config: ModelConfig) -> ReadRequest:
@@ -191,109 +192,3 @@ def describe_training(
         "seconds": seconds,
         "learned_from": sorted(fingerprint(samples[i].path) for i in clips.usable(split.train)),
     }
-
-
-@dataclass(frozen=True)
-class FoldResult:
-    """One fold of a cross-validation."""
-
-    fold: Fold
-    scored: tuple[Scored, ...]
-
-
-def crossvalidate(
-    config: ModelConfig, clips: Clips, folds: Sequence[Fold], train_config: TrainConfig
-) -> Iterator[FoldResult]:
-    """Train on all folds but one and score that one, for each fold.
-
-    The held-out fold is used for nothing but its scores.
-    """
-    for fold in folds:
-        model = start_model(config, clips, None, train_config.seed)
-        trainer = make_trainer(model, clips, fold.train_indices, train_config)
-        for _ in trainer.run():
-            pass
-        trainer.finish()
-        yield FoldResult(fold, tuple(score(model, clips, fold.test_indices)))
-
-
-@dataclass(frozen=True)
-class ScoredSide:
-    """Which samples an evaluation is made on, and why these."""
-
-    dataset: Dataset
-    description: str
-
-
-def choose_side(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSide:
-    """Choose the samples to score: ones that the model has not learned from, unless told otherwise.
-
-    The data's test side where it has one; else the side that the run held out, when this is the
-    data it was trained on; else all of it.
-
-    Args:
-        dataset: What was found.
-        run: The run's folder, whose `split.csv` is consulted.
-        wanted: `train`, `val`, `test`, `all`, or None to choose.
-
-    Raises:
-        UsageError: The side that was asked for is empty or unknown.
-    """
-    everything = ScoredSide(dataset, f"all {len(dataset.samples)} clips")
-    if wanted == "all":
-        return everything
-    given: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    for i, sample in enumerate(dataset.samples):
-        if sample.split:
-            given[sample.split].append(i)
-    source = "of the data"
-    if (not given["test"] and wanted != "train") or not any(given.values()):
-        held = _run_split(dataset, run)
-        if held is not None:
-            given = {name: list(held.side(name)) for name in ("train", "val", "test")}
-            source = f"of {run / SPLIT}"
-    for name in [wanted] if wanted else ["test", "val"]:
-        if chosen := given[name]:
-            part = replace(dataset, samples=tuple(dataset.samples[i] for i in chosen))
-            return ScoredSide(part, f"the {name} side {source}, {len(chosen)} clips")
-    if wanted:
-        raise UsageError(
-            f"--split {wanted}: neither the data nor the run's {SPLIT} has that side; try --split all"
-        )
-    return everything
-
-
-def _run_split(dataset: Dataset, run: Path) -> Split | None:
-    """Return the run's split, when it was made of this data."""
-    if not (run / SPLIT).is_file():
-        return None
-    try:
-        return read_split(run / SPLIT, dataset)
-    except DataError:
-        return None
-
-
-def with_classes_of(dataset: Dataset, model: Model) -> Dataset:
-    """Give the data set the model's classes, in the model's order.
-
-    Raises:
-        DataError: It has a class that the model does not know.
-    """
-    unknown = sorted({s.label for s in dataset.samples} - set(model.config.classes))
-    if unknown:
-        raise DataError(
-            f"{dataset.root}: the model does not know class {unknown[0]!r} ({len(unknown)} unknown in all); "
-            f"it knows {', '.join(model.config.classes[:10])}"
-        )
-    return replace(dataset, classes=model.config.classes)
-
-
-def learned_clips(dataset: Dataset, model: Model) -> list[Path]:
-    """Return the clips whose content the model learned from, wherever they were copied."""
-    learned = set(model.training.get("learned_from", ()))
-    found = []
-    for sample in dataset.samples:
-        with contextlib.suppress(OSError):
-            if fingerprint(sample.path) in learned:
-                found.append(sample.path)
-    return found

@@ -89,6 +89,7 @@ class Trainer:
                 {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
             ],
             lr=config.learning_rate,
+            fused=True,
         )
         for number, part in enumerate(parts):
             some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
@@ -113,8 +114,9 @@ class Trainer:
         if self._best_state is not None:
             self.classifier.load_state_dict(self._best_state)
         if len(self._held_out):
-            scores = self.held_out_scores(self.looks)
-            fit_fusion(self.classifier, scores, torch.from_numpy(self.labels[self._held_out]))
+            weights, temperature = fit_fusion(self.held_out_scores(self.looks), self.held_out_labels)
+            self.classifier.fusion.copy_(weights)
+            self.classifier.temperature.copy_(temperature)
         self.classifier.eval()
 
     def state(self) -> dict[str, Any]:
@@ -136,6 +138,11 @@ class Trainer:
         self._best_state = state["best_state"]
         self.classifier.load_state_dict(state["classifier"])
         self._optimiser.load_state_dict(state["optimiser"])
+
+    @property
+    def held_out_labels(self) -> Tensor:
+        """The classes of the held-out clips, int64 `(N,)`, part after part."""
+        return torch.from_numpy(self.labels[self._held_out])
 
     @torch.inference_mode()
     def held_out_scores(self, looks: Sequence[Look]) -> Tensor:

@@ -183,4 +183,18 @@ class Classifier(nn.Module):
 
     def fuse(self, log_probabilities: Tensor) -> Tensor:
         """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""
-        return (self.fusion.view(-1, 1, 1) * log_probabilities).sum(0) / self.temperature
+        return fuse(log_probabilities, self.fusion, self.temperature)
+
+
+def fuse(log_probabilities: Tensor, weights: Tensor, temperature: Tensor) -> Tensor:
+    """Return the weighted sum of the branches' log-probabilities over the temperature.
+
+    Args:
+        log_probabilities: `(S, B, K)`.
+        weights: `(S,)`, summing to 1.
+        temperature: A scalar.
+
+    Returns:
+        Logits, `(B, K)`.
+    """
+    return (weights.view(-1, 1, 1) * log_probabilities).sum(0) / temperature

@@ -1,0 +1,135 @@
+"""How well would it do? Train on all folds but one, score that one, for each fold.
+
+Folds are independent, so they run in processes side by side. Branches are independent too, so one
+training tells what every subset of the streams would have given: an ablation costs no more than its
+largest row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from pebble import ProcessPool
+
+from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
+from vidlstm.data.splits import Fold
+from vidlstm.engine.evaluation import log_probabilities
+from vidlstm.engine.fusion import fit_fusion
+from vidlstm.engine.learning import Clips, make_trainer, start_model
+from vidlstm.models.classifier import fuse
+from vidlstm.records import Scored
+
+Streams = tuple[StreamName, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting of an ablation."""
+
+    streams: Streams
+    head: HeadKind
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold: the scores of its held-out clips, for every subset of streams that was asked for."""
+
+    fold: Fold
+    scored: dict[Streams, tuple[Scored, ...]]
+
+
+def stream_subsets(streams: Streams) -> list[Streams]:
+    """Return the subsets that an ablation compares: each sequence stream alone, then all of them.
+
+    Summary streams stay, as they join a branch and cannot be taken from it after training.
+    """
+    summary = tuple(s for s in streams if s in SUMMARY_STREAMS)
+    alone: list[Streams] = [(s, *summary) for s in streams if s not in SUMMARY_STREAMS]
+    return alone if len(alone) == 1 else [*alone, streams]
+
+
+def crossvalidate(
+    config: ModelConfig,
+    clips: Clips,
+    folds: Sequence[Fold],
+    training: TrainConfig,
+    *,
+    processes: int,
+    subsets: Sequence[Streams] = (),
+) -> Iterator[FoldResult]:
+    """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
+
+    Args:
+        config: Of the model.
+        clips: All of the data.
+        folds: That no group crosses.
+        training: How.
+        processes: Folds that run at once.
+        subsets: Of the streams; by default all of them together.
+    """
+    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,))
+    if processes <= 1 or len(folds) <= 1:
+        for fold in folds:
+            yield work(clips, fold)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPool(
+        min(processes, len(folds)), initializer=_receive, initargs=(clips,), context=context
+    ) as pool:
+        futures = [pool.schedule(_run_received, args=(work, fold)) for fold in folds]
+        try:
+            for future in futures:
+                yield future.result()
+        except BaseException:
+            pool.stop()  # type: ignore[no-untyped-call]
+            raise
+
+
+_received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
+
+
+def _receive(clips: Clips) -> None:
+    _received.append(clips)
+
+
+def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
+    return work(_received[0], fold)
+
+
+def _run_fold(
+    config: ModelConfig, training: TrainConfig, subsets: Sequence[Streams], clips: Clips, fold: Fold
+) -> FoldResult:
+    model = start_model(config, clips, None, training.seed)
+    trainer = make_trainer(model, clips, fold.train_indices, training)
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    usable = clips.usable(fold.test_indices)
+    held_out, labels = trainer.held_out_scores(trainer.looks), trainer.held_out_labels
+    features = [clips.features(i) for i in usable]
+    test = (
+        log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
+        if features
+        else None
+    )
+    scored = {}
+    for subset in subsets:
+        kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
+        scores = np.zeros((0, len(config.classes)))
+        if test is not None:
+            fusion = fit_fusion(held_out[kept], labels)
+            scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
+        scored[subset] = tuple(
+            clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
+        )
+    return FoldResult(fold, scored)
+
+
+def with_head(config: ModelConfig, head: HeadKind) -> ModelConfig:
+    """Return the config with another head and all else equal."""
+    return replace(config, head=replace(config.head, kind=head))

@@ -1,0 +1,144 @@
+"""What a report shows, computed from an evaluation: calibration bins, mistakes, doubtful hits, cautions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.records import EvalReport, Score, Scored
+
+BINS = 15
+"""Of the reliability diagram; as many as `EvalReport.ece` is made of."""
+_SHOWN_CLASSES = 6
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Clips whose confidence is alike.
+
+    Args:
+        low: Where the bin begins, 0 to 1; it is `1 / BINS` wide.
+        num_clips: In it.
+        confidence: Their mean confidence.
+        accuracy: Share of them that is right.
+    """
+
+    low: float
+    num_clips: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """One class taken for another."""
+
+    true: str
+    guess: str
+    num_clips: int
+    share: float
+
+
+def calibration(report: EvalReport, *, temperature: float = 1.0) -> tuple[Bin, ...]:
+    """Return the bins that hold a clip.
+
+    Args:
+        report: Of clips scored by a calibrated model.
+        temperature: What to undo: the scores are taken to this power and made to sum to 1 again.
+    """
+    scored = [s for s in report.scored if not s.failed]
+    if not scored:
+        return ()
+    scores = _raised(np.array([s.scores for s in scored]), temperature)
+    truth = np.array([report.classes.index(s.label) for s in scored])
+    confidence = scores.max(axis=1)
+    hit = scores.argmax(axis=1) == truth
+    numbers = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return tuple(
+        Bin(
+            float(n / BINS),
+            int((numbers == n).sum()),
+            float(confidence[numbers == n].mean()),
+            float(hit[numbers == n].mean()),
+        )
+        for n in np.unique(numbers)
+    )
+
+
+def _raised(scores: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    if power == 1.0:
+        return scores
+    logits = np.log(np.maximum(scores, 1e-30)) * power
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Return the expected calibration error (Guo et al. 2017)."""
+    total = sum(b.num_clips for b in bins)
+    return sum(b.num_clips * abs(b.accuracy - b.confidence) for b in bins) / total if total else 0.0
+
+
+def top(report: EvalReport, clip: Scored, number: int) -> list[Score]:
+    """Return the best classes of a clip that did not fail, best first."""
+    order = np.argsort(-np.array(clip.scores), kind="stable")[:number]
+    return [Score(report.classes[i], clip.scores[i]) for i in order]
+
+
+def mistakes(report: EvalReport, number: int) -> list[Scored]:
+    """Return the mistakes that the model was surest of, surest first."""
+    wrong = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label != s.label]
+    return sorted(wrong, key=lambda s: -max(s.scores))[:number]
+
+
+def doubtful_hits(report: EvalReport, number: int) -> list[Scored]:
+    """Return the hits that the model was least sure of, least sure first."""
+    right = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label == s.label]
+    return sorted(right, key=lambda s: max(s.scores))[:number]
+
+
+def confusions(report: EvalReport, number: int) -> list[Confusion]:
+    """Return which class was taken for which, commonest first."""
+    found = [
+        Confusion(report.classes[true], report.classes[guess], count, count / report.per_class[true].support)
+        for true, row in enumerate(report.confusion)
+        for guess, count in enumerate(row)
+        if count and guess != true
+    ]
+    return sorted(found, key=lambda c: (-c.num_clips, -c.share))[:number]
+
+
+def cautions(report: EvalReport) -> list[str]:
+    """Say what the figures do not carry, in sentences."""
+    found = []
+    low, high = report.top1_interval.low, report.top1_interval.high
+    if high - low > 0.2:
+        found.append(
+            f"The 95 % interval of top-1 is {100 * (high - low):.0f} points wide: {report.num_clips} clips "
+            f"of {report.num_groups} groups are too few to say how good the model is."
+        )
+    if report.num_groups < 10:
+        groups = "1 group" if report.num_groups == 1 else f"{report.num_groups} groups"
+        found.append(
+            f"The scored clips are of {groups} only: the interval, resampled over so few, is too narrow."
+        )
+    if report.top1 == 1.0:
+        unseen = 1 - 0.025 ** (1 / report.num_clips)  # the exact binomial interval's end (Clopper & Pearson)
+        found.append(
+            f"No mistake among {report.num_clips} clips does not mean that there are none: even if all clips "
+            f"were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise."
+        )
+    if low <= report.majority:
+        found.append(
+            f"The interval reaches down to {low:.2f}, and always naming the commonest class gives "
+            f"{report.majority:.2f}: these clips do not show that the model is better than that."
+        )
+    if few := [c.label for c in report.per_class if c.support < 5]:
+        names = ", ".join(few[:_SHOWN_CLASSES])
+        more = f" and {len(few) - _SHOWN_CLASSES} more" if len(few) > _SHOWN_CLASSES else ""
+        found.append(f"Fewer than 5 clips each, so their own figures mean little: {names}{more}.")
+    return found
