@@ -1,0 +1,195 @@
+"""The pool of decoder processes: order, crashes, hangs, slow sources, an early end."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from vidlstm.engine.decoding import DecodePool, Job
+from vidlstm.errors import FailureCode, InputError
+
+LIMIT = 1.0
+
+
+def act(path: Path) -> str:
+    """Stand for a decoder: what happens is in the name of the file."""
+    name = path.name
+    if "segfault" in name:
+        ctypes.string_at(0)
+    if "exit" in name:
+        os._exit(7)
+    if "hang" in name:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    if "memory" in name:
+        raise MemoryError
+    if "raise" in name:
+        raise ValueError("odd")
+    if "refuse" in name:
+        raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video")
+    if "noise" in name:
+        os.write(1, b"noise\n")
+        os.write(2, b"noise\n")
+    if "slow" in name:
+        time.sleep(0.3)
+    return name.upper()
+
+
+def job(name: str) -> Job[str]:
+    return Job(Path(name), partial(act, Path(name)))
+
+
+def outcomes(pool: DecodePool, names: list[str]) -> list[tuple[str, str]]:
+    found = []
+    for result in pool.run(names, job):
+        if result is not None:
+            name, outcome = result
+            assert outcome is not None
+            found.append((name, outcome.code.value if isinstance(outcome, InputError) else outcome))
+    return found
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[DecodePool]:
+    with DecodePool(2, LIMIT) as pool:
+        yield pool
+
+
+def test_results_come_in_the_order_of_the_items(pool: DecodePool) -> None:
+    names = ["slow", *"abcdefgh", "slow2", "i"]
+    assert outcomes(pool, names) == [(name, name.upper()) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("segfault", "decoder_crashed"),
+        ("exit", "decoder_crashed"),
+        ("hang", "timeout"),
+        ("memory", "too_large"),
+        ("raise", "read_error"),
+        ("refuse", "not_a_video"),
+    ],
+)
+def test_a_bad_file_costs_only_itself(pool: DecodePool, name: str, code: str) -> None:
+    names = ["a", name, "b", "c", name, name, "d"]
+    expected = [(n, code if n == name else n.upper()) for n in names]
+    assert outcomes(pool, names) == expected
+
+
+def test_many_crashes_in_a_row_leave_the_pool_whole(pool: DecodePool) -> None:
+    names = ["exit"] * 8 + ["end"]
+    assert outcomes(pool, names) == [("exit", "decoder_crashed")] * 8 + [("end", "END")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no signals")
+def test_a_crash_names_its_signal(pool: DecodePool) -> None:
+    outcome = next(r for r in pool.run(["segfault"], job) if r is not None)[1]
+    assert isinstance(outcome, InputError)
+    assert "SIGSEGV" in outcome.message
+    assert outcome.path == "segfault"
+
+
+def test_a_worker_that_is_killed_while_idle_is_replaced() -> None:
+    with DecodePool(1, LIMIT) as pool:
+        assert outcomes(pool, ["a"]) == [("a", "A")]
+        process = pool._workers[0]._process
+        assert process is not None
+        process.kill()
+        process.join()
+        assert outcomes(pool, ["b"]) == [("b", "B")]
+
+
+def test_what_decoders_write_reaches_no_stream(pool: DecodePool, capfd: pytest.CaptureFixture[str]) -> None:
+    assert outcomes(pool, ["noise"]) == [("noise", "NOISE")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_items_without_a_job_keep_their_place(pool: DecodePool) -> None:
+    results = pool.run(["a", "none", "b"], lambda name: None if name == "none" else job(name))
+    assert [r for r in results if r is not None] == [("a", "A"), ("none", None), ("b", "B")]
+
+
+def test_the_first_result_comes_before_the_source_ends(pool: DecodePool) -> None:
+    more = threading.Event()
+
+    def source() -> Iterator[str]:
+        yield "first"
+        assert more.wait(20)
+        yield "second"
+
+    results = (r for r in pool.run(source(), job) if r is not None)
+    assert next(results) == ("first", "FIRST")
+    more.set()
+    assert list(results) == [("second", "SECOND")]
+
+
+def test_the_source_is_not_read_far_ahead(pool: DecodePool) -> None:
+    taken = []
+
+    def source() -> Iterator[str]:
+        for number in range(1000):
+            taken.append(number)
+            yield str(number)
+
+    results = (r for r in pool.run(source(), job) if r is not None)
+    next(results)
+    time.sleep(0.2)
+    assert len(taken) < 20
+    pool.end_early()  # lets the feeder go
+    list(results)
+    pool._ending.clear()
+
+
+def test_an_error_of_the_source_reaches_the_consumer(pool: DecodePool) -> None:
+    def source() -> Iterator[str]:
+        yield "a"
+        raise OSError("the source is gone")
+
+    results = pool.run(source(), job)
+    with pytest.raises(OSError, match="gone"):
+        list(results)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_run_can_be_ended_while_its_source_is_silent(at_once: bool) -> None:
+    silence = threading.Event()
+
+    def source() -> Iterator[str]:
+        yield "a"
+        silence.wait(60)
+
+    with DecodePool(1, LIMIT) as pool:
+        results = (r for r in pool.run(source(), job) if r is not None)
+        assert next(results) == ("a", "A")
+        threading.Timer(0.2, pool.end_early, kwargs={"at_once": at_once}).start()
+        assert list(results) == []
+        silence.set()
+
+
+def test_an_early_end_waits_for_the_item_that_is_due() -> None:
+    with DecodePool(1, 20) as pool:
+        results = pool.run(["slow1", "slow2", "slow3"], job)
+        found = []
+        for result in results:
+            if result is None:
+                continue
+            found.append(result[0])
+            threading.Timer(0.1, pool.end_early).start()
+        assert found == ["slow1", "slow2"]
+
+
+def test_the_end_does_not_wait_for_a_job_that_hangs() -> None:
+    started = time.monotonic()
+    with DecodePool(1, 600) as pool:
+        results = pool.run(["a", "hang"], job)
+        assert next(r for r in results if r is not None) == ("a", "A")
+    assert time.monotonic() - started < 20
