@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vidlstm.config import ModelConfig, from_dict, to_dict
+from vidlstm.config import ModelConfig, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder
+from vidlstm.models.header import FORMAT, VERSION, Header, read_header, translated
 
-FORMAT = "vidlstm"
-VERSION = 1
+__all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", "read_header", "serialise"]
 
 
 @dataclass
@@ -72,32 +72,15 @@ def serialise(model: Model) -> bytes:
     return data
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a checkpoint says of itself, read without its tensors."""
-
-    config: ModelConfig
-    widths: dict[str, int]
-    training: dict[str, Any]
-    num_parameters: int
-
-
-def read_header(path: Path) -> Header:
-    """Read what a checkpoint says of itself.
-
-    Raises:
-        CheckpointError: It is missing, damaged, foreign or from a newer version.
-    """
-    return _open(path)[0]
-
-
 def load_model(path: Path) -> Model:
     """Load a checkpoint, ready to predict with, on the CPU and in evaluation mode.
 
     Raises:
         CheckpointError: It is missing, damaged, foreign or from a newer version.
     """
-    header, tensors = _open(path)
+    header = read_header(path)
+    with translated(path), safe_open(path, "pt") as file:
+        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         encoder = (
             build_encoder(header.config.encoder, load_weights=False)
@@ -113,29 +96,3 @@ def load_model(path: Path) -> Model:
     modules.eval()
     model.training = header.training
     return model
-
-
-def _open(path: Path) -> tuple[Header, dict[str, Tensor]]:
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise CheckpointError(f"{path}: a safetensors file, but not a vidlstm checkpoint")
-            if int(metadata["version"]) > VERSION:
-                raise CheckpointError(
-                    f"{path}: made by a newer vidlstm (format {metadata['version']}, this one reads up to "
-                    f"{VERSION}); pip install --upgrade vidlstm"
-                )
-            config = from_dict(ModelConfig, json.loads(metadata["config"]))
-            widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
-            training = json.loads(metadata["training"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except PermissionError:
-        raise CheckpointError(f"{path}: no permission to read it") from None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, UsageError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
-        ) from error
-    return Header(config, widths, training, sum(t.numel() for t in tensors.values())), tensors

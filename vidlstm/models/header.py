@@ -1,0 +1,69 @@
+"""What a checkpoint says of itself, read without its tensors and without torch.
+
+So a command knows in a few milliseconds what the model wants, and whether the file is one at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from vidlstm.config import ModelConfig, from_dict
+from vidlstm.errors import CheckpointError, UsageError
+
+FORMAT = "vidlstm"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself."""
+
+    config: ModelConfig
+    widths: dict[str, int]
+    training: dict[str, Any]
+    num_parameters: int
+
+
+def read_header(path: Path) -> Header:
+    """Read what a checkpoint says of itself.
+
+    Raises:
+        CheckpointError: It is missing, damaged, foreign or from a newer version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
+    with translated(path), safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(f"{path}: a safetensors file, but not a vidlstm checkpoint")
+        if int(metadata["version"]) > VERSION:
+            raise CheckpointError(
+                f"{path}: made by a newer vidlstm (format {metadata['version']}, this one reads up to "
+                f"{VERSION}); pip install --upgrade vidlstm"
+            )
+        config = from_dict(ModelConfig, json.loads(metadata["config"]))
+        widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
+        training = json.loads(metadata["training"])
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a dict
+    return Header(config, widths, training, sum(map(math.prod, shapes)))
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged or foreign file raises into a `CheckpointError`."""
+    try:
+        yield
+    except PermissionError:
+        raise CheckpointError(f"{path}: no permission to read it") from None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, UsageError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
+        ) from error
