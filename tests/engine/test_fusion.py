@@ -1,0 +1,93 @@
+"""How much each branch counts: the good one most, and all the same where nothing tells them apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vidlstm.engine.fusion import fit_fusion
+
+LABELS = torch.arange(40) % 2
+
+
+def branch(right: float, sure: float = 0.9, seed: int = 0) -> Tensor:
+    """Return log-probabilities of a branch that is right so often, always as sure."""
+    wrong = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(seed))
+    guess = LABELS.clone()
+    flipped = wrong[: round(len(LABELS) * (1 - right))]
+    guess[flipped] = 1 - guess[flipped]
+    scores = torch.full((len(LABELS), 2), 1 - sure)
+    scores[torch.arange(len(LABELS)), guess] = sure
+    return scores.log()
+
+
+def fitted(*branches: Tensor, labels: Tensor = LABELS) -> tuple[list[float], float]:
+    weights, temperature = fit_fusion(torch.stack(branches), labels)
+    return weights.tolist(), float(temperature)
+
+
+def test_the_good_branch_gets_most_of_the_weight() -> None:
+    for place in range(3):
+        branches = [branch(0.5), branch(0.5), branch(0.5)]
+        branches[place] = branch(0.95)  # wrong where the others are wrong too, so they add nothing
+        weights, _ = fitted(*branches)
+        assert weights[place] > 0.7
+        assert sum(weights) == pytest.approx(1)
+        assert min(weights) >= 0
+
+
+def test_branches_that_say_nothing_or_the_same_count_the_same() -> None:
+    for same in (torch.full((40, 2), 0.5).log(), branch(0.8)):
+        weights, _ = fitted(same, same, same)
+        assert weights == pytest.approx([1 / 3] * 3, abs=1e-3)
+
+
+def test_a_branch_that_is_sure_and_wrong_loses_its_weight() -> None:
+    weights, _ = fitted(branch(0.55, sure=0.999), branch(0.85, sure=0.8, seed=1), branch(0.85, 0.8, 2))
+    assert weights[0] < 0.1
+
+
+def test_one_clip_moves_the_weights_only_a_little() -> None:
+    good, bad = torch.tensor([[0.6, 0.4]]).log(), torch.tensor([[0.4, 0.6]]).log()
+    weights, temperature = fitted(good, bad, bad, labels=torch.tensor([0]))
+    assert weights[0] > weights[1] == pytest.approx(weights[2], abs=1e-3)
+    assert temperature > 0
+
+
+def test_who_is_too_sure_is_cooled_and_who_is_too_timid_is_warmed() -> None:
+    _, too_sure = fitted(*[branch(0.75, sure=0.99)] * 3)
+    _, fitting = fitted(*[branch(0.75, sure=0.75)] * 3)
+    _, timid = fitted(*[branch(0.95, sure=0.6)] * 3)
+    assert too_sure > 2
+    assert fitting == pytest.approx(1, abs=0.1)
+    assert timid < 0.5
+
+
+def test_certainty_without_a_mistake_stays_finite() -> None:
+    perfect = torch.full((40, 2), -1e4)
+    perfect[torch.arange(40), LABELS] = 0
+    for branches in ([perfect] * 3, [branch(1.0, 0.7)] * 3, [perfect, branch(0.5), branch(0.5)]):
+        weights, temperature = fitted(*branches)
+        assert all(0 <= w <= 1 for w in weights)
+        assert 0 < temperature < float("inf")
+
+
+def test_the_result_is_the_same_each_time_and_in_any_order_of_the_clips() -> None:
+    branches = torch.stack([branch(0.9), branch(0.6, seed=1), branch(0.7, seed=2)])
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
+    first = fitted(*branches)
+    assert fitted(*branches) == first
+    weights, temperature = fitted(*branches[:, order], labels=LABELS[order])
+    assert weights == pytest.approx(first[0], abs=1e-4)
+    assert temperature == pytest.approx(first[1], abs=1e-3)
+
+
+def test_it_changes_nothing_that_it_is_given() -> None:
+    scores = torch.stack([branch(0.9), branch(0.5), branch(0.5, seed=1)])
+    before = scores.clone()
+    weights, temperature = fit_fusion(scores, LABELS)
+    assert torch.equal(scores, before)
+    assert not weights.requires_grad
+    assert not temperature.requires_grad
+    assert weights.dtype == temperature.dtype == torch.float32
