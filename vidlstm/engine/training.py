@@ -248,7 +248,7 @@ class Trainer:
 
     def _keep_if_best(self, val_loss: float | None) -> bool:
         """Keep the weights when validation got better; without one, those of the last epoch."""
-        if val_loss is not None and val_loss >= self._best:
+        if val_loss is not None and not val_loss < self._best:  # nor one that is no number
             return False
         self._best = math.inf if val_loss is None else val_loss
         self.best_epoch = self.epoch
