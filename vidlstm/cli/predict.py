@@ -1,71 +1,168 @@
-"""`vidlstm predict PATH...`: labels files, folders, or the paths on standard input."""
+"""`vidlstm predict PATH...`: labels files, folders, or the paths on standard input.
+
+Everything cheap is settled first: options, the model's header, the first input. Then decoder
+processes start, and torch is imported while they do.
+"""
 
 from __future__ import annotations
 
+import itertools
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 from typer import Argument, Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command
-from vidlstm.cli.inputs import expand
-from vidlstm.cli.rows import HEADERS, WRITERS, Format, Record
-from vidlstm.cli.setup import find_checkpoint, open_extractor
-from vidlstm.errors import UsageError
-from vidlstm.records import Failure
+from vidlstm.cli.console import Voice, command
+from vidlstm.cli.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
+from vidlstm.cli.labelling import Run, interruptible
+from vidlstm.cli.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
+from vidlstm.cli.rows import Format
+from vidlstm.cli.setup import find_checkpoint
+from vidlstm.cli.sorting import Sorter
+from vidlstm.errors import DataError, UsageError
+
+FILES = "Which files, and where the rows go"
+_TOP = 5  # classes in a row's `top`
 
 
 @command
 def predict(
     machine: options.MachineOptions,
     voice_options: options.VoiceOptions,
-    paths: Annotated[list[Path], Argument(help="Files, folders, or - for paths on standard input.")],
+    paths: Annotated[list[str], Argument(help="Files, folders, or - for paths on standard input.")],
     checkpoint: options.CheckpointOption = None,
     output_format: Annotated[
-        Format | None, Option("--format", "-f", help="Default: table on a terminal, tsv in a pipe.")
+        Format | None,
+        Option("--format", "-f", help="Default: table on a terminal, tsv in a pipe; a file's by its name."),
     ] = None,
-    top_k: Annotated[int, Option(min=1, help="Classes in a row's `top`.")] = 5,
+    top_k: Annotated[
+        int | None, Option(min=1, help="Classes in a jsonl row's `top` (5), or in a row of the table (1).")
+    ] = None,
     min_score: Annotated[float, Option(min=0, max=1, help="Below it a label is left empty: unknown.")] = 0.0,
-    glob: Annotated[str | None, Option(help="Which files of a folder. Default: video files.")] = None,
+    output: Annotated[
+        Path | None, Option("--output", "-o", help="Append the rows to this file.", rich_help_panel=FILES)
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        Option(help="As --output, but skip the inputs that have a row in it.", rich_help_panel=FILES),
+    ] = None,
+    glob: Annotated[
+        str | None, Option(help="Which files of a folder. Default: video files.", rich_help_panel=FILES)
+    ] = None,
     null: Annotated[
-        bool, Option("-0", "--null", help="Paths on standard input end in NUL (find -print0).")
+        bool,
+        Option(
+            "-0", "--null", help="Paths on standard input end in NUL (find -print0).", rich_help_panel=FILES
+        ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        Option(
+            help="i/n: label only every n-th input, from the i-th on (job arrays).", rich_help_panel=FILES
+        ),
+    ] = None,
+    move_to: Annotated[
+        Path | None,
+        Option(help="Move labelled files into DIR/<class>/, over no other file.", rich_help_panel=FILES),
+    ] = None,
+    link_to: Annotated[
+        Path | None,
+        Option(help="Link labelled files into DIR/<class>/ instead.", rich_help_panel=FILES),
+    ] = None,
+    max_size: Annotated[
+        str, Option(help="Leave larger files unread.", rich_help_panel=options.MACHINE)
+    ] = "64G",
 ) -> int:
     """Label videos: one row for each, in order, as soon as it is ready."""
     voice = Voice.of(voice_options)
-    if sys.stdout.isatty() is False and output_format is None:
-        output_format = "tsv"
+    target = _choose_target(output, resume)
+    chosen = choose_format(output_format, target)
+    part = parse_shard(shard)
+    max_bytes = parse_size(max_size)
+    sorter = Sorter.of(voice, move_to, link_to)
     path = find_checkpoint(voice, checkpoint)
-    missing = [p for p in paths if str(p) != "-" and not p.exists() and not p.is_symlink()]
-    if missing and len(paths) == 1:
-        raise UsageError(f"{missing[0]}: there is no such file or folder")
 
-    from vidlstm.engine.decoding import ReadRequest
-    from vidlstm.engine.prediction import predict as label
-    from vidlstm.models.checkpoint import load_model
+    from vidlstm.models.header import read_header
 
-    model = load_model(path)
-    request = ReadRequest.of(model.config, views=model.config.views)
-    with open_extractor(request, model.encoder, machine, cache=False, voice=voice) as extractor:
-        files = expand(paths, kind=model.config.kind, glob=glob, separator=b"\0" if null else b"\n")
-        records = label(model, extractor, files, top_k=top_k, min_score=min_score)
-        return _write(voice, records, output_format or "table")
+    config = read_header(path).config
+    search = Search(
+        config.kind, glob, b"\0" if null else b"\n", None if sorter is None else sorter.outside, voice.say
+    )
+    names = _first_look(paths, search)
+    done = Done.read(resume, chosen) if resume is not None else Done(chosen)
+    if done.num_rows:
+        voice.say(f"{resume}: {done.num_rows} rows are there already.")
+    names = _skip(take_shard(names, part), done, sorter)
+
+    from vidlstm.engine.decoding import DecodePool, ReadRequest, default_workers
+    from vidlstm.media.files import Limits
+
+    run = Run(voice, sorter, rows_elsewhere=target is not None or not sys.stdout.isatty())
+    limits = Limits(max_bytes=max_bytes)
+    with (
+        open_output(target, chosen, config.classes, more=(top_k or 1) > 1) as write,
+        DecodePool(machine.workers or default_workers(), machine.timeout) as pool,
+        interruptible(run, pool.end_early),
+    ):
+        from vidlstm.engine.devices import choose_device, num_cores, use_threads
+        from vidlstm.engine.extraction import Extractor
+        from vidlstm.engine.prediction import predict as label
+        from vidlstm.models.checkpoint import load_model
+
+        use_threads(num_cores())
+        device = choose_device(machine.device)
+        model = load_model(path)
+        if model.encoder is not None:
+            model.encoder.to(device)
+        request = ReadRequest.of(config, views=config.views, limits=limits)
+        extractor = Extractor(request, model.encoder, None, pool)
+        if target is None:
+            when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
+        return run.write(label(model, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)
 
 
-def _write(voice: Voice, records: Iterator[Record], output_format: Format) -> int:
-    writer = WRITERS["tsv" if output_format == "table" else output_format]
-    sys.stdout.reconfigure(errors="surrogateescape", newline="")  # type: ignore[union-attr]
-    sys.stdout.write(HEADERS.get(output_format, ""))
-    failed = 0
-    for record in records:
-        sys.stdout.write(writer(record))
-        sys.stdout.flush()
-        if isinstance(record, Failure) or record.problem is not None:
-            failed += 1
-            problem = record.problem
-            assert problem is not None
-            voice.warn(f"{record.path}: {problem.code.value}: {problem.message}")
-    return Exit.SOME_FAILED if failed else Exit.DONE
+def _choose_target(output: Path | None, resume: Path | None) -> Path | None:
+    """Return the file that rows are appended to, None for standard output."""
+    if resume is not None and output is not None and output != resume:
+        raise UsageError("--resume FILE appends to FILE itself: leave --output out")
+    target = resume or output
+    if target is None:
+        return None
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder, a file is needed for the rows")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: there is no such folder")
+    if resume is None and target.is_file() and not ends_whole(target):
+        raise UsageError(f"{target}: ends in half a row, of a run that was killed; go on with --resume")
+    return target
+
+
+def _first_look(paths: Sequence[str], search: Search) -> Iterator[str]:
+    """Be sure that there is something to label, unless the names are still to come.
+
+    Raises:
+        DataError: There is nothing.
+    """
+    names = expand(paths, search)
+    if STDIN in paths:
+        return names
+    first = next(names, None)
+    if first is None:
+        wanted = search.glob or f"{search.kind} files"
+        raise DataError(f"{', '.join(paths)}: no {wanted} found (--glob PATTERN takes files by other names)")
+    return itertools.chain([first], names)
+
+
+def _skip(names: Iterator[str], done: Done, sorter: Sorter | None) -> Iterator[str]:
+    """Yield the names that have no row yet; sort what a killed run has labelled and left."""
+    for name in names:
+        label = done.take(name)
+        if label is None:
+            yield name
+        elif label and sorter is not None and os.path.lexists(name):
+            sorter.put(name, label)

@@ -1,7 +1,9 @@
-r"""The rows that `predict` writes, in every format.
+r"""The rows that `predict` writes, one line each in every format, and how they are found again.
 
-A path comes out as it went in: `tsv` escapes tab, newline, carriage return and backslash as \t, \n, \r
-and \\ (as PostgreSQL's COPY does), and bytes that are not UTF-8 come out as the same bytes.
+A path comes out as it went in. `tsv` escapes backslash, tab, newline and carriage return as \\, \t, \n
+and \r (as PostgreSQL's COPY does), and the bytes of any other control character as \xNN: `printf %b`
+undoes all of it. Bytes that are not UTF-8 come out as the same bytes. `jsonl` is ASCII. `csv` is for
+spreadsheets: control characters are shown, not sent, and no cell is a formula.
 """
 
 from __future__ import annotations
@@ -9,24 +11,34 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import re
 from collections.abc import Callable
 from typing import Literal
 
+from vidlstm.errors import UsageError
 from vidlstm.records import Failure, Prediction
 
 Format = Literal["table", "tsv", "csv", "jsonl"]
 Record = Prediction | Failure
 
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Control characters, and what else some programs take for the end of a line.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_FORMULA = ("=", "+", "-", "@")
+_ERRORS = "surrogatepass" if os.name == "nt" else "surrogateescape"  # as in os.fsdecode
 
 
 def tsv_row(record: Record) -> str:
-    """Return `path<TAB>label<TAB>score`; a failure has no label and no score, and its code last."""
+    """Return `path<TAB>label<TAB>score`; what failed has its code as a fourth field."""
     label, score, code = _cells(record)
-    return (
-        "\t".join(cell.translate(_ESCAPES) for cell in (record.path, label, score, code)).rstrip("\t") + "\n"
-    )
+    fields = (record.path, label, score) + ((code,) if code else ())
+    return "\t".join(map(tsv_field, fields)) + "\n"
+
+
+def tsv_field(text: str) -> str:
+    """Escape one field."""
+    return _show_controls(text.replace("\\", "\\\\"))
 
 
 def csv_row(record: Record) -> str:
@@ -37,15 +49,57 @@ def csv_row(record: Record) -> str:
 def csv_line(*cells: str) -> str:
     """Return one CSV line; a cell that begins like a formula gets an apostrophe before it (OWASP)."""
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(
-        [f"'{c}" if c.startswith(_FORMULA) else c for c in cells]
-    )
+    csv.writer(buffer, lineterminator="\n").writerow(map(_csv_cell, cells))
     return buffer.getvalue()
 
 
 def jsonl_row(record: Record) -> str:
     """Return one JSON object on one line, in ASCII."""
     return json.dumps(record.to_json()) + "\n"
+
+
+def encode(row: str) -> bytes:
+    """Return a row's bytes: UTF-8, and those of a file name that are not."""
+    return row.encode("utf-8", _ERRORS)
+
+
+def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
+    """Return path (as `key_of` gives it) and label of a written row; a header gives an empty path.
+
+    Raises:
+        UsageError: It is no row of this format.
+    """
+    text = line.decode("utf-8", _ERRORS)
+    try:
+        if output_format == "jsonl":
+            row = json.loads(text)
+            return str(row["path"]), row["label"] or ""
+        if text == HEADERS.get(output_format):
+            return "", ""
+        cells = text.rstrip("\n").split("\t") if output_format == "tsv" else next(csv.reader([text]))
+        return cells[0], cells[1]
+    except (ValueError, KeyError, TypeError, IndexError, StopIteration, csv.Error):
+        raise UsageError(f"{text.strip()[:60]!r} is no row of {output_format}") from None
+
+
+def key_of(path: str, output_format: Format) -> str:
+    """Return what stands for a path in a row of this format."""
+    if output_format == "jsonl":
+        return path
+    return tsv_field(path) if output_format == "tsv" else _csv_cell(path)
+
+
+def _csv_cell(text: str) -> str:
+    shown = _show_controls(text)
+    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+
+
+def _show_controls(text: str) -> str:
+    return _CONTROLS.sub(lambda match: _escape(match[0]), text)
+
+
+def _escape(character: str) -> str:
+    return _SHORT.get(character) or "".join(f"\\x{byte:02x}" for byte in character.encode())
 
 
 def _cells(record: Record) -> tuple[str, str, str]:

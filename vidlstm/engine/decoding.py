@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar
 from vidlstm.engine.reading import Reading, ReadRequest, read
 from vidlstm.errors import FailureCode, InputError
 
-__all__ = ["CLIP_SECONDS", "DecodePool", "Job", "ReadRequest", "Reading", "read"]
+__all__ = ["CLIP_SECONDS", "DecodePool", "Job", "ReadRequest", "Reading", "default_workers", "read"]
 
 CLIP_SECONDS = 120.0
 """How long one file may take before it counts as hung, unless told otherwise."""
@@ -36,8 +36,16 @@ _WINDOW = 3  # files in flight for each worker
 _START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
 _GLANCE = 0.1  # seconds between looks at whether the run shall end
 
+_MOST_WORKERS = 8
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def default_workers() -> int:
+    """Return one worker for each core that this process may use, up to a sensible number."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,32 +13,41 @@ from vidlstm.records import Failure, Prediction, Score
 
 
 def predict(
-    model: Model, extractor: Extractor, paths: Iterable[Path], *, top_k: int = 5, min_score: float = 0.0
+    model: Model, extractor: Extractor, names: Iterable[str], *, top_k: int = 5, min_score: float = 0.0
 ) -> Iterator[Prediction | Failure]:
     """Label files.
 
     Args:
         model: On its device.
         extractor: Made for the model.
-        paths: Consumed as far as a small window ahead; may block.
+        names: Of the files, which the records repeat to the letter. Consumed as far as a small window
+            ahead; may block.
         top_k: Classes in `top`.
         min_score: Below it the label is None, and the scores stay.
 
     Yields:
-        One record a path, in order.
+        One record a name, in order.
     """
-    for extracted in extractor.extract(paths):
-        yield _record(model, extracted, top_k, min_score)
+    given: deque[str] = deque()  # a path forgets how its name was written
+
+    def paths() -> Iterator[Path]:
+        for name in names:
+            given.append(name)
+            yield Path(name)
+
+    for extracted in extractor.extract(paths()):
+        yield _record(model, given.popleft(), extracted, top_k, min_score)
 
 
-def _record(model: Model, extracted: Extracted, top_k: int, min_score: float) -> Prediction | Failure:
-    path = str(extracted.path)
+def _record(
+    model: Model, name: str, extracted: Extracted, top_k: int, min_score: float
+) -> Prediction | Failure:
     if extracted.features is None or extracted.info is None:
         assert extracted.problem is not None
-        return Failure(path, extracted.problem)
+        return Failure(name, extracted.problem)
     scores = score_clips(model, [extracted.features])[0]
     best = scores.argsort()[::-1][:top_k]
     top = tuple(Score(model.config.classes[i], float(scores[i])) for i in best)
     label = top[0].label if top[0].score >= min_score else None
     frames = max(values.shape[2] for values in extracted.features.sequences.values())
-    return Prediction(path, label, top[0].score, top, frames, extracted.info.seconds, extracted.problem)
+    return Prediction(name, label, top[0].score, top, frames, extracted.info.seconds, extracted.problem)
