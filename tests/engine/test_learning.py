@@ -1,0 +1,278 @@
+"""From features to a model: who learns from what, and clips that could not be read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.data.trees import dataset as make_dataset
+from tests.engine.toys import QUICK, WIDTHS, extracted, features, model_config, shaped
+from vidlstm.config import ModelConfig
+from vidlstm.data.features import write_atomically
+from vidlstm.data.fingerprints import fingerprint
+from vidlstm.data.loading import ClipFeatures
+from vidlstm.data.samples import Dataset
+from vidlstm.data.splits import Fold, Split, make_folds, write_split
+from vidlstm.engine.crossvalidation import crossvalidate, stream_subsets
+from vidlstm.engine.evaluation import summarise
+from vidlstm.engine.learning import (
+    Clips,
+    describe_training,
+    make_trainer,
+    member_parts,
+    score,
+    start_model,
+    train_request,
+)
+from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
+from vidlstm.errors import DataError, UsageError
+from vidlstm.models.checkpoint import build_model
+from vidlstm.records import Scored
+
+
+def toy(num_clips: int = 40, unreadable: tuple[int, ...] = (), num_groups: int = 10) -> Clips:
+    clips, labels = shaped(num_clips)
+    kept = [None if i in unreadable else clip for i, clip in enumerate(clips)]
+    return extracted(kept, labels, [f"g{i // 2 % num_groups}" for i in range(num_clips)])
+
+
+class TestMemberParts:
+    LABELS = tuple("ab"[i % 2] for i in range(40))
+    GROUPS = tuple(f"g{i // 4}" for i in range(40))
+
+    @pytest.mark.parametrize("members", [2, 3, 4, 5])
+    def test_are_disjoint_and_cover_the_training_side_and_no_group_crosses(self, members: int) -> None:
+        side = [i for i in range(40) if i // 4 != 7]
+        parts = member_parts(side, self.LABELS, self.GROUPS, members, seed=0)
+        assert len(parts) == members
+        assert sorted(i for part in parts for i in part) == side
+        groups = [{self.GROUPS[i] for i in part} for part in parts]
+        assert sum(map(len, groups)) == len(set.union(*groups)) == 9
+        for part in parts:
+            assert {self.LABELS[i] for i in part} == {"a", "b"}
+
+    def test_one_member_leaves_out_about_a_fifth(self) -> None:
+        (part,) = member_parts(range(40), self.LABELS, self.GROUPS, 1, seed=0)
+        assert 4 <= len(part) <= 12
+        assert not {self.GROUPS[i] for i in part} & {self.GROUPS[i] for i in range(40) if i not in part}
+
+    def test_are_the_same_for_the_same_seed(self) -> None:
+        parts = [member_parts(range(40), self.LABELS, self.GROUPS, 4, seed) for seed in (1, 1, 2)]
+        assert parts[0] == parts[1] != parts[2]
+
+    def test_go_through_groups_only_where_a_class_could_not_be_learned_otherwise(self) -> None:
+        groups = ["only a"] * 20 + [f"b{i}" for i in range(20)]
+        labels = ["a"] * 20 + ["b"] * 20
+        parts = member_parts(range(40), labels, groups, 4, seed=0)
+        assert sorted(i for part in parts for i in part) == list(range(40))
+        for part in parts:
+            left = [i for i in range(40) if i not in part]
+            assert {labels[i] for i in left} == {"a", "b"}
+
+    def test_of_too_few_clips_nothing_is_held_out(self) -> None:
+        assert member_parts([0, 1], ("a", "b"), ("g", "h"), 4, seed=0) == [[], [], [], []]
+
+
+class TestTrainer:
+    def test_learns_only_from_readable_clips_of_the_training_side(self) -> None:
+        clips = toy(unreadable=(3, 8))
+        trainer = make_trainer(start_model(model_config(), clips, None, 0), clips, range(30), QUICK)
+        for part in trainer.parts:
+            assert set(part.train) | set(part.val) == set(range(30)) - {3, 8}
+            assert not set(part.train) & set(part.val)
+        assert sorted(np.concatenate([p.val for p in trainer.parts])) == sorted(set(range(30)) - {3, 8})
+
+    def test_a_class_without_a_readable_training_clip_is_named(self) -> None:
+        clips = toy(unreadable=tuple(range(1, 30, 2)))
+        with pytest.raises(DataError, match=r"/data: no training clip of class 'b' can be read"):
+            make_trainer(start_model(model_config(), clips, None, 0), clips, range(30), QUICK)
+
+    def test_the_seed_gives_the_weights(self) -> None:
+        digests = []
+        for seed in (0, 0, 1):
+            torch.rand(3)
+            model = start_model(model_config(), toy(), None, seed)
+            digests.append(torch.cat([p.flatten() for p in model.classifier.parameters()]))
+        assert torch.equal(digests[0], digests[1])
+        assert not torch.equal(digests[0], digests[2])
+
+    @pytest.mark.parametrize(("method", "mixes"), [("uniform", True), ("dense", False), ("fps", False)])
+    def test_steps_are_mixed_from_views_only_where_views_are_places_in_one_segment(
+        self, method: str, mixes: bool
+    ) -> None:
+        clips = toy()
+        config = model_config().changed(sampling={"method": method})
+        assert make_trainer(start_model(config, clips, None, 0), clips, range(30), QUICK).mix_views == mixes
+
+    def test_more_moments_are_stored_than_the_head_reads_at_once(self) -> None:
+        config = ModelConfig.default("video", ("a", "b"))
+        assert train_request(config.changed(views=1)).views > 1
+        assert train_request(config.changed(views=5)).views == 5
+
+
+class TestScore:
+    def test_clips_that_could_not_be_read_are_in_the_list(self) -> None:
+        """Fault 8 of the peers: an unreadable validation clip replaced by another one."""
+        clips = toy(unreadable=(31, 34))
+        model = start_model(model_config(), clips, None, 0)
+        model.modules().eval()
+        scored = score(model, clips, range(30, 36))
+        assert [s.path for s in scored] == [s.path for s in clips.dataset.samples[30:36]]
+        assert [s.failed for s in scored] == [False, True, False, False, True, False]
+        assert [s.problem.code.value for s in scored if s.problem] == ["not_a_video"] * 2
+        assert summarise(("a", "b"), scored).num_clips == 6
+
+    def test_may_find_none_that_can_be_read(self) -> None:
+        clips = toy(unreadable=(30, 31))
+        model = start_model(model_config(), clips, None, 0)
+        model.modules().eval()
+        assert all(s.failed for s in score(model, clips, [30, 31]))
+
+
+class TestDescription:
+    def test_holds_facts_as_plain_json_and_what_was_learned_from(self, tmp_path: Path) -> None:
+        clips = toy(12)
+        samples = []
+        for number, sample in enumerate(clips.dataset.samples):
+            write_atomically(tmp_path / sample.path.name, b"clip %d" % number)
+            samples.append(replace(sample, path=tmp_path / sample.path.name))
+        clips = replace(clips, dataset=replace(clips.dataset, samples=tuple(samples)))
+        model = start_model(model_config(), clips, None, 0)
+        trainer = make_trainer(model, clips, range(8), QUICK)
+        for _ in trainer.run():
+            pass
+        trainer.finish()
+        split = Split(tuple(range(8)), tuple(range(8, 12)))
+        report = summarise(("a", "b"), score(model, clips, split.val))
+        facts = describe_training(Path("clips"), clips, split, QUICK, trainer, report, {"train": 1.0})
+        assert json.loads(json.dumps(facts)) == facts
+        assert facts["num_clips"] == {"train": 8, "val": 4, "test": 0}
+        assert facts["learned_from"] == sorted(fingerprint(s.path) for s in samples[:8])
+        assert sum(facts["fusion"].values()) == pytest.approx(1, abs=1e-3)
+        assert facts["top1"] == report.top1
+
+
+class TestCrossvalidation:
+    @staticmethod
+    def run(clips: Clips, folds: tuple[Fold, ...], processes: int = 1) -> list[Scored]:
+        results = crossvalidate(model_config(), clips, folds, QUICK, processes=processes)
+        return [s for result in results for s in result.scored[("motion",)]]
+
+    def test_scores_every_clip_once_by_a_model_that_has_not_seen_its_group(self) -> None:
+        clips = toy()
+        folds = make_folds(clips.dataset, 3, seed=0)
+        for fold in folds:
+            sides = [
+                {clips.dataset.samples[i].group for i in f} for f in (fold.train_indices, fold.test_indices)
+            ]
+            assert not sides[0] & sides[1]
+        scored = self.run(clips, folds)
+        assert sorted(s.path for s in scored) == [s.path for s in clips.dataset.samples]
+        assert summarise(("a", "b"), scored).top1 > 0.7
+
+    def test_a_held_out_clip_changes_nothing_but_its_own_score(self) -> None:
+        """Fault 9 of the peers, in a fold: corrupt what is held out, and no other score moves."""
+        clips = toy()
+        folds = make_folds(clips.dataset, 3, seed=0)[:1]
+        held_out = set(folds[0].test_indices)
+        spoilt = min(held_out)
+        noise = features(np.full((4, 6), 9, np.float32))
+        changed = list(clips.extracted)
+        changed[spoilt] = replace(changed[spoilt], features=noise)
+        before, after = self.run(clips, folds), self.run(replace(clips, extracted=tuple(changed)), folds)
+        name = clips.dataset.samples[spoilt].path
+        for one, other in zip(before, after, strict=True):
+            if one.path != name:
+                np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+    def test_unreadable_clips_count_in_the_fold_that_holds_them_out(self) -> None:
+        clips = toy(unreadable=(5, 6))
+        report = summarise(("a", "b"), self.run(clips, make_folds(clips.dataset, 2, seed=0)))
+        assert (report.num_clips, len(report.failed)) == (40, 2)
+
+    def test_a_fold_that_cannot_be_read_at_all_is_all_mistakes(self) -> None:
+        clips = toy(unreadable=(0, 1, 20, 21))
+        folds = tuple(f for f in make_folds(clips.dataset, "group", seed=0) if f.held_out_name == "g0")
+        assert [s.failed for s in self.run(clips, folds)] == [True] * 4
+
+    def test_works_with_two_clips_a_class(self) -> None:
+        clips = toy(4, num_groups=2)
+        assert len(self.run(clips, make_folds(clips.dataset, 2, seed=0))) == 4
+
+    def test_the_same_seed_gives_the_same_scores(self) -> None:
+        clips = toy()
+        folds = make_folds(clips.dataset, 2, seed=0)
+        assert self.run(clips, folds) == self.run(clips, folds)
+
+    def test_subsets_are_each_sequence_stream_alone_and_all(self) -> None:
+        assert stream_subsets(("rgb", "motion")) == [("rgb",), ("motion",), ("rgb", "motion")]
+        assert stream_subsets(("rgb", "motion", "colour"))[:2] == [("rgb", "colour"), ("motion", "colour")]
+        assert stream_subsets(("rgb", "texture")) == [("rgb", "texture")]
+
+
+class TestSides:
+    DATA = make_dataset([("a", f"g{i}", None) if i % 2 else ("b", f"g{i}", None) for i in range(8)])
+
+    @staticmethod
+    def names(data: Dataset) -> list[str]:
+        return [s.path.stem for s in data.samples]
+
+    def test_the_data_s_test_side_comes_first(self, tmp_path: Path) -> None:
+        given = make_dataset(
+            [("a", "1", "train"), ("b", "2", "val"), ("a", "3", "test"), ("b", "4", "train")]
+        )
+        assert self.names(choose_side(given, tmp_path, None).dataset) == ["00002"]
+        assert self.names(choose_side(given, tmp_path, "val").dataset) == ["00001"]
+        assert self.names(choose_side(given, tmp_path, "train").dataset) == ["00000", "00003"]
+        assert len(choose_side(given, tmp_path, "all").dataset.samples) == 4
+
+    def test_else_what_the_run_held_out_of_this_data(self, tmp_path: Path) -> None:
+        write_split(tmp_path / "split.csv", self.DATA, Split((0, 1, 2, 3, 4), (5, 6, 7)))
+        side = choose_side(self.DATA, tmp_path, None)
+        assert self.names(side.dataset) == ["00005", "00006", "00007"]
+        assert "val side" in side.description
+        assert "split.csv, 3 clips" in side.description
+        assert len(choose_side(self.DATA, tmp_path, "train").dataset.samples) == 5
+
+    def test_else_all_of_it(self, tmp_path: Path) -> None:
+        assert choose_side(self.DATA, tmp_path, None).description == "all 8 clips"
+        (tmp_path / "split.csv").write_text("path,label,group,split\nother.mp4,a,g,val\n")
+        assert choose_side(self.DATA, tmp_path, None).description == "all 8 clips"
+
+    def test_a_side_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"--split test: neither .* try --split all"):
+            choose_side(self.DATA, tmp_path, "test")
+
+    def test_the_model_s_order_of_classes_is_taken(self) -> None:
+        model = build_model(model_config(num_classes=3), WIDTHS, None)
+        assert with_classes_of(self.DATA, model).classes == ("a", "b", "c")
+
+    def test_a_class_that_the_model_does_not_know_is_named(self) -> None:
+        model = build_model(ModelConfig("video", ("a", "z"), ("motion",)), WIDTHS, None)
+        with pytest.raises(DataError, match=r"does not know class 'b' \(1 unknown in all\); it knows a, z"):
+            with_classes_of(self.DATA, model)
+
+    def test_learned_clips_are_found_wherever_they_were_copied_and_missing_ones_do_no_harm(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "copy.mp4").write_bytes(b"seen")
+        (tmp_path / "new.mp4").write_bytes(b"never seen")
+        (tmp_path / "original.mp4").write_bytes(b"seen")
+        model = build_model(model_config(), WIDTHS, None)
+        model.training = {"learned_from": [fingerprint(tmp_path / "original.mp4")]}
+        samples = tuple(
+            replace(sample, path=tmp_path / name)
+            for sample, name in zip(self.DATA.samples, ("copy.mp4", "new.mp4", "gone.mp4"), strict=False)
+        )
+        assert learned_clips(replace(self.DATA, samples=samples), model) == [tmp_path / "copy.mp4"]
+
+
+def test_widths_are_those_of_the_first_clip_that_could_be_read() -> None:
+    clips, labels = shaped(3)
+    joined = ClipFeatures(clips[1].sequences, {"colour": np.zeros((1, 9), np.float16)})
+    assert extracted([None, joined, joined], labels, ["x"] * 3).widths() == {"motion": 6, "colour": 9}
