@@ -110,7 +110,8 @@ def _run_fold(
         pass
     trainer.finish()
     usable = clips.usable(fold.test_indices)
-    held_out, labels = trainer.held_out_scores(trainer.looks), trainer.held_out_labels
+    labels = trainer.held_out_labels
+    held_out = trainer.held_out_scores(trainer.looks) if len(labels) else None
     features = [clips.features(i) for i in usable]
     test = (
         log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
@@ -122,7 +123,8 @@ def _run_fold(
         kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
         scores = np.zeros((0, len(config.classes)))
         if test is not None:
-            fusion = fit_fusion(held_out[kept], labels)
+            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(())
+            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
             scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
         scored[subset] = tuple(
             clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))

@@ -79,11 +79,13 @@ class RunFolder:
         file = self.path / LAST
         try:
             state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            epochs = [EpochReport(**line) for line in state["epochs"]]
+            state["trainer"]["epoch"]
         except FileNotFoundError:
             raise CheckpointError(f"{file}: there is nothing to resume") from None
         except Exception as error:
             raise CheckpointError(f"{file}: damaged, it cannot be resumed from") from error
-        self.epochs = [EpochReport(**line) for line in state["epochs"]]
+        self.epochs = epochs
         return state
 
 
