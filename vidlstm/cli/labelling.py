@@ -23,12 +23,14 @@ class Run:
         voice: Says what the rows do not.
         sorter: Of the labelled files, if any.
         rows_elsewhere: The rows do not go to the terminal, which is free for notes and progress.
+        tells_end: Say how many are done even if nothing went wrong.
     """
 
-    def __init__(self, voice: Voice, sorter: Sorter | None, *, rows_elsewhere: bool) -> None:
+    def __init__(self, voice: Voice, sorter: Sorter | None, *, rows_elsewhere: bool, tells_end: bool) -> None:
         self.voice = voice
         self.sorter = sorter
         self.rows_elsewhere = rows_elsewhere
+        self.tells_end = tells_end
         self.num_done = 0
         self.num_failed = 0
         self.interrupted = threading.Event()
@@ -45,7 +47,7 @@ class Run:
         if self.interrupted.is_set():
             self.voice.warn(f"interrupted: {self._summary()}")
             return Exit.INTERRUPTED
-        if self.num_failed or self.rows_elsewhere:
+        if self.num_failed or self.tells_end:
             self.voice.say(self._summary())
         sorting_failed = self.sorter is not None and self.sorter.failed
         return Exit.SOME_FAILED if self.num_failed or sorting_failed else Exit.DONE

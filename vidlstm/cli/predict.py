@@ -102,7 +102,8 @@ def predict(
     from vidlstm.engine.decoding import DecodePool, ReadRequest, default_workers
     from vidlstm.media.files import Limits
 
-    run = Run(voice, sorter, rows_elsewhere=target is not None or not sys.stdout.isatty())
+    rows_elsewhere = target is not None or not sys.stdout.isatty()
+    run = Run(voice, sorter, rows_elsewhere=rows_elsewhere, tells_end=target is not None)
     limits = Limits(max_bytes=max_bytes)
     with (
         open_output(target, chosen, config.classes, more=(top_k or 1) > 1) as write,

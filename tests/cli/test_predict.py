@@ -1,0 +1,368 @@
+"""`vidlstm predict`: which files it takes, what it does about bad ones, where rows and files go."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Outcome, vidlstm, write_clip
+from vidlstm.cli.inputs import Search, expand, parse_shard, parse_size, read_names, take_shard
+from vidlstm.cli.sorting import folder_name, sort_file
+from vidlstm.errors import UsageError
+
+ODD_NAMES = [
+    "with space.avi", "quote'\".avi", "new\nline.avi", "tab\t.avi", "-dash.avi", "=1+1.avi",
+    "back\\slash.avi", "%05d.avi", "not utf-8 \udcff.avi", "\x1b[31m.avi", "émile ☃.avi", "a:b.avi",
+    "http:x.avi", "#.avi", " .avi",
+]  # fmt: skip
+
+
+Predict = Callable[..., Outcome]
+
+
+@pytest.fixture
+def predict(model: Path) -> Predict:
+    return partial(vidlstm, "predict", "-c", model, "--workers", "1")
+
+
+def rows_of(outcome: Outcome) -> list[tuple[str, str, str]]:
+    """Return path, label and code of each row of jsonl."""
+    rows = map(json.loads, outcome.lines)
+    return [(r["path"], r["label"] or "", r["error"]["code"] if r["error"] else "") for r in rows]
+
+
+# ------------------------------------------------------------------------------------- inputs
+
+
+def names_in(folder: Path, **search: object) -> tuple[list[str], list[str]]:
+    notes: list[str] = []
+    found = list(expand([str(folder)], Search("video", note=notes.append, **search)))  # type: ignore[arg-type]
+    return [os.path.relpath(name, folder) for name in found], notes
+
+
+def plant(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+def test_a_folder_is_searched_for_video_files(tmp_path: Path) -> None:
+    plant(tmp_path, "b.MP4", "a/c.avi", "a/d.txt", ".hidden.mp4", "e.jpg")
+    names, notes = names_in(tmp_path)
+    assert names == ["a/c.avi", "b.MP4"]
+    assert notes == [f"{tmp_path}: 2 other files passed over (.txt 1, .jpg 1)"]
+
+
+def test_glob_chooses_other_files(tmp_path: Path) -> None:
+    plant(tmp_path, "b.mp4", "a/c.dat", "d.dat")
+    assert names_in(tmp_path, glob="*.dat")[0] == ["a/c.dat", "d.dat"]
+
+
+def test_names_are_passed_on_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(tmp_path, "sub/-x.mp4")
+    monkeypatch.chdir(tmp_path)
+    search = Search("video")
+    assert list(expand([".", "./sub/", "sub//-x.mp4", "./missing"], search)) == [
+        "./sub/-x.mp4", "./sub/-x.mp4", "sub//-x.mp4", "./missing",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes links, pipes and sockets")
+def test_loops_and_special_files_are_passed_over_and_broken_links_get_a_row(tmp_path: Path) -> None:
+    plant(tmp_path, "a.mp4", "sub/b.mp4")
+    (tmp_path / "sub/loop").symlink_to(tmp_path)
+    (tmp_path / "self.mp4").symlink_to("self.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere")
+    (tmp_path / "gone.txt").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with socket.socket(socket.AF_UNIX) as door:
+        os.chdir(tmp_path)
+        door.bind("socket.mp4")
+        names, notes = names_in(tmp_path)
+    assert sorted(names) == ["a.mp4", "gone.mp4", "self.mp4", "sub/b.mp4"]
+    said = "\n".join(notes)
+    for name in ("loop: link loop", "pipe.mp4: special file", "socket.mp4: special file", "gone.txt: broken"):
+        assert name in said
+
+
+def test_an_unreadable_folder_gets_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(tmp_path, "a.mp4", "closed/b.mp4", "z.mp4")
+    scandir = os.scandir
+
+    def guarded(path: str | Path) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert names_in(tmp_path)[0] == ["a.mp4", "closed", "z.mp4"]
+
+
+def pipe_of(*blocks: bytes) -> Iterator[str]:
+    reader, writer = os.pipe()
+    separator = b"\0" if any(b"\0" in block for block in blocks) else b"\n"
+    with os.fdopen(reader, "rb") as stream:
+        for block in blocks:
+            os.write(writer, block)
+        os.close(writer)
+        yield from read_names(stream, separator)
+
+
+def test_names_on_standard_input_end_in_a_line_or_in_nul() -> None:
+    assert list(pipe_of(b"a\nb c\n\nd\xff\nla", b"st")) == ["a", "b c", "d\udcff", "last"]
+    assert list(pipe_of(b"a\nb\0c", b"d\0")) == ["a\nb", "cd"]
+
+
+def test_a_name_comes_before_the_list_ends() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as stream:
+        os.write(writer, b"first\nsec")
+        names = read_names(stream, b"\n")
+        assert next(names) == "first"
+        os.write(writer, b"ond\n")
+        assert next(names) == "second"
+        os.close(writer)
+
+
+def test_names_that_end_in_nul_need_their_option(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a\0b\0")
+    with (tmp_path / "list").open("rb") as stream, pytest.raises(UsageError, match="add -0"):
+        list(read_names(stream, b"\n"))
+
+
+def test_shards_share_out_all_inputs() -> None:
+    names = [str(number) for number in range(10)]
+    shards = [list(take_shard(names, parse_shard(f"{i}/3"))) for i in (1, 2, 3)]
+    assert shards[0] == ["0", "3", "6", "9"]
+    assert sorted(itertools.chain(*shards)) == names
+    assert list(take_shard(names, parse_shard(None))) == names
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "-1/3", "1/3/5", ""])
+def test_a_wrong_shard_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--shard"):
+        parse_shard(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("10", 10), ("1K", 1024), ("1.5m", 3 * 2**19), ("64G", 2**36), ("2GiB", 2**31)]
+)
+def test_sizes_have_units(text: str, size: int) -> None:
+    assert parse_size(text) == size
+    with pytest.raises(UsageError, match="--max-size"):
+        parse_size(f"x{text}")
+
+
+# ------------------------------------------------------------------------------------ failures
+
+
+def test_every_input_gets_one_row_in_order_and_failures_say_why(
+    predict: Predict, clips: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.avi").write_bytes(b"")
+    (tmp_path / "text.avi").write_bytes(b"no video at all, just words\n" * 9)
+    content = (clips / "a.avi").read_bytes()
+    long = write_clip(tmp_path / "long.avi", num_frames=60).read_bytes()
+    (tmp_path / "cut.avi").write_bytes(long[: len(long) * 6 // 10])
+    (tmp_path / "head.avi").write_bytes(content[:300])
+    (tmp_path / "big.avi").write_bytes(content + bytes(100_000))
+    shutil.copy(clips / "a.avi", tmp_path / "good.avi")
+    os.mkfifo(tmp_path / "pipe.avi")
+    given = ["good", "missing", "empty", "text", "cut", "head", "big", "pipe", "good"]
+    outcome = predict(
+        "-f", "jsonl", "--max-size", "90K", *(tmp_path / f"{name}.avi" for name in given), tmp_path / "a"
+    )
+    rows = rows_of(outcome)
+    assert [path for path, _, _ in rows] == [str(tmp_path / f"{n}.avi") for n in given] + [
+        str(tmp_path / "a")
+    ]
+    codes = [code for _, _, code in rows]
+    assert codes[:5] == ["", "not_found", "empty_file", "not_a_video", "truncated"]
+    assert codes[5] in ("not_a_video", "no_frames")
+    assert codes[6:] == ["too_large", "not_a_file", "", "not_found"]
+    labelled = [bool(label) for _, label, _ in rows]
+    assert labelled == [code in ("", "truncated") for code in codes]
+    assert rows[0][1] == rows[8][1]
+    assert outcome.status == 1
+    assert "10 done, 8 of them with an error" in outcome.err
+    assert "missing.avi: not_found: no such file" in outcome.err
+
+
+def test_names_of_every_sort_come_out_unharmed(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    for name in ODD_NAMES:
+        shutil.copy(clips / "a.avi", tmp_path / name)
+    outcome = predict("-f", "jsonl", tmp_path)
+    assert sorted(rows_of(outcome)) == sorted(
+        (str(tmp_path / n), rows_of(outcome)[0][1], "") for n in ODD_NAMES
+    )
+    assert outcome.status == 0
+    assert outcome.err == ""
+
+
+def test_nothing_to_label_is_told_before_a_model_is_loaded(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("")
+    outcome = predict(tmp_path)
+    assert outcome.status == 2
+    assert "no video files found" in outcome.err
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shard", "5/4"], "--shard 5/4"),
+        (["--max-size", "lots"], "--max-size lots"),
+        (["--move-to", "x", "--link-to", "y"], "exclude each other"),
+        (["--output", "x.tsv", "--resume", "y.tsv"], "leave --output out"),
+        (["--output", "no/such/folder.tsv"], "no such folder"),
+        (["--output", "x.tsv", "--format", "table"], "is for terminals"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    predict: Predict, clips: Path, arguments: list[str], said: str
+) -> None:
+    outcome = predict(*arguments, clips)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+def test_a_missing_model_is_an_error_in_one_line(clips: Path) -> None:
+    outcome = vidlstm("predict", "-c", "nowhere.safetensors", clips)
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "vidlstm train" in outcome.err
+
+
+# ------------------------------------------------------------------------------------- options
+
+
+def test_a_low_score_leaves_the_label_empty_and_the_scores_stay(predict: Predict, clips: Path) -> None:
+    outcome = predict("-f", "jsonl", "--min-score", "1", "--top-k", "1", clips)
+    rows = list(map(json.loads, outcome.lines))
+    assert [row["label"] for row in rows] == [None] * 3
+    assert all(0.5 <= row["score"] < 1 and len(row["top"]) == 1 and row["error"] is None for row in rows)
+    assert outcome.status == 0
+
+
+def test_rows_go_to_a_file_whose_name_tells_the_format(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    for _ in range(2):
+        outcome = predict("--output", file, clips)
+        assert outcome.out == ""
+        assert "3 done" in outcome.err
+    lines = file.read_text().splitlines()
+    assert lines[0] == "path,label,score,error"
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_resume_skips_what_has_a_row_and_cuts_half_a_row(
+    predict: Predict, clips: Path, tmp_path: Path, suffix: str
+) -> None:
+    whole, file = tmp_path / f"whole.{suffix}", tmp_path / f"rows.{suffix}"
+    assert predict("--output", whole, clips, clips / "missing.avi").status == 1
+    lines = whole.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:-3]) + lines[-3][:9])
+    refused = predict("--output", file, clips)
+    assert (refused.status, "half a row" in refused.err) == (2, True)
+    outcome = predict("--resume", file, clips, clips / "missing.avi")
+    assert outcome.status == 1
+    assert "rows are there already" in outcome.err
+    assert file.read_bytes() == whole.read_bytes()
+    assert predict("--resume", file, clips, clips / "missing.avi").status == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
+# ------------------------------------------------------------------------------------- sorting
+
+
+def test_files_are_moved_into_class_folders_and_failures_stay(
+    predict: Predict, clips: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "in"
+    shutil.copytree(clips, source)
+    (source / "bad.avi").write_bytes(b"")
+    rows = rows_of(predict("-f", "jsonl", "--move-to", source / "sorted", source))
+    assert len(rows) == 4
+    for path, label, code in rows:
+        assert Path(path).exists() == bool(code)
+        if label:
+            assert (source / "sorted" / label / Path(path).name).exists()
+    again = predict("-f", "jsonl", "--move-to", source / "sorted", source / "bad.avi", source)
+    assert [code for _, _, code in rows_of(again)] == ["empty_file", "empty_file"], (
+        "what is sorted is no input"
+    )
+
+
+def test_a_killed_run_that_sorts_is_completed(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    source, file = tmp_path / "in", tmp_path / "rows.tsv"
+    shutil.copytree(clips, source)
+    predict("--output", file, source)
+    left = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(left[:2]))
+    predict("--resume", file, "--link-to", tmp_path / "sorted", source)
+    assert file.read_bytes() == b"".join(left)
+    assert len(list((tmp_path / "sorted").glob("*/*.avi"))) == 3
+
+
+@pytest.mark.parametrize("how", ["move", "link"])
+def test_sorting_never_writes_over_a_file(tmp_path: Path, how: str) -> None:
+    plant(tmp_path, "one/a.avi", "two/a.avi")
+    (tmp_path / "out/wave").mkdir(parents=True)
+    (tmp_path / "out/wave/a.avi").write_text("mine")
+    targets = [sort_file(tmp_path / n / "a.avi", "wave", tmp_path / "out", how) for n in ("one", "two")]  # type: ignore[arg-type]
+    assert [t.name for t in targets] == ["a_2.avi", "a_3.avi"]
+    assert (tmp_path / "out/wave/a.avi").read_text() == "mine"
+    assert all(t.read_bytes() == b"x" for t in targets)
+    assert all((tmp_path / n / "a.avi").exists() == (how == "link") for n in ("one", "two"))
+
+
+def test_sorting_again_changes_nothing(tmp_path: Path) -> None:
+    plant(tmp_path, "a.avi", "b.avi")
+    for _ in range(2):
+        assert sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "link") == tmp_path / "out/wave/a.avi"
+    moved = sort_file(tmp_path / "b.avi", "wave", tmp_path / "out", "move")
+    assert sort_file(moved, "wave", tmp_path / "out", "move") == moved
+
+
+def test_a_clip_that_is_a_folder_or_a_link_is_sorted_whole(tmp_path: Path) -> None:
+    plant(tmp_path, "frames/1.png", "frames/2.png", "real.avi")
+    (tmp_path / "link.avi").symlink_to("real.avi")
+    frames = sort_file(tmp_path / "frames", "wave", tmp_path / "out", "move")
+    assert sorted(p.name for p in frames.iterdir()) == ["1.png", "2.png"]
+    link = sort_file(tmp_path / "link.avi", "wave", tmp_path / "out", "move")
+    assert link.read_bytes() == b"x"
+    assert (tmp_path / "real.avi").exists()
+
+
+@pytest.mark.parametrize(
+    "label", ["../../up", "/etc", "..", ".", "a/b", "a\\b", "\x1b[2J", "", "con:1", "wave"]
+)
+def test_a_class_name_never_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
+    name = folder_name(label)
+    assert (tmp_path / name).resolve().parent == tmp_path.resolve()
+    assert name.isprintable()
+    assert name
+
+
+def test_a_picture_and_a_folder_of_frames_get_their_rows(predict: Predict, tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "frames").mkdir()
+    for number in range(4):
+        Image.new("RGB", (32, 24), (60 * number, 0, 0)).save(tmp_path / f"frames/{number}.png")
+    Image.new("RGB", (32, 24)).save(tmp_path / "alone.png")
+    write_clip(tmp_path / "a.avi")
+    rows = rows_of(predict("-f", "jsonl", tmp_path, tmp_path / "alone.png"))
+    assert [(Path(path).name, code) for path, _, code in rows] == [
+        ("a.avi", ""), ("frames", ""), ("alone.png", "not_a_video"),
+    ]  # fmt: skip

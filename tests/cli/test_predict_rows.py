@@ -1,0 +1,135 @@
+"""Rows in every format: one line each, names unharmed, nothing that drives a terminal or a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vidlstm.cli.output import Done, Table
+from vidlstm.cli.rows import HEADERS, WRITERS, Format, Record, csv_row, encode, jsonl_row, key_of, tsv_row
+from vidlstm.errors import FailureCode, UsageError
+from vidlstm.records import Failure, Prediction, Problem, Score
+
+NAMES = [
+    "plain.mp4", "with space.mp4", "quote'\".mp4", "new\nline.mp4", "tab\there.mp4", "car\rriage.mp4",
+    "back\\slash\\n.mp4", "-dash.mp4", "=1+1.mp4", "@cmd.mp4", "+plus.mp4", "'apostrophe.mp4",
+    "not utf-8 \udcff\udc9b.mp4", "bell\x07.mp4", "\x1b[31mred\x1b[0m.mp4", "\x9b31m.mp4", "comma,.mp4",
+    "émile ☃ 日本.mp4", "line\u2028sep\u2029.mp4", " lead", "trail ", "#hash", "%41 %s", "./dot", "a//b",
+]  # fmt: skip
+TRUNCATED = Problem(FailureCode.TRUNCATED, "decoding stopped at frame 28 of 50")
+
+
+def prediction(path: str, label: str | None = "wave", problem: Problem | None = None) -> Prediction:
+    top = (Score("wave", 0.93), Score("sit", 0.07))
+    return Prediction(path, label, 0.93, top, 16, 6.2, problem)
+
+
+def failure(path: str) -> Failure:
+    return Failure(path, Problem(FailureCode.NOT_FOUND, "no such file"))
+
+
+def test_a_tsv_row_has_path_label_and_score() -> None:
+    assert tsv_row(prediction("a.mp4")) == "a.mp4\twave\t0.9300\n"
+    assert tsv_row(prediction("a.mp4", label=None)) == "a.mp4\t\t0.9300\n"
+    assert tsv_row(prediction("a.mp4", problem=TRUNCATED)) == "a.mp4\twave\t0.9300\ttruncated\n"
+    assert tsv_row(failure("a.mp4")) == "a.mp4\t\t\tnot_found\n"
+
+
+def test_a_csv_row_has_four_cells() -> None:
+    assert csv_row(prediction("a.mp4")) == "a.mp4,wave,0.9300,\n"
+    assert csv_row(failure("a b.mp4")) == "a b.mp4,,,not_found\n"
+
+
+def test_a_jsonl_row_has_the_same_keys_for_success_and_failure() -> None:
+    good, bad = json.loads(jsonl_row(prediction("a.mp4"))), json.loads(jsonl_row(failure("a.mp4")))
+    assert list(good) == list(bad)
+    assert good["top"] == [{"label": "wave", "score": 0.93}, {"label": "sit", "score": 0.07}]
+    assert (good["error"], bad["label"], bad["score"], bad["top"]) == (None, None, None, [])
+    assert bad["error"] == {"code": "not_found", "message": "no such file"}
+
+
+@pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_row_is_one_line_without_control_characters(name: str, output_format: Format) -> None:
+    record: Record
+    for record in (prediction(name, label=name), failure(name)):
+        line = encode(WRITERS[output_format](record))
+        assert line.count(b"\n") == 1
+        assert line.endswith(b"\n")
+        controls = [c for c in line[:-1].decode("utf-8", "replace") if ord(c) < 32 or 127 <= ord(c) < 160]
+        assert controls == (["\t"] * 2 if output_format == "tsv" and record.problem is None else
+                            ["\t"] * 3 if output_format == "tsv" else [])  # fmt: skip
+        assert len(line.decode("utf-8", "surrogateescape").splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_comes_out_of_jsonl_unharmed(name: str) -> None:
+    assert json.loads(jsonl_row(prediction(name)))["path"] == name
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_names_come_out_of_tsv_unharmed_by_printf() -> None:
+    rows = b"".join(encode(tsv_row(prediction(name))) for name in NAMES)
+    script = r"""cut -f1 | while IFS= read -r path; do printf '%b\0' "$path"; done"""
+    done = subprocess.run(["bash", "-c", script], input=rows, capture_output=True, check=True)
+    assert done.stdout.split(b"\0")[:-1] == [encode(name) for name in NAMES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_csv_cell_begins_like_a_formula(name: str) -> None:
+    (cells,) = csv.reader(io.StringIO(csv_row(prediction(name, label=name)), newline=""))
+    assert len(cells) == 4
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
+
+
+@pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
+def test_written_rows_are_found_again(tmp_path: Path, output_format: Format) -> None:
+    file = tmp_path / "rows"
+    content = HEADERS.get(output_format, "").encode()
+    for name in NAMES:
+        content += encode(WRITERS[output_format](prediction(name)))
+    content += encode(WRITERS[output_format](failure("bad.mp4")))
+    file.write_bytes(content + b"half a row")
+    done = Done.read(file, output_format)
+    assert file.read_bytes() == content
+    assert done.num_rows == len(NAMES) + 1
+    assert [done.take(name) for name in NAMES] == ["wave"] * len(NAMES)
+    assert done.take(NAMES[0]) is None, "a row stands for one input"
+    assert done.take("bad.mp4") == ""
+    assert done.take("other.mp4") is None
+
+
+@pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
+def test_a_file_of_something_else_is_not_resumed(tmp_path: Path, output_format: Format) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("dear diary\n")
+    with pytest.raises(UsageError, match=r"notes\.txt, line 1.*dear diary"):
+        Done.read(file, output_format)
+    assert file.read_text() == "dear diary\n"
+
+
+def test_keys_tell_names_apart() -> None:
+    for output_format in ("tsv", "jsonl"):
+        assert len({key_of(name, output_format) for name in NAMES}) == len(NAMES)
+
+
+def test_the_table_needs_no_later_row_to_align() -> None:
+    table = Table(["wave", "jumping_jack"], more=True)
+    rows = [
+        table.header,
+        table.row(prediction("a.mp4")),
+        table.row(prediction("b\x1b.mp4", label=None)),
+        table.row(failure("c.mp4")),
+    ]
+    assert rows == [
+        "score  label         path\n",
+        "0.930  wave          a.mp4  (sit 0.070)\n",
+        "0.930  (unknown)     b\\x1b.mp4  (sit 0.070)\n",
+        "    -                c.mp4  [not_found: no such file]\n",
+    ]
