@@ -1,0 +1,59 @@
+"""Evaluations made up for the tests: any number of classes and clips, awkward names among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vidlstm.engine.evaluation import summarise
+from vidlstm.errors import FailureCode
+from vidlstm.records import EpochReport, EvalReport, Problem, Scored
+
+ACTIONS = ("sit down", "stand up", "wave", "clap", "jump", "walk to the left")
+
+
+def make_report(
+    num_clips: int = 120,
+    classes: Sequence[str] = ACTIONS,
+    *,
+    skill: float = 2.5,
+    num_failed: int = 2,
+    names: Sequence[str] = (),
+) -> EvalReport:
+    """Score clips by a model that is right as often as `skill` makes it; the first clips get `names`."""
+    rng = np.random.default_rng(7)
+    scored = []
+    for i in range(num_clips):
+        true = i % len(classes)
+        logits = rng.normal(size=len(classes)) + skill * np.eye(len(classes))[true]
+        scores = np.exp(logits) / np.exp(logits).sum()
+        name = names[i] if i < len(names) else f"data/{classes[true]}/person{i // 10:02d}_{i:04d}.mp4"
+        failed = i >= num_clips - num_failed
+        problem = Problem(FailureCode.NO_FRAMES, "no frame can be decoded") if failed else None
+        row = () if failed else tuple(float(s) for s in scores)
+        scored.append(Scored(Path(name), classes[true], f"g{i // 10}", row, problem))
+    return summarise(classes, scored)
+
+
+def make_epochs(number: int = 40) -> list[EpochReport]:
+    """Return a plausible course of training."""
+    return [
+        EpochReport(
+            epoch=n,
+            num_epochs=number,
+            train_loss=2 * 0.93**n,
+            val_loss=2 * 0.95**n + 0.2,
+            val_top1=1 - 0.8 * 0.94**n,
+            learning_rate=1e-3,
+            seconds=0.5,
+            is_best=n % 2 == 0,
+        )
+        for n in range(1, number + 1)
+    ]
+
+
+def numbered(number: int) -> list[str]:
+    """Return class names."""
+    return [f"Action Number {i}" for i in range(number)]
