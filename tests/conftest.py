@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cli.shell import TrainedRun, shell
 from tests.tiny import write_action
 
 # Before torch is first imported here, and inherited by every subprocess: many small products, two cores.
@@ -37,3 +39,17 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for performer in range(1, 7):
             write_action(root / action / f"person{performer:02}_{action}_d1.avi", action, performer)
     return root
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """One real `vidlstm train` for all tests: motion alone and few epochs, for the sake of time.
+
+    To be read only.
+    """
+    folder = tmp_path_factory.mktemp("work")
+    ended = shell(
+        "train", tiny_data, "--streams", "motion", "--epochs", "8", "--members", "2", "--json", cwd=folder
+    )
+    assert ended.status == 0, ended.err
+    return TrainedRun(folder, tiny_data, ended, json.loads(ended.out))

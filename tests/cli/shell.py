@@ -1,0 +1,53 @@
+"""The command as users run it: a process of its own, with its exit status and both its outputs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+def shell(*arguments: str | Path, cwd: Path, **env: str) -> Ended:
+    """Run `python -m vidlstm` with some arguments and environment, and wait for its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "vidlstm", *[os.fspath(argument) for argument in arguments]],
+        cwd=cwd,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A folder in which somebody trained once, with no option that a beginner would not give."""
+
+    folder: Path
+    data: Path
+    ended: Ended
+    said: dict[str, Any]
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / "1"
+
+    @property
+    def model(self) -> Path:
+        return self.run / "model.safetensors"

@@ -1,0 +1,155 @@
+"""What answers at once: help, version, completion, a mistyped option. None of it imports torch or cv2."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vidlstm
+from tests.cli.shell import Ended, shell
+from vidlstm.cli.main import app
+
+COMMANDS = [str(command.name) for command in app.registered_commands]
+HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", "numpy")
+
+
+def loaded(arguments: list[str], cwd: Path) -> tuple[Ended, set[str]]:
+    """Run a command in a fresh Python; return how it ended and which heavy modules it imported."""
+    script = f"""
+import sys
+sys.argv = ["vidlstm", *{arguments!r}]
+from vidlstm.cli.main import main
+status = 0
+try:
+    main()
+except SystemExit as error:
+    status = error.code or 0
+print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
+sys.exit(status)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
+    *said, last = done.stdout.splitlines()
+    assert last.startswith("loaded:"), done.stderr
+    return Ended(done.returncode, "\n".join(said), done.stderr), set(last.split()[1:])
+
+
+class TestNothingHeavy:
+    @pytest.mark.parametrize("command", ["", *COMMANDS])
+    def test_help_imports_no_torch_and_no_cv2(self, command: str, tmp_path: Path) -> None:
+        ended, modules = loaded([*command.split(), "--help"], tmp_path)
+        assert ended.status == 0
+        assert "Usage:" in ended.out
+        assert modules == set()
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ("train --epocs 3 data", "No such option: --epocs"),
+            ("trian data", "No such command 'trian'"),
+            ("train", "Missing argument"),
+            ("train data --head lsmt", "'lsmt' is not one of 'lstm', 'gru', 'mean'"),
+            ("train data --epochs many", "--epochs"),
+            ("predict a.mp4 --top-k 0", "--top-k"),
+        ],
+    )
+    def test_nor_does_a_mistyped_command(self, arguments: str, said: str, tmp_path: Path) -> None:
+        ended, modules = loaded(arguments.split(), tmp_path)
+        assert ended.status == 2
+        assert ended.out == ""
+        assert said in " ".join(re.sub("[│╭╮╰╯─]", " ", ended.err).split())
+        assert modules == set()
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["train", "nowhere"], "nowhere: there is no such"),
+            (["predict", "a.mp4"], "no model: there is none in runs/"),
+            (["eval", "nowhere", "-c", "nowhere.safetensors"], "nowhere"),
+            (["info"], "no model: there is none in runs/"),
+        ],
+    )
+    def test_what_is_missing_is_found_before_a_model_is_loaded(
+        self, arguments: list[str], said: str, tmp_path: Path
+    ) -> None:
+        ended, modules = loaded(arguments, tmp_path)
+        assert (ended.status, ended.out) == (2, "")
+        assert said in ended.err
+        assert len(ended.err.splitlines()) <= 2
+        assert "torch" not in modules
+
+
+class TestHelp:
+    def test_names_every_command(self, tmp_path: Path) -> None:
+        said = shell("--help", cwd=tmp_path).out
+        assert set(COMMANDS) >= {"train", "predict", "eval", "crossval", "info", "cache"}
+        assert all(re.search(rf"^\W*{name}\b", said, re.MULTILINE) for name in COMMANDS)
+
+    def test_a_newcomer_sees_the_options_that_matter_first(self, tmp_path: Path) -> None:
+        said = shell("train", "--help", cwd=tmp_path, COLUMNS="100").out
+        first_panel = said[said.index("─ Options") :].split("╰")[0]
+        shown = set(re.findall(r"(?<!\S)--[a-z-]+", first_panel)) - {"--help"}
+        assert 3 <= len(shown) <= 7
+        assert {"--streams", "--head", "--out"} <= shown
+        assert all(panel in said for panel in ("─ Training", "─ The model", "─ The machine"))
+
+    def test_h_is_help_and_nothing_is_help_too(self, tmp_path: Path) -> None:
+        assert shell("train", "-h", cwd=tmp_path).out == shell("train", "--help", cwd=tmp_path).out
+        assert "Usage:" in (lambda e: e.out + e.err)(shell(cwd=tmp_path))
+
+
+class TestEntry:
+    def test_version(self, tmp_path: Path) -> None:
+        assert shell("--version", cwd=tmp_path) == Ended(0, f"{vidlstm.__version__}\n", "")
+
+    def test_the_installed_script_is_the_same_command(self, tmp_path: Path) -> None:
+        script = Path(sys.executable).with_name("vidlstm")
+        if not script.exists():
+            pytest.skip("no script beside this Python")
+        done = subprocess.run([script, "--version"], capture_output=True, text=True, cwd=tmp_path, check=True)
+        assert done.stdout == f"{vidlstm.__version__}\n"
+
+    def test_the_package_itself_imports_nothing(self) -> None:
+        script = f"import sys, vidlstm; print([m for m in {HEAVY!r} if m in sys.modules])"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+
+
+class TestCompletion:
+    @staticmethod
+    def complete(words: str, tmp_path: Path) -> list[str]:
+        place = str(words.count(" "))
+        program = "import sys; sys.argv = ['vidlstm']; from vidlstm.cli.main import main; main()"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={
+                **os.environ,
+                "_VIDLSTM_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": place,
+            },
+        )
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    @pytest.mark.parametrize(
+        ("words", "completed"),
+        [
+            ("vidlstm tr", ["train"]),
+            ("vidlstm cr", ["crossval"]),
+            ("vidlstm train --strea", ["--streams"]),
+            ("vidlstm train --head ", ["lstm", "gru", "mean"]),
+        ],
+    )
+    def test_in_bash(self, words: str, completed: list[str], tmp_path: Path) -> None:
+        assert sorted(self.complete(words, tmp_path)) == sorted(completed)

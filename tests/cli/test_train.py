@@ -1,0 +1,317 @@
+"""`vidlstm train`: what it says, what it leaves, and that the same seed gives the same."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.cli.conftest import vidlstm
+from tests.cli.shell import TrainedRun
+from tests.tiny import write_action
+from vidlstm.models.checkpoint import load_model, read_header
+
+QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")
+
+
+def table(path: Path, rows: list[tuple[Path, str, str, str]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("path", "label", "group", "split"), *rows])
+    return path
+
+
+def rows_of(data: Path) -> list[tuple[Path, str, str, str]]:
+    """List the tiny clips: the first four performers to learn from, two to validate."""
+    return [
+        (clip, clip.parent.name, clip.name[:8], "train" if int(clip.name[6:8]) <= 4 else "val")
+        for clip in sorted(data.glob("*/*.avi"))
+    ]
+
+
+class TestSaid:
+    def test_what_was_found_comes_first(self, trained_run: TrainedRun) -> None:
+        said = trained_run.ended.err.splitlines()
+        assert said[0] == f"{trained_run.data}: 12 clips of 2 classes, 6 each (class folders)."
+        assert said[1].startswith("Groups: 6. ")
+        assert "person" in said[1]
+        assert said[2] == "Split: 10 to learn from, 2 to validate, 0 to test."
+        assert said[3] == "Lengths: 1.0 to 1.0 s, 1.0 s in the middle. Sizes: 64x48 to 64x48"
+
+    def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
+        (line,) = [line for line in trained_run.ended.err.splitlines() if line.startswith("top-1")]
+        assert "95 % interval" in line
+        assert "always naming the commonest class: 0.500" in line
+
+    def test_the_next_command_is_named(self, trained_run: TrainedRun) -> None:
+        assert "Next: vidlstm predict" in trained_run.ended.err
+        assert os.fspath(Path("runs", "1")) in trained_run.ended.err
+
+    def test_no_progress_bar_goes_to_a_file(self, trained_run: TrainedRun) -> None:
+        assert "\r" not in trained_run.ended.err
+        assert "\x1b" not in trained_run.ended.err
+
+    def test_standard_output_carries_one_json_object(self, trained_run: TrainedRun) -> None:
+        """Fault 12 of the peers: notes on standard output."""
+        assert trained_run.ended.out.count("\n") == 1
+        said = trained_run.said
+        assert said.keys() >= {
+            "schema", "run", "checkpoint", "classes", "num_clips", "best_epoch", "val", "seconds",
+        }  # fmt: skip
+        assert (said["schema"], said["classes"]) == (1, ["rise", "sink"])
+        assert said["num_clips"] == {"train": 10, "val": 2}
+        assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1"}
+        assert said["seconds"].keys() == {"extract", "train"}
+        assert 1 <= said["best_epoch"] <= 8
+        assert (trained_run.folder / said["checkpoint"]).samefile(trained_run.model)
+        assert (trained_run.folder / said["run"]).samefile(trained_run.run)
+
+    def test_quiet_says_nothing(self, tiny_data: Path, tmp_path: Path) -> None:
+        ended = vidlstm("train", tiny_data, *QUICK, "--quiet", "--out", tmp_path / "r")
+        assert (ended.status, ended.out, ended.err) == (0, "", "")
+
+
+class TestRunFolder:
+    def test_holds_the_model_the_state_the_split_the_settings_and_the_plots(
+        self, trained_run: TrainedRun
+    ) -> None:
+        names = {path.name for path in trained_run.run.iterdir()}
+        assert names >= {
+            "model.safetensors", "last.pt", "metrics.jsonl", "split.csv", "config.json", "curves.png",
+            "confusion.png",
+        }  # fmt: skip
+        assert not [name for name in names if name.startswith(".")]
+
+    def test_split_csv_puts_every_clip_on_a_side_and_no_performer_on_two(
+        self, trained_run: TrainedRun
+    ) -> None:
+        """Fault 10 of the peers: clips of one recording on both sides of a random split."""
+        with (trained_run.run / "split.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert sorted(row["path"] for row in rows) == sorted(
+            clip.relative_to(trained_run.data).as_posix() for clip in trained_run.data.glob("*/*.avi")
+        )
+        sides = {(row["group"], row["split"]) for row in rows}
+        assert len(sides) == len({group for group, _ in sides}) == 6
+
+    def test_metrics_tell_every_epoch(self, trained_run: TrainedRun) -> None:
+        lines = [json.loads(line) for line in (trained_run.run / "metrics.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == list(range(1, 9))
+        assert all(line["train_loss"] > 0 and 0 <= line["val_top1"] <= 1 for line in lines)
+        best = [line["epoch"] for line in lines if line["is_best"]][-1]
+        assert best == trained_run.said["best_epoch"]
+
+    def test_config_tells_the_settings(self, trained_run: TrainedRun) -> None:
+        config = json.loads((trained_run.run / "config.json").read_text())
+        assert config["model"]["streams"] == ["motion"]
+        assert config["training"]["epochs"] == 8
+
+    def test_the_next_run_gets_the_next_number(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs" / "3").mkdir(parents=True)
+        ended = vidlstm("train", tiny_data, *QUICK, "--json")
+        assert Path(json.loads(ended.out)["run"]) == Path("runs", "4")
+        again = vidlstm("train", tiny_data, *QUICK, "--out", Path("runs", "4"))
+        assert again.status == 2
+        assert "--overwrite" in again.err
+
+    def test_the_checkpoint_alone_is_enough_and_tells_how_it_was_made(self, trained_run: TrainedRun) -> None:
+        header = read_header(trained_run.model)
+        assert header.config.classes == ("rise", "sink")
+        assert header.config.streams == ("motion",)
+        assert header.training["num_clips"]["train"] == 10
+        assert len(header.training["learned_from"]) == 10
+        assert load_model(trained_run.model).widths.keys() == {"motion"}
+
+
+class TestPredictAfterwards:
+    def test_needs_no_option_in_the_same_folder(
+        self, trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(trained_run.folder)
+        clip = next(trained_run.data.glob("sink/*.avi"))
+        ended = vidlstm("predict", clip, "--workers", "1")
+        assert ended.status == 0
+        path, label, score = ended.lines[0].split("\t")
+        assert path == os.fspath(clip)
+        assert label in ("rise", "sink")
+        assert 0.5 <= float(score) <= 1
+        assert os.fspath(Path("runs", "1", "model.safetensors")) in ended.err  # which model was taken
+
+    def test_takes_the_newest_run(
+        self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for number in ("1", "2", "10"):
+            (tmp_path / "runs" / number).mkdir(parents=True)
+            shutil.copy(trained_run.model, tmp_path / "runs" / number)
+        for newest, when in (("2", 10**18), ("1", 2 * 10**18)):
+            for number in ("1", "2", "10"):
+                os.utime(tmp_path / "runs" / number / "model.safetensors", ns=(0, when * (number == newest)))
+            ended = vidlstm("info")
+            assert f"Model: {Path('runs', newest, 'model.safetensors')}" in ended.err
+
+    def test_the_environment_may_name_another(
+        self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("VIDLSTM_CHECKPOINT", str(trained_run.model))
+        ended = vidlstm("info")
+        assert ended.status == 0
+        assert "$VIDLSTM_CHECKPOINT" in ended.err
+
+
+class TestSeed:
+    def test_the_same_gives_the_same_split_weights_and_figures(
+        self, trained_run: TrainedRun, tmp_path: Path
+    ) -> None:
+        options = ("--streams", "motion", "--epochs", "8", "--members", "2", "--json", "--workers", "1")
+        ended = vidlstm("train", trained_run.data, *options, "--out", tmp_path / "again")
+        said = json.loads(ended.out)
+        assert {key: said[key] for key in ("best_epoch", "val", "num_clips")} == {
+            key: trained_run.said[key] for key in ("best_epoch", "val", "num_clips")
+        }
+        assert (tmp_path / "again/split.csv").read_bytes() == (trained_run.run / "split.csv").read_bytes()
+        ours, theirs = load_file(trained_run.model), load_file(tmp_path / "again/model.safetensors")
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    def test_another_gives_other_weights(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "a", "--seed", "1")
+        vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "b", "--seed", "2")
+        ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+        assert any(not torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class TestEncoders:
+    def test_the_article_s_network_is_trained_from_pixels(self, tiny_data: Path, tmp_path: Path) -> None:
+        ended = vidlstm(
+            "train", tiny_data, "--encoder", "simple", "--size", "32", "--streams", "rgb", "--epochs", "2",
+            "--members", "1", "--frames", "4", "--workers", "1", "--out", tmp_path / "r",
+        )  # fmt: skip
+        assert ended.status == 0
+        clip = next(tiny_data.glob("rise/*.avi"))
+        labelled = vidlstm("predict", clip, "-c", tmp_path / "r", "--workers", "1")
+        assert (labelled.status, len(labelled.lines)) == (0, 1)
+
+
+class TestUnreadableClips:
+    def test_on_the_training_side_are_named_and_left_out(self, tiny_data: Path, tmp_path: Path) -> None:
+        (tmp_path / "bad.avi").write_bytes(b"no clip")
+        rows = [*rows_of(tiny_data), (tmp_path / "bad.avi", "rise", "x", "train")]
+        ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
+        said = json.loads(ended.out)
+        assert said["num_clips"] == {"train": 8, "val": 4}
+        assert "1 clips cannot be read" in ended.err
+        assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
+
+    def test_on_the_validation_side_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:
+        """Fault 8 of the peers: an unreadable validation clip is replaced by another one."""
+        rows = rows_of(tiny_data)
+        for number in range(12):
+            (tmp_path / f"bad{number}.avi").write_bytes(b"no clip")
+            rows.append((tmp_path / f"bad{number}.avi", "rise", "x", "val"))
+        ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
+        said = json.loads(ended.out)
+        assert said["num_clips"] == {"train": 8, "val": 16}
+        assert said["val"]["top1"] <= 4 / 16
+        assert "12 clips could not be read; each counts as a mistake" in ended.err
+        assert ended.status == 1
+
+    def test_if_all_are_unreadable_it_says_why(self, tmp_path: Path) -> None:
+        for name in ("a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"):
+            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / name).write_bytes(name.encode())
+        ended = vidlstm("train", tmp_path / "data", *QUICK, "--out", tmp_path / "r")
+        assert ended.status == 2
+        assert "not one of 4 clips can be read" in ended.err.splitlines()[-1]
+
+
+class TestSharedGroups:
+    @staticmethod
+    def leaky(tiny_data: Path, tmp_path: Path) -> Path:
+        rows = [(path, label, "same person" if i in (0, 11) else group, side)
+                for i, (path, label, group, side) in enumerate(rows_of(tiny_data))]  # fmt: skip
+        return table(tmp_path / "leaky.csv", rows)
+
+    def test_are_refused_by_name(self, tiny_data: Path, tmp_path: Path) -> None:
+        """Fault 10 of the peers: clips of one recording on both sides."""
+        ended = vidlstm("train", self.leaky(tiny_data, tmp_path), *QUICK, "--out", tmp_path / "r")
+        assert ended.status == 2
+        assert "same person" in ended.err.splitlines()[-1]
+        assert "--allow-shared-groups" in ended.err.splitlines()[-1]
+        assert not (tmp_path / "r").exists()
+
+    def test_are_accepted_by_a_flag_that_says_so(self, tiny_data: Path, tmp_path: Path) -> None:
+        data = self.leaky(tiny_data, tmp_path)
+        ended = vidlstm("train", data, *QUICK, "--allow-shared-groups", "--out", tmp_path / "r")
+        assert ended.status == 0
+        assert "too good" in ended.err
+
+
+class TestCtrlC:
+    @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
+    def test_keeps_the_best_so_far(self, tiny_data: Path, tmp_path: Path) -> None:
+        running = subprocess.Popen(
+            [
+                sys.executable, "-m", "vidlstm", "train", tiny_data, "--streams", "motion", "--members", "1",
+                "--epochs", "100000", "--patience", "0", "--workers", "1", "--out", "r",
+            ],
+            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        metrics = tmp_path / "r" / "metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+            assert time.monotonic() < deadline
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+        assert "Interrupted after epoch" in err
+        assert "Traceback" not in err
+        assert out == ""
+        assert running.returncode == 130
+        model = load_model(tmp_path / "r" / "model.safetensors")
+        epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
+        best = [epoch["epoch"] for epoch in epochs if epoch["is_best"]][-1]
+        # The epoch that was just over may not have been noted yet.
+        assert model.training["best_epoch"] in (best, len(epochs) + 1)
+        assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
+
+
+class TestKept:
+    def test_a_touched_clip_is_read_again_and_no_other(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))
+        for action in ("rise", "sink"):
+            for performer in range(1, 4):
+                write_action(
+                    tmp_path / "d" / action / f"person{performer:02}_{action}_d1.avi", action, performer
+                )
+        entries = []
+        for _ in range(3):
+            ended = vidlstm("train", tmp_path / "d", *QUICK, "--out", tmp_path / "r", "--overwrite")
+            assert ended.status == 0
+            entries.append(json.loads(vidlstm("cache", "--json").out)["entries"])
+            if len(entries) == 2:
+                os.utime(tmp_path / "d" / "rise" / "person02_rise_d1.avi", ns=(0, 10**18))
+        assert entries == [6, 6, 7]
+
+    def test_no_cache_keeps_nothing(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))
+        vidlstm("train", tiny_data, *QUICK, "--no-cache", "--out", tmp_path / "r")
+        assert not (tmp_path / "store").exists()
