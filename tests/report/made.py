@@ -9,7 +9,9 @@ import numpy as np
 
 from vidlstm.engine.evaluation import summarise
 from vidlstm.errors import FailureCode
+from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.records import EpochReport, EvalReport, Problem, Scored
+from vidlstm.report.page import render, shown_clips
 
 ACTIONS = ("sit down", "stand up", "wave", "clap", "jump", "walk to the left")
 
@@ -57,3 +59,29 @@ def make_epochs(number: int = 40) -> list[EpochReport]:
 def numbered(number: int) -> list[str]:
     """Return class names."""
     return [f"Action Number {i}" for i in range(number)]
+
+
+AWKWARD = (
+    "<script>window.harmed = 1</script>",
+    'a"><img src=x onerror="window.harmed = 1">',
+    "two\nlines & a 'quote'",
+    "latin \udce9t\udce9.mp4",
+    "{{ 7 * 7 }}",
+)
+"""What people, or their enemies, call files and classes."""
+
+
+def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_bytes: int = 0) -> str:
+    """Return the page of a report, with a strip for every clip that is shown."""
+    noise = np.random.default_rng(3).integers(0, 255, (96, 128, 3), dtype=np.uint8)
+    jpeg = encode_jpeg(noise, 128, 96, 20) + bytes(frame_bytes)
+    return render(
+        report,
+        title="data on runs/1",
+        facts=[("Data", "data"), ("Seed", "0")],
+        strips={path: [jpeg] * 6 for path in shown_clips(report)},
+        command="vidlstm eval data --report out.html",
+        curves=curves,
+        controls=[("mean head", 0.61)],
+        temperature=1.3,
+    )

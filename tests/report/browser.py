@@ -1,0 +1,88 @@
+"""A real browser without a window, where there is one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """Opens pages at a width and in a theme, and tells what became of them."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def open(self, file: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
+        """Open a page as if on such a screen."""
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", {"features": [theme]})
+        self.log()
+        self.driver.get(file.as_uri())
+
+    def command(self, name: str, arguments: dict[str, Any]) -> Any:
+        """Give the browser a command of its development tools."""
+        return self.driver.execute_cdp_cmd(name, arguments)
+
+    def run(self, script: str) -> Any:
+        """Return what a script returns."""
+        return self.driver.execute_script(script)
+
+    def click(self, selector: str) -> None:
+        """Click like a user, where the element is."""
+        self.driver.find_element("css selector", selector).click()
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return what the network did since the last call."""
+        return [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+
+    def requests(self) -> list[str]:
+        """Return the addresses that were asked for since the last call, pictures in the page left out."""
+        sent = [m for m in self.log() if m["method"] == "Network.requestWillBeSent"]
+        addresses = [m["params"]["request"]["url"] for m in sent]
+        return [address for address in addresses if not address.startswith("data:")]
+
+    def complaints(self) -> list[str]:
+        """Return what the console says."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+def start_browser(profile: Path) -> Iterator[Browser]:
+    """Start Chromium, or skip the test and say what is missing."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    driver_file = shutil.which("chromedriver")
+    if binary is None or driver_file is None:
+        pytest.skip("no chromium and chromedriver here: the page is not opened in a real browser")
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*_FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=driver_file)
+    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()

@@ -1,0 +1,94 @@
+"""The page as text: names are escaped, nothing is loaded, it stays small, and it says what it cannot know."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from vidlstm.report.figures import calibration, calibration_error, cautions, doubtful_hits, mistakes, top
+from vidlstm.report.page import SHOWN_CLIPS
+
+
+class _Tags(HTMLParser):
+    """Collects every tag with its attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_names_and_labels_are_text_whatever_they_hold() -> None:
+    page = make_page(make_report(40, [*ACTIONS[:3], *AWKWARD], names=AWKWARD))
+    assert page.encode("utf-8")  # no lone surrogate is left
+    tags = _Tags(page).tags
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
+    assert "{{ 7 * 7 }}" in page
+    assert "two\\nlines" in page
+    assert "latin \\udce9t" not in page
+    assert "latin \\xe9t\\xe9" in page
+
+
+def test_a_link_leads_to_the_very_bytes_of_a_file_name() -> None:
+    page = make_page(make_report(12, ACTIONS, names=AWKWARD, skill=-9))
+    assert "latin%20%E9t%E9.mp4" in page
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    for _, attributes in _Tags(make_page(make_report(), curves=make_epochs())).tags:
+        assert (attributes.get("src") or "data:").startswith("data:")
+        assert (attributes.get("href") or "#").startswith(("#", "file:"))
+
+
+@pytest.mark.parametrize(("num_clips", "number"), [(120, 6), (2000, 101)])
+def test_the_page_stays_small(num_clips: int, number: int) -> None:
+    report = make_report(num_clips, numbered(number), skill=3)
+    assert len(make_page(report, curves=make_epochs(), frame_bytes=3500)) < 1_500_000
+    assert len(mistakes(report, SHOWN_CLIPS)) <= SHOWN_CLIPS
+
+
+def test_mistakes_come_surest_first_and_hits_least_sure_first() -> None:
+    report = make_report(200, skill=1.5)
+    wrong, right = mistakes(report, 8), doubtful_hits(report, 8)
+    assert [max(s.scores) for s in wrong] == sorted((max(s.scores) for s in wrong), reverse=True)
+    assert [max(s.scores) for s in right] == sorted(max(s.scores) for s in right)
+    assert all(top(report, s, 1)[0].label != s.label for s in wrong)
+    assert all(top(report, s, 1)[0].label == s.label for s in right)
+
+
+def test_the_calibration_bins_agree_with_the_reported_error() -> None:
+    report = make_report(300)
+    assert calibration_error(calibration(report)) == pytest.approx(report.ece)
+
+
+def test_undoing_a_temperature_of_one_changes_nothing() -> None:
+    report = make_report(300)
+    assert calibration(report, temperature=1.0) == calibration(report)
+    assert calibration(report, temperature=1.5) != calibration(report)
+
+
+def test_a_side_too_small_for_the_claim_is_said_to_be() -> None:
+    small = cautions(make_report(18, num_failed=0))
+    assert any("points wide" in line for line in small)
+    assert any("Fewer than 5 clips" in line for line in small)
+    assert any("2 groups only" in line for line in small)
+    assert cautions(make_report(1200, skill=5)) == []
+
+
+def test_no_mistake_among_few_clips_is_not_called_perfect() -> None:
+    perfect = make_report(24, ["a", "b"], skill=50, num_failed=0)
+    assert any("up to 14 %" in line for line in cautions(perfect))
+
+
+def test_a_model_no_better_than_naming_one_class_is_said_to_be() -> None:
+    assert any("do not show" in line for line in cautions(make_report(120, skill=0)))
+
+
+def test_nothing_readable_still_makes_a_page() -> None:
+    assert "could not be read" in make_page(make_report(6, num_failed=6))
