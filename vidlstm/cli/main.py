@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import vidlstm
-from vidlstm.cli import cache, crossval, evaluate, info, predict, train
+from vidlstm.cli import cache, check, crossval, evaluate, info, predict, train
 
 app = typer.Typer(
     name="vidlstm",
@@ -22,6 +22,7 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("eval")(evaluate.evaluate)
 app.command("crossval")(crossval.crossval)
+app.command("check")(check.check)
 app.command("info")(info.info)
 app.command("cache")(cache.cache)
 

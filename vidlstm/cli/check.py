@@ -1,0 +1,228 @@
+"""`vidlstm check DATA`: the data doctor, before training or over any folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from rich.table import Table
+from typer import Option
+
+from vidlstm.cli import options
+from vidlstm.cli.console import Exit, Voice, command, printable
+from vidlstm.cli.rows import encode, tsv_field
+from vidlstm.config import Kind
+from vidlstm.data.layouts import count
+from vidlstm.errors import DataError
+
+if TYPE_CHECKING:
+    from vidlstm.data.samples import Dataset
+    from vidlstm.engine.checking import Checked, CheckReport, Twins
+
+_SHOWN = 10  # lines of a list, unless more is wanted
+_IMBALANCED = 3.0  # times: from here on it is worth a word
+
+
+@command
+def check(
+    data: options.DataOptions,
+    machine: options.MachineOptions,
+    voice_options: options.VoiceOptions,
+    as_json: options.JsonOption = False,
+    fix_list: Annotated[
+        bool,
+        Option("--fix-list", help="Print only the paths of files that cannot be read, or only in part."),
+    ] = False,
+    null: Annotated[bool, Option("-0", "--null", help="End each path of --fix-list in NUL.")] = False,
+    seed: Annotated[int, Option(help="Of the split that is shown.", rich_help_panel=options.SPLIT)] = 0,
+    val_share: Annotated[
+        float, Option(help="Share of the data held out to validate.", rich_help_panel=options.SPLIT)
+    ] = 0.2,
+) -> int:
+    """Look over a data set, labelled or not: what is broken, short, double, unbalanced, would leak."""
+    voice = Voice.of(voice_options)
+    dataset, files, notes = _find(data)
+
+    from vidlstm.engine.checking import assess
+    from vidlstm.engine.decoding import DecodePool, default_workers
+    from vidlstm.engine.examining import check_files
+    from vidlstm.media.files import Limits
+
+    with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
+        found = check_files(files, pool, Limits())
+        facts = list(voice.progress(found, total=len(files), label="Checking", unit="file"))
+    report = assess(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
+    if fix_list:
+        for file in (*report.unusable, *report.damaged):
+            line = f"{file.path}\0" if null else f"{tsv_field(str(file.path))}\n"
+            sys.stdout.buffer.write(encode(line))
+    elif as_json:
+        print(json.dumps(report.to_json()))
+    else:
+        _Page(report, everything=voice.verbose).show()
+    return Exit.SOME_FAILED if report.unusable else Exit.DONE
+
+
+def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, Kind]], list[str]]:
+    """Return the labelled samples or, where there are none, the media files in the folder.
+
+    Raises:
+        DataError: There is nothing to check.
+    """
+    from vidlstm.data.samples import find_samples
+    from vidlstm.data.walking import SkipReason, kind_of, suffix_kind, walk
+
+    root = data.data
+    try:
+        dataset = find_samples(
+            root,
+            kind=data.kind,
+            group_column=data.group_column,
+            group_by=data.group_by,
+            split_file=data.split_file,
+            class_list=data.class_list,
+        )
+    except DataError as error:
+        if not (root.is_dir() or (root.exists() and kind_of(root))):
+            raise
+        reason = str(error)
+    else:
+        return dataset, [(sample.path, dataset.kind) for sample in dataset.samples], []
+    notes = [f"checked as files without labels, because it is no data set: {reason}"]
+    lost: list[str] = []
+
+    def on_skip(path: Path, reason: SkipReason) -> None:
+        if reason not in ("no media", "hidden file"):
+            lost.append(f"{path}: {reason}, passed over")
+
+    paths = walk(root, kind=data.kind, on_skip=on_skip)
+    files: list[tuple[Path, Kind]] = [(path, suffix_kind(path.name) or "video") for path in paths]
+    if not files:
+        raise DataError(f"{root}: no video or picture in it")
+    return None, files, notes + lost
+
+
+class _Page:
+    """The report for people."""
+
+    def __init__(self, report: CheckReport, *, everything: bool) -> None:
+        self.report = report
+        self.most = len(report.files) if everything else _SHOWN
+        self.console = Console(highlight=False, soft_wrap=True)
+
+    def show(self) -> None:
+        """Print it, the worst last: that is what a terminal shows."""
+        report = self.report
+        self._say(f"{report.root}: {len(report.files)} files, {report.layout}")
+        self._show_media()
+        self._show_classes()
+        for note in report.notes:
+            self._say(f"Note: {note}")
+        near = [t for t in report.twins if not t.exact]
+        exact = [t for t in report.twins if t.exact]
+        self._list(
+            "of files that look the same (encoded anew, resized or mirrored)",
+            [_twins(t) for t in near],
+            "set",
+        )
+        self._list("of files that are equal to the byte", [_twins(t) for t in exact], "set")
+        self._list("shorter than the frames read of a clip", [_short(f) for f in report.short])
+        self._list("with a wrong number of frames in the header", [_liar(f) for f in report.liars])
+        self._list("readable only in part", [_problem(f) for f in report.damaged])
+        self._list("unusable", [_problem(f) for f in report.unusable])
+        for leak in report.leaks:
+            self._say(f"Leak: {leak}")
+        self._say(self._verdict())
+
+    def _verdict(self) -> str:
+        report = self.report
+        if not report.unusable and not report.leaks:
+            return "Nothing is unusable, and nothing leaks."
+        return (
+            f"{count(len(report.unusable), 'file')} unusable (--fix-list names them), "
+            f"{count(len(report.leaks), 'leak')}."
+        )
+
+    def _show_media(self) -> None:
+        usable = [f.facts for f in self.report.files if f.facts.usable]
+        if not usable:
+            return
+        codecs = Counter(f.codec or "unknown" for f in usable).most_common()
+        self._say("Codecs: " + ", ".join(f"{name} {number}" for name, number in codecs))
+        sizes = Counter(f"{f.width}x{f.height}" for f in usable).most_common()
+        more = f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""
+        self._say("Sizes: " + ", ".join(f"{name} {number}" for name, number in sizes[:5]) + more)
+        seconds = sorted(f.seconds for f in usable if f.seconds is not None)
+        if seconds:
+            middle = seconds[len(seconds) // 2]
+            self._say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle")
+        slightly = sum(f.claimed_frames != f.num_frames and not f.header_lies for f in usable)
+        if slightly:
+            self._say(f"Headers: the number of frames is wrong by one or two in {slightly} files (harmless)")
+
+    def _show_classes(self) -> None:
+        report = self.report
+        if not report.class_counts:
+            return
+        table = Table("class", "files", "unusable", "groups", "train", "val", "test", box=None)
+        for name in report.class_counts:
+            files = [f for f in report.files if f.label == name]
+            table.add_row(printable(name), *map(str, _counts(files)))
+        table.add_row("all", *map(str, _counts(report.files)))
+        self.console.print(table)
+        num_groups = len({f.group for f in report.files})
+        self._say(f"Groups: {num_groups}. {report.group_rule}")
+        if report.imbalance is not None and report.imbalance >= _IMBALANCED:
+            self._say(
+                f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest "
+                "(--balance of train evens that out)"
+            )
+
+    def _list(self, what: str, lines: Sequence[str], unit: str = "file") -> None:
+        if not lines:
+            return
+        self._say(f"{count(len(lines), unit)} {what}:")
+        for line in lines[: self.most]:
+            self._say(f"  {line}")
+        if len(lines) > self.most:
+            self._say(f"  and {len(lines) - self.most} more (--verbose)")
+
+    def _say(self, text: str) -> None:
+        self.console.print(printable(text), markup=False)
+
+
+def _counts(files: Sequence[Checked]) -> Iterator[int]:
+    yield len(files)
+    yield sum(not f.facts.usable for f in files)
+    yield len({f.group for f in files})
+    for side in ("train", "val", "test"):
+        yield sum(f.side == side for f in files)
+
+
+def _problem(file: Checked) -> str:
+    problem = file.facts.problem
+    return f"{file.path}: {problem.code.value}: {problem.message}" if problem else str(file.path)
+
+
+def _short(file: Checked) -> str:
+    return f"{file.path}: {file.facts.num_frames} frames"
+
+
+def _liar(file: Checked) -> str:
+    return f"{file.path}: claims {file.facts.claimed_frames or 'nothing'}, has {file.facts.num_frames}"
+
+
+def _twins(twins: Twins) -> str:
+    marks = []
+    if len(twins.labels) > 1:
+        marks.append(f"classes {' and '.join(twins.labels)}")
+    if len(twins.sides) > 1:
+        marks.append(f"sides {' and '.join(twins.sides)}")
+    elif twins.num_groups > 1:
+        marks.append(f"{twins.num_groups} groups")
+    return ", ".join(str(m.path) for m in twins.members) + (f" [{'; '.join(marks)}]" if marks else "")
