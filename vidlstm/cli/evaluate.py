@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.reports import leave_report, require_folder
 from vidlstm.cli.setup import (
     extract_dataset,
     find_checkpoint,
@@ -29,11 +31,16 @@ def evaluate(
         Literal["train", "val", "test", "all"] | None,
         Option(help="Side to score. Default: test, else what the model has not learned from."),
     ] = None,
+    report_file: Annotated[
+        Path | None,
+        Option("--report", help="Write a page to look at, such as out.html, and plots beside it."),
+    ] = None,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
     """Score a model on labelled clips that it has not learned from."""
     voice = Voice.of(voice_options)
+    require_folder(report_file)
     path = find_checkpoint(voice, checkpoint)
     dataset = find_dataset(voice, data)
 
@@ -47,17 +54,26 @@ def evaluate(
     side = choose_side(dataset, path.parent, split)
     voice.say(f"Scored: {side.description}.")
     dataset = with_classes_of(side.dataset, model)
+    notes = []
     if known := learned_clips(dataset, model):
-        voice.warn(
+        notes.append(
             f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
             f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
         )
+        voice.warn(notes[-1])
     request = ReadRequest.of(model.config, views=model.config.views)
     with open_extractor(request, model.encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
     report = summarise(model.config.classes, score(model, clips, range(len(dataset.samples))))
     show_report(voice, report)
+    if report_file is not None:
+        from vidlstm.engine.reporting import read_epochs
+
+        leave_report(
+            voice, report_file, report_file.with_suffix(""), report, model, dataset,
+            side=side.description, epochs=read_epochs(path.parent), notes=notes,
+        )  # fmt: skip
     if as_json:
         print(json.dumps(report.to_json()))
     return Exit.SOME_FAILED if report.failed else Exit.DONE

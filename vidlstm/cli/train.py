@@ -11,6 +11,7 @@ from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Voice, command
+from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import to_dict
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
@@ -58,7 +59,6 @@ def train(
         voice.warn(note)
 
     from vidlstm.engine.learning import describe_training, make_trainer, score, start_model, train_request
-    from vidlstm.engine.reporting import write_plots
     from vidlstm.engine.runs import SPLIT, RunFolder, next_run
     from vidlstm.models.encoders import build_encoder
 
@@ -88,8 +88,12 @@ def train(
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     trained.training = describe_training(data.data, clips, split, train_config, trainer, report, seconds)
     run.write_model(trained)
-    write_plots(run.path, report, run.epochs, float(trained.classifier.temperature))
     _tell_result(voice, run, trainer, report, side)
+    side_text = f"the {side} side, {len(split.side(side))} clips that nothing was learned from"
+    leave_report(
+        voice, run.path / PAGE, run.path, report, trained, dataset, side=side_text, epochs=run.epochs,
+        notes=split.notes,
+    )  # fmt: skip
     if as_json:
         print(json.dumps(_summary(run, clips, split, trainer, report, seconds)))
 

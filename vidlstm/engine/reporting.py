@@ -1,12 +1,61 @@
-"""What is left for people to look at, beside the figures: plots, and the page."""
+"""What is left for people to look at, beside the figures: the page, and plots for papers."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from vidlstm.data.features import write_atomically
+from vidlstm.data.samples import Dataset
+from vidlstm.engine.runs import METRICS
+from vidlstm.engine.strips import film_strips
+from vidlstm.models.checkpoint import Model
 from vidlstm.records import EpochReport, EvalReport
+
+
+def write_page(
+    file: Path,
+    report: EvalReport,
+    model: Model,
+    *,
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    command: str,
+    epochs: Sequence[EpochReport] = (),
+    controls: Sequence[tuple[str, float]] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Write the HTML page of an evaluation; the clips that it shows are read once more.
+
+    Args:
+        file: To be written.
+        report: Of the clips that were scored.
+        model: That scored them.
+        title: Of the page.
+        facts: On data, split and model.
+        command: That makes the same report again.
+        epochs: Of the training, as far as they are known.
+        controls: Names and top-1 of what the model has to beat.
+        notes: What the reader must know before believing the figures.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    from vidlstm.report.page import render, shown_clips
+
+    page = render(
+        report,
+        title=title,
+        facts=facts,
+        strips=film_strips(shown_clips(report), model.config.kind),
+        command=command,
+        curves=epochs,
+        controls=controls,
+        temperature=float(model.classifier.temperature),
+        notes=notes,
+    )
+    write_atomically(file, page.encode("utf-8"))
 
 
 def write_plots(
@@ -34,3 +83,44 @@ def write_plots(
     if report is not None:
         write("confusion.png", draw_confusion(report))
         write("reliability.png", draw_reliability(report, temperature=temperature))
+
+
+def read_epochs(run: Path) -> list[EpochReport]:
+    """Return the epochs of the training that a run folder tells of; none when it does not."""
+    try:
+        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+        return [EpochReport(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def describe(model: Model, dataset: Dataset, side: str) -> list[tuple[str, str]]:
+    """Return names and values of what a reader wants to know of data, split and model.
+
+    Args:
+        model: With the facts of its training.
+        dataset: That was scored, or a part of it was.
+        side: Which part, in words.
+    """
+    config, training = model.config, model.training
+    facts = [
+        ("Data", str(dataset.root)),
+        ("Scored", side),
+        ("Groups", dataset.group_rule),
+        ("Streams", "+".join(config.streams)),
+        ("Head", f"{config.head.kind}, {config.members} networks averaged"),
+    ]
+    if "rgb" in config.streams:
+        facts.append(("Encoder", f"{config.encoder.name}, weights {config.encoder.weights}"))
+    if config.kind == "video":
+        sampling = config.sampling
+        facts.append(("Sampling", f"{sampling.method}, {sampling.num_frames} moments, {config.views} views"))
+    if "num_clips" in training:
+        facts.append(("Learned from", f"{training['num_clips']['train']} clips of {training['data']}"))
+    if "best_epoch" in training:
+        facts.append(("Best epoch", f"{training['best_epoch']} of {training['epochs']}"))
+    if "seed" in training.get("settings", {}):
+        facts.append(("Seed", str(training["settings"]["seed"])))
+    if "version" in training:
+        facts.append(("Trained by", f"vidlstm {training['version']}"))
+    return facts

@@ -125,54 +125,58 @@ def reliability(calibrated: Sequence[Bin], uncalibrated: Sequence[Bin] = ()) -> 
 
 
 def confusion(report: EvalReport) -> Markup:
-    """Draw the confusion matrix: hits and mistakes in two colours, darker with their share of the true class.
+    """Draw the confusion matrix: hits and mistakes in two colours, stronger with their share of the class.
 
-    Only cells with clips are drawn, so that 101 classes stay a small file; each says what it is when
-    pointed at.
+    Four pictures for a grid whose labels stay in sight while the cells scroll: corner, columns, rows,
+    cells. Only cells with clips are drawn, so that 101 classes stay a small file; each says what it
+    is when pointed at.
     """
     size = len(report.classes)
-    cell, font = (44, 13) if size <= 12 else (28, 11) if size <= 40 else (17, 9)
+    cell, font = (36, 13) if size <= 12 else (28, 11) if size <= 40 else (17, 9)
     names = [printable(name) for name in report.classes]
     labels = [shortened(name, 24) for name in report.classes]
-    margin = round(max(map(len, labels)) * font * 0.6) + 10
-    side = cell * size
-    parts = [f'<rect class="track" x="{margin}" y="{margin}" width="{side}" height="{side}"/>']
+    margin = round(max(map(len, labels)) * font * 0.56) + 12
+    side = cell * size + 1
+    columns, rows = [], []
     for i, label in enumerate(labels):
-        middle = margin + cell * i + cell / 2
-        parts.append(_text(margin - 6, middle + font / 3, label, "end"))
-        parts.append(
-            f'<text transform="translate({middle + font / 3:.1f} {margin - 6}) rotate(-90)">'
-            f"{escape(label)}</text>"
+        middle = cell * i + cell / 2 + font / 3
+        rows.append(_text(margin - 6, middle, label, "end"))
+        columns.append(
+            f'<text transform="translate({middle:.1f} {margin - 6}) rotate(-90)">{escape(label)}</text>'
         )
-    step = 1 if size <= 40 else 5
-    lines = "".join(
-        f"M{margin} {margin + cell * i}h{side}M{margin + cell * i} {margin}v{side}"
-        for i in range(0, size + 1, step)
-    )
-    parts.append(f'<path class="grid" d="{lines}"/>')
+    step = cell if size <= 40 else 5 * cell
+    lines = "".join(f"M0 {at}.5h{side}M{at}.5 0v{side}" for at in range(0, side, step))
+    cells = [f'<rect class="track" width="{side}" height="{side}"/><path class="grid" d="{lines}"/>']
     for true, row in enumerate(report.confusion):
         total = sum(row)
         for guess, count in enumerate(row):
             if not count:
                 continue
             shade = min(_SHADES - 1, int(count / total * _SHADES))
-            kind = "hit" if true == guess else "miss"
-            x, y = margin + cell * guess, margin + cell * true
+            x, y = cell * guess, cell * true
             title = f"{names[true]} → {names[guess]}: {count} of {total}"
-            parts.append(
-                f'<g class="{kind}{shade}"><rect x="{x}" y="{y}" width="{cell}" height="{cell}"/>'
+            cells.append(
+                f'<g class="{"hit" if true == guess else "miss"}{shade}">'
+                f'<rect x="{x}" y="{y}" width="{cell}" height="{cell}"/>'
                 f'<text x="{x + cell / 2:g}" y="{y + cell / 2 + font / 3:.1f}">{count}</text>'
                 f"<title>{escape(title)}</title></g>"
             )
     name = "Confusion matrix: rows are true classes, columns what was recognised"
-    total_side = margin + side + 4
-    return _svg(total_side, total_side, name, "".join(parts), f"confusion font{font}")
+    return Markup("").join(
+        [
+            _svg(margin, margin, "", "", "corner"),
+            _svg(side, margin, "Names of the columns", "".join(columns), f"columns font{font}"),
+            _svg(margin, side, "Names of the rows", "".join(rows), f"rows font{font}"),
+            _svg(side, side, name, "".join(cells), f"cells font{font}"),
+        ]
+    )
 
 
 def _svg(width: float, height: float, name: str, content: str, kind: str = "plot") -> Markup:
+    role = f'role="img" aria-label="{escape(name)}"' if name else 'aria-hidden="true"'
     return Markup(
-        f'<svg class="{kind}" role="img" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" aria-label="{escape(name)}">{content}</svg>'
+        f'<svg class="{kind}" {role} viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
+        f'height="{height:g}">{content}</svg>'
     )
 
 
