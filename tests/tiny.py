@@ -23,7 +23,7 @@ def write_action(path: Path, action: str, performer: int) -> Path:
         if action == "rise":
             top = HEIGHT - 16 - top
         frame = ground.copy()
-        frame[top : top + 14, left : left + 14] = 200 + 5 * performer
+        frame[top : top + 14, left : left + 14] = 200 + performer % 50
         frame[top + 4 : top + 9, left + 4 : left + 9] = 30
         writer.write(frame)
     writer.release()

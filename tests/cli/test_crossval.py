@@ -1,0 +1,77 @@
+"""`vidlstm crossval`: every clip is scored once, by a model that has not seen its group."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.tiny import write_action
+
+QUICK = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--json")
+
+
+def test_json_pools_the_held_out_clips_and_tells_every_fold(tiny_data: Path) -> None:
+    ended = vidlstm("crossval", tiny_data, *QUICK, "--folds", "3")
+    assert ended.status == 0
+    assert ended.out.count("\n") == 1
+    said = json.loads(ended.out)
+    assert said.keys() >= {
+        "schema", "num_folds", "num_clips", "top1", "top1_ci95", "mean_class_accuracy", "confusion",
+        "per_fold",
+    }  # fmt: skip
+    assert (said["schema"], said["num_folds"], said["num_clips"]) == (1, 3, 12)
+    assert sum(map(sum, said["confusion"])) == 12
+    assert [fold.keys() for fold in said["per_fold"]] == [{"held_out", "num_clips", "top1"}] * 3
+    assert sum(fold["num_clips"] for fold in said["per_fold"]) == 12
+    pooled = sum(fold["num_clips"] * fold["top1"] for fold in said["per_fold"]) / 12
+    assert said["top1"] == pytest.approx(pooled)
+    assert said["top1_ci95"][0] <= said["top1"] <= said["top1_ci95"][1]
+    assert "95 % interval" in ended.err
+
+
+def test_one_fold_a_group_is_named_after_it(tiny_data: Path) -> None:
+    said = json.loads(vidlstm("crossval", tiny_data, *QUICK, "--folds", "group", "--epochs", "1").out)
+    assert [fold["held_out"] for fold in said["per_fold"]] == [f"person{n:02}" for n in range(1, 7)]
+
+
+def test_folds_side_by_side_give_what_one_after_the_other_gives(tiny_data: Path) -> None:
+    """Processes of their own, and the same seed: the same figures."""
+    options = ("crossval", tiny_data, "--streams", "motion", "--epochs", "2", "--members", "1", "--json")
+    alone, together = (vidlstm(*options, "--folds", "2", "--workers", n).out for n in ("1", "2"))
+    assert json.loads(alone) == json.loads(together)
+
+
+def test_unreadable_clips_count_as_mistakes_and_status_1(tmp_path: Path) -> None:
+    for action in ("rise", "sink"):
+        for performer in range(1, 5):
+            clip = write_action(
+                tmp_path / f"d/{action}/person{performer:02}_{action}_d1.avi", action, performer
+            )
+    clip.write_bytes(b"no clip any more")
+    ended = vidlstm("crossval", tmp_path / "d", *QUICK, "--folds", "2", "--epochs", "1")
+    said = json.loads(ended.out)
+    assert (ended.status, said["num_clips"], said["num_failed"]) == (1, 8, 1)
+    assert sum(map(sum, said["confusion"])) == 7
+    assert f"{clip}: not_a_video" in ended.err
+
+
+def test_the_control_stands_beside_it(tiny_data: Path) -> None:
+    said = json.loads(vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--head", "mean").out)
+    assert said["num_clips"] == 12
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"),
+    [
+        ("1", "--folds 1: at least 2"),
+        ("7", "--folds 7: needs 7 groups"),
+        ("each", "--folds each: a number, or group"),
+    ],
+)
+def test_folds_that_make_no_sense_are_refused(folds: str, said: str, tiny_data: Path) -> None:
+    ended = vidlstm("crossval", tiny_data, "--folds", folds)
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err.splitlines()[-1]

@@ -1,0 +1,123 @@
+"""Errors: one or two lines that name the file, the value and the way out; then an exit status."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.cli.shell import shell
+
+
+def complaint(*arguments: str | Path) -> str:
+    """Run a command that makes no sense; return what it says in the end."""
+    ended = vidlstm(*arguments)
+    assert ended.status == 2
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    said = [line for line in ended.err.splitlines() if line.startswith("vidlstm: ")]
+    assert len(said) == 1
+    assert ended.err.endswith(said[0] + "\n")
+    assert len(said[0]) < 400
+    return said[0]
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ("--streams smell", "--streams smell: 'smell' is none of rgb, motion, colour, texture"),
+            ("--streams colour", "--streams colour: at least one of rgb, motion"),
+            ("--frames 0", "--frames 0: at least 1"),
+            ("--size 4", "--size 4: at least 8"),
+            ("--rate 0 --sampling fps", "--rate 0.0: more than 0"),
+            ("--dropout 1", "--dropout 1.0: must be from 0 to below 1"),
+            ("--grid four", "--grid four: such as 4x4"),
+            ("--epochs 0", "--epochs 0: at least 1"),
+            ("--lr 0", "--lr 0.0: more than 0"),
+            ("--members 0", "--members 0: at least 1"),
+            ("--val-share 1", "1"),
+            ("--group-by (", "--group-by"),
+            ("--encoder resnet19 --streams rgb", "--encoder resnet19: there is none of that name"),
+            ("--weights gone.pt --streams rgb", "--weights gone.pt: there is no such file"),
+            ("--device warp --streams motion", "--device warp: this machine and this torch have cpu"),
+        ],
+    )
+    def test_that_make_no_sense_are_named(
+        self, options: str, words: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert words in complaint("train", tiny_data, *options.split())
+
+    @pytest.mark.parametrize(
+        "options", ["--encoder resnet19", "--frames 0", "--streams smell", "--group-by ("]
+    )
+    def test_leave_no_run_folder(
+        self, options: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        complaint("train", tiny_data, *options.split())
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestData:
+    def test_that_is_not_there(self, tmp_path: Path) -> None:
+        assert f"{tmp_path / 'gone'}: there is no such" in complaint("train", tmp_path / "gone")
+
+    def test_that_is_empty(self, tmp_path: Path) -> None:
+        assert f"{tmp_path}: no video or picture found (it is empty" in complaint("train", tmp_path)
+
+    def test_of_one_class(self, tmp_path: Path) -> None:
+        (tmp_path / "wave").mkdir()
+        (tmp_path / "wave" / "a.mp4").write_bytes(b"")
+        assert "class" in complaint("train", tmp_path)
+
+    def test_that_is_a_clip(self, tiny_data: Path) -> None:
+        clip = next(tiny_data.glob("*/*.avi"))
+        assert f"{clip}: is one video, not a data set" in complaint("train", clip)
+
+
+class TestModel:
+    def test_that_is_missing_says_how_to_get_one(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        said = complaint("eval", tiny_data)
+        assert "vidlstm train DATA" in said
+        assert "--checkpoint" in said
+
+    def test_a_named_one_that_is_missing(self, tiny_data: Path, tmp_path: Path) -> None:
+        said = complaint("eval", tiny_data, "-c", tmp_path / "gone.safetensors")
+        assert f"{tmp_path / 'gone.safetensors'}: there is no such checkpoint" in said
+
+
+class TestPlace:
+    def test_a_run_folder_that_is_a_file(self, tiny_data: Path, tmp_path: Path) -> None:
+        (tmp_path / "r").write_bytes(b"")
+        said = complaint("train", tiny_data, "--streams", "motion", "--out", tmp_path / "r")
+        assert f"{tmp_path / 'r'}: is a file" in said
+        assert "--out" in said
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+    def test_a_run_folder_that_may_not_be_written(self, tiny_data: Path, tmp_path: Path) -> None:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        said = complaint("train", tiny_data, "--streams", "motion", "--out", tmp_path / "locked" / "r")
+        assert "Permission denied" in said
+
+
+class TestDebug:
+    def test_shows_the_traceback_and_otherwise_there_is_none(self, tmp_path: Path) -> None:
+        plain = shell("train", "gone", cwd=tmp_path)
+        debug = shell("train", "gone", cwd=tmp_path, VIDLSTM_DEBUG="1")
+        assert plain.status == debug.status == 2
+        assert plain.err.count("\n") == 1
+        assert plain.err.startswith("vidlstm: gone: ")
+        assert "Traceback" in debug.err
+        assert debug.err.endswith(plain.err)
+
+    def test_names_that_are_no_text_do_not_drive_the_terminal(self, tmp_path: Path) -> None:
+        said = shell("train", os.fsdecode(b"\xff\x1b[31m"), cwd=tmp_path).err
+        assert "\x1b" not in said
+        assert "\\xff\\x1b[31m: there is no such" in said

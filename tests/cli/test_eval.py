@@ -1,0 +1,122 @@
+"""`vidlstm eval`: which side is scored, what counts, and the JSON that scripts read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.cli.shell import TrainedRun
+from tests.tiny import write_action
+
+
+def evaluate(*arguments: str | Path) -> tuple[dict[str, object], int, str]:
+    ended = vidlstm("eval", *arguments, "--json", "--workers", "1")
+    assert ended.out.count("\n") == 1, ended.err
+    return json.loads(ended.out), ended.status, ended.err
+
+
+def held_out(run: TrainedRun) -> set[str]:
+    with (run.run / "split.csv").open(newline="") as file:
+        return {row["path"] for row in csv.DictReader(file) if row["split"] == "val"}
+
+
+class TestJson:
+    def test_holds_every_figure(self, trained_run: TrainedRun) -> None:
+        said, status, _ = evaluate(trained_run.data, "-c", trained_run.model)
+        assert status == 0
+        assert said.keys() >= {
+            "schema", "num_clips", "num_failed", "top1", "top1_ci95", "top5", "mean_class_accuracy",
+            "macro_f1", "ece", "per_class", "confusion", "failed",
+        }  # fmt: skip
+        assert (said["schema"], said["num_clips"], said["num_failed"], said["failed"]) == (1, 2, 0, [])
+        assert isinstance(said["top1_ci95"], list)
+        low, high = said["top1_ci95"]
+        assert isinstance(said["top1"], float)
+        assert low <= said["top1"] <= high
+        assert isinstance(said["per_class"], list)
+        assert [row.keys() for row in said["per_class"]] == [
+            {"label", "precision", "recall", "f1", "support"}
+        ] * 2
+        assert [row["label"] for row in said["per_class"]] == ["rise", "sink"]
+
+    def test_agrees_with_what_train_said(self, trained_run: TrainedRun) -> None:
+        said, _, _ = evaluate(trained_run.data, "-c", trained_run.model)
+        assert {key: said[key] for key in trained_run.said["val"]} == trained_run.said["val"]
+
+
+class TestSide:
+    def test_is_by_default_what_training_held_out(self, trained_run: TrainedRun) -> None:
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do
+        assert said["num_clips"] == len(held_out(trained_run)) == 2
+        assert "val side" in err
+        assert "learned from" not in err
+
+    def test_may_be_chosen_and_known_clips_are_warned_of(self, trained_run: TrainedRun) -> None:
+        for side, num_clips, known in (("all", 12, 10), ("train", 10, 10)):
+            said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", side)
+            assert said["num_clips"] == num_clips
+            assert f"{known} of {num_clips} clips are ones that the model learned from" in err
+
+    def test_known_clips_are_found_under_other_names_and_in_other_places(
+        self, trained_run: TrainedRun, tmp_path: Path
+    ) -> None:
+        known = next(
+            clip for clip in sorted(trained_run.data.glob("rise/*"))
+            if clip.relative_to(trained_run.data).as_posix() not in held_out(trained_run)
+        )  # fmt: skip
+        write_action(tmp_path / "d/sink/new.avi", "sink", 99)
+        (tmp_path / "d/rise").mkdir()
+        shutil.copy(known, tmp_path / "d/rise/renamed.avi")
+        said, _, err = evaluate(tmp_path / "d", "-c", trained_run.model)
+        assert said["num_clips"] == 2
+        assert "1 of 2 clips are ones that the model learned from" in err
+        assert "renamed.avi" in err
+
+    def test_that_is_not_there_is_refused(self, trained_run: TrainedRun) -> None:
+        ended = vidlstm("eval", trained_run.data, "-c", trained_run.model, "--split", "test")
+        assert (ended.status, ended.out) == (2, "")
+        assert "--split test" in ended.err.splitlines()[-1]
+        assert "--split all" in ended.err.splitlines()[-1]
+
+
+class TestFailedClips:
+    def test_are_mistakes_with_a_reason_and_status_1(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        """Faults 8, 11 and 12 of the peers: failed clips leave the score in silence, with status 0."""
+        good = write_action(tmp_path / "new.avi", "sink", 77)
+        (tmp_path / "bad.avi").write_bytes(b"no clip")
+        table = tmp_path / "t.csv"
+        table.write_text(
+            f"path,label\n{good},sink\n{tmp_path / 'bad.avi'},rise\n{tmp_path / 'gone.avi'},rise\n"
+        )
+        said, status, err = evaluate(table, "-c", trained_run.model)
+        assert status == 1
+        assert (said["num_clips"], said["num_failed"]) == (3, 2)
+        assert isinstance(said["failed"], list)
+        assert [(row["path"], row["error"]["code"]) for row in said["failed"]] == [
+            (str(tmp_path / "bad.avi"), "not_a_video"), (str(tmp_path / "gone.avi"), "not_found"),
+        ]  # fmt: skip
+        assert "2 clips could not be read; each counts as a mistake" in err
+        assert isinstance(said["top1"], float)
+        assert said["top1"] <= 1 / 3 + 1e-9
+
+
+class TestRefused:
+    def test_a_class_that_the_model_does_not_know(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        for name in ("rise", "fly"):
+            write_action(tmp_path / "d" / name / "a.avi", "rise", 5)
+        ended = vidlstm("eval", tmp_path / "d", "-c", trained_run.model)
+        assert (ended.status, ended.out) == (2, "")
+        assert "'fly'" in ended.err.splitlines()[-1]
+        assert "rise, sink" in ended.err.splitlines()[-1]
+
+    @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
+    def test_a_checkpoint_that_is_none(self, tiny_data: Path, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "m.safetensors").write_bytes(content)
+        ended = vidlstm("eval", tiny_data, "-c", tmp_path / "m.safetensors")
+        assert (ended.status, ended.out) == (2, "")
+        assert f"{tmp_path / 'm.safetensors'}: not a whole vidlstm checkpoint" in ended.err

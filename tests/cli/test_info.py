@@ -1,0 +1,51 @@
+"""`vidlstm info`: what a checkpoint holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.cli.shell import TrainedRun
+from vidlstm.config import ModelConfig, from_dict
+from vidlstm.models.checkpoint import read_header
+
+
+def test_json_holds_the_whole_config_and_the_facts(trained_run: TrainedRun) -> None:
+    ended = vidlstm("info", trained_run.model, "--json")
+    assert (ended.status, ended.err) == (0, "")
+    said = json.loads(ended.out)
+    assert said.keys() == {"schema", "checkpoint", "num_parameters", "model", "training"}
+    header = read_header(trained_run.model)
+    assert from_dict(ModelConfig, said["model"]) == header.config
+    assert said["num_parameters"] == header.num_parameters > 1000
+    assert said["training"]["num_clips"] == {"train": 10, "val": 2, "test": 0}
+    assert said["training"]["num_groups"] == 6
+    assert said["training"]["settings"]["seed"] == 0
+    assert "learned_from" not in said["training"]  # a hash for every clip is for machines
+
+
+def test_the_table_tells_classes_streams_and_figures(trained_run: TrainedRun) -> None:
+    said = vidlstm("info", trained_run.run).out
+    for words in ("rise, sink", "motion", "uniform", "lstm", "num_clips"):
+        assert words in said
+
+
+def test_names_from_a_file_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    from tests.cli.conftest import make_model
+
+    make_model(tmp_path / "m.safetensors", classes=("\x1b[31mred", "[bold]b[/bold]", "new\nline"))
+    said = vidlstm("info", tmp_path / "m.safetensors").out
+    assert "\x1b" not in said
+    assert "[bold]b[/bold]" in said
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "folder"])
+def test_what_is_no_checkpoint_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    ended = vidlstm("info", tmp_path / name)
+    assert (ended.status, ended.out) == (2, "")
+    assert name in ended.err
+    assert "vidlstm train DATA" in ended.err

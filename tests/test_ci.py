@@ -1,0 +1,26 @@
+"""CI runs what the README tells people to run, and stands in the repository as a script."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SCRIPT = ROOT / ".ci" / "run"
+
+
+def test_the_readme_holds_the_one_command_that_ci_takes_from_it() -> None:
+    wanted = re.search(r"grep -m1 -F '([^']+)' README\.md", SCRIPT.read_text("utf-8"))
+    assert wanted is not None
+    lines = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if wanted[1] in line]
+    assert lines
+    assert lines[0].endswith("&& .venv/bin/python -m pytest")  # a command line, and nothing around it
+    assert lines[0].startswith("python3 -m venv .venv")
+
+
+def test_the_script_stops_at_the_first_failure_and_can_be_run() -> None:
+    assert "set -euo pipefail" in SCRIPT.read_text("utf-8")
+    assert os.name == "nt" or os.access(SCRIPT, os.X_OK)
+    for tool in ("ruff check .", "ruff format --check .", "mypy", "lint-imports"):
+        assert f"\n.venv/bin/{tool}\n" in SCRIPT.read_text("utf-8")
