@@ -8,6 +8,7 @@ from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from typer import Argument
 
 from vidlstm.cli import options
@@ -36,17 +37,23 @@ def info(
         print(json.dumps({**facts, "model": config, "training": training}))
         return
     table = Table(show_header=False, box=None)
-    table.add_row("checkpoint", printable(path))
-    table.add_row("classes", printable(", ".join(header.config.classes)))
+    table.add_column()
+    table.add_column(overflow="fold")  # a long path is shown whole
+    table.add_row("checkpoint", _cell(path))
+    table.add_row("classes", _cell(", ".join(header.config.classes)))
     table.add_row("streams", "+".join(header.config.streams))
     for name in ("kind", "views", "sampling", "encoder", "head"):
-        table.add_row(name, printable(_plain(config[name])))
+        table.add_row(name, _cell(_plain(config[name])))
     if header.config.kind == "picture":
-        table.add_row("grid", printable(_plain(config["grid"])))
+        table.add_row("grid", _cell(_plain(config["grid"])))
     table.add_row("parameters", f"{header.num_parameters:,}")
     for name, value in training.items():
-        table.add_row(name, printable(_plain(value)))
+        table.add_row(name, _cell(_plain(value)))
     Console().print(table)
+
+
+def _cell(text: object) -> Text:
+    return Text(printable(text))  # a string would be searched for markup
 
 
 def _plain(value: object) -> str:

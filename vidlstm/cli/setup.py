@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from vidlstm.cli.console import Voice, printable
 from vidlstm.cli.options import DataOptions, MachineOptions
@@ -148,7 +149,9 @@ def find_checkpoint(voice: Voice, given: Path | None) -> Path:
 
 
 def show_report(voice: Voice, report: EvalReport) -> None:
-    """Say the headline figures, and a table of the classes."""
+    """Say the headline figures, what they do not carry, and a table of the classes."""
+    from vidlstm.report.figures import cautions
+
     low, high = report.top1_interval.low, report.top1_interval.high
     text = (
         f"top-1 {report.top1:.3f} (95 % interval {low:.3f} to {high:.3f}, resampled over "
@@ -159,11 +162,13 @@ def show_report(voice: Voice, report: EvalReport) -> None:
     voice.say(text)
     if report.failed:
         voice.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
+    for caution in cautions(report):
+        voice.say(caution)
     if not voice.quiet and sys.stderr.isatty():
         table = Table("class", "precision", "recall", "F1", "clips")
         for row in report.per_class:
             table.add_row(
-                printable(row.label),
+                Text(printable(row.label)),  # a string would be searched for markup
                 f"{row.precision:.3f}",
                 f"{row.recall:.3f}",
                 f"{row.f1:.3f}",
