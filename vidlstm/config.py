@@ -75,9 +75,9 @@ class Grid:
         whole: The whole picture is the first region.
     """
 
-    rows: int = 4
-    columns: int = 4
-    overlap: float = 0.0
+    rows: int = 2
+    columns: int = 2
+    overlap: float = 0.75
     order: RegionOrder = "raster"
     whole: bool = True
 
@@ -95,12 +95,19 @@ class EncoderConfig:
         weights: `default` (pretrained), `none` (from scratch) or the path of a state dict.
         size: Side of the square input, in pixels.
         channels: 3 for RGB, 1 for grey.
+        rows: Of `simple`: a picture's feature map is read row by row, not as one vector.
     """
 
     name: str = "efficientnet_lite0"
     weights: str = "default"
     size: int = 224
     channels: int = 3
+    rows: bool = False
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is trained with the rest, from pixels; otherwise it is frozen, whole."""
+        return self.name == "simple"
 
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"--size {self.size}: at least 8 pixels are needed")
@@ -176,9 +183,21 @@ class ModelConfig:
         _require(self.members >= 1, f"--members {self.members}: at least 1 is needed")
 
     @staticmethod
-    def default(kind: Kind, classes: tuple[str, ...]) -> ModelConfig:
-        """Return the model that nobody has to ask for."""
-        return ModelConfig(kind, classes, DEFAULT_STREAMS[kind], mirror=not tells_sides(classes))
+    def default(kind: Kind, classes: tuple[str, ...], encoder: str | None = None) -> ModelConfig:
+        """Return the model that nobody has to ask for beyond its encoder.
+
+        `simple` brings the article's network with it: its sizes, an LSTM of 128 and nothing else.
+        """
+        mirror = not tells_sides(classes)
+        if encoder == "simple":
+            article = HeadConfig(hidden=128, bidirectional=False, dropout=0.3, projection=0)
+            cnn = EncoderConfig("simple", size=32, rows=kind == "picture")
+            whole = Grid(1, 1)
+            return ModelConfig(
+                kind, classes, ("rgb",), mirror=mirror, members=1, grid=whole, encoder=cnn, head=article
+            )
+        cnn = EncoderConfig(encoder or EncoderConfig.name, size=224 if kind == "video" else 160)
+        return ModelConfig(kind, classes, DEFAULT_STREAMS[kind], mirror=mirror, encoder=cnn)
 
     def changed(self, **settings: Any) -> ModelConfig:
         """Return a copy with other settings; those of a part (`head`, ...) come as a dict of its own."""
@@ -210,7 +229,7 @@ class TrainConfig:
     batch_size: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
-    warmup_epochs: int = 5
+    warmup_epochs: int = 6
     label_smoothing: float = 0.1
     mixup: float = 0.2
     patience: int = 20
@@ -222,6 +241,15 @@ class TrainConfig:
         _require(self.batch_size >= 1, f"--batch-size {self.batch_size}: at least 1 is needed")
         _require(self.learning_rate > 0, f"--lr {self.learning_rate}: more than 0 is needed")
         _require(self.patience >= 0, f"--patience {self.patience}: 0 or more is needed")
+
+    @staticmethod
+    def default(model: ModelConfig) -> TrainConfig:
+        """Return what suits the model: an encoder that learns wants smaller and more steps."""
+        if model.encoder.learns:
+            return TrainConfig(learning_rate=2e-3, weight_decay=0.05, warmup_epochs=9, mixup=0.0, patience=0)
+        if model.kind == "picture":
+            return TrainConfig(epochs=30, batch_size=64, learning_rate=2e-3, warmup_epochs=3)
+        return TrainConfig()
 
 
 _SIDES = {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "clockwise", "cw", "ccw"} | {

@@ -43,11 +43,11 @@ def crossval(
 ) -> int:
     """Train on all folds of DATA but one, score that one, for each fold; report all folds pooled."""
     voice = Voice.of(voice_options)
-    train_config = training.configure()
     if folds != "group" and not folds.isdecimal():
         raise UsageError(f"--folds {folds}: a number, or group, is needed")
     dataset = find_dataset(voice, data)
     config = model.configure(dataset.kind, dataset.classes)
+    train_config = training.configure(config)
 
     from vidlstm.data.splits import make_folds
 
@@ -55,9 +55,9 @@ def crossval(
 
     from vidlstm.engine.crossvalidation import stream_subsets, with_head
     from vidlstm.engine.learning import train_request
-    from vidlstm.models.encoders import build_encoder
+    from vidlstm.models.checkpoint import frozen_encoder
 
-    encoder = build_encoder(config.encoder) if "rgb" in config.streams else None
+    encoder = frozen_encoder(config)
     with open_extractor(train_request(config), encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)

@@ -7,7 +7,7 @@ None means that the default of the configuration holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -168,15 +168,13 @@ class ModelOptions:
         Raises:
             UsageError: They make no sense.
         """
-        base = ModelConfig.default(kind, classes)
+        base = ModelConfig.default(kind, classes, self.encoder)
         streams = given(streams=None if self.streams is None else parse_streams(self.streams))
         grid = parse_grid(self.grid) if self.grid is not None else {}
         return base.changed(
             sampling=given(method=self.sampling, num_frames=self.frames, stride=self.stride, rate=self.rate),
             grid={**grid, **given(overlap=self.overlap, order=self.order)},
-            encoder=given(
-                name=self.encoder, weights=self.weights, size=self.size, channels=1 if self.grey else None
-            ),
+            encoder=given(weights=self.weights, size=self.size, channels=1 if self.grey else None),
             head=given(
                 kind=self.head,
                 hidden=self.hidden,
@@ -227,25 +225,17 @@ class TrainOptions:
         ),
     ] = None
     val_share: Annotated[
-        float, Option(help="Share of the data held out to validate.", rich_help_panel=SPLIT)
-    ] = 0.2
+        float | None,
+        Option(
+            help="Share of the data held out to score the model. Default: 0.2, and 0 if the data has a test side.",
+            rich_help_panel=SPLIT,
+        ),
+    ] = None
 
-    def configure(self) -> TrainConfig:
-        """Put the options together."""
-        return TrainConfig(
-            seed=self.seed,
-            **given(
-                epochs=self.epochs,
-                batch_size=self.batch_size,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                warmup_epochs=self.warmup_epochs,
-                label_smoothing=self.label_smoothing,
-                mixup=self.mixup,
-                patience=self.patience,
-                balance=self.balance,
-            ),
-        )
+    def configure(self, model: ModelConfig) -> TrainConfig:
+        """Put the options together, over what suits the model."""
+        names = [f.name for f in fields(TrainConfig)]
+        return replace(TrainConfig.default(model), **given(**{name: getattr(self, name) for name in names}))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Voice, command
+from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import to_dict
@@ -40,18 +40,18 @@ def train(
         bool, Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT)
     ] = False,
     cache: options.CacheOption = True,
-) -> None:
+) -> int:
     """Learn to tell the classes of DATA apart, and write a run folder with the model."""
     voice = Voice.of(voice_options)
-    train_config = training.configure()
     dataset = find_dataset(voice, data)
     config = model.configure(dataset.kind, dataset.classes)
+    train_config = training.configure(config)
 
     from vidlstm.data.splits import make_split, write_split
 
-    split = make_split(
-        dataset, seed=training.seed, val_share=training.val_share, allow_shared_groups=allow_shared_groups
-    )
+    has_test = any(sample.split == "test" for sample in dataset.samples)
+    share = training.val_share if training.val_share is not None else 0.0 if has_test else 0.2
+    split = make_split(dataset, seed=training.seed, val_share=share, allow_shared_groups=allow_shared_groups)
     voice.say(
         f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, {len(split.test)} to test."
     )
@@ -60,8 +60,9 @@ def train(
 
     from vidlstm.engine.learning import describe_training, make_trainer, score, start_model, train_request
     from vidlstm.engine.runs import SPLIT, RunFolder, next_run
-    from vidlstm.models.encoders import build_encoder
+    from vidlstm.models.checkpoint import frozen_encoder
 
+    encoder = frozen_encoder(config)  # before the folder is made: the name may be wrong
     run = RunFolder(out or next_run(Path("runs")))
     run.create(
         {"data": str(data.data), "model": to_dict(config), "training": to_dict(train_config)},
@@ -69,7 +70,6 @@ def train(
     )
     write_split(run.path / SPLIT, dataset, split)
     started = time.monotonic()
-    encoder = build_encoder(config.encoder) if "rgb" in config.streams else None
     request = train_request(config)
     with open_extractor(request, encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
@@ -77,7 +77,7 @@ def train(
     extracted = time.monotonic()
     trained = start_model(config, clips, encoder, train_config.seed)
     trainer = make_trainer(trained, clips, split.train, train_config)
-    _run_epochs(voice, trainer, run)
+    interrupted = _run_epochs(voice, trainer, run)
     trainer.finish()
     side: Side = "test" if split.test else "val"
     report = None
@@ -91,15 +91,17 @@ def train(
     _tell_result(voice, run, trainer, report, side)
     side_text = f"the {side} side, {len(split.side(side))} clips that nothing was learned from"
     leave_report(
-        voice, run.path / PAGE, run.path, report, trained, dataset, side=side_text, epochs=run.epochs,
-        notes=split.notes,
+        voice, run.path / PAGE, report, trained, dataset, side=side_text, epochs=run.epochs, notes=split.notes
     )  # fmt: skip
     if as_json:
         print(json.dumps(_summary(run, clips, split, trainer, report, seconds)))
+    if interrupted:
+        return Exit.INTERRUPTED
+    return Exit.SOME_FAILED if report is not None and report.failed else Exit.DONE
 
 
-def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> None:
-    """Train with progress; Ctrl-C ends training and keeps the best so far."""
+def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:
+    """Train with progress; Ctrl-C ends training and keeps the best so far. Tell whether it came."""
     try:
         with voice.bar(total=trainer.config.epochs, label="Training", unit="epoch") as bar:
             for report in trainer.run():
@@ -113,6 +115,8 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> None:
         voice.warn(
             f"Interrupted after epoch {trainer.epoch}: the best so far, epoch {trainer.best_epoch}, is kept."
         )
+        return True
+    return False
 
 
 def _epoch_line(report: EpochReport) -> str:

@@ -31,7 +31,7 @@ from safetensors.numpy import save as serialise
 from vidlstm.errors import FailureCode
 from vidlstm.records import ClipInfo, Problem
 
-Array = NDArray[np.float16]
+Array = NDArray[np.float16] | NDArray[np.uint8]
 _OWN_NAME = re.compile(r"[0-9a-f]{32}\.safetensors$|\.[0-9a-f]{32}\.safetensors\.")
 
 
@@ -40,8 +40,8 @@ class StreamFeatures:
     """What one stream gave for one clip.
 
     Args:
-        values: float16. A sequence stream: `(M, V, T, D)`, with M = 2 where the mirrored clip is
-            kept too, V views of T steps. A summary stream: `(M, D)`.
+        values: float16, or uint8 pixels. A sequence stream: `(M, V, T, D)`, with M = 2 where the
+            mirrored clip is kept too, V views of T steps. A summary stream: `(M, D)`.
         info: What reading the clip told.
     """
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Values = NDArray[np.float16] | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,13 @@ class ClipFeatures:
     """All streams of one clip.
 
     Args:
-        sequences: By stream, float16 `(M, V, T, D)`: plain and mirrored, views, steps.
+        sequences: By stream, float16 `(M, V, T, D)`: plain and mirrored, views, steps. Pixels for an
+            encoder that learns are uint8 `(M, V, T, S, S, C)`.
         summaries: By stream, float16 `(M, D)`.
     """
 
-    sequences: Mapping[str, NDArray[np.float16]]
-    summaries: Mapping[str, NDArray[np.float16]]
+    sequences: Mapping[str, Values]
+    summaries: Mapping[str, Values]
 
     @property
     def num_views(self) -> int:
@@ -91,14 +93,14 @@ def training_batch(
     return _collate(sequences, summaries)
 
 
-def _side(values: NDArray[np.float16], side: int) -> NDArray[np.float16]:
-    chosen: NDArray[np.float16] = values[min(side, len(values) - 1)]
+def _side(values: Values, side: int) -> Values:
+    chosen: Values = values[min(side, len(values) - 1)]
     return chosen
 
 
 def _collate(
-    sequences: Sequence[Mapping[str, NDArray[np.float16]]],
-    summaries: Sequence[Mapping[str, NDArray[np.float16]]],
+    sequences: Sequence[Mapping[str, Values]],
+    summaries: Sequence[Mapping[str, Values]],
 ) -> Batch:
     padded, masks = {}, {}
     for name in sequences[0]:
@@ -107,10 +109,10 @@ def _collate(
     return Batch(padded, masks, stacked)
 
 
-def _pad(rows: Sequence[NDArray[np.float16]]) -> tuple[Floats, NDArray[np.bool_]]:
+def _pad(rows: Sequence[Values]) -> tuple[Floats, NDArray[np.bool_]]:
     """Pad `(T_i, D)` of each clip to `(B, T, D)`, with the mask `(B, T)` of real steps."""
     lengths = np.array([len(row) for row in rows])
-    padded = np.zeros((len(rows), int(lengths.max()), rows[0].shape[-1]), np.float32)
+    padded = np.zeros((len(rows), int(lengths.max()), *rows[0].shape[1:]), np.float32)
     for place, row in zip(padded, rows, strict=True):
         place[: len(row)] = row
     mask: NDArray[np.bool_] = np.arange(padded.shape[1]) < lengths[:, None]

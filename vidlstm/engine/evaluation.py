@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
 from vidlstm.config import ModelConfig
@@ -50,7 +49,8 @@ def looks_of(config: ModelConfig) -> list[Look]:
     One view is the middle one of those that are stored.
     """
     views: list[int | None] = [None] if config.views == 1 else list(range(config.views))
-    return [Look(view, side) for view in views for side in ((0, 1) if config.mirror else (0,))]
+    sides = (0, 1) if config.mirror else (0,)
+    return [Look(view, side) for view in views for side in sides]
 
 
 @torch.inference_mode()
@@ -101,6 +101,9 @@ def summarise(classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0
         scored: At least one clip, whose label is one of the classes.
         seed: Of the resampling.
     """
+    # Takes most of a second to import, and predict needs none of it.
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
     truth = np.array([classes.index(s.label) for s in scored])
     ok = np.array([not s.failed for s in scored])
     scores = np.array([s.scores if s.scores else [0.0] * len(classes) for s in scored])

@@ -25,11 +25,13 @@ from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.media import motion
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
-from vidlstm.models.encoders import Encoder, weights_digest
+from vidlstm.models.encoders import Encoder, for_inference, weights_digest
 from vidlstm.records import ClipInfo, Problem
 
 _READING_VERSION = 1  # goes up when the same request gives other pixels
-_ENCODER_BATCH = 64
+_GPU_BATCH = 128
+_READY_FRAMES = 64  # that are encoded together, from several clips
+_CPU_BATCH_PER_THREAD = 2  # more falls out of the caches, and pays for fresh memory at every layer
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Extractor:
 
     Args:
         request: Streams, sampling and sizes.
-        encoder: For the `rgb` stream; frozen, on its device.
+        encoder: For the `rgb` stream; frozen, on its device. None keeps pixels, for one that learns.
         store: Where features are kept; None keeps none.
         pool: Who reads the files.
     """
@@ -72,8 +74,11 @@ class Extractor:
         self.request = request
         self.store = store
         self.pool = pool
-        self._encoder = encoder
-        self._recipes = {stream: self._recipe(stream) for stream in request.streams} if store else {}
+        self._encoder = None if encoder is None else for_inference(encoder)
+        on_cpu = encoder is None or encoder.mean.device.type == "cpu"
+        self._batch = _CPU_BATCH_PER_THREAD * torch.get_num_threads() if on_cpu else _GPU_BATCH
+        weights = "pixels" if encoder is None else weights_digest(encoder)
+        self._recipes = {stream: self._recipe(stream, weights) for stream in request.streams} if store else {}
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a path, in order, as soon as it is ready."""
@@ -86,7 +91,7 @@ class Extractor:
                 if isinstance(reading, Reading) and reading.frames is not None:
                     frames += reading.frames.shape[0] * reading.frames.shape[1]
             # Encode a full batch; or, while the decoders are behind, whatever is there.
-            if waiting and (result is None or frames >= _ENCODER_BATCH or frames == 0):
+            if waiting and (result is None or frames >= _READY_FRAMES or frames == 0):
                 yield from self._finish(waiting)
                 waiting, frames = [], 0
         yield from self._finish(waiting)
@@ -120,7 +125,8 @@ class Extractor:
                 continue
             streams = dict(item.kept)
             if reading is not None:
-                made = self._assemble(reading, next(encoded) if reading.frames is not None else None)
+                has_frames = reading.frames is not None and self._encoder is not None
+                made = self._assemble(reading, next(encoded) if has_frames else None)
                 streams.update(made)
                 if self.store is not None and item.keys:
                     for stream, features in made.items():
@@ -134,16 +140,15 @@ class Extractor:
 
     def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
         """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips."""
-        if not clips:
+        if not clips or self._encoder is None:
             return
-        assert self._encoder is not None
         device = self._encoder.mean.device
         flat = np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips])
         parts: list[Tensor] = []
         with torch.inference_mode():
-            for start in range(0, len(flat), _ENCODER_BATCH):
+            for start in range(0, len(flat), self._batch):
                 # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
-                pictures = torch.from_numpy(flat[start : start + _ENCODER_BATCH]).permute(0, 3, 1, 2)
+                pictures = torch.from_numpy(flat[start : start + self._batch]).permute(0, 3, 1, 2)
                 parts.append(self._encoder(pictures.to(device)).to("cpu", torch.float16))
         features = torch.cat(parts).numpy()
         start = 0
@@ -157,6 +162,8 @@ class Extractor:
     ) -> dict[StreamName, StreamFeatures]:
         """Spread the distinct moments over the views."""
         made: dict[StreamName, StreamFeatures] = {}
+        if reading.frames is not None and rgb is None:
+            made["rgb"] = StreamFeatures(reading.frames[:, reading.table], reading.info)
         if rgb is not None:
             made["rgb"] = StreamFeatures(rgb[:, reading.table], reading.info)
         for stream, values in reading.sequences.items():
@@ -166,7 +173,7 @@ class Extractor:
             made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
         return made
 
-    def _recipe(self, stream: StreamName) -> dict[str, Any]:
+    def _recipe(self, stream: StreamName, weights: str) -> dict[str, Any]:
         """Return everything that a stream's features depend on, beside the file."""
         request = self.request
         recipe: dict[str, Any] = {
@@ -184,6 +191,4 @@ class Extractor:
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}
-        assert self._encoder is not None
-        weights = weights_digest(self._encoder)
         return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}

@@ -30,11 +30,11 @@ from vidlstm.engine.extraction import Extracted
 from vidlstm.engine.training import Part, Trainer
 from vidlstm.errors import DataError
 from vidlstm.models.checkpoint import Model, build_model
-from vidlstm.models.encoders import Encoder
+from vidlstm.models.encoders import Encoder, build_encoder
 from vidlstm.records import EvalReport, Scored
 
 _STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
-_ONE_MEMBER_SHARE = 0.2  # of the training clips, which a lone member stops early by
+_ONE_MEMBER_SHARE = 0.1  # of the training clips, which a lone member stops early by
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: Train
 def member_parts(
     indices: Sequence[int], labels: Sequence[str], groups: Sequence[str], members: int, seed: int
 ) -> list[list[int]]:
-    """Divide the training clips into what each member leaves out; one member leaves out a fifth.
+    """Divide the training clips into what each member leaves out; a lone member leaves out few.
 
     Parts go through groups only where a class has too few of them to be held out.
     """
@@ -155,7 +155,10 @@ def train_request(config: ModelConfig) -> ReadRequest:
 def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed: int) -> Model:
     """Return a model with the weights that the seed gives."""
     torch.manual_seed(seed)
-    return build_model(config, clips.widths(), encoder)
+    widths = clips.widths()
+    if config.encoder.learns:
+        widths["rgb"] = build_encoder(config.encoder).width
+    return build_model(config, widths, encoder)
 
 
 def describe_training(

@@ -22,12 +22,14 @@ from torch import Tensor, nn
 
 from vidlstm.config import TrainConfig
 from vidlstm.data.loading import Batch, ClipFeatures, training_batch, view_batch
+from vidlstm.engine.augmentation import augment
 from vidlstm.engine.evaluation import Look, log_probabilities, to_tensors
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.models.classifier import Branch, Classifier, Standardise
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
+_TEMPERATURES = [1.15**power for power in range(-6, 13)]  # 0.43 to 5.4
 _MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to (Pascanu et al. 2013)
 
 
@@ -192,11 +194,16 @@ class Trainer:
             loss = self._loss(number, batch, self.labels[some], weights, rng)
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            for branch in self.classifier.branches(number):  # each branch is a network of its own
+            for branch in self._networks(number):
                 torch.nn.utils.clip_grad_norm_(branch.parameters(), _MAX_GRADIENT)
             self._optimiser.step()
             total += float(loss.detach()) * len(some)
         return total / len(order)
+
+    def _networks(self, member: int) -> list[nn.Module]:
+        """Return what learns by itself: each branch, and an encoder that is not frozen."""
+        encoder = [] if self.classifier.encoder is None else [self.classifier.encoder]
+        return [*encoder, *self.classifier.branches(member)]
 
     def _loss(
         self,
@@ -208,6 +215,8 @@ class Trainer:
     ) -> Tensor:
         """Return the sum of the branches' losses; each branch gets its own gradient from it."""
         sequences, masks, summaries = to_tensors(batch, self._device)
+        if self.classifier.encoder is not None:
+            sequences["rgb"] = augment(sequences["rgb"], mirror=self.mirror)
         target = torch.from_numpy(labels).to(self._device)
         other, share = target, 1.0
         if self.config.mixup:
@@ -239,12 +248,17 @@ class Trainer:
             group["lr"] = self.config.learning_rate * min(share, 1.0)
 
     def _validate(self) -> tuple[float | None, float | None]:
-        """Return loss and top-1 of the held-out clips, all branches counting the same."""
+        """Return loss and top-1 of the held-out clips, all branches counting the same.
+
+        The loss is what is left at the best temperature: a network that grows too sure of itself is
+        put right at the end, so that alone shall not end its training.
+        """
         if not len(self._held_out):
             return None, None
         fused = self.held_out_scores([Look()]).mean(0)
-        target = torch.from_numpy(self.labels[self._held_out]).to(self._device)
-        return float(F.cross_entropy(fused, target)), float((fused.argmax(1) == target).double().mean())
+        target = self.held_out_labels.to(self._device)
+        loss = min(float(F.cross_entropy(fused / temperature, target)) for temperature in _TEMPERATURES)
+        return loss, float((fused.argmax(1) == target).double().mean())
 
     def _keep_if_best(self, val_loss: float | None) -> bool:
         """Keep the weights when validation got better; without one, those of the last epoch."""
@@ -267,13 +281,14 @@ def standardise(branches: Iterable[Branch], clips: Sequence[ClipFeatures]) -> No
     """Measure mean and spread of the features over the training clips and fix them in the branches."""
     batch = view_batch(clips)
     for branch in branches:
-        steps = torch.from_numpy(batch.sequences[branch.spec.stream])
-        mask = torch.from_numpy(batch.masks[branch.spec.stream])
-        rows = branch.prepare(steps, mask)[mask]
-        std = rows.std(0, correction=0)
-        if branch.spec.one_scale:
-            std = std.square().mean().sqrt().expand_as(std)
-        branch.standardise.fit(rows.mean(0), std)
+        if branch.spec.fixed:
+            steps = torch.from_numpy(batch.sequences[branch.spec.stream])
+            mask = torch.from_numpy(batch.masks[branch.spec.stream])
+            rows = branch.prepare(steps, mask)[mask]
+            std = rows.std(0, correction=0)
+            if branch.spec.one_scale:
+                std = std.square().mean().sqrt().expand_as(std)
+            branch.standardise.fit(rows.mean(0), std)
         for name, layers in branch.join.items():
             summary = torch.from_numpy(batch.summaries[name])
             assert isinstance(layers, nn.Sequential)

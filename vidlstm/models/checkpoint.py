@@ -31,7 +31,8 @@ class Model:
 
     Args:
         config: What they are.
-        encoder: None where the `rgb` stream is off.
+        encoder: Frozen; None where the `rgb` stream is off, or where the classifier has an encoder
+            of its own that learns.
         classifier: Branches, fusion, temperature.
         widths: D of every stream.
         training: Facts about how it was made, as plain JSON values.
@@ -49,6 +50,18 @@ class Model:
         if self.encoder is not None:
             parts["encoder"] = self.encoder
         return nn.ModuleDict(parts)
+
+
+def frozen_encoder(config: ModelConfig, *, load_weights: bool = True) -> Encoder | None:
+    """Build the encoder that stands before the classifier, if the model has one.
+
+    Raises:
+        UsageError: No encoder has that name, or it cannot be had with these settings.
+        WeightsError: The weights cannot be had.
+    """
+    if "rgb" not in config.streams or config.encoder.learns:
+        return None
+    return build_encoder(config.encoder, load_weights=load_weights)
 
 
 def build_model(config: ModelConfig, widths: dict[str, int], encoder: Encoder | None) -> Model:
@@ -82,11 +95,7 @@ def load_model(path: Path) -> Model:
     with translated(path), safe_open(path, "pt") as file:
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
-        encoder = (
-            build_encoder(header.config.encoder, load_weights=False)
-            if "rgb" in header.config.streams
-            else None
-        )
+        encoder = frozen_encoder(header.config, load_weights=False)
         model = build_model(header.config, header.widths, encoder)
         modules = model.modules()
         modules.load_state_dict(tensors)

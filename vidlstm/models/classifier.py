@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, HeadConfig, ModelConfig, StreamName
+from vidlstm.models.encoders import build_encoder
 from vidlstm.models.heads import build_head, masked_mean
 
 
@@ -36,6 +37,10 @@ class BranchSpec:
         centred: The clip's own mean over its steps is taken off first.
         one_scale: Standardise by one spread for all features, which keeps their proportions, in
             place of one for each.
+        rooted: Take the signed square root of features first, which tames the large ones
+            (power normalisation: Perronnin et al. 2010).
+        fixed: Standardise by the statistics of the training clips; not where the encoder learns,
+            whose features are yet to come.
         joined: Summary streams that join the head's summary before the classifier.
     """
 
@@ -44,6 +49,8 @@ class BranchSpec:
     head: HeadConfig
     centred: bool = False
     one_scale: bool = False
+    rooted: bool = False
+    fixed: bool = True
     joined: tuple[StreamName, ...] = ()
 
 
@@ -53,16 +60,22 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
     joined = tuple(s for s in SUMMARY_STREAMS if s in config.streams)
     specs: list[BranchSpec] = []
     for stream in (s for s in SEQUENCE_STREAMS if s in config.streams):
-        if stream == "rgb" and config.kind == "video":
+        if stream == "rgb" and config.encoder.learns:
+            specs.append(BranchSpec("rgb", stream, config.head, fixed=False, joined=joined))
+        elif stream == "rgb" and config.kind == "video":
             if config.head.kind != "mean":
                 change = (
                     replace(config.head, summary="mean") if config.head.summary == "last" else config.head
                 )
                 specs.append(BranchSpec("change", stream, change, centred=True, one_scale=True))
             specs.append(BranchSpec("appearance", stream, mean, one_scale=True, joined=joined))
+        elif stream == "rgb":
+            specs.append(BranchSpec("regions", stream, config.head, rooted=True, joined=joined))
+            if config.head.kind != "mean":
+                specs.append(BranchSpec("appearance", stream, mean, rooted=True))
         else:
             takes = joined if not any(spec.joined for spec in specs) else ()
-            specs.append(BranchSpec(stream, stream, config.head, one_scale=stream == "rgb", joined=takes))
+            specs.append(BranchSpec(stream, stream, config.head, joined=takes))
     return tuple(specs)
 
 
@@ -95,7 +108,7 @@ class Branch(nn.Module):
         head = spec.head
         self.spec = spec
         self.standardise = Standardise(widths[spec.stream])
-        self.project: nn.Module = nn.Identity()
+        self.project: nn.Module = nn.Dropout(head.dropout)
         if head.projection:
             self.project = nn.Sequential(
                 nn.Linear(widths[spec.stream], head.projection),
@@ -115,7 +128,9 @@ class Branch(nn.Module):
         self.classify = nn.Sequential(nn.Dropout(head.dropout), nn.Linear(width, num_classes))
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Take the clip's own mean off `(B, T, D)` where the branch reads change."""
+        """Bring features `(B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
+        if self.spec.rooted:
+            steps = steps.sign() * steps.abs().sqrt()
         return steps - masked_mean(steps, mask).unsqueeze(1) if self.spec.centred else steps
 
     def forward(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
@@ -139,6 +154,8 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ModelConfig, widths: Mapping[str, int]) -> None:
         super().__init__()
+        learns = config.encoder.learns and "rgb" in config.streams
+        self.encoder = build_encoder(config.encoder) if learns else None
         self.specs = branch_specs(config)
         self.members = nn.ModuleList(
             nn.ModuleList(Branch(spec, widths, len(config.classes)) for spec in self.specs)
@@ -163,15 +180,33 @@ class Classifier(nn.Module):
 
         Args:
             number: Of the member.
-            sequences: By stream, float `(B, T, D)`.
+            sequences: By stream, float `(B, T, D)`; of an encoder that learns, pixels `(B, T, S, S, C)`.
             masks: By stream, bool `(B, T)`, True on real steps.
             summaries: By stream, float `(B, D)`.
         """
+        sequences, masks = self._encode(sequences, masks)
         return torch.stack(
             [
                 branch(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
                 for branch in self.branches(number)
             ]
+        )
+
+    def _encode(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor]
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """Encode pixels `(B, T, S, S, C)` of the `rgb` stream, where the encoder learns."""
+        if self.encoder is None:
+            return sequences, masks
+        pixels, mask = sequences["rgb"], masks["rgb"]
+        # Real steps only: padding must not count in the statistics of a batch normalisation.
+        encoded: Tensor = self.encoder(pixels[mask].permute(0, 3, 1, 2))
+        rows = encoded if encoded.ndim == 3 else encoded.unsqueeze(1)
+        steps = rows.new_zeros(*mask.shape, *rows.shape[1:])
+        steps[mask] = rows
+        return (
+            {**sequences, "rgb": steps.flatten(1, 2)},
+            {**masks, "rgb": mask.repeat_interleave(rows.shape[1], dim=1)},
         )
 
     def forward(
