@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -167,7 +168,9 @@ class DecodePool:
     def _tend(self, worker: _Worker) -> None:
         """Hand jobs to one worker, one at a time."""
         # What this thread starts inherits its signal mask: Ctrl-C is for the command, not for workers.
+        # Whoever first needs the resource tracker has SIGINT unblocked by it, so it is started before.
         if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         worker.start()
         while (order := self._jobs.get()) is not None:
@@ -268,6 +271,7 @@ def _serve(pipe: Connection) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:

@@ -16,7 +16,8 @@ from vidlstm.engine.lookalikes import SIDE, Look, look_at
 from vidlstm.errors import InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.files import Limits, picture_format, read_head
-from vidlstm.media.image import load_picture, shrink
+from vidlstm.media.gathering import square
+from vidlstm.media.image import load_picture
 from vidlstm.media.video import probe
 from vidlstm.records import Problem
 
@@ -89,7 +90,7 @@ def examine(path: Path, kind: Kind, limits: Limits) -> Facts:
         codec = picture_format(read_head(path, limits)) or ""
         picture = load_picture(path)
         height, width = picture.shape[:2]
-        return Facts(codec, width, height, None, 1, 1, None, look_at([shrink(picture, 512)]))
+        return Facts(codec, width, height, None, 1, 1, None, look_at([square(picture, SIDE, "squash")]))
     claimed = probe(path, limits)
     clip = read_clip(path, ClipSpec(Sampling(), size=SIDE), limits=limits)
     chosen = np.linspace(0, len(clip.frames) - 1, MOMENTS + 2).round().astype(int)[1:-1]
