@@ -71,8 +71,8 @@ def evaluate(
         from vidlstm.engine.reporting import read_epochs
 
         leave_report(
-            voice, report_file, report_file.with_suffix(""), report, model, dataset,
-            side=side.description, epochs=read_epochs(path.parent), notes=notes,
+            voice, report_file, report, model, dataset, side=side.description,
+            epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
         )  # fmt: skip
     if as_json:
         print(json.dumps(report.to_json()))

@@ -36,7 +36,6 @@ def require_folder(report: Path | None) -> None:
 def leave_report(
     voice: Voice,
     file: Path,
-    plots: Path,
     report: EvalReport | None,
     model: Model,
     dataset: Dataset,
@@ -44,23 +43,24 @@ def leave_report(
     side: str,
     epochs: Sequence[EpochReport],
     notes: Sequence[str] = (),
+    stem: str = "",
 ) -> None:
-    """Write the page and the plots, and say where.
+    """Write the page, with the plots beside it, and say where.
 
     Args:
         voice: Says it.
         file: The page. Without a report there is none, nor may an older one stay.
-        plots: Folder of the plots, or what their names begin with.
         report: Of the clips that were scored, if any were.
         model: That scored them.
         dataset: They are part of it.
         side: Which part, in words.
         epochs: Of the training, as far as they are known.
         notes: What the reader must know before believing the figures.
+        stem: What the plots' names begin with.
     """
     from vidlstm.engine.reporting import describe, write_page, write_plots
 
-    write_plots(plots, report, epochs, float(model.classifier.temperature))
+    write_plots(file.parent, report, epochs, float(model.classifier.temperature), stem=stem)
     if report is None:
         file.unlink(missing_ok=True)
         return

@@ -59,30 +59,40 @@ def write_page(
 
 
 def write_plots(
-    prefix: Path, report: EvalReport | None, epochs: Sequence[EpochReport], temperature: float | None = None
+    folder: Path,
+    report: EvalReport | None,
+    epochs: Sequence[EpochReport],
+    temperature: float | None = None,
+    *,
+    stem: str = "",
 ) -> None:
     """Write the plots that there is something for: `curves.png`, `confusion.png`, `reliability.png`.
 
+    Older ones that there is nothing for any more are removed.
+
     Args:
-        prefix: What comes before these names: a folder, or a file name that they are added to.
+        folder: Where to.
         report: Of the clips that were scored, if any were.
         epochs: Of training, as far as they are known.
         temperature: Of the model.
+        stem: What these names begin with.
 
     Raises:
         OSError: A file cannot be written.
     """
     from vidlstm.report.plots import draw_confusion, draw_curves, draw_reliability
 
-    def write(name: str, png: bytes) -> None:
-        file = prefix / name if prefix.is_dir() else prefix.with_name(f"{prefix.name}.{name}")
-        write_atomically(file, png)
-
-    if epochs:
-        write("curves.png", draw_curves(epochs))
-    if report is not None:
-        write("confusion.png", draw_confusion(report))
-        write("reliability.png", draw_reliability(report, temperature=temperature))
+    plots = {
+        "curves.png": draw_curves(epochs) if epochs else None,
+        "confusion.png": draw_confusion(report) if report else None,
+        "reliability.png": draw_reliability(report, temperature=temperature) if report else None,
+    }
+    for name, png in plots.items():
+        file = folder / f"{stem}{name}"
+        if png is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_atomically(file, png)
 
 
 def read_epochs(run: Path) -> list[EpochReport]:

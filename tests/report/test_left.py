@@ -1,0 +1,81 @@
+"""What `train` and `eval` leave to look at, end to end."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tests.cli.shell import TrainedRun, shell
+from vidlstm.engine.strips import film_strip, film_strips
+from vidlstm.media.jpeg import encode_jpeg
+
+
+def test_training_leaves_the_page_and_the_plots(trained_run: TrainedRun) -> None:
+    page = (trained_run.run / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg;base64," in page
+    assert "Learned from" in page
+    for name in ("curves.png", "confusion.png", "reliability.png"):
+        assert (trained_run.run / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_eval_leaves_the_page_where_it_is_told_with_plots_beside_it(
+    trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()  # of the same name but for its end: not to be written into
+    ended = shell(
+        "eval",
+        trained_run.data,
+        "-c",
+        trained_run.model,
+        "--split",
+        "all",
+        "--report",
+        "out.html",
+        cwd=tmp_path,
+    )
+    assert ended.status == 0, ended.err
+    left = sorted(file.name for file in tmp_path.iterdir())
+    assert left == ["out", "out.confusion.png", "out.curves.png", "out.html", "out.reliability.png"]
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "the model learned from" in page
+    assert "Fewer than 5 clips" not in page
+    assert "--report out.html" in page
+
+
+def test_a_report_that_could_not_be_written_is_found_early(trained_run: TrainedRun, tmp_path: Path) -> None:
+    for place in ("nowhere/out.html", "."):
+        ended = shell("eval", trained_run.data, "-c", trained_run.model, "--report", place, cwd=tmp_path)
+        assert ended.status == 2
+        assert f"--report {place}" in ended.err
+        assert "top-1" not in ended.err
+
+
+def test_a_strip_shows_the_clip_in_its_shape(trained_run: TrainedRun) -> None:
+    clip = next(trained_run.data.rglob("*.avi"))
+    strip = film_strip(clip, "video")
+    assert len(strip) == 6
+    with Image.open(io.BytesIO(strip[0])) as image:
+        assert (image.format, image.height) == ("JPEG", 96)
+
+
+def test_a_clip_that_cannot_be_read_has_no_strip(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    assert film_strips([broken, tmp_path / "gone.mp4"], "video") == {}
+
+
+def test_a_picture_is_a_strip_of_one_and_keeps_its_colours(tmp_path: Path) -> None:
+    file = tmp_path / "red.png"
+    Image.new("RGB", (200, 100), (220, 30, 20)).save(file)
+    (jpeg,) = film_strip(file, "picture")
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert image.size == (192, 96)
+        assert np.allclose(np.asarray(image).mean((0, 1)), (220, 30, 20), atol=8)
+
+
+def test_a_jpeg_has_the_size_that_was_asked_for() -> None:
+    with Image.open(io.BytesIO(encode_jpeg(np.zeros((40, 30, 3), np.uint8), 20, 10))) as image:
+        assert image.size == (20, 10)
