@@ -17,10 +17,18 @@ from safetensors.torch import save_file
 
 from vidlstm.config import ModelConfig, StreamName, to_dict
 from vidlstm.errors import CheckpointError
-from vidlstm.models.checkpoint import VERSION, Model, build_model, load_model, read_header, serialise
-from vidlstm.models.encoders import build_encoder
+from vidlstm.models.checkpoint import (
+    VERSION,
+    Model,
+    build_model,
+    frozen_encoder,
+    load_model,
+    read_header,
+    serialise,
+)
+from vidlstm.models.encoders import weights_digest
 
-WIDTHS = {"rgb": 64, "motion": 4, "colour": 3}
+WIDTHS = {"rgb": 64 * 8 * 8, "motion": 4, "colour": 3}
 
 
 def make(*streams: StreamName) -> Model:
@@ -30,8 +38,7 @@ def make(*streams: StreamName) -> Model:
         encoder={"name": "simple", "size": 32},
         sampling={"method": "fps", "rate": 2.5},
     )
-    encoder = build_encoder(config.encoder) if "rgb" in streams else None
-    model = build_model(config, WIDTHS, encoder)
+    model = build_model(config, WIDTHS, frozen_encoder(config))
     model.classifier.fusion.copy_(torch.linspace(0.1, 0.9, len(model.classifier.fusion)))
     model.classifier.temperature.fill_(1.7)
     model.training = {"data": "clips/ä", "seed": 3, "top1": None, "learned_from": ["ab", "cd"]}
@@ -82,7 +89,7 @@ class TestRoundTrip:
         assert loaded.config == model.config  # classes in their order, sampling, sizes, streams
         assert loaded.widths == model.widths
         assert loaded.training == model.training
-        assert (loaded.encoder is None) == ("rgb" not in streams)
+        assert (loaded.classifier.encoder is None) == ("rgb" not in streams)
         ours, theirs = model.modules().state_dict(), loaded.modules().state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -91,7 +98,7 @@ class TestRoundTrip:
     def test_scores_are_the_same_bit_for_bit(self, good: Path) -> None:
         model = make("rgb", "motion", "colour")
         model.modules().eval()
-        steps = {"rgb": torch.randn(2, 5, 64), "motion": torch.randn(2, 9, 4)}
+        steps = {"rgb": 255 * torch.rand(2, 5, 32, 32, 3), "motion": torch.randn(2, 9, 4)}
         masks = {s: torch.ones(x.shape[:2], dtype=torch.bool) for s, x in steps.items()}
         summaries = {"colour": torch.randn(2, 3)}
         scores = [m.classifier.fuse(m.classifier(steps, masks, summaries)) for m in (model, load_model(good))]
@@ -99,9 +106,16 @@ class TestRoundTrip:
 
     def test_it_comes_ready_to_predict(self, good: Path) -> None:
         model = load_model(good)
+        assert not any(module.training for module in model.classifier.modules())
+
+    def test_a_frozen_encoder_travels_whole_and_comes_in_evaluation_mode(self, tmp_path: Path) -> None:
+        config = make("rgb").config.changed(encoder={"name": "mobilenet_v3_small", "weights": "none"})
+        model = build_model(config, {"rgb": 1024}, frozen_encoder(config))
+        loaded = load_model(written(tmp_path / "m.safetensors", model))
         assert model.encoder is not None
-        for part in (model.classifier, model.encoder):
-            assert not any(module.training for module in part.modules())
+        assert loaded.encoder is not None
+        assert weights_digest(loaded.encoder) == weights_digest(model.encoder)
+        assert not any(module.training for module in loaded.encoder.modules())
 
     def test_the_header_alone_tells_the_same(self, good: Path) -> None:
         header, model = read_header(good), load_model(good)
@@ -115,7 +129,8 @@ class TestRoundTrip:
     ) -> None:
         model = make("rgb")
         model.config = model.config.changed(encoder={"weights": "/gone/since/training.pt"})
-        assert load_model(written(tmp_path / "m.safetensors", model)).encoder is not None
+        loaded = load_model(written(tmp_path / "m.safetensors", model))
+        assert loaded.config.encoder.weights == "/gone/since/training.pt"
 
 
 class TestRefused:

@@ -69,9 +69,9 @@ class TestBranchSpecs:
             ("video", "gru", "rgb+motion+texture", "change appearance(texture) motion"),
             ("video", "mean", "rgb", "appearance"),
             ("video", "mean", "rgb+motion+colour", "appearance(colour) motion"),
-            ("picture", "lstm", "rgb", "rgb"),
-            ("picture", "lstm", "rgb+colour+texture", "rgb(colour texture)"),
-            ("picture", "mean", "rgb+texture", "rgb(texture)"),
+            ("picture", "lstm", "rgb", "regions appearance"),
+            ("picture", "lstm", "rgb+colour+texture", "regions(colour texture) appearance"),
+            ("picture", "mean", "rgb+texture", "regions(texture)"),
         ],
     )
     def test_who_reads_which_stream_and_what_joins(

@@ -105,7 +105,18 @@ class TestSimple:
         assert sum(isinstance(m, nn.ReLU) for m in encoder.modules()) == 3
         two_stages = encoder.stages[:2](torch.zeros(1, channels, side, side))
         assert two_stages.shape == (1, 64, side // 4, side // 4)
-        assert encoder(noise(5, side, channels)).shape == (5, 64)
+        width = 64 * (side // 4) ** 2  # the whole feature map, so that it tells where things are
+        assert encoder.width == width
+        assert encoder(noise(5, side, channels)).shape == (5, width)
+
+    def test_may_be_read_row_by_row(self) -> None:
+        config = EncoderConfig("simple", size=28, channels=1, rows=True)
+        encoder = build_encoder(config).eval()
+        whole = build_encoder(EncoderConfig("simple", size=28, channels=1)).eval()
+        whole.load_state_dict(encoder.state_dict())
+        rows, flat = encoder(noise(2, 28, 1)), whole(noise(2, 28, 1))
+        assert rows.shape == (2, 7, 64 * 7)
+        torch.testing.assert_close(rows, flat.view(2, 64, 7, 7).transpose(1, 2).flatten(2))
 
     def test_learns_from_scratch(self) -> None:
         torch.manual_seed(0)
@@ -193,13 +204,13 @@ class TestWeightsFile:
 
     def test_weights_of_another_network_are_refused(self, tmp_path: Path) -> None:
         torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "a.pt")
-        with pytest.raises(WeightsError, match=r"made for another network \(6 of 6 entries are missing"):
+        with pytest.raises(WeightsError, match=r"made for another network \(18 of 18 entries are missing"):
             self.build(tmp_path / "a.pt")
 
     def test_weights_of_another_shape_are_refused(self, tmp_path: Path) -> None:
         grey = build_encoder(EncoderConfig("simple", size=28, channels=1))
         torch.save(grey.stages.state_dict(), tmp_path / "a.pt")
-        with pytest.raises(WeightsError, match=r"1 of 6 entries .* shape, 0\.0\.weight"):
+        with pytest.raises(WeightsError, match=r"1 of 18 entries .* shape, 0\.0\.weight"):
             self.build(tmp_path / "a.pt")
 
     def test_a_pickle_runs_no_code(self, tmp_path: Path) -> None:
