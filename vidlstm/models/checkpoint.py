@@ -8,7 +8,7 @@ its training (`training`: seed, data, split, what it learned from) that `info` a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,8 @@ def load_model(path: Path) -> Model:
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
         encoder = frozen_encoder(header.config, load_weights=False)
-        model = build_model(header.config, header.widths, encoder)
+        bare = header.config.changed(encoder={"weights": "none"})  # its tensors are all in the file
+        model = replace(build_model(bare, header.widths, encoder), config=header.config)
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:
