@@ -121,7 +121,7 @@ class TestFeatures:
     ) -> None:
         together, _ = extract(clips, request("rgb"))
         for batch in (1, 5):
-            monkeypatch.setattr(extraction, "_ENCODER_BATCH", batch)
+            monkeypatch.setattr(extraction, "_CPU_BATCH_PER_THREAD", batch)
             apart, _ = extract(clips, request("rgb"))
             for one, other in zip(together, apart, strict=True):
                 assert one.features is not None
@@ -130,7 +130,10 @@ class TestFeatures:
                     one.features.sequences["rgb"], other.features.sequences["rgb"], atol=2e-3
                 )
 
-    def test_of_several_clips_share_encoder_batches(self, clips: list[Path]) -> None:
+    def test_of_several_clips_share_encoder_batches(
+        self, clips: list[Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(extraction, "_CPU_BATCH_PER_THREAD", 64)
         counting = encoder()
         calls: list[int] = []
         counting.register_forward_hook(lambda *args: calls.append(len(args[1][0])))
