@@ -1,0 +1,1 @@
+"""Measurements on demand: never part of the suite."""

@@ -20,9 +20,8 @@ COMMAND = (sys.executable, "-m", "vidlstm", "predict", "--quiet", "-c")
 
 def family(pid: int) -> list[int]:
     """Return a process and all that descend from it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children")
-    found = {int(child) for tasks in Path(f"/proc/{pid}/task").iterdir()
-             for child in (tasks / "children").read_text().split()} if children.exists() else set()  # fmt: skip
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
     return [pid, *itertools.chain(*(family(child) for child in sorted(found)))]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from vidlstm.engine.decoding import DecodePool, Job
-from vidlstm.errors import FailureCode, InputError
+from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 LIMIT = 1.0
 
@@ -193,3 +193,9 @@ def test_the_end_does_not_wait_for_a_job_that_hangs() -> None:
         results = pool.run(["a", "hang"], job)
         assert next(r for r in results if r is not None) == ("a", "A")
     assert time.monotonic() - started < 20
+
+
+def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidlstm.engine.decoding._serve", act)  # dies of what it is given
+    with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
+        outcomes(pool, ["a"])

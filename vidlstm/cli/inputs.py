@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vidlstm.config import Kind
+from vidlstm.data.layouts import count
 from vidlstm.data.walking import SkipReason, suffix_kind, walk
 from vidlstm.errors import UsageError
 
@@ -146,6 +147,6 @@ def _walk(given: str, search: Search) -> Iterator[str]:
     wanted = search.glob or f"{search.kind} files"
     if passed:
         kinds = ", ".join(f"{suffix} {number}" for suffix, number in passed.most_common(5))
-        search.note(f"{given}: {passed.total()} other files passed over ({kinds})")
+        search.note(f"{given}: {count(passed.total(), 'other file')} passed over ({kinds})")
     if not num_found and not lost:
         search.note(f"{given}: no {wanted} in it")

@@ -74,6 +74,12 @@ class Run:
         return f"{self.num_done} done, {self.num_failed} of them with an error"
 
 
+def say_beside_bar(voice: Voice, text: str) -> None:
+    """Say a line while a progress bar may stand on the terminal."""
+    with tqdm.external_write_mode():
+        voice.say(text)
+
+
 @contextlib.contextmanager
 def interruptible(run: Run, end_early: Callable[[], None]) -> Iterator[None]:
     """Let the first Ctrl-C end the run after the row it is on, and a second one at once."""

@@ -19,7 +19,7 @@ from typer import Argument, Option
 from vidlstm.cli import options
 from vidlstm.cli.console import Voice, command
 from vidlstm.cli.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
-from vidlstm.cli.labelling import Run, interruptible
+from vidlstm.cli.labelling import Run, interruptible, say_beside_bar
 from vidlstm.cli.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
 from vidlstm.cli.rows import Format
 from vidlstm.cli.setup import find_checkpoint
@@ -91,7 +91,11 @@ def predict(
 
     config = read_header(path).config
     search = Search(
-        config.kind, glob, b"\0" if null else b"\n", None if sorter is None else sorter.outside, voice.say
+        kind=config.kind,
+        glob=glob,
+        separator=b"\0" if null else b"\n",
+        outside=None if sorter is None else sorter.outside,
+        note=partial(say_beside_bar, voice),
     )
     names = _first_look(paths, search)
     done = Done.read(resume, chosen) if resume is not None else Done(chosen)

@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 # Not only for those who import them from here: a worker that starts loads the decoders with this module.
 from vidlstm.engine.reading import Reading, ReadRequest, read
-from vidlstm.errors import FailureCode, InputError
+from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 __all__ = ["CLIP_SECONDS", "DecodePool", "Job", "ReadRequest", "Reading", "default_workers", "read"]
 
@@ -110,6 +110,9 @@ class DecodePool:
             items: Anything; consumed in a thread of its own, so it may block.
             job_of: What to do for an item, or None when there is nothing to do.
 
+        Raises:
+            VidlstmError: No process can be started.
+
         Yields:
             The item with what its job gave (None where there was nothing to do). A bare None
             says that the next one is not ready yet, and comes once before each wait.
@@ -175,7 +178,10 @@ class DecodePool:
         worker.start()
         while (order := self._jobs.get()) is not None:
             job, future = order
-            future.set_result(worker.do(job, self.clip_seconds))
+            try:
+                future.set_result(worker.do(job, self.clip_seconds))
+            except BaseException as error:  # whoever waits for the result shall see it
+                future.set_exception(error)
 
 
 class _Worker:
@@ -200,14 +206,18 @@ class _Worker:
             return self._pipe
 
     def do(self, job: Job[R], seconds: float) -> R | InputError:
-        """Return what the job gives, or why it gives nothing."""
+        """Return what the job gives, or why it gives nothing.
+
+        Raises:
+            VidlstmError: No process can be started, whatever the job.
+        """
 
         def failure(code: FailureCode, message: str) -> InputError:
             return InputError(job.path, code, message)
 
         pipe = self._hand_over(job)
         if pipe is None:
-            return failure(FailureCode.DECODER_CRASHED, "the decoder process does not start")
+            raise VidlstmError("decoder processes cannot be started; VIDLSTM_DEBUG=1 shows why")
         try:
             if not pipe.poll(seconds):
                 self._bury()
