@@ -25,7 +25,7 @@ from vidlstm.media.image import (
     shrink,
 )
 
-GRID_2X2 = Grid(2, 2, whole=False)
+GRID_2X2 = Grid(2, 2, overlap=0, whole=False)
 
 
 def gradient(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
@@ -270,11 +270,11 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
         (4, 6, Grid(1, 1), [(0, 0, 4, 6)]),  # the whole picture is not read twice
         (4, 6, Grid(1, 1, whole=False), [(0, 0, 4, 6)]),
         (4, 6, GRID_2X2, [(0, 0, 2, 3), (0, 3, 2, 6), (2, 0, 4, 3), (2, 3, 4, 6)]),
-        (4, 6, Grid(2, 2), [(0, 0, 4, 6), (0, 0, 2, 3), (0, 3, 2, 6), (2, 0, 4, 3), (2, 3, 4, 6)]),
+        (4, 6, Grid(2, 2, overlap=0), [(0, 0, 4, 6), (0, 0, 2, 3), (0, 3, 2, 6), (2, 0, 4, 3), (2, 3, 4, 6)]),
         (
             4,
             6,
-            Grid(2, 2, order="serpentine", whole=False),
+            Grid(2, 2, overlap=0, order="serpentine", whole=False),
             [(0, 0, 2, 3), (0, 3, 2, 6), (2, 3, 4, 6), (2, 0, 4, 3)],
         ),
         (
@@ -284,11 +284,16 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
             [(0, 0, 3, 4), (0, 3, 3, 7), (2, 0, 5, 4), (2, 3, 5, 7)],
         ),  # uneven: one shared pixel
         (2, 12, Grid(1, 3, 0.5, whole=False), [(0, 0, 2, 6), (0, 3, 2, 9), (0, 6, 2, 12)]),
-        (1, 10, Grid(1, 4, whole=False), [(0, 0, 1, 3), (0, 2, 1, 5), (0, 4, 1, 7), (0, 7, 1, 10)]),
+        (
+            1,
+            10,
+            Grid(1, 4, overlap=0, whole=False),
+            [(0, 0, 1, 3), (0, 2, 1, 5), (0, 4, 1, 7), (0, 7, 1, 10)],
+        ),
         (
             1,
             2,
-            Grid(1, 3, whole=False),
+            Grid(1, 3, overlap=0, whole=False),
             [(0, 0, 1, 1), (0, 0, 1, 1), (0, 1, 1, 2)],
         ),  # fewer pixels than regions
         (1, 1, GRID_2X2, [(0, 0, 1, 1)] * 4),
@@ -324,7 +329,9 @@ def test_regions_of_a_mirrored_picture_are_mirrored_and_in_reading_order(tmp_pat
 def test_read_regions_tells_the_size_as_shown(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    regions, info = read_regions(save(tmp_path / "a.png", gradient(24, 40), exif=exif), Grid(2, 2), 32)
+    regions, info = read_regions(
+        save(tmp_path / "a.png", gradient(24, 40), exif=exif), Grid(2, 2, overlap=0), 32
+    )
     assert regions.shape == (5, 32, 32, 3)
     assert (info.width, info.height) == (24, 40)
     assert (info.num_frames, info.seconds, info.problem) == (1, None, None)
@@ -339,7 +346,7 @@ def test_a_region_of_the_asked_size_is_untouched() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 5000)])
 def test_tiny_and_thin_pictures_are_cut(shape: tuple[int, int]) -> None:
     picture = np.zeros((*shape, 3), np.uint8)
-    assert cut_regions(picture, region_boxes(*shape, Grid()), 16).shape == (17, 16, 16, 3)
+    assert cut_regions(picture, region_boxes(*shape, Grid(4, 4, overlap=0)), 16).shape == (17, 16, 16, 3)
 
 
 def test_shrink() -> None:
