@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from vidlstm.engine.crossvalidation import FoldResult, Streams
     from vidlstm.engine.learning import Clips
 
-_HEADS: tuple[HeadKind, ...] = ("mean", "gru", "lstm")
-
 
 @command
 def crossval(
@@ -32,10 +30,13 @@ def crossval(
     machine: options.MachineOptions,
     voice_options: options.VoiceOptions,
     folds: Annotated[
-        str, Option(help="A number of folds that no group crosses, or group: one a group.")
+        str,
+        Option(
+            help="A number of folds that no group crosses; group: one a group; split: the data's own sides."
+        ),
     ] = "5",
     ablation: Annotated[
-        bool, Option("--ablation", help="The table of every stream and all, by mean, gru and lstm.")
+        bool, Option("--ablation", help="The table of streams and heads, the control among them.")
     ] = False,
     repeat: Annotated[int, Option(min=1, help="Repeat with so many seeds, from --seed on.")] = 1,
     as_json: options.JsonOption = False,
@@ -43,17 +44,22 @@ def crossval(
 ) -> int:
     """Train on all folds of DATA but one, score that one, for each fold; report all folds pooled."""
     voice = Voice.of(voice_options)
-    if folds != "group" and not folds.isdecimal():
-        raise UsageError(f"--folds {folds}: a number, or group, is needed")
+    if folds not in ("group", "split") and not folds.isdecimal():
+        raise UsageError(f"--folds {folds}: a number, group or split is needed")
     dataset = find_dataset(voice, data)
     config = model.configure(dataset.kind, dataset.classes)
     train_config = training.configure(config)
 
-    from vidlstm.data.splits import make_folds
+    from vidlstm.data.splits import given_fold, make_folds
 
-    rounds = make_folds(dataset, "group" if folds == "group" else int(folds), training.seed)
+    rounds: tuple[Fold, ...]
+    if folds == "split":
+        rounds = (given_fold(dataset),)
+    else:
+        rounds = make_folds(dataset, "group" if folds == "group" else int(folds), training.seed)
 
-    from vidlstm.engine.crossvalidation import stream_subsets, with_head
+    from vidlstm.engine.crossvalidation import ablation as trainings
+    from vidlstm.engine.crossvalidation import stream_subsets
     from vidlstm.engine.learning import train_request
     from vidlstm.models.checkpoint import frozen_encoder
 
@@ -62,15 +68,18 @@ def crossval(
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
     rows: list[dict[str, Any]] = []
-    for head in _HEADS if ablation else (config.head.kind,):
-        variant = with_head(config, head)
-        subsets = stream_subsets(config.streams) if ablation else [config.streams]
+    for variant in trainings(config) if ablation else [config]:
+        subsets = stream_subsets(variant.streams) if ablation else [variant.streams]
         runs = []
         for number in range(repeat):
             seeded = replace(train_config, seed=train_config.seed + number)
             runs.append((seeded, _run(voice, variant, clips, rounds, seeded, machine, subsets)))
         rows += [
-            _row(head, subset, [(t, _pool(config, results, subset, t), results) for t, results in runs])
+            _row(
+                variant.head.kind,
+                subset,
+                [(t, _pool(config, results, subset, t), results) for t, results in runs],
+            )
             for subset in subsets
         ]
     report = rows[-1].pop("report")

@@ -227,7 +227,7 @@ class TrainOptions:
     val_share: Annotated[
         float | None,
         Option(
-            help="Share of the data held out to score the model. Default: 0.2, and 0 if the data has a test side.",
+            help="Share of the data held out to score the model. Default: 0.2; 0 if there is a test side.",
             rich_help_panel=SPLIT,
         ),
     ] = None

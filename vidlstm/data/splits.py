@@ -26,6 +26,7 @@ __all__ = [
     "Leak",
     "Split",
     "find_leaks",
+    "given_fold",
     "hold_out",
     "make_folds",
     "make_split",
@@ -169,6 +170,21 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
             )
         result.append(Fold(name, train, tuple(part)))
     return tuple(result)
+
+
+def given_fold(dataset: Dataset) -> Fold:
+    """Return the one fold that the data's own sides make: learn from train and val, score test.
+
+    Raises:
+        UsageError: The data has no test side, or nothing beside it.
+    """
+    test = tuple(i for i, sample in enumerate(dataset.samples) if sample.split == "test")
+    train = tuple(i for i, sample in enumerate(dataset.samples) if sample.split != "test")
+    if not test or not train:
+        raise UsageError(
+            f"--folds split: {dataset.root} has no train and test side of its own; give a number"
+        )
+    return Fold("test", train, test)
 
 
 def hold_out(

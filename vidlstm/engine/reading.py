@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import Grid, Kind, ModelConfig, Sampling, StreamName
+from vidlstm.data.walking import kind_of
+from vidlstm.errors import FailureCode, InputError
 from vidlstm.media import image, motion
 from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
 from vidlstm.media.files import Limits, read_head
@@ -79,7 +81,15 @@ def read(path: Path, request: ReadRequest) -> Reading:
     Raises:
         InputError: The file cannot be used.
     """
-    return _read_picture(path, request) if request.kind == "picture" else _read_video(path, request)
+    try:
+        return _read_picture(path, request) if request.kind == "picture" else _read_video(path, request)
+    except InputError as error:
+        other = kind_of(path)
+        wrong = error.code in (FailureCode.NOT_A_VIDEO, FailureCode.NOT_A_PICTURE)
+        if not wrong or other in (None, request.kind):
+            raise
+        message = f"is a {other}, and the model labels {request.kind}s"
+        raise InputError(path, FailureCode.WRONG_KIND, message) from None
 
 
 def _read_video(path: Path, request: ReadRequest) -> Reading:
