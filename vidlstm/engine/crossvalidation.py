@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
-from pebble import ProcessPool
 
 from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
 from vidlstm.data.splits import Fold
@@ -86,16 +86,11 @@ def crossvalidate(
             yield work(clips, fold)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPool(
-        min(processes, len(folds)), initializer=_receive, initargs=(clips,), context=context
-    ) as pool:
-        futures = [pool.schedule(_run_received, args=(work, fold)) for fold in folds]
-        try:
-            for future in futures:
-                yield future.result()
-        except BaseException:
-            pool.stop()  # type: ignore[no-untyped-call]
-            raise
+    pool = ProcessPoolExecutor(min(processes, len(folds)), context, initializer=_receive, initargs=(clips,))
+    try:
+        yield from pool.map(partial(_run_received, work), folds)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
