@@ -158,9 +158,13 @@ def given(sides: dict[Side, Rows]) -> Dataset:
 class TestGivenSides:
     def test_a_given_test_side_stays_and_validation_is_cut_from_training(self) -> None:
         data = given({"train": persons(10, "ab"), "test": [("a", "x", None), ("b", "y", None)]})
-        split = make_split(data, seed=0)
+        split = make_split(data, seed=0, val_share=0.2)
         assert (len(split.train), len(split.val), split.test) == (16, 4, (20, 21))
         assert not groups_of(data, split.train) & groups_of(data, split.val)
+
+    def test_a_given_test_side_is_there_to_score_by_so_nothing_more_is_held_out(self) -> None:
+        data = given({"train": persons(10, "ab"), "test": [("a", "x", None), ("b", "y", None)]})
+        assert make_split(data, seed=0).val == ()
 
     def test_given_sides_stay_as_they_are(self) -> None:
         data = given({"train": singles(5, "ab"), "val": [("a", "x", None), ("b", "y", None)]})

@@ -40,9 +40,7 @@ def check(
     ] = False,
     null: Annotated[bool, Option("-0", "--null", help="End each path of --fix-list in NUL.")] = False,
     seed: Annotated[int, Option(help="Of the split that is shown.", rich_help_panel=options.SPLIT)] = 0,
-    val_share: Annotated[
-        float, Option(help="Share of the data held out to validate.", rich_help_panel=options.SPLIT)
-    ] = 0.2,
+    val_share: options.ValShareOption = None,
 ) -> int:
     """Look over a data set, labelled or not: what is broken, short, double, unbalanced, would leak."""
     voice = Voice.of(voice_options)

@@ -188,6 +188,15 @@ class ModelOptions:
         )
 
 
+ValShareOption = Annotated[
+    float | None,
+    Option(
+        help="Share of the data held out to score the model. Default: 0.2; 0 if there is a test side.",
+        rich_help_panel=SPLIT,
+    ),
+]
+
+
 @dataclass(frozen=True)
 class TrainOptions:
     """How a model is trained."""
@@ -224,13 +233,7 @@ class TrainOptions:
             rich_help_panel=TRAINING,
         ),
     ] = None
-    val_share: Annotated[
-        float | None,
-        Option(
-            help="Share of the data held out to score the model. Default: 0.2; 0 if there is a test side.",
-            rich_help_panel=SPLIT,
-        ),
-    ] = None
+    val_share: ValShareOption = None
 
     def configure(self, model: ModelConfig) -> TrainConfig:
         """Put the options together, over what suits the model."""

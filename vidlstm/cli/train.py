@@ -49,9 +49,9 @@ def train(
 
     from vidlstm.data.splits import make_split, write_split
 
-    has_test = any(sample.split == "test" for sample in dataset.samples)
-    share = training.val_share if training.val_share is not None else 0.0 if has_test else 0.2
-    split = make_split(dataset, seed=training.seed, val_share=share, allow_shared_groups=allow_shared_groups)
+    split = make_split(
+        dataset, seed=training.seed, val_share=training.val_share, allow_shared_groups=allow_shared_groups
+    )
     voice.say(
         f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, {len(split.test)} to test."
     )

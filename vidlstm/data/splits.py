@@ -34,6 +34,7 @@ __all__ = [
     "write_split",
 ]
 
+_VAL_SHARE = 0.2
 _SIDES: tuple[Side, ...] = ("train", "val", "test")
 
 
@@ -64,7 +65,7 @@ def make_split(
     dataset: Dataset,
     *,
     seed: int,
-    val_share: float = 0.2,
+    val_share: float | None = None,
     test_share: float = 0.0,
     allow_shared_groups: bool = False,
 ) -> Split:
@@ -76,7 +77,8 @@ def make_split(
     Args:
         dataset: The samples.
         seed: The same seed gives the same split.
-        val_share: Share of the samples that become validation, unless the data gives that side.
+        val_share: Share of the samples that become validation, unless the data gives that side; by
+            default a fifth, or none where the data has a test side to score by.
         test_share: Likewise for test.
         allow_shared_groups: Accept a given split with a group on several sides.
 
@@ -85,6 +87,9 @@ def make_split(
         DataError: A class has no training samples, or no group can be held out.
         UsageError: The shares make no sense.
     """
+    if val_share is None:
+        has_test = any(sample.split == "test" for sample in dataset.samples)
+        val_share = 0.0 if has_test else _VAL_SHARE
     _check_shares(val_share, test_share)
     leaks = find_leaks(dataset)
     if leaks and not allow_shared_groups:

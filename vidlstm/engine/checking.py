@@ -175,7 +175,7 @@ def assess(
     dataset: Dataset | None,
     *,
     seed: int = 0,
-    val_share: float = 0.2,
+    val_share: float | None = None,
     notes: Sequence[str] = (),
 ) -> CheckReport:
     """Put together what was found.
