@@ -68,7 +68,7 @@ def test_the_control_stands_beside_it(tiny_data: Path) -> None:
     [
         ("1", "--folds 1: at least 2"),
         ("7", "--folds 7: needs 7 groups"),
-        ("each", "--folds each: a number, or group"),
+        ("each", "--folds each: a number, group or split"),
     ],
 )
 def test_folds_that_make_no_sense_are_refused(folds: str, said: str, tiny_data: Path) -> None:

@@ -364,5 +364,5 @@ def test_a_picture_and_a_folder_of_frames_get_their_rows(predict: Predict, tmp_p
     write_clip(tmp_path / "a.avi")
     rows = rows_of(predict("-f", "jsonl", tmp_path, tmp_path / "alone.png"))
     assert [(Path(path).name, code) for path, _, code in rows] == [
-        ("a.avi", ""), ("frames", ""), ("alone.png", "not_a_video"),
+        ("a.avi", ""), ("frames", ""), ("alone.png", "wrong_kind"),
     ]  # fmt: skip

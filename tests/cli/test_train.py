@@ -260,6 +260,11 @@ class TestSharedGroups:
         assert "too good" in ended.err
 
 
+def _listen() -> None:
+    """Heed Ctrl-C, also where the tests themselves run in the background of a shell, which does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class TestCtrlC:
     @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
     def test_keeps_the_best_so_far(self, tiny_data: Path, tmp_path: Path) -> None:
@@ -269,6 +274,7 @@ class TestCtrlC:
                 "--epochs", "100000", "--patience", "0", "--workers", "1", "--out", "r",
             ],
             cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=_listen,
         )  # fmt: skip
         metrics = tmp_path / "r" / "metrics.jsonl"
         deadline = time.monotonic() + 60
