@@ -246,7 +246,15 @@ class TrainConfig:
     def default(model: ModelConfig) -> TrainConfig:
         """Return what suits the model: an encoder that learns wants smaller and more steps."""
         if model.encoder.learns:
-            return TrainConfig(learning_rate=2e-3, weight_decay=0.05, warmup_epochs=9, mixup=0.0, patience=0)
+            return TrainConfig(
+                epochs=80,
+                batch_size=48,
+                learning_rate=2e-3,
+                weight_decay=0.05,
+                warmup_epochs=9,
+                mixup=0.0,
+                patience=0,
+            )
         if model.kind == "picture":
             return TrainConfig(epochs=30, batch_size=64, learning_rate=2e-3, warmup_epochs=3)
         return TrainConfig()
