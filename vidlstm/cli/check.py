@@ -14,11 +14,12 @@ from rich.table import Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command, printable
+from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.rows import encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts import count
 from vidlstm.errors import DataError
+from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset

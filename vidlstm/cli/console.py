@@ -23,6 +23,7 @@ from rich.console import Console
 
 from vidlstm.cli.options import VoiceOptions
 from vidlstm.errors import VidlstmError
+from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -37,18 +38,6 @@ class Exit(IntEnum):
     SOME_FAILED = 1
     NO_SENSE = 2
     INTERRUPTED = 130
-
-
-def printable(text: object) -> str:
-    """Return text with everything that could drive a terminal shown as an escape."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogateescape").decode() for c in _text(text)
-    )
-
-
-def _text(text: object) -> str:
-    # Bytes of a file name that are no UTF-8 come as lone surrogates, which no terminal can show.
-    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 class Voice:

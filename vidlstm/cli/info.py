@@ -12,9 +12,10 @@ from rich.text import Text
 from typer import Argument
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Voice, command, printable
+from vidlstm.cli.console import Voice, command
 from vidlstm.cli.setup import find_checkpoint
 from vidlstm.config import to_dict
+from vidlstm.report.text import printable
 
 
 @command

@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vidlstm.cli.console import printable
 from vidlstm.cli.rows import HEADERS, WRITERS, Format, Record, encode, key_of, read_row
 from vidlstm.errors import UsageError
 from vidlstm.records import Failure
+from vidlstm.report.text import printable
 
 Write = Callable[[Record], None]
 

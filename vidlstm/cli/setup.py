@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from vidlstm.cli.console import Voice, printable
+from vidlstm.cli.console import Voice
 from vidlstm.cli.options import DataOptions, MachineOptions
 from vidlstm.errors import CheckpointError, DataError
 from vidlstm.records import EvalReport
+from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from vidlstm.engine.learning import Clips
     from vidlstm.models.encoders import Encoder
 
-_MAX_WORKERS = 8
 _SHOWN = 20  # names listed before "and N more"
 
 
@@ -92,7 +92,7 @@ def open_extractor(
 ) -> Iterator[Extractor]:
     """Start decoder processes and bring the encoder to its device."""
     from vidlstm.data.features import FeatureStore
-    from vidlstm.engine.decoding import DecodePool
+    from vidlstm.engine.decoding import DecodePool, default_workers
     from vidlstm.engine.devices import choose_device, num_cores, use_threads
     from vidlstm.engine.extraction import Extractor
 
@@ -101,7 +101,7 @@ def open_extractor(
     if encoder is not None:
         encoder.requires_grad_(False).eval().to(device)
     store = FeatureStore() if cache else None
-    with DecodePool(machine.workers or min(num_cores(), _MAX_WORKERS), machine.timeout) as pool:
+    with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
         yield Extractor(request, encoder, store, pool)
     if store is not None and store.write_error is not None:
         voice.warn(
