@@ -150,12 +150,13 @@ def test_ctrl_c_finishes_the_row_it_is_on(place: Path, surroundings: dict[str, s
         assert process.stdout is not None
         assert process.stderr is not None
         first = process.stdout.readline()
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: the workers get it, too
+        # As a terminal does it: the workers get it, too. The next row may not have been begun.
+        os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
         said = process.stderr.read()
     rows = (first + rest).splitlines()
     assert process.returncode == 130
-    assert 2 <= len(rows) < 30
+    assert 1 <= len(rows) < 30
     assert [row for row in rows if row.count("\t") != 2] == []
     assert f"interrupted: {len(rows)} done" in said
     assert "Traceback" not in said
