@@ -3,4 +3,39 @@
 The package root imports nothing heavy, so that `vidlstm --help` answers at once.
 """
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from vidlstm.errors import VidlstmError
+from vidlstm.records import Failure, Prediction
+
+if TYPE_CHECKING:
+    from vidlstm.engine.predictor import Predictor
+
+__all__ = ["Failure", "Prediction", "VidlstmError", "load"]
 __version__ = "0.1.0"
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    timeout: float = 120.0,
+) -> Predictor:
+    """Load a model to label files with: `vidlstm.load("runs/1").predict(["a.mp4", "b.mp4"])`.
+
+    Args:
+        checkpoint: A `model.safetensors`, or the run folder that holds one.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
+        workers: Processes that read files; by default one a core, 8 at most.
+        timeout: Seconds that one file may take.
+
+    Raises:
+        VidlstmError: There is no such model or device, or a number makes no sense.
+    """
+    from vidlstm.engine.predictor import Predictor
+
+    return Predictor(checkpoint, device=device, workers=workers, timeout=timeout)

@@ -199,3 +199,31 @@ def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.
     monkeypatch.setattr("vidlstm.engine.decoding._serve", act)  # dies of what it is given
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
+
+
+def test_whoever_stops_asking_lets_the_source_go_and_leaves_no_jobs_behind() -> None:
+    let_go = threading.Event()
+
+    def source() -> Iterator[str]:
+        try:
+            for number in range(1000):
+                yield f"slow{number}"
+        finally:
+            let_go.set()
+
+    with DecodePool(1, LIMIT) as pool:
+        results = pool.run(source(), job)
+        assert next(r for r in results if r is not None)[0] == "slow0"
+        del results
+        assert let_go.wait(20)
+        assert outcomes(pool, ["a"]) == [("a", "A")]
+        assert pool._jobs.empty()
+
+
+def test_a_process_that_may_have_no_children_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise AssertionError("daemonic processes are not allowed to have children")
+
+    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
+    with DecodePool(1, LIMIT) as pool, pytest.raises(AssertionError, match="daemonic"):
+        outcomes(pool, ["a"])

@@ -103,7 +103,7 @@ def predict(
         voice.say(f"{resume}: {done.num_rows} rows are there already.")
     names = _skip(take_shard(names, part), done, sorter)
 
-    from vidlstm.engine.decoding import DecodePool, ReadRequest, default_workers
+    from vidlstm.engine.decoding import DecodePool, default_workers
     from vidlstm.media.files import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
@@ -115,17 +115,14 @@ def predict(
         interruptible(run, pool.end_early),
     ):
         from vidlstm.engine.devices import choose_device, num_cores, use_threads
-        from vidlstm.engine.extraction import Extractor
+        from vidlstm.engine.prediction import make_extractor
         from vidlstm.engine.prediction import predict as label
         from vidlstm.models.checkpoint import load_model
 
         use_threads(num_cores())
         device = choose_device(machine.device)
         model = load_model(path)
-        if model.encoder is not None:
-            model.encoder.to(device)
-        request = ReadRequest.of(config, views=config.views, limits=limits)
-        extractor = Extractor(request, model.encoder, None, pool)
+        extractor = make_extractor(model, pool, device, limits)
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
         return run.write(label(model, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)

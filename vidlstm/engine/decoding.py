@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
@@ -90,6 +91,10 @@ class DecodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, whatever they do; a run that is not through ends where it is."""
         self.end_early(at_once=True)
         for worker in self._workers:
             self._jobs.put(None)
@@ -115,28 +120,39 @@ class DecodePool:
 
         Yields:
             The item with what its job gave (None where there was nothing to do). A bare None
-            says that the next one is not ready yet, and comes once before each wait.
+            says that the next one is not ready yet, and comes once before each wait. Whoever stops
+            asking may run other items afterwards: jobs that nobody waits for are not begun.
         """
         tasks: queue.Queue[_Task[T, R] | BaseException | None] = queue.Queue()
         places = threading.Semaphore(self.num_workers * _WINDOW)
-        feeder = threading.Thread(target=self._feed, args=(items, job_of, tasks, places), daemon=True)
-        feeder.start()
-        while True:
-            if tasks.empty():
-                yield None
-            task = self._next(tasks)
-            if task is None:
-                return
-            if isinstance(task, BaseException):
-                raise task
-            if task.future is not None:
-                if not task.future.done():
+        left = threading.Event()
+        args = (items, job_of, tasks, places, left)
+        threading.Thread(target=self._feed, args=args, daemon=True).start()
+        try:
+            while True:
+                if tasks.empty():
                     yield None
-                while not wait([task.future], _GLANCE).done:
-                    if self._abandoned.is_set():
-                        return
-            places.release()
-            yield task.item, None if task.future is None else task.future.result()
+                task = self._next(tasks)
+                if task is None:
+                    return
+                if isinstance(task, BaseException):
+                    raise task
+                if task.future is not None:
+                    if not task.future.done():
+                        yield None
+                    while not wait([task.future], _GLANCE).done:
+                        if self._abandoned.is_set():
+                            return
+                places.release()
+                yield task.item, None if task.future is None else task.future.result()
+        finally:
+            left.set()
+            places.release()  # the feeder may wait for one
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    task = tasks.get_nowait()
+                    if isinstance(task, _Task) and task.future is not None:
+                        task.future.cancel()
 
     def _next(
         self, tasks: queue.Queue[_Task[T, R] | BaseException | None]
@@ -152,11 +168,12 @@ class DecodePool:
         job_of: Callable[[T], Job[R] | None],
         tasks: queue.Queue[_Task[T, R] | BaseException | None],
         places: threading.Semaphore,
+        left: threading.Event,
     ) -> None:
         try:
             for item in items:
                 places.acquire()
-                if self._ending.is_set():
+                if self._ending.is_set() or left.is_set():
                     return
                 job = job_of(item)
                 future: Future[R | InputError] | None = None
@@ -175,9 +192,12 @@ class DecodePool:
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        worker.start()
+        with contextlib.suppress(Exception):  # the first job will say it
+            worker.start()
         while (order := self._jobs.get()) is not None:
             job, future = order
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(worker.do(job, self.clip_seconds))
             except BaseException as error:  # whoever waits for the result shall see it
@@ -199,10 +219,11 @@ class _Worker:
         with self._family:
             if self._pipe is None and not self._retired:
                 context = multiprocessing.get_context("spawn")
-                self._pipe, theirs = context.Pipe()
-                self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-                self._process.start()
-                theirs.close()
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs,), daemon=True)
+                with _without_main(), theirs:
+                    process.start()
+                self._process, self._pipe = process, ours
             return self._pipe
 
     def do(self, job: Job[R], seconds: float) -> R | InputError:
@@ -264,6 +285,23 @@ class _Worker:
                 # Its pipe is left to the thread that reads from it.
                 self._process.kill()
                 self._process.join()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a new process from running the caller's script again, as spawn does unless it finds none.
+
+    Workers need nothing of it, and a script that is not all under `if __name__ == "__main__"` would
+    start its own workers in each of them.
+    """
+    names = vars(sys.modules["__main__"])
+    hidden: dict[str, object] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    names.pop("__file__", None)
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.update(hidden)
 
 
 def _cause(exitcode: int | None) -> str:

@@ -6,10 +6,25 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import torch
+
+from vidlstm.engine.decoding import DecodePool
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.reading import ReadRequest
+from vidlstm.media.files import Limits
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import Failure, Prediction, Score
+
+
+def make_extractor(
+    model: Model, pool: DecodePool, device: torch.device, limits: Limits | None = None
+) -> Extractor:
+    """Bring a model's encoder to its device, and return what makes features of files for it."""
+    if model.encoder is not None:
+        model.encoder.to(device)
+    request = ReadRequest.of(model.config, views=model.config.views, limits=limits)
+    return Extractor(request, model.encoder, None, pool)
 
 
 def predict(

@@ -1,0 +1,186 @@
+"""A model in a Python program: the command's records, from whatever a program or a notebook does to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vidlstm
+from tests.cli import conftest as commands
+from tests.cli.shell import TrainedRun
+from vidlstm.config import ModelConfig
+from vidlstm.engine.predictor import Predictor
+from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.models.checkpoint import build_model, serialise
+from vidlstm.models.encoders import build_encoder
+from vidlstm.records import Failure, Prediction
+
+
+@pytest.fixture(scope="module")
+def predictor(trained_run: TrainedRun) -> Iterator[Predictor]:
+    with vidlstm.load(trained_run.run, workers=1) as predictor:
+        yield predictor
+
+
+@pytest.fixture(scope="module")
+def files(tiny_data: Path) -> list[Path]:
+    return sorted(tiny_data.rglob("*.avi"))
+
+
+def paths(records: Iterator[Prediction | Failure]) -> list[str]:
+    return [record.path for record in records]
+
+
+def test_the_records_are_those_of_the_command(
+    predictor: Predictor, trained_run: TrainedRun, files: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("no clip")
+    names = [str(files[0]), str(tmp_path / "text.mp4"), str(files[1]), str(tmp_path / "gone\udcff.mp4")]
+    told = commands.vidlstm("predict", *names, "-c", trained_run.model, "--format", "jsonl", "--top-k", "1")
+    records = list(predictor.predict(names, top_k=1))
+    assert [type(record) for record in records] == [Prediction, Failure, Prediction, Failure]
+    assert [record.to_json() for record in records] == [json.loads(line) for line in told.lines]
+
+
+def test_files_come_as_text_as_paths_alone_or_from_an_iterator(
+    predictor: Predictor, files: list[Path]
+) -> None:
+    expected = [str(file) for file in files[:3]]
+    assert paths(predictor.predict(str(files[0]))) == expected[:1]
+    assert paths(predictor.predict(files[0])) == expected[:1]
+    assert paths(predictor.predict(iter(files[:3]))) == expected
+    assert paths(predictor.predict([expected[0], *files[1:3]])) == expected
+    assert paths(predictor.predict([])) == []
+
+
+def test_a_name_comes_out_as_it_went_in(
+    predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files[0].parent)
+    assert paths(predictor.predict(f"./{files[0].name}")) == [f"./{files[0].name}"]
+
+
+def test_a_score_below_the_least_leaves_the_label_out(predictor: Predictor, files: list[Path]) -> None:
+    (record,) = predictor.predict(files[0], min_score=1.0)
+    assert isinstance(record, Prediction)
+    assert record.label is None
+    assert {score.label for score in record.top} == set(predictor.classes) == {"rise", "sink"}
+
+
+def test_whoever_stops_in_the_middle_goes_on_with_other_files(
+    predictor: Predictor, files: list[Path]
+) -> None:
+    assert paths(islice(predictor.predict(files), 1)) == [str(files[0])]
+    records = predictor.predict(files[:4])
+    next(records)
+    assert paths(predictor.predict(files[5])) == [str(files[5])]
+    assert paths(records) == [str(file) for file in files[1:4]]  # even while others are half way
+
+
+def test_an_interrupted_source_is_the_callers_matter(predictor: Predictor, files: list[Path]) -> None:
+    def source() -> Iterator[Path]:
+        yield files[0]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(predictor.predict(source()))
+    assert paths(predictor.predict(files[1])) == [str(files[1])]
+
+
+def test_a_closed_one_ends_its_processes_and_never_leaves_files_out_in_silence(
+    trained_run: TrainedRun, files: list[Path]
+) -> None:
+    with vidlstm.load(trained_run.model, workers=1) as predictor:
+        records = predictor.predict(files)
+        next(records)
+        (worker,) = predictor._extractor.pool._workers
+        process = worker._process
+        assert process is not None
+    assert not process.is_alive()
+    with pytest.raises(ValueError, match="closed"):
+        list(records)
+    with pytest.raises(ValueError, match="closed"):
+        list(predictor.predict(files))
+
+
+def test_the_processes_of_one_that_nobody_holds_any_more_end(
+    trained_run: TrainedRun, files: list[Path]
+) -> None:
+    predictor = vidlstm.load(trained_run.model, workers=1)
+    list(predictor.predict(files[0]))
+    process = predictor._extractor.pool._workers[0]._process
+    assert process is not None
+    del predictor
+    assert not process.is_alive()
+
+
+def test_what_makes_no_sense_is_said_at_once(
+    predictor: Predictor, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        vidlstm.load(tmp_path)
+    with pytest.raises(vidlstm.VidlstmError, match="--device tpu"):
+        vidlstm.load(trained_run.run, device="tpu", workers=1)
+    with pytest.raises(UsageError, match="workers=0"):
+        vidlstm.load(trained_run.run, workers=0)
+    with pytest.raises(UsageError, match="timeout=0"):
+        vidlstm.load(trained_run.run, timeout=0)
+    with pytest.raises(UsageError, match="top_k=0"):
+        predictor.predict([], top_k=0)
+    with pytest.raises(UsageError, match=r"min_score=1\.5"):
+        predictor.predict([], min_score=1.5)
+
+
+def test_a_picture_model_labels_pictures(tmp_path: Path) -> None:
+    config = ModelConfig.default("picture", ("cat", "dog"), "simple")
+    torch.manual_seed(0)
+    model = build_model(config, {"rgb": build_encoder(config.encoder).width}, None)
+    (tmp_path / "model.safetensors").write_bytes(serialise(model))
+    Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    with vidlstm.load(tmp_path, workers=1) as predictor:
+        good, bad = predictor.predict([tmp_path / "a.png", tmp_path / "model.safetensors"])
+    assert isinstance(good, Prediction)
+    assert good.seconds is None
+    assert isinstance(bad, Failure)
+    assert bad.problem.code == "not_a_picture"
+
+
+SCRIPT = """
+import sys, vidlstm
+print("begins")
+for record in vidlstm.load(sys.argv[1], workers=2).predict(sys.argv[2:]):
+    print(record.label)
+"""
+
+
+@pytest.mark.parametrize("way", ["a file", "-"])
+def test_a_script_needs_no_guard_against_being_run_by_its_own_workers(
+    way: str, trained_run: TrainedRun, files: list[Path], tmp_path: Path
+) -> None:
+    program = tmp_path / "script.py"
+    program.write_text(SCRIPT)
+    first = str(program) if way == "a file" else "-"
+    done = subprocess.run(
+        [sys.executable, first, trained_run.model, *files[:2]],
+        input=SCRIPT if way == "-" else None,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(vidlstm.__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    begins, *labels = done.stdout.splitlines()
+    assert begins == "begins"
+    assert set(labels) <= {"rise", "sink"}
+    assert len(labels) == 2
