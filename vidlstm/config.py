@@ -96,6 +96,8 @@ class EncoderConfig:
         size: Side of the square input, in pixels.
         channels: 3 for RGB, 1 for grey.
         rows: Of `simple`: a picture's feature map is read row by row, not as one vector.
+        unfrozen: How many of its last stages learn with the rest, from pixels; None: all of them.
+            `simple` always learns, whole.
     """
 
     name: str = "efficientnet_lite0"
@@ -103,15 +105,27 @@ class EncoderConfig:
     size: int = 224
     channels: int = 3
     rows: bool = False
+    unfrozen: int | None = 0
 
     @property
     def learns(self) -> bool:
-        """Whether it is trained with the rest, from pixels; otherwise it is frozen, whole."""
+        """Whether any of it is trained with the rest, from pixels; otherwise it is frozen, whole."""
+        return self.unfrozen != 0 or self.small
+
+    @property
+    def small(self) -> bool:
+        """Whether its pixels are so few that those of all clips are kept while it learns."""
         return self.name == "simple"
+
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether its weights come out of this training alone."""
+        return self.small or self.weights == "none"
 
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"--size {self.size}: at least 8 pixels are needed")
         _require(self.channels in (1, 3), f"{self.channels} channels: 1 or 3 are possible")
+        _require(self.unfrozen is None or self.unfrozen >= 0, f"--unfreeze {self.unfrozen}: 0 or more stages")
 
 
 @dataclass(frozen=True)
@@ -181,6 +195,11 @@ class ModelConfig:
         )
         _require(self.views >= 1, f"--views {self.views}: at least 1 is needed")
         _require(self.members >= 1, f"--members {self.members}: at least 1 is needed")
+        _require(
+            self.members == 1 or not self.encoder.learns or "rgb" not in self.streams,
+            f"--members {self.members}: an encoder that learns serves one network: what one member leaves "
+            "out would reach it through the others",
+        )
 
     @staticmethod
     def default(kind: Kind, classes: tuple[str, ...], encoder: str | None = None) -> ModelConfig:
@@ -223,6 +242,10 @@ class TrainConfig:
         patience: Epochs without a better validation before training stops; 0 never stops early.
         balance: What is done about rare classes.
         seed: Of everything random.
+        encoder_learning_rate: Its peak for an encoder that has learned before.
+        accumulate: Parts that a step's clips go through the encoder in.
+        checkpointing: The encoder's activations are computed again for the gradient, not kept
+            (Chen et al. 2016).
     """
 
     epochs: int = 60
@@ -235,17 +258,23 @@ class TrainConfig:
     patience: int = 20
     balance: BatchBalance = "none"
     seed: int = 0
+    encoder_learning_rate: float = 2e-4
+    accumulate: int = 1
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, f"--epochs {self.epochs}: at least 1 is needed")
         _require(self.batch_size >= 1, f"--batch-size {self.batch_size}: at least 1 is needed")
         _require(self.learning_rate > 0, f"--lr {self.learning_rate}: more than 0 is needed")
         _require(self.patience >= 0, f"--patience {self.patience}: 0 or more is needed")
+        rate = self.encoder_learning_rate
+        _require(rate > 0, f"--encoder-lr {rate}: more than 0 is needed")
+        _require(self.accumulate >= 1, f"--accumulate {self.accumulate}: at least 1 is needed")
 
     @staticmethod
     def default(model: ModelConfig) -> TrainConfig:
         """Return what suits the model: an encoder that learns wants smaller and more steps."""
-        if model.encoder.learns:
+        if model.encoder.name == "simple":
             return TrainConfig(
                 epochs=80,
                 batch_size=48,
@@ -254,6 +283,10 @@ class TrainConfig:
                 warmup_epochs=9,
                 mixup=0.0,
                 patience=0,
+            )
+        if model.encoder.learns:
+            return TrainConfig(
+                epochs=20, batch_size=16, learning_rate=1e-3, warmup_epochs=2, mixup=0.2, patience=6
             )
         if model.kind == "picture":
             return TrainConfig(epochs=30, batch_size=64, learning_rate=2e-3, warmup_epochs=3)

@@ -1,5 +1,3 @@
-import csv
-import os
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -16,8 +14,6 @@ from vidlstm.data.splits import (
     hold_out,
     make_folds,
     make_split,
-    read_split,
-    write_split,
 )
 from vidlstm.errors import DataError, LeakError, UsageError
 
@@ -269,65 +265,3 @@ class TestHoldOut:
     def test_goes_through_the_groups_where_none_can_be_spared(self, groups: list[str]) -> None:
         train, val = hold_out(range(20), ["a"] * 10 + ["b"] * 10, groups, 0.2, seed=0)
         assert (len(train), len(val)) == (16, 4)
-
-
-class TestSplitFile:
-    def test_comes_back_as_it_was_written(self, tmp_path: Path) -> None:
-        names = [
-            f"{c}/{n}.mp4" for c in ("hug", 'a, "b"') for n in ("1", "new\nline", "-x", "tab\t", "=1", " ")
-        ]
-        data = find_samples(plant(tmp_path / "data", names))
-        split = make_split(data, seed=0, test_share=0.2)
-        path = tmp_path / "split.csv"
-        write_split(path, data, split)
-        assert read_split(path, data) == split
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        assert list(rows[0]) == ["path", "label", "group", "split"]
-        assert {row["path"] for row in rows} == set(names)
-
-    def test_survives_names_that_are_not_utf8(self, tmp_path: Path) -> None:
-        plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/3.mp4", "b/4.mp4"])
-        (tmp_path / "data/a/1.mp4").rename(tmp_path / "data/a" / os.fsdecode(b"caf\xe9.mp4"))
-        data = find_samples(tmp_path / "data")
-        split = make_split(data, seed=0)
-        write_split(tmp_path / "split.csv", data, split)
-        assert read_split(tmp_path / "split.csv", data) == split
-
-    def test_holds_wherever_the_data_lies_and_serves_as_a_split_file(self, tmp_path: Path) -> None:
-        names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
-        here, there = (find_samples(plant(tmp_path / place, names)) for place in ("here", "there"))
-        split = make_split(here, seed=0)
-        write_split(tmp_path / "split.csv", here, split)
-        assert read_split(tmp_path / "split.csv", there) == split
-        again = find_samples(tmp_path / "there", split_file=tmp_path / "split.csv")
-        assert make_split(again, seed=9) == split
-
-    def test_says_what_has_come_and_gone_since(self, tmp_path: Path) -> None:
-        names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
-        data = find_samples(plant(tmp_path / "data", names))
-        write_split(tmp_path / "split.csv", data, make_split(data, seed=0))
-        (tmp_path / "data/a/0.mp4").unlink()
-        now = find_samples(plant(tmp_path / "data", ["b/new1.mp4", "b/new2.mp4"]))
-        split = read_split(tmp_path / "split.csv", now)
-        assert len(split.train + split.val) == 9
-        assert split.notes == (
-            "2 clips not in split.csv, so on no side",
-            "1 clip of split.csv no longer in the data",
-        )
-
-    def test_of_other_data_is_refused(self, tmp_path: Path) -> None:
-        data = find_samples(plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"]))
-        write_split(tmp_path / "split.csv", data, make_split(data, seed=0))
-        with pytest.raises(DataError, match="belongs to other data"):
-            read_split(tmp_path / "split.csv", dataset(singles(3, "ab")))
-
-    def test_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
-        no_text = "\ud800"
-        data = dataset([*singles(3, "ab"), (no_text, "g1", None), (no_text, "g2", None)])
-        path = tmp_path / "split.csv"
-        path.write_text("as it was", encoding="utf-8")
-        with pytest.raises(UnicodeEncodeError):
-            write_split(path, data, make_split(data, seed=0))
-        assert path.read_text(encoding="utf-8") == "as it was"
-        assert list(tmp_path.iterdir()) == [path]

@@ -14,10 +14,11 @@ from tests.data.trees import dataset as make_dataset
 from tests.engine.toys import QUICK, WIDTHS, extracted, features, model_config, shaped
 from vidlstm.config import ModelConfig
 from vidlstm.data.features import write_atomically
-from vidlstm.data.fingerprints import fingerprint
+from vidlstm.data.fingerprints import fingerprint, fingerprints
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
-from vidlstm.data.splits import Fold, Split, make_folds, write_split
+from vidlstm.data.split_table import split_rows, write_split
+from vidlstm.data.splits import Fold, Split, make_folds
 from vidlstm.engine.crossvalidation import crossvalidate, stream_subsets
 from vidlstm.engine.evaluation import summarise
 from vidlstm.engine.learning import (
@@ -149,7 +150,9 @@ class TestDescription:
         trainer.finish()
         split = Split(tuple(range(8)), tuple(range(8, 12)))
         report = summarise(("a", "b"), score(model, clips, split.val))
-        facts = describe_training(Path("clips"), clips, split, QUICK, trainer, report, {"train": 1.0})
+        facts = describe_training(
+            "clips", QUICK, clips, split, fingerprints(s.path for s in samples), trainer, report
+        )
         assert json.loads(json.dumps(facts)) == facts
         assert facts["num_clips"] == {"train": 8, "val": 4, "test": 0}
         assert facts["learned_from"] == sorted(fingerprint(s.path) for s in samples[:8])
@@ -232,7 +235,8 @@ class TestSides:
         assert len(choose_side(given, tmp_path, "all").dataset.samples) == 4
 
     def test_else_what_the_run_held_out_of_this_data(self, tmp_path: Path) -> None:
-        write_split(tmp_path / "split.csv", self.DATA, Split((0, 1, 2, 3, 4), (5, 6, 7)))
+        split = Split((0, 1, 2, 3, 4), (5, 6, 7))
+        write_split(tmp_path / "split.csv", split_rows(self.DATA, split, [""] * 8))
         side = choose_side(self.DATA, tmp_path, None)
         assert self.names(side.dataset) == ["00005", "00006", "00007"]
         assert "val side" in side.description

@@ -5,15 +5,23 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from tests.engine.toys import WIDTHS, make_trainer, model_config, shaped
-from vidlstm.engine.runs import RunFolder, next_run
+from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
+from vidlstm.config import to_dict
+from vidlstm.data.split_table import SplitRow, write_split
+from vidlstm.engine.runs import RunFolder, RunSettings, next_run
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, load_model
+
+SETTINGS = RunSettings("clips/ä", {"group_by": None}, model_config(), QUICK)
+OTHER = replace(SETTINGS, training=replace(QUICK, epochs=9))
+ROWS = {"a/1.mp4": SplitRow("a", "g1", "train", "p1"), "b/2.mp4": SplitRow("b", "g2", "val", "p2")}
 
 
 def names(folder: Path) -> list[str]:
@@ -24,17 +32,23 @@ class TestCreate:
     def test_makes_the_folder_and_notes_how_the_run_was_asked_for(self, tmp_path: Path) -> None:
         run = RunFolder(tmp_path / "runs" / "new")
         assert not run.path.exists()
-        run.create({"data": "clips/ä"}, overwrite=False)
-        assert json.loads((run.path / "config.json").read_text("utf-8")) == {"data": "clips/ä"}
+        run.create(SETTINGS, ROWS, overwrite=False)
+        assert names(run.path) == ["config.json", "split.csv"]
+        assert run.settings() == SETTINGS
 
-    def test_a_finished_run_is_not_written_over_unless_told(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("left", "says"), [("model.safetensors", "holds a model"), ("last.pt", "did not end; go on with")]
+    )
+    def test_a_run_is_not_written_over_unless_told(self, tmp_path: Path, left: str, says: str) -> None:
         run = RunFolder(tmp_path / "r")
-        run.create({}, overwrite=False)
-        run.model.write_bytes(b"precious")
-        with pytest.raises(UsageError, match=r"holds a model already; .* --out, or pass --overwrite"):
-            RunFolder(run.path).create({"new": 1}, overwrite=False)
-        assert (run.path / "config.json").read_text() == "{}\n"
-        RunFolder(run.path).create({}, overwrite=True)
+        run.create(SETTINGS, ROWS, overwrite=False)
+        (run.path / left).write_bytes(b"precious")
+        with pytest.raises(UsageError, match=rf"{says}.* --out, or pass --overwrite"):
+            RunFolder(run.path).create(OTHER, ROWS, overwrite=False)
+        assert run.settings() == SETTINGS
+        RunFolder(run.path).create(OTHER, ROWS, overwrite=True)
+        assert run.settings() == OTHER
+        assert not (run.path / "last.pt").exists()  # nobody shall go on from it under other settings
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")
@@ -48,6 +62,66 @@ class TestCreate:
         assert next_run(tmp_path / "runs") == tmp_path / "runs" / "8"
 
 
+def reopen(folder: Path) -> dict[str, Any] | None:
+    """Make the folder a run's, whatever else is in it, and resume that."""
+    (folder / "config.json").write_text(json.dumps(to_dict(SETTINGS)))
+    write_split(folder / "split.csv", ROWS)
+    return RunFolder(folder).reopen(SETTINGS, ROWS, allow_changes=False)
+
+
+class TestReopen:
+    def test_gives_the_state_after_the_newest_epoch(self, tmp_path: Path) -> None:
+        run = RunFolder(tmp_path)
+        run.create(SETTINGS, ROWS, overwrite=False)
+        trainer = make_trainer(*shaped(12))
+        for report in trainer.run():
+            run.write_epoch(report, trainer)
+        again = RunFolder(tmp_path)
+        state = again.reopen(SETTINGS, ROWS, allow_changes=False)
+        assert state is not None
+        assert again.epochs == run.epochs
+        other = make_trainer(*shaped(12))
+        other.restore(state)
+        assert other.epoch == trainer.epoch == QUICK.epochs
+
+    def test_before_the_end_of_the_first_epoch_there_is_none(self, tmp_path: Path) -> None:
+        assert reopen(tmp_path) is None
+
+    def test_what_is_otherwise_is_said_and_refused(self, tmp_path: Path) -> None:
+        RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
+        says = (
+            r"no longer the same run: training\.epochs 4 is now 9; "
+            r"1 clip gone \(b/2\.mp4\)\. .*--allow-changes"
+        )
+        fewer = {"a/1.mp4": ROWS["a/1.mp4"]}
+        with pytest.raises(UsageError, match=says):
+            RunFolder(tmp_path).reopen(OTHER, fewer, allow_changes=False)
+        assert RunFolder(tmp_path).settings() == SETTINGS
+
+    def test_allowed_changes_are_noted_with_the_next_epoch(self, tmp_path: Path) -> None:
+        RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
+        run = RunFolder(tmp_path)
+        run.reopen(OTHER, ROWS, allow_changes=True)
+        assert run.settings() == SETTINGS  # nothing has been learned under the others yet
+        trainer = make_trainer(*shaped(12))
+        run.write_epoch(next(trainer.run()), trainer)
+        assert run.settings() == OTHER
+
+    def test_a_folder_that_is_no_run_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(
+            CheckpointError, match=r"config\.json: is not there, so there is no run to resume"
+        ):
+            RunFolder(tmp_path).reopen(SETTINGS, ROWS, allow_changes=False)
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", "{}", '{"data": 1, "sources": {}, "model": {}, "training": {}}']
+    )
+    def test_damaged_settings_are_refused(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(CheckpointError, match=r"config\.json: cannot be read"):
+            RunFolder(tmp_path).settings()
+
+
 class TestEpochs:
     def test_each_adds_a_line_and_what_is_needed_to_go_on(self, tmp_path: Path) -> None:
         trainer = make_trainer(*shaped(12))
@@ -59,28 +133,18 @@ class TestEpochs:
             lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
             assert [json.loads(line) for line in lines] == [r.to_json() for r in reports]
             assert names(tmp_path) == ["last.pt", "metrics.jsonl"]  # nothing half-written beside
-        again = RunFolder(tmp_path)
-        state = again.read_last()
-        assert again.epochs == reports
-        other = make_trainer(*shaped(12))
-        other.restore(state["trainer"])
-        assert other.epoch == trainer.epoch
-
-    def test_a_missing_state_says_that_there_is_nothing_to_resume(self, tmp_path: Path) -> None:
-        with pytest.raises(CheckpointError, match=r"last\.pt: there is nothing to resume"):
-            RunFolder(tmp_path).read_last()
 
     @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 half a zip"])
     def test_a_damaged_state_is_refused(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "last.pt").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"last\.pt: damaged"):
-            RunFolder(tmp_path).read_last()
+            reopen(tmp_path)
 
     @pytest.mark.parametrize("content", [[1], {}, {"trainer": {}, "epochs": []}, {"epochs": [{"loss": 1}]}])
     def test_a_state_of_something_else_is_refused(self, tmp_path: Path, content: object) -> None:
         torch.save(content, tmp_path / "last.pt")
         with pytest.raises(CheckpointError, match=r"last\.pt: damaged"):
-            RunFolder(tmp_path).read_last()
+            reopen(tmp_path)
 
     def test_code_in_a_state_does_not_run(self, tmp_path: Path) -> None:
         class Bomb:
@@ -90,7 +154,7 @@ class TestEpochs:
         for write in (torch.save, lambda o, p: p.write_bytes(pickle.dumps(o))):
             write({"trainer": Bomb(), "epochs": []}, tmp_path / "last.pt")
             with pytest.raises(CheckpointError, match=r"last\.pt: damaged"):
-                RunFolder(tmp_path).read_last()
+                reopen(tmp_path)
         assert not (tmp_path / "exploded").exists()
 
 

@@ -21,9 +21,9 @@ from vidlstm.models.checkpoint import (
     VERSION,
     Model,
     build_model,
-    frozen_encoder,
     load_model,
     read_header,
+    rgb_encoder,
     serialise,
 )
 from vidlstm.models.encoders import weights_digest
@@ -33,12 +33,12 @@ WIDTHS = {"rgb": 64 * 8 * 8, "motion": 4, "colour": 3}
 
 def make(*streams: StreamName) -> Model:
     torch.manual_seed(0)
-    config = ModelConfig("video", ("Überholen", "b, c", "d"), streams, members=2).changed(
+    config = ModelConfig("video", ("Überholen", "b, c", "d"), streams, members=1).changed(
         head={"hidden": 5, "projection": 4},
         encoder={"name": "simple", "size": 32},
         sampling={"method": "fps", "rate": 2.5},
     )
-    model = build_model(config, WIDTHS, frozen_encoder(config))
+    model = build_model(config, WIDTHS, rgb_encoder(config))
     model.classifier.fusion.copy_(torch.linspace(0.1, 0.9, len(model.classifier.fusion)))
     model.classifier.temperature.fill_(1.7)
     model.training = {"data": "clips/ä", "seed": 3, "top1": None, "learned_from": ["ab", "cd"]}
@@ -89,7 +89,7 @@ class TestRoundTrip:
         assert loaded.config == model.config  # classes in their order, sampling, sizes, streams
         assert loaded.widths == model.widths
         assert loaded.training == model.training
-        assert (loaded.classifier.encoder is None) == ("rgb" not in streams)
+        assert (loaded.encoder is None) == ("rgb" not in streams)
         ours, theirs = model.modules().state_dict(), loaded.modules().state_dict()
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -98,7 +98,9 @@ class TestRoundTrip:
     def test_scores_are_the_same_bit_for_bit(self, good: Path) -> None:
         model = make("rgb", "motion", "colour")
         model.modules().eval()
-        steps = {"rgb": 255 * torch.rand(2, 5, 32, 32, 3), "motion": torch.randn(2, 9, 4)}
+        pixels = 255 * torch.rand(2, 3, 32, 32)
+        assert model.encoder is not None
+        steps = {"rgb": model.encoder(pixels).unsqueeze(1), "motion": torch.randn(2, 9, 4)}
         masks = {s: torch.ones(x.shape[:2], dtype=torch.bool) for s, x in steps.items()}
         summaries = {"colour": torch.randn(2, 3)}
         scores = [m.classifier.fuse(m.classifier(steps, masks, summaries)) for m in (model, load_model(good))]
@@ -108,9 +110,9 @@ class TestRoundTrip:
         model = load_model(good)
         assert not any(module.training for module in model.classifier.modules())
 
-    def test_a_frozen_encoder_travels_whole_and_comes_in_evaluation_mode(self, tmp_path: Path) -> None:
+    def test_a_rgb_encoder_travels_whole_and_comes_in_evaluation_mode(self, tmp_path: Path) -> None:
         config = make("rgb").config.changed(encoder={"name": "mobilenet_v3_small", "weights": "none"})
-        model = build_model(config, {"rgb": 1024}, frozen_encoder(config))
+        model = build_model(config, {"rgb": 1024}, rgb_encoder(config))
         loaded = load_model(written(tmp_path / "m.safetensors", model))
         assert model.encoder is not None
         assert loaded.encoder is not None

@@ -242,7 +242,7 @@ class TestFrozen:
     def test_statistics_of_a_frozen_encoder_do_not_drift(self) -> None:
         """Fault 3 of the peers: `.train()` reached the BatchNorm layers of a frozen encoder."""
         encoder = build_encoder(EncoderConfig("mobilenet_v3_small", "none"))
-        encoder.unfreeze(0)
+        encoder.unfreeze(0, keeps_statistics=True)
         before = weights_digest(encoder)
         outer = nn.ModuleDict({"encoder": encoder}).train()
         first = outer["encoder"](noise(4, 64))
@@ -253,7 +253,7 @@ class TestFrozen:
 
     def test_the_last_stages_may_learn_and_the_others_stay(self) -> None:
         encoder = build_encoder(EncoderConfig("efficientnet_lite0", "none"))
-        encoder.unfreeze(2)
+        encoder.unfreeze(2, keeps_statistics=False)
         encoder.train()
         before = {k: v.clone() for k, v in encoder.state_dict().items()}
         encoder(noise(2, 64))
@@ -261,6 +261,32 @@ class TestFrozen:
         assert drifted == {"stage7", "head"}
         learning = {n.split(".")[1] for n, p in encoder.named_parameters() if p.requires_grad}
         assert learning == {"stage7", "head"}
+
+    def test_statistics_stay_while_weights_are_fine_tuned(self) -> None:
+        encoder = build_encoder(EncoderConfig("efficientnet_lite0", "none"))
+        encoder.unfreeze(None, keeps_statistics=True)
+        encoder.train()
+        before = weights_digest(encoder)
+        encoder(noise(2, 64))
+        assert weights_digest(encoder) == before
+        assert all(p.requires_grad for p in encoder.parameters())
+
+    @pytest.mark.parametrize(
+        ("name", "last", "learning"),
+        [
+            ("resnet18", 1, {"layer4"}),
+            ("resnet18", 2, {"layer3", "layer4"}),
+            ("resnet18", 99, {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4"}),
+            ("densenet121", 1, {"norm5"}),
+        ],
+    )
+    def test_other_networks_unfreeze_by_their_own_parts(
+        self, name: str, last: int, learning: set[str]
+    ) -> None:
+        encoder = build_encoder(EncoderConfig(name, "none"))
+        encoder.unfreeze(last, keeps_statistics=True)
+        paths = [n.removeprefix("stages.0.") for n, p in encoder.named_parameters() if p.requires_grad]
+        assert {path.removeprefix("features.").split(".")[0] for path in paths} == learning
 
     def test_a_picture_s_features_do_not_depend_on_its_batch_mates(self, lite0: Encoder) -> None:
         pictures = noise(4, 64)

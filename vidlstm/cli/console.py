@@ -44,7 +44,7 @@ class Voice:
     """Says things on standard error.
 
     Args:
-        quiet: Errors only.
+        quiet: What went wrong only.
         verbose: Details as well.
     """
 
@@ -52,6 +52,13 @@ class Voice:
         self.quiet = quiet
         self.verbose = verbose
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @staticmethod
+    def silent() -> Voice:
+        """Return one that never says anything: of a process that another one speaks for."""
+        voice = Voice(quiet=True)
+        voice.console = Console(stderr=True, quiet=True)
+        return voice
 
     @staticmethod
     def of(options: VoiceOptions) -> Voice:
@@ -101,9 +108,9 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(**kwargs: Any) -> Any:
-        for name, group in groups.items():
-            kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
         try:
+            for name, group in groups.items():
+                kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
             status = function(**kwargs)
             sys.stdout.flush()
             if status:

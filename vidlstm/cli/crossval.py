@@ -56,14 +56,14 @@ def crossval(
     if folds == "split":
         rounds = (given_fold(dataset),)
     else:
-        rounds = make_folds(dataset, "group" if folds == "group" else int(folds), training.seed)
+        rounds = make_folds(dataset, "group" if folds == "group" else int(folds), train_config.seed)
 
     from vidlstm.engine.crossvalidation import ablation as trainings
     from vidlstm.engine.crossvalidation import stream_subsets
     from vidlstm.engine.learning import train_request
-    from vidlstm.models.checkpoint import frozen_encoder
+    from vidlstm.models.checkpoint import rgb_encoder
 
-    encoder = frozen_encoder(config)
+    encoder = None if config.encoder.small else rgb_encoder(config, seed=train_config.seed)
     with open_extractor(train_request(config), encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)

@@ -25,10 +25,12 @@ from vidlstm.config import (
     parse_grid,
     parse_streams,
 )
+from vidlstm.errors import UsageError
 
 READING = "What is read of a clip or picture"
 MODEL = "The model"
 TRAINING = "Training"
+FINE_TUNING = "Fine-tuning: the encoder learns, too"
 SPLIT = "Layouts, groups and splits"
 MACHINE = "The machine"
 OUTPUT = "What is said"
@@ -73,6 +75,22 @@ class DataOptions:
         Path | None, Option(help="Class names of a list of paths and class numbers.", rich_help_panel=SPLIT)
     ] = None
 
+    def sources(self) -> dict[str, Any]:
+        """Return how samples and groups are found, as plain JSON values."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "data"}
+        return {name: str(v) if isinstance(v, Path) else v for name, v in named.items()}
+
+    def over(self, sources: dict[str, Any]) -> DataOptions:
+        """Take from an earlier run's `sources` what is not given here."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        paths = ("split_file", "class_list")
+        missing: dict[str, Any] = {
+            name: Path(value) if name in paths else value
+            for name, value in sources.items()
+            if value is not None and name in own and own[name] is None
+        }
+        return replace(self, **missing)
+
 
 @dataclass(frozen=True)
 class ModelOptions:
@@ -86,8 +104,9 @@ class ModelOptions:
         ),
     ] = None
     head: Annotated[
-        HeadKind, Option(help="What reads the frames in order; mean is the control that knows no order.")
-    ] = "lstm"
+        HeadKind | None,
+        Option(help="What reads the frames in order: lstm (default), gru, or mean, which knows no order."),
+    ] = None
     frames: Annotated[
         int | None,
         Option(help="Moments of a clip that are read (with fps: at most).", rich_help_panel=READING),
@@ -162,19 +181,31 @@ class ModelOptions:
         Option(help="Networks that are averaged, each trained on other groups.", rich_help_panel=MODEL),
     ] = None
 
-    def configure(self, kind: Kind, classes: tuple[str, ...]) -> ModelConfig:
+    def configure(
+        self, kind: Kind, classes: tuple[str, ...], earlier: ModelConfig | None = None
+    ) -> ModelConfig:
         """Put the options together to what the model is.
+
+        Args:
+            kind: Of the data.
+            classes: Of the data.
+            earlier: What was not given is as in this one; by default what suits kind and encoder.
 
         Raises:
             UsageError: They make no sense.
         """
-        base = ModelConfig.default(kind, classes, self.encoder)
+        if earlier is None:
+            base = ModelConfig.default(kind, classes, self.encoder)
+        else:
+            base = replace(earlier, kind=kind, classes=classes)
         streams = given(streams=None if self.streams is None else parse_streams(self.streams))
         grid = parse_grid(self.grid) if self.grid is not None else {}
         return base.changed(
             sampling=given(method=self.sampling, num_frames=self.frames, stride=self.stride, rate=self.rate),
             grid={**grid, **given(overlap=self.overlap, order=self.order)},
-            encoder=given(weights=self.weights, size=self.size, channels=1 if self.grey else None),
+            encoder=given(
+                name=self.encoder, weights=self.weights, size=self.size, channels=1 if self.grey else None
+            ),
             head=given(
                 kind=self.head,
                 hidden=self.hidden,
@@ -201,7 +232,9 @@ ValShareOption = Annotated[
 class TrainOptions:
     """How a model is trained."""
 
-    seed: Annotated[int, Option(help="The same seed gives the same split, weights and figures.")] = 0
+    seed: Annotated[
+        int | None, Option(help="The same seed gives the same split, weights and figures. Default: 0.")
+    ] = None
     epochs: Annotated[int | None, Option(help="Passes over the data, at most.", rich_help_panel=TRAINING)] = (
         None
     )
@@ -235,10 +268,75 @@ class TrainOptions:
     ] = None
     val_share: ValShareOption = None
 
-    def configure(self, model: ModelConfig) -> TrainConfig:
-        """Put the options together, over what suits the model."""
-        names = [f.name for f in fields(TrainConfig)]
-        return replace(TrainConfig.default(model), **given(**{name: getattr(self, name) for name in names}))
+    def configure(self, model: ModelConfig, earlier: TrainConfig | None = None) -> TrainConfig:
+        """Put the options together, over an earlier run's, else over what suits the model."""
+        named = {f.name: getattr(self, f.name, None) for f in fields(TrainConfig)}
+        return replace(earlier or TrainConfig.default(model), **given(**named))
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """How an encoder learns."""
+
+    unfreeze: Annotated[
+        str | None,
+        Option(
+            help="Let the encoder's last N stages, or all, learn too, from pixels.",
+            rich_help_panel=FINE_TUNING,
+        ),
+    ] = None
+    start: Annotated[
+        Path | None,
+        Option("--from", help="Start from a trained run: its encoder and head.", rich_help_panel=FINE_TUNING),
+    ] = None
+    encoder_lr: Annotated[
+        float | None, Option(help="Peak learning rate of the encoder.", rich_help_panel=FINE_TUNING)
+    ] = None
+    accumulate: Annotated[
+        int | None,
+        Option(
+            help="Pass a step's clips through in so many parts: less memory, the same result.",
+            rich_help_panel=FINE_TUNING,
+        ),
+    ] = None
+    checkpointing: Annotated[
+        bool | None,
+        Option(
+            "--checkpointing/--no-checkpointing",
+            help="Compute the encoder's activations twice rather than keep them: less memory, more time.",
+            rich_help_panel=FINE_TUNING,
+        ),
+    ] = None
+
+    def configure(self, model: ModelConfig) -> ModelConfig:
+        """Return the model with so much of its encoder unfrozen; one network, as they share the encoder.
+
+        Raises:
+            UsageError: It makes no sense.
+        """
+        if self.unfreeze is None:
+            return model
+        if self.unfreeze != "all" and not self.unfreeze.isdecimal():
+            raise UsageError(f"--unfreeze {self.unfreeze}: a number of stages or all is needed")
+        if "rgb" not in model.streams:
+            raise UsageError(f"--unfreeze {self.unfreeze}: no encoder is needed without the rgb stream")
+        if model.encoder.small:
+            raise UsageError(
+                f"--unfreeze {self.unfreeze}: --encoder {model.encoder.name} learns anyway, leave it out"
+            )
+        number = None if self.unfreeze == "all" else int(self.unfreeze)
+        return model.changed(members=1 if number != 0 else model.members, encoder={"unfrozen": number})
+
+    def over(self, training: TrainConfig) -> TrainConfig:
+        """Return the settings with what is given here."""
+        return replace(
+            training,
+            **given(
+                encoder_learning_rate=self.encoder_lr,
+                accumulate=self.accumulate,
+                checkpointing=self.checkpointing,
+            ),
+        )
 
 
 @dataclass(frozen=True)

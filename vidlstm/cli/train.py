@@ -1,11 +1,17 @@
-"""`vidlstm train DATA`: learns, and writes a run folder."""
+"""`vidlstm train DATA`: learns, and writes a run folder.
+
+Started by torchrun, several processes train one model: every one finds the same clips and settings,
+the leader alone writes files and speaks.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
@@ -13,15 +19,62 @@ from vidlstm.cli import options
 from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
-from vidlstm.config import to_dict
+from vidlstm.config import TrainConfig
+from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
 
 if TYPE_CHECKING:
-    from vidlstm.data.samples import Side
+    from vidlstm.data.samples import Dataset, Side
+    from vidlstm.data.split_table import SplitRow
     from vidlstm.data.splits import Split
     from vidlstm.engine.learning import Clips
-    from vidlstm.engine.runs import RunFolder
+    from vidlstm.engine.runs import RunFolder, RunSettings
+    from vidlstm.engine.team import Team
     from vidlstm.engine.training import Trainer
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Which run folder, and what happens to a run that is there."""
+
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="Run folder. Default: the next of runs/1, runs/2, ...")
+    ] = None
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT)
+    ] = False
+    resume: Annotated[
+        Path | None,
+        Option(
+            help="Go on with the run in this folder, whatever ended it.", rich_help_panel=options.TRAINING
+        ),
+    ] = None
+    allow_changes: Annotated[
+        bool,
+        Option(
+            "--allow-changes",
+            help="Resume even though data or options are no longer the same.",
+            rich_help_panel=options.TRAINING,
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.resume is None and self.allow_changes:
+            raise UsageError("--allow-changes belongs to --resume RUN")
+        if self.resume is not None and (self.overwrite or self.out not in (None, self.resume)):
+            raise UsageError("--resume RUN goes on in RUN itself: leave --out and --overwrite out")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained on what."""
+
+    dataset: Dataset
+    settings: RunSettings
+    split: Split
+    prints: list[str]  # of every sample's content
+    rows: dict[str, SplitRow]
+    start: Path | None  # the run that fine-tuning starts from
 
 
 @command
@@ -29,54 +82,130 @@ def train(
     data: options.DataOptions,
     model: options.ModelOptions,
     training: options.TrainOptions,
+    tuning: options.FineTuneOptions,
     machine: options.MachineOptions,
+    run_options: RunOptions,
     voice_options: options.VoiceOptions,
-    out: Annotated[
-        Path | None, Option("--out", "-o", help="Run folder. Default: the next of runs/1, runs/2, ...")
-    ] = None,
     as_json: options.JsonOption = False,
     allow_shared_groups: options.SharedGroupsOption = False,
-    overwrite: Annotated[
-        bool, Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT)
-    ] = False,
     cache: options.CacheOption = True,
 ) -> int:
     """Learn to tell the classes of DATA apart, and write a run folder with the model."""
-    voice = Voice.of(voice_options)
-    dataset = find_dataset(voice, data)
-    config = model.configure(dataset.kind, dataset.classes)
-    train_config = training.configure(config)
+    leads = os.environ.get("RANK", "0") == "0"
+    voice = Voice.of(voice_options) if leads else Voice.silent()
+    plan = _make_plan(voice, data, model, training, tuning, run_options, allow_shared_groups)
 
-    from vidlstm.data.splits import make_split, write_split
+    from vidlstm.engine.devices import choose_device
+    from vidlstm.engine.team import assembled
+
+    with assembled(choose_device(machine.device)) as team:
+        return _train(voice, team, plan, machine, run_options, cache=cache, as_json=as_json and team.leads)
+
+
+def _make_plan(
+    voice: Voice,
+    data: options.DataOptions,
+    model: options.ModelOptions,
+    training: options.TrainOptions,
+    tuning: options.FineTuneOptions,
+    run_options: RunOptions,
+    allow_shared_groups: bool,
+) -> Plan:
+    """Settle what is trained on what; an option that is not given is that of the earlier run, if any."""
+    earlier, start = _earlier(run_options, tuning)
+    sources = {} if earlier is None else earlier.sources
+    val_share = training.val_share if training.val_share is not None else sources.get("val_share")
+    allow_shared_groups = allow_shared_groups or bool(sources.get("allow_shared_groups"))
+    data = data.over(sources)
+    dataset = find_dataset(voice, data)
+    config = model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
+    config = tuning.configure(config)
+    if run_options.resume is not None and earlier is not None:
+        train_config = training.configure(config, earlier.training)
+    else:
+        suits = TrainConfig.default(config)
+        train_config = training.configure(
+            config, suits if earlier is None else replace(suits, seed=earlier.training.seed)
+        )
+    train_config = tuning.over(train_config)
+
+    from vidlstm.data.fingerprints import fingerprints
+    from vidlstm.data.split_table import split_rows
+    from vidlstm.data.splits import make_split
+    from vidlstm.engine.runs import RunSettings
 
     split = make_split(
-        dataset, seed=training.seed, val_share=training.val_share, allow_shared_groups=allow_shared_groups
+        dataset, seed=train_config.seed, val_share=val_share, allow_shared_groups=allow_shared_groups
     )
     voice.say(
         f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, {len(split.test)} to test."
     )
     for note in split.notes:
         voice.warn(note)
+    sources = {
+        **data.sources(),
+        "val_share": val_share,
+        "allow_shared_groups": allow_shared_groups,
+        "from": None if start is None else str(start),
+    }
+    settings = RunSettings(str(data.data), sources, config, train_config)
+    prints = fingerprints(s.path for s in dataset.samples)
+    return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start)
 
+
+def _earlier(
+    run_options: RunOptions, tuning: options.FineTuneOptions
+) -> tuple[RunSettings | None, Path | None]:
+    """Return the settings of the run that is resumed or started from, and the latter's folder."""
+    if run_options.resume is None and tuning.start is None:
+        return None, None
+
+    from vidlstm.engine.runs import RunFolder
+
+    if run_options.resume is not None:
+        settings = RunFolder(run_options.resume).settings()
+        began = settings.sources.get("from")
+        return settings, tuning.start or (None if began is None else Path(began))
+    assert tuning.start is not None
+    if tuning.unfreeze in (None, "0"):
+        raise UsageError("--from RUN goes on with the encoder: say how much of it with --unfreeze N or all")
+    if not tuning.start.is_dir():
+        raise UsageError(f"--from {tuning.start}: is no folder of a run")
+    return RunFolder(tuning.start).settings(), tuning.start
+
+
+def _train(
+    voice: Voice,
+    team: Team,
+    plan: Plan,
+    machine: options.MachineOptions,
+    run_options: RunOptions,
+    *,
+    cache: bool,
+    as_json: bool,
+) -> int:
     from vidlstm.engine.learning import describe_training, make_trainer, score, start_model, train_request
-    from vidlstm.engine.runs import SPLIT, RunFolder, next_run
-    from vidlstm.models.checkpoint import frozen_encoder
+    from vidlstm.models.checkpoint import rgb_encoder
 
-    encoder = frozen_encoder(config)  # before the folder is made: the name may be wrong
-    run = RunFolder(out or next_run(Path("runs")))
-    run.create(
-        {"data": str(data.data), "model": to_dict(config), "training": to_dict(train_config)},
-        overwrite=overwrite,
+    dataset, split, config, train_config = (
+        plan.dataset,
+        plan.split,
+        plan.settings.model,
+        plan.settings.training,
     )
-    write_split(run.path / SPLIT, dataset, split)
+    encoder = rgb_encoder(config, seed=train_config.seed)  # before the folder is made: the name may be wrong
+    run, state = _open_run(team, plan, run_options)
     started = time.monotonic()
-    request = train_request(config)
-    with open_extractor(request, encoder, machine, cache=cache, voice=voice) as extractor:
+    frozen = None if config.encoder.small else encoder
+    with open_extractor(train_request(config), frozen, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
     extracted = time.monotonic()
     trained = start_model(config, clips, encoder, train_config.seed)
     trainer = make_trainer(trained, clips, split.train, train_config)
+    if state is not None:
+        _restore(run, trainer, state)
+        voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
     interrupted = _run_epochs(voice, trainer, run)
     trainer.finish()
     side: Side = "test" if split.test else "val"
@@ -84,9 +213,11 @@ def train(
     if split.side(side):
         from vidlstm.engine.evaluation import summarise
 
-        report = summarise(dataset.classes, score(trained, clips, split.side(side)), seed=training.seed)
+        report = summarise(dataset.classes, score(trained, clips, split.side(side)), seed=train_config.seed)
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
-    trained.training = describe_training(data.data, clips, split, train_config, trainer, report, seconds)
+    trained.training = describe_training(
+        plan.settings.data, train_config, clips, split, plan.prints, trainer, report
+    )
     run.write_model(trained)
     _tell_result(voice, run, trainer, report, side)
     side_text = f"the {side} side, {len(split.side(side))} clips that nothing was learned from"
@@ -98,6 +229,33 @@ def train(
     if interrupted:
         return Exit.INTERRUPTED
     return Exit.SOME_FAILED if report is not None and report.failed else Exit.DONE
+
+
+def _open_run(team: Team, plan: Plan, run_options: RunOptions) -> tuple[RunFolder, dict[str, Any] | None]:
+    """Return the run's folder and, if it is resumed, the state of its trainer."""
+    from vidlstm.engine.runs import RunFolder, next_run
+
+    path = team.told(run_options.resume or run_options.out or next_run(Path("runs")))
+    run = RunFolder(path)
+    state = None
+    if team.leads and run_options.resume is None:
+        run.create(plan.settings, plan.rows, overwrite=run_options.overwrite)
+    elif team.leads:
+        state = run.reopen(plan.settings, plan.rows, allow_changes=run_options.allow_changes)
+    found = team.gather([plan.rows])
+    if any(rows != found[0] for rows in found):
+        raise DataError(f"{plan.dataset.root}: the processes do not find the same clips there")
+    return run, team.told(state)
+
+
+def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
+    try:
+        trainer.restore(state)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{run.path}: the network of this run has other shapes now, so it cannot be gone on with; "
+            "undo the change of classes, streams, encoder or head, or start another run"
+        ) from error
 
 
 def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:

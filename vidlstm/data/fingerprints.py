@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,6 +33,17 @@ def fingerprint(path: Path) -> str:
         InputError: The file cannot be read, or is a device, a pipe or a socket.
     """
     return _hash(path, whole=False)
+
+
+def fingerprints(paths: Iterable[Path]) -> list[str]:
+    """Return the fingerprint of each file, empty where it cannot be read."""
+    found = []
+    for path in paths:
+        try:
+            found.append(fingerprint(path))
+        except InputError:
+            found.append("")
+    return found
 
 
 def full_hash(path: Path) -> str:

@@ -6,19 +6,15 @@ give the same sides, whatever the order of the files and wherever they lie.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from vidlstm.data.layouts import Side, count, some
+from vidlstm.data.layouts import Side, some
 from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
-from vidlstm.data.samples import Dataset, Sample, relative_name
+from vidlstm.data.samples import Dataset
 from vidlstm.data.stratify import divide
-from vidlstm.data.tables import read_table
 from vidlstm.errors import DataError, LeakError, UsageError
 
 __all__ = [
@@ -30,12 +26,10 @@ __all__ = [
     "hold_out",
     "make_folds",
     "make_split",
-    "read_split",
-    "write_split",
 ]
 
 _VAL_SHARE = 0.2
-_SIDES: tuple[Side, ...] = ("train", "val", "test")
+SIDES: tuple[Side, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -219,59 +213,6 @@ def hold_out(
         alone = [str(i) for i in range(len(labels))]
         train, val = divide(indices, labels, alone, [1 - share, share], seed, required=True)
     return tuple(train), tuple(val)
-
-
-def write_split(path: Path, dataset: Dataset, split: Split) -> None:
-    """Write `path,label,group,split` of every sample that is on a side, whole or not at all.
-
-    Paths are relative to the root of the data, so the file is the same wherever the data lies. It
-    can be given as a split file.
-    """
-    sides = {index: side for side in _SIDES for index in split.side(side)}
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(("path", "label", "group", "split"))
-            for index, sample in enumerate(dataset.samples):
-                if index in sides:
-                    rows.writerow((_name(sample, dataset), sample.label, sample.group, sides[index]))
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def read_split(path: Path, dataset: Dataset) -> Split:
-    """Read what `write_split` wrote, for the same data, which may have moved, grown or shrunk.
-
-    Samples that the file does not name are on no side; the notes count them, and the names in the
-    file that the data lacks.
-
-    Raises:
-        DataError: The file cannot be read, or has nothing in common with the data.
-    """
-    listed = {
-        relative_name(row.path, dataset.root): row.split for row in read_table(path, root=dataset.root).rows
-    }
-    sides: dict[Side, list[int]] = {side: [] for side in _SIDES}
-    num_found = 0
-    for index, sample in enumerate(dataset.samples):
-        side = listed.get(_name(sample, dataset))
-        if side is not None:
-            sides[side].append(index)
-            num_found += 1
-    if not num_found:
-        raise DataError(f"{path}: names no clip of {dataset.root}; it belongs to other data")
-    notes = []
-    if num_found < len(dataset.samples):
-        notes.append(f"{count(len(dataset.samples) - num_found, 'clip')} not in {path.name}, so on no side")
-    if num_found < len(listed):
-        notes.append(f"{count(len(listed) - num_found, 'clip')} of {path.name} no longer in the data")
-    return Split(tuple(sides["train"]), tuple(sides["val"]), tuple(sides["test"]), tuple(notes))
-
-
-def _name(sample: Sample, dataset: Dataset) -> str:
-    return relative_name(sample.path, dataset.root)
 
 
 def _check_shares(*shares: float) -> None:

@@ -21,6 +21,7 @@ from vidlstm.data.splits import Fold
 from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.engine.learning import Clips, make_trainer, start_model
+from vidlstm.models.checkpoint import rgb_encoder
 from vidlstm.models.classifier import fuse
 from vidlstm.records import Scored
 
@@ -107,7 +108,8 @@ def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
 def _run_fold(
     config: ModelConfig, training: TrainConfig, subsets: Sequence[Streams], clips: Clips, fold: Fold
 ) -> FoldResult:
-    model = start_model(config, clips, None, training.seed)
+    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
+    model = start_model(config, clips, encoder, training.seed)
     trainer = make_trainer(model, clips, fold.train_indices, training)
     for _ in trainer.run():
         pass
@@ -115,7 +117,7 @@ def _run_fold(
     usable = clips.usable(fold.test_indices)
     labels = trainer.held_out_labels
     held_out = trainer.held_out_scores(trainer.looks) if len(labels) else None
-    features = [clips.features(i) for i in usable]
+    features = clips.encoded(model.encoder, usable)
     test = (
         log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
         if features

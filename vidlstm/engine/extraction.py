@@ -139,7 +139,10 @@ class Extractor:
             yield Extracted(item.path, clip, info, info.problem)
 
     def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
-        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips."""
+        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips.
+
+        Where a picture is read as R rows, to `(M, U, R, D)`.
+        """
         if not clips or self._encoder is None:
             return
         device = self._encoder.mean.device
@@ -154,7 +157,7 @@ class Extractor:
         start = 0
         for clip in clips:
             count = clip.shape[0] * clip.shape[1]
-            yield features[start : start + count].reshape(*clip.shape[:2], -1)
+            yield features[start : start + count].reshape(*clip.shape[:2], *features.shape[1:])
             start += count
 
     def _assemble(
@@ -165,7 +168,8 @@ class Extractor:
         if reading.frames is not None and rgb is None:
             made["rgb"] = StreamFeatures(reading.frames[:, reading.table], reading.info)
         if rgb is not None:
-            made["rgb"] = StreamFeatures(rgb[:, reading.table], reading.info)
+            steps = rgb[:, reading.table]
+            made["rgb"] = StreamFeatures(steps.reshape(*steps.shape[:2], -1, steps.shape[-1]), reading.info)
         for stream, values in reading.sequences.items():
             sides = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self.request.mirror else [values]
             made[stream] = StreamFeatures(np.stack(sides).astype(np.float16), reading.info)

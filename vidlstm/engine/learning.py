@@ -7,9 +7,8 @@ where they are scored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 
 import vidlstm
 from vidlstm.config import ModelConfig, TrainConfig, to_dict
-from vidlstm.data.fingerprints import fingerprint
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
@@ -30,7 +28,7 @@ from vidlstm.engine.extraction import Extracted
 from vidlstm.engine.training import Part, Trainer
 from vidlstm.errors import DataError
 from vidlstm.models.checkpoint import Model, build_model
-from vidlstm.models.encoders import Encoder, build_encoder
+from vidlstm.models.encoders import Encoder, encode_clips, for_inference
 from vidlstm.records import EvalReport, Scored
 
 _STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
@@ -58,6 +56,20 @@ class Clips:
         features = self.extracted[index].features
         assert features is not None
         return features
+
+    def encoded(self, encoder: Encoder | None, indices: Iterable[int]) -> list[ClipFeatures]:
+        """Return the features of usable samples; pixels that were kept for the encoder are encoded."""
+        chosen = [self.features(i) for i in indices]
+        if encoder is None or not self.pixels:
+            return chosen
+        quick = for_inference(encoder)
+        return [_encode_kept(quick, clip) for clip in chosen]
+
+    @property
+    def pixels(self) -> bool:
+        """Whether the `rgb` stream is kept as pixels, for an encoder that learns."""
+        first = next(e.features for e in self.extracted if e.features is not None)
+        return "rgb" in first.sequences and first.sequences["rgb"].dtype == np.uint8
 
     def widths(self) -> dict[str, int]:
         """Return D of every stream."""
@@ -113,7 +125,19 @@ def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: Train
         mix_views=model.config.kind == "video" and model.config.sampling.method == "uniform",
         looks=looks_of(model.config),
         mirror=model.config.mirror,
+        encoder=model.encoder if model.config.encoder.learns else None,
     )
+
+
+def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
+    """Put an encoder's features `(M, V, T, D)` in the place of the pixels `(M, V, T, S, S, C)`."""
+    pixels = torch.from_numpy(clip.sequences["rgb"]).to(encoder.mean.device)
+    sides, views, moments = pixels.shape[:3]
+    there = torch.ones(sides * views, moments, dtype=torch.bool, device=pixels.device)
+    with torch.inference_mode():
+        steps, _ = encode_clips(encoder, pixels.flatten(0, 1), there)
+    values = steps.view(sides, views, -1, steps.shape[-1]).to("cpu", torch.float16).numpy()
+    return ClipFeatures({**clip.sequences, "rgb": values}, clip.summaries)
 
 
 def member_parts(
@@ -142,7 +166,7 @@ def _has_all_classes(indices: Sequence[int], left_out: Sequence[int], labels: Se
 def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
     """Score samples; those that could not be read are in the list, without scores."""
     usable = clips.usable(indices)
-    rows = score_clips(model, [clips.features(i) for i in usable])
+    rows = score_clips(model, clips.encoded(model.encoder, usable))
     return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))
 
 
@@ -156,25 +180,29 @@ def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed
     """Return a model with the weights that the seed gives."""
     torch.manual_seed(seed)
     widths = clips.widths()
-    if config.encoder.learns:
-        widths["rgb"] = build_encoder(config.encoder).width
+    if encoder is not None:
+        last = None if config.encoder.small else config.encoder.unfrozen
+        encoder.unfreeze(last, keeps_statistics=not config.encoder.knows_nothing)
+        widths["rgb"] = encoder.width
     return build_model(config, widths, encoder)
 
 
 def describe_training(
-    data: Path,
+    data: str,
+    config: TrainConfig,
     clips: Clips,
     split: Split,
-    config: TrainConfig,
+    prints: Sequence[str],
     trainer: Trainer,
     report: EvalReport | None,
-    seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """Return the facts that travel in the checkpoint, as plain JSON values."""
-    samples = clips.dataset.samples
+    """Return the facts that travel in the checkpoint, as plain JSON values.
+
+    Nothing in them depends on when or how fast it was trained: the same run gives the same file.
+    """
     return {
         "version": vidlstm.__version__,
-        "data": str(data),
+        "data": data,
         "settings": to_dict(config),
         "num_clips": {
             "train": len(clips.usable(split.train)),
@@ -192,6 +220,5 @@ def describe_training(
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,
         "top1_ci95": [report.top1_interval.low, report.top1_interval.high] if report else None,
-        "seconds": seconds,
-        "learned_from": sorted(fingerprint(samples[i].path) for i in clips.usable(split.train)),
+        "learned_from": sorted(prints[i] for i in clips.usable(split.train)),
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vidlstm.data.fingerprints import fingerprint
 from vidlstm.data.samples import Dataset
-from vidlstm.data.splits import Split, read_split
+from vidlstm.data.split_table import read_split
+from vidlstm.data.splits import Split
 from vidlstm.engine.runs import SPLIT
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.models.checkpoint import Model

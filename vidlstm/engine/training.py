@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ from vidlstm.engine.augmentation import augment
 from vidlstm.engine.evaluation import Look, log_probabilities, to_tensors
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.models.classifier import Branch, Classifier, Standardise
+from vidlstm.models.encoders import Encoder, encode_clips
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
@@ -56,6 +57,7 @@ class Trainer:
         mix_views: Every step may take another view (see `training_batch`).
         looks: At each clip when it is scored.
         mirror: Train on mirrored clips too.
+        encoder: Of the `rgb` stream, whose features are pixels then; it learns with the rest.
     """
 
     def __init__(
@@ -69,8 +71,14 @@ class Trainer:
         mix_views: bool,
         looks: Sequence[Look],
         mirror: bool,
+        encoder: Encoder | None = None,
     ) -> None:
         self.classifier = classifier
+        self.encoder = encoder
+        parts_that_learn = (
+            {"classifier": classifier} if encoder is None else {"classifier": classifier, "encoder": encoder}
+        )
+        self._networks = nn.ModuleDict(parts_that_learn)
         self.clips = clips
         self.labels = labels
         self.parts = parts
@@ -84,7 +92,7 @@ class Trainer:
         self._best_state: dict[str, Tensor] | None = None
         self._device = classifier.fusion.device
         self._held_out = np.concatenate([part.val for part in parts])
-        parameters = list(classifier.parameters())
+        parameters = list(self._networks.parameters())
         self._optimiser = torch.optim.AdamW(
             [
                 {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -114,12 +122,12 @@ class Trainer:
     def finish(self) -> None:
         """Take the best epoch's weights; fit fusion and temperature on the held-out clips."""
         if self._best_state is not None:
-            self.classifier.load_state_dict(self._best_state)
+            self._networks.load_state_dict(self._best_state)
         if len(self._held_out):
             weights, temperature = fit_fusion(self.held_out_scores(self.looks), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
-        self.classifier.eval()
+        self._networks.eval()
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed run needs: tensors and plain values."""
@@ -128,7 +136,7 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "best": self._best,
             "best_state": self._best_state,
-            "classifier": self.classifier.state_dict(),
+            "networks": self._networks.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
 
@@ -138,7 +146,7 @@ class Trainer:
         self.best_epoch = state["best_epoch"]
         self._best = state["best"]
         self._best_state = state["best_state"]
-        self.classifier.load_state_dict(state["classifier"])
+        self._networks.load_state_dict(state["networks"])
         self._optimiser.load_state_dict(state["optimiser"])
 
     @property
@@ -149,11 +157,11 @@ class Trainer:
     @torch.inference_mode()
     def held_out_scores(self, looks: Sequence[Look]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
-        self.classifier.eval()
+        self._networks.eval()
         return torch.cat(
             [
                 log_probabilities(
-                    partial(self.classifier.member, number), self._features(part.val), looks, self._device
+                    partial(self._logits, number), self._features(part.val), looks, self._device
                 )
                 for number, part in enumerate(self.parts)
                 if len(part.val)
@@ -172,7 +180,7 @@ class Trainer:
         """Pass every member once over its training clips; return the mean loss."""
         rng = np.random.default_rng([self.config.seed, self.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
-        self.classifier.train()
+        self._networks.train()
         losses = [self._learn_member(number, part, rng) for number, part in enumerate(self.parts)]
         return float(np.mean(losses))
 
@@ -194,16 +202,29 @@ class Trainer:
             loss = self._loss(number, batch, self.labels[some], weights, rng)
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            for branch in self._networks(number):
-                torch.nn.utils.clip_grad_norm_(branch.parameters(), _MAX_GRADIENT)
+            for network in self._learning(number):
+                torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT)
             self._optimiser.step()
             total += float(loss.detach()) * len(some)
         return total / len(order)
 
-    def _networks(self, member: int) -> list[nn.Module]:
+    def _learning(self, member: int) -> list[nn.Module]:
         """Return what learns by itself: each branch, and an encoder that is not frozen."""
-        encoder = [] if self.classifier.encoder is None else [self.classifier.encoder]
+        encoder = [] if self.encoder is None else [self.encoder]
         return [*encoder, *self.classifier.branches(member)]
+
+    def _logits(
+        self,
+        member: int,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        summaries: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Return the logits of a member's branches, `(S, B, K)`, from features or from pixels."""
+        if self.encoder is not None:
+            steps, mask = encode_clips(self.encoder, sequences["rgb"], masks["rgb"])
+            sequences, masks = {**sequences, "rgb": steps}, {**masks, "rgb": mask}
+        return self.classifier.member(member, sequences, masks, summaries)
 
     def _loss(
         self,
@@ -215,7 +236,7 @@ class Trainer:
     ) -> Tensor:
         """Return the sum of the branches' losses; each branch gets its own gradient from it."""
         sequences, masks, summaries = to_tensors(batch, self._device)
-        if self.classifier.encoder is not None:
+        if self.encoder is not None:
             sequences["rgb"] = augment(sequences["rgb"], mirror=self.mirror)
         target = torch.from_numpy(labels).to(self._device)
         other, share = target, 1.0
@@ -227,7 +248,7 @@ class Trainer:
             summaries = {name: share * x + (1 - share) * x[order] for name, x in summaries.items()}
             masks = {name: mask | mask[order] for name, mask in masks.items()}
             other = target[order]
-        logits = self.classifier.member(member, sequences, masks, summaries)
+        logits = self._logits(member, sequences, masks, summaries)
         return torch.stack(
             [
                 share * F.cross_entropy(branch, target, weights, label_smoothing=self.config.label_smoothing)
@@ -266,7 +287,7 @@ class Trainer:
             return False
         self._best = math.inf if val_loss is None else val_loss
         self.best_epoch = self.epoch
-        self._best_state = copy.deepcopy(self.classifier.state_dict())
+        self._best_state = copy.deepcopy(self._networks.state_dict())
         return True
 
 

@@ -8,10 +8,11 @@ its training (`training`: seed, data, split, what it learned from) that `info` a
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -31,8 +32,7 @@ class Model:
 
     Args:
         config: What they are.
-        encoder: Frozen; None where the `rgb` stream is off, or where the classifier has an encoder
-            of its own that learns.
+        encoder: What the `rgb` stream is made by; None where that is off.
         classifier: Branches, fusion, temperature.
         widths: D of every stream.
         training: Facts about how it was made, as plain JSON values.
@@ -52,15 +52,21 @@ class Model:
         return nn.ModuleDict(parts)
 
 
-def frozen_encoder(config: ModelConfig, *, load_weights: bool = True) -> Encoder | None:
+def rgb_encoder(config: ModelConfig, *, load_weights: bool = True, seed: int = 0) -> Encoder | None:
     """Build the encoder that stands before the classifier, if the model has one.
+
+    Args:
+        config: Of the model.
+        load_weights: False leaves them as initialised.
+        seed: Of the weights that are initialised.
 
     Raises:
         UsageError: No encoder has that name, or it cannot be had with these settings.
         WeightsError: The weights cannot be had.
     """
-    if "rgb" not in config.streams or config.encoder.learns:
+    if "rgb" not in config.streams:
         return None
+    torch.manual_seed(seed)
     return build_encoder(config.encoder, load_weights=load_weights)
 
 
@@ -70,7 +76,7 @@ def build_model(config: ModelConfig, widths: dict[str, int], encoder: Encoder | 
 
 
 def serialise(model: Model) -> bytes:
-    """Return the bytes of the model's checkpoint."""
+    """Return the bytes of the model's checkpoint, the same for the same model."""
     tensors: dict[str, Tensor] = {
         k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()
     }
@@ -81,8 +87,17 @@ def serialise(model: Model) -> bytes:
         "widths": json.dumps(model.widths),
         "training": json.dumps(model.training),
     }
-    data: bytes = save(tensors, metadata=header)
-    return data
+    return _in_order(save(tensors, metadata=header))
+
+
+def _in_order(file: bytes) -> bytes:
+    """Put the header's strings, which safetensors writes in a random order, into one of their own."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.loads(file[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin on a multiple of 8, so that they can be memory-mapped
+    return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def load_model(path: Path) -> Model:
@@ -95,9 +110,8 @@ def load_model(path: Path) -> Model:
     with translated(path), safe_open(path, "pt") as file:
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     try:
-        encoder = frozen_encoder(header.config, load_weights=False)
-        bare = header.config.changed(encoder={"weights": "none"})  # its tensors are all in the file
-        model = replace(build_model(bare, header.widths, encoder), config=header.config)
+        encoder = rgb_encoder(header.config, load_weights=False)
+        model = build_model(header.config, header.widths, encoder)
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, HeadConfig, ModelConfig, StreamName
-from vidlstm.models.encoders import build_encoder
 from vidlstm.models.heads import build_head, masked_mean
 
 
@@ -60,7 +59,7 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
     joined = tuple(s for s in SUMMARY_STREAMS if s in config.streams)
     specs: list[BranchSpec] = []
     for stream in (s for s in SEQUENCE_STREAMS if s in config.streams):
-        if stream == "rgb" and config.encoder.learns:
+        if stream == "rgb" and config.encoder.name == "simple":
             specs.append(BranchSpec("rgb", stream, config.head, fixed=False, joined=joined))
         elif stream == "rgb" and config.kind == "video":
             if config.head.kind != "mean":
@@ -154,8 +153,6 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ModelConfig, widths: Mapping[str, int]) -> None:
         super().__init__()
-        learns = config.encoder.learns and "rgb" in config.streams
-        self.encoder = build_encoder(config.encoder) if learns else None
         self.specs = branch_specs(config)
         self.members = nn.ModuleList(
             nn.ModuleList(Branch(spec, widths, len(config.classes)) for spec in self.specs)
@@ -180,33 +177,15 @@ class Classifier(nn.Module):
 
         Args:
             number: Of the member.
-            sequences: By stream, float `(B, T, D)`; of an encoder that learns, pixels `(B, T, S, S, C)`.
+            sequences: By stream, float `(B, T, D)`.
             masks: By stream, bool `(B, T)`, True on real steps.
             summaries: By stream, float `(B, D)`.
         """
-        sequences, masks = self._encode(sequences, masks)
         return torch.stack(
             [
                 branch(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
                 for branch in self.branches(number)
             ]
-        )
-
-    def _encode(
-        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor]
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """Encode pixels `(B, T, S, S, C)` of the `rgb` stream, where the encoder learns."""
-        if self.encoder is None:
-            return sequences, masks
-        pixels, mask = sequences["rgb"], masks["rgb"]
-        # Real steps only: padding must not count in the statistics of a batch normalisation.
-        encoded: Tensor = self.encoder(pixels[mask].permute(0, 3, 1, 2))
-        rows = encoded if encoded.ndim == 3 else encoded.unsqueeze(1)
-        steps = rows.new_zeros(*mask.shape, *rows.shape[1:])
-        steps[mask] = rows
-        return (
-            {**sequences, "rgb": steps.flatten(1, 2)},
-            {**masks, "rgb": mask.repeat_interleave(rows.shape[1], dim=1)},
         )
 
     def forward(

@@ -4,7 +4,8 @@
 (the article's three convolutions, trained from scratch) and every classification CNN of
 torchvision by its name. An encoder normalises its own input, so that callers hand it plain pixels.
 Frozen parts stay frozen: they are kept in evaluation mode whatever `.train()` says, so that
-BatchNorm statistics cannot drift.
+BatchNorm statistics cannot drift. In the parts that are fine-tuned these statistics stay, too: a step
+sees few clips, whose frames are much alike, and would spoil what thousands of pictures gave.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import importlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -49,7 +50,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.stages = stages
         self.width = width
-        self.num_trainable_stages = len(stages)
+        self.keeps_statistics = False
+        self._frozen: list[nn.Module] = []
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -66,20 +68,63 @@ class Encoder(nn.Module):
         features: Tensor = self.stages(x)
         return features
 
-    def unfreeze(self, last: int) -> None:
-        """Let the last `last` stages learn and freeze the others, parameters and statistics."""
-        self.num_trainable_stages = min(last, len(self.stages))
-        frozen = len(self.stages) - self.num_trainable_stages
-        for number, stage in enumerate(self.stages):
-            stage.requires_grad_(number >= frozen)
+    def blocks(self) -> list[nn.Module]:
+        """Return the parts that can be unfrozen one by one, first layers first.
+
+        A body that is one module with others in it counts as these.
+        """
+        parts: list[nn.Module] = [self.stages]
+        while len(parts) == 1 and any(_holds_weights(child) for child in parts[0].children()):
+            parts = [child for child in parts[0].children() if _holds_weights(child)]
+        return parts
+
+    def unfreeze(self, last: int | None, *, keeps_statistics: bool) -> None:
+        """Let the last blocks learn and freeze the others, parameters and statistics.
+
+        Args:
+            last: How many; None: everything.
+            keeps_statistics: Those of batch normalisations stay as they are in the parts that learn, too.
+        """
+        blocks = self.blocks()
+        self._frozen = [] if last is None else blocks[: max(len(blocks) - last, 0)]
+        self.keeps_statistics = keeps_statistics
+        self.requires_grad_(last is None)
+        for block in blocks[len(self._frozen) :]:
+            block.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Set the mode of the stages that learn; frozen ones stay in evaluation mode."""
+        """Set the mode of the parts that learn; frozen ones stay in evaluation mode."""
         super().train(mode)
-        for stage in list(self.stages)[: len(self.stages) - self.num_trainable_stages]:
-            stage.eval()
+        for block in self._frozen:
+            block.eval()
+        for module in self.modules() if self.keeps_statistics else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
         return self
+
+
+def _holds_weights(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters())
+
+
+def encode_clips(encoder: Callable[[Tensor], Tensor], pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Encode the frames of clips, those that are there.
+
+    Args:
+        encoder: Maps `(N, C, S, S)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows.
+        pixels: `(B, T, S, S, C)`, grey levels 0..255.
+        mask: bool `(B, T)`, True on real steps.
+
+    Returns:
+        float `(B, T * R, D)`, zeros where there is nothing, and its mask.
+    """
+    # Real steps only: padding must not count in the statistics of a batch normalisation.
+    encoded = encoder(pixels[mask].permute(0, 3, 1, 2))
+    rows = encoded if encoded.ndim == 3 else encoded.unsqueeze(1)
+    steps = rows.new_zeros(*mask.shape, *rows.shape[1:])
+    steps[mask] = rows
+    return steps.flatten(1, 2), mask.repeat_interleave(rows.shape[1], dim=1)
 
 
 def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:

@@ -1,0 +1,146 @@
+"""A run that was killed and is resumed ends, to the byte, where the unbroken run ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT, Outcome, vidlstm
+from tests.tiny import write_action
+
+OPTIONS = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--hidden", "8")
+# Kills the process when it has written a file and is about to give it its name, for the n-th time.
+KILLER = """
+import os, pathlib, signal
+left = int(os.environ["DIE_AT"])
+written = ("split.csv", "config.json", "last.pt", "metrics.jsonl", "model.safetensors")
+rename = pathlib.Path.replace
+def dying(self, target):
+    global left
+    if pathlib.Path(target).name in written:
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+pathlib.Path.replace = dying
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for action in ("rise", "sink"):
+        for performer in range(1, 6):
+            write_action(folder / action / f"person{performer:02}_{action}_d1.avi", action, performer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    run = tmp_path_factory.mktemp("whole")
+    assert vidlstm("train", data, *OPTIONS, "-q", "--out", run).status == 0
+    return (run / "model.safetensors").read_bytes()
+
+
+@pytest.fixture
+def killed(data: Path, tmp_path: Path) -> Callable[[int], Path]:
+    """Return what trains and dies while it writes its n-th file."""
+
+    def run(number: int) -> Path:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
+        env = {
+            **os.environ,
+            "DIE_AT": str(number),
+            "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{ROOT}",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "vidlstm", "train", data, *OPTIONS, "-q", "--out", tmp_path / "run"],
+            env=env, cwd=tmp_path, check=False,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL
+        return tmp_path / "run"
+
+    return run
+
+
+# 1 split.csv, 2 config.json, then last.pt and metrics.jsonl of each epoch, 9 model.safetensors
+@pytest.mark.parametrize("moment", [3, 5, 9])
+def test_killed_while_it_writes_and_resumed(
+    killed: Callable[[int], Path], data: Path, whole: bytes, moment: int
+) -> None:
+    run = killed(moment)
+    assert not (run / "model.safetensors").exists()
+    ended = vidlstm("train", data, "--resume", run, "--workers", "1")
+    assert ended.status == 0
+    assert ("Resumed after epoch" in ended.err) == (moment > 3)
+    assert (run / "model.safetensors").read_bytes() == whole
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 3  # of three epochs, none lost, none twice
+
+
+def test_a_run_that_ended_is_resumed_to_the_same_end(data: Path, whole: bytes, tmp_path: Path) -> None:
+    vidlstm("train", data, *OPTIONS, "-q", "--out", tmp_path / "run")
+    assert vidlstm("train", data, "--resume", tmp_path / "run").status == 0
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
+
+
+class TestChanged:
+    @pytest.fixture
+    def run(self, data: Path, tmp_path: Path) -> Path:
+        vidlstm("train", data, *OPTIONS, "-q", "--out", tmp_path / "run")
+        return tmp_path / "run"
+
+    @staticmethod
+    def refused(ended: Outcome, says: str) -> bool:
+        return ended.status == 2 and says in ended.err and "--allow-changes" in ended.err
+
+    def test_options_are_named_and_ask_for_the_flag(self, run: Path, data: Path) -> None:
+        ended = vidlstm("train", data, "--resume", run, "--lr", "0.1", "--workers", "1")
+        assert self.refused(ended, "training.learning_rate 0.004 is now 0.1")
+        ended = vidlstm("train", data, "--resume", run, "--epochs", "4", "--allow-changes", "--workers", "1")
+        assert ended.status == 0
+        assert "Resumed after epoch 3 of 4" in ended.err
+        assert len((run / "metrics.jsonl").read_text().splitlines()) == 4
+
+    def test_data_are_named_and_ask_for_the_flag(self, run: Path, data: Path, tmp_path: Path) -> None:
+        moved = tmp_path / "data"
+        for clip in data.glob("*/*.avi"):
+            (moved / clip.parent.name).mkdir(parents=True, exist_ok=True)
+            (moved / clip.parent.name / clip.name).write_bytes(clip.read_bytes())
+        assert (
+            vidlstm("train", moved, "--resume", run, "--workers", "1").status == 0
+        )  # where it lies is all one
+        write_action(moved / "rise" / "person01_rise_d1.avi", "rise", 9)
+        assert self.refused(
+            vidlstm("train", moved, "--resume", run),
+            "1 clip with other content (rise/person01_rise_d1.avi)",
+        )
+
+    def test_other_shapes_cannot_be_allowed_and_leave_the_run_as_it_was(self, run: Path, data: Path) -> None:
+        settings = (run / "config.json").read_bytes()
+        ended = vidlstm("train", data, "--resume", run, "--hidden", "9", "--allow-changes", "--workers", "1")
+        assert ended.status == 2
+        assert "has other shapes now" in ended.err
+        assert (run / "config.json").read_bytes() == settings
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--resume", "nowhere"), "nowhere/config.json: is not there, so there is no run to resume"),
+        (("--resume", "here", "--overwrite"), "--resume RUN goes on in RUN itself"),
+        (("--resume", "here", "--out", "there"), "--resume RUN goes on in RUN itself"),
+        (("--allow-changes",), "--allow-changes belongs to --resume RUN"),
+    ],
+)
+def test_what_makes_no_sense_is_said(data: Path, options: tuple[str, ...], says: str) -> None:
+    ended = vidlstm("train", data, *options)
+    assert ended.status == 2
+    assert says in ended.err

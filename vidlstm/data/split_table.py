@@ -1,0 +1,129 @@
+"""The table of a run's clips: which side each was on, and what it held.
+
+Training leaves it as `split.csv`. `eval` finds the held-out side in it, and a run that is resumed
+finds out whether its data have changed. It can be given as a table of samples, too.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+from vidlstm.data.layouts import Side, count, some
+from vidlstm.data.samples import Dataset, Sample, relative_name
+from vidlstm.data.splits import SIDES, Split
+from vidlstm.data.tables import read_table
+from vidlstm.errors import DataError
+
+_COLUMNS = ("path", "label", "group", "split", "fingerprint")
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """What a split file says of one clip, beside its name."""
+
+    label: str
+    group: str
+    side: str
+    fingerprint: str
+
+
+def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> dict[str, SplitRow]:
+    """Return the row of every sample that is on a side, by its name relative to the root of the data.
+
+    Args:
+        dataset: The samples.
+        split: Their sides.
+        fingerprints: Of every sample's content; empty where it cannot be read.
+    """
+    sides = {index: side for side in SIDES for index in split.side(side)}
+    return {
+        _name(sample, dataset): SplitRow(sample.label, sample.group, sides[index], fingerprints[index])
+        for index, sample in enumerate(dataset.samples)
+        if index in sides
+    }
+
+
+def write_split(path: Path, rows: Mapping[str, SplitRow]) -> None:
+    """Write `path,label,group,split,fingerprint` of every row, whole or not at all.
+
+    Paths are relative to the root of the data, so the file is the same wherever the data lies. It
+    can be given as a split file.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(_COLUMNS)
+            lines.writerows((name, *astuple(row)) for name, row in rows.items())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_split_rows(path: Path) -> dict[str, SplitRow]:
+    """Read every row that `write_split` wrote.
+
+    Raises:
+        DataError: The file cannot be read, or was not written so.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            lines = list(csv.reader(file))
+        if tuple(lines[0]) != _COLUMNS:
+            raise ValueError
+        return {name: SplitRow(*row) for name, *row in lines[1:]}
+    except (OSError, ValueError, TypeError, IndexError, csv.Error):
+        raise DataError(f"{path}: cannot be read as a list of the run's clips") from None
+
+
+def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) -> list[str]:
+    """Say in a few words each what is new, gone, or otherwise than before."""
+    both = sorted(set(before) & set(now))
+    content = [name for name in both if before[name].fingerprint != now[name].fingerprint]
+    other = [
+        name for name in both if replace(before[name], fingerprint="") != replace(now[name], fingerprint="")
+    ]
+    found = {
+        "new": sorted(set(now) - set(before)),
+        "gone": sorted(set(before) - set(now)),
+        "with other content": content,
+        "with another label, group or side": other,
+    }
+    return [f"{count(len(names), 'clip')} {what} ({some(names)})" for what, names in found.items() if names]
+
+
+def read_split(path: Path, dataset: Dataset) -> Split:
+    """Read what `write_split` wrote, for the same data, which may have moved, grown or shrunk.
+
+    Samples that the file does not name are on no side; the notes count them, and the names in the
+    file that the data lacks.
+
+    Raises:
+        DataError: The file cannot be read, or has nothing in common with the data.
+    """
+    listed = {
+        relative_name(row.path, dataset.root): row.split for row in read_table(path, root=dataset.root).rows
+    }
+    sides: dict[Side, list[int]] = {side: [] for side in SIDES}
+    num_found = 0
+    for index, sample in enumerate(dataset.samples):
+        side = listed.get(_name(sample, dataset))
+        if side is not None:
+            sides[side].append(index)
+            num_found += 1
+    if not num_found:
+        raise DataError(f"{path}: names no clip of {dataset.root}; it belongs to other data")
+    notes = []
+    if num_found < len(dataset.samples):
+        notes.append(f"{count(len(dataset.samples) - num_found, 'clip')} not in {path.name}, so on no side")
+    if num_found < len(listed):
+        notes.append(f"{count(len(listed) - num_found, 'clip')} of {path.name} no longer in the data")
+    return Split(tuple(sides["train"]), tuple(sides["val"]), tuple(sides["test"]), tuple(notes))
+
+
+def _name(sample: Sample, dataset: Dataset) -> str:
+    return relative_name(sample.path, dataset.root)
