@@ -144,7 +144,8 @@ def test_what_makes_no_sense_is_said_at_once(
 def test_a_picture_model_labels_pictures(tmp_path: Path) -> None:
     config = ModelConfig.default("picture", ("cat", "dog"), "simple")
     torch.manual_seed(0)
-    model = build_model(config, {"rgb": build_encoder(config.encoder).width}, None)
+    encoder = build_encoder(config.encoder)
+    model = build_model(config, {"rgb": encoder.width}, encoder)
     (tmp_path / "model.safetensors").write_bytes(serialise(model))
     Image.fromarray(np.full((40, 50, 3), 90, np.uint8)).save(tmp_path / "a.png")
     with vidlstm.load(tmp_path, workers=1) as predictor:
