@@ -191,6 +191,8 @@ class EvalReport:
         mean_class_accuracy: Mean of the classes' recalls.
         macro_f1: Mean of the classes' F1.
         ece: Expected calibration error, 15 equal bins.
+        ece_uncalibrated: The same of the model without its temperature; None where that is not known.
+        temperature: Of the model: what its logits are divided by; None where there is not one.
         majority: Top-1 of always naming the commonest class of the scored clips.
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
@@ -206,6 +208,8 @@ class EvalReport:
     mean_class_accuracy: float
     macro_f1: float
     ece: float
+    ece_uncalibrated: float | None
+    temperature: float | None
     majority: float
     per_class: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
@@ -229,6 +233,8 @@ class EvalReport:
             "mean_class_accuracy": self.mean_class_accuracy,
             "macro_f1": self.macro_f1,
             "ece": self.ece,
+            "ece_uncalibrated": self.ece_uncalibrated,
+            "temperature": self.temperature,
             "majority": self.majority,
             "classes": list(self.classes),
             "per_class": [asdict(c) for c in self.per_class],

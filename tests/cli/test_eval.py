@@ -31,7 +31,7 @@ class TestJson:
         assert status == 0
         assert said.keys() >= {
             "schema", "num_clips", "num_failed", "top1", "top1_ci95", "top5", "mean_class_accuracy",
-            "macro_f1", "ece", "per_class", "confusion", "failed",
+            "macro_f1", "ece", "ece_uncalibrated", "per_class", "confusion", "failed",
         }  # fmt: skip
         assert (said["schema"], said["num_clips"], said["num_failed"], said["failed"]) == (1, 2, 0, [])
         assert isinstance(said["top1_ci95"], list)
@@ -43,6 +43,14 @@ class TestJson:
             {"label", "precision", "recall", "f1", "support"}
         ] * 2
         assert [row["label"] for row in said["per_class"]] == ["rise", "sink"]
+
+    def test_tells_the_calibration_error_with_and_without_the_temperature(
+        self, trained_run: TrainedRun
+    ) -> None:
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", "all")
+        assert f"(ECE) {said['ece']:.3f}; before calibration {said['ece_uncalibrated']:.3f}." in err
+        assert said["temperature"] != 1
+        assert said["ece"] != said["ece_uncalibrated"]
 
     def test_agrees_with_what_train_said(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model)

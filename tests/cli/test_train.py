@@ -69,7 +69,7 @@ class TestSaid:
         }  # fmt: skip
         assert (said["schema"], said["classes"]) == (1, ["rise", "sink"])
         assert said["num_clips"] == {"train": 10, "val": 2}
-        assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1"}
+        assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1", "ece"}
         assert said["seconds"].keys() == {"extract", "train"}
         assert 1 <= said["best_epoch"] <= 8
         assert (trained_run.folder / said["checkpoint"]).samefile(trained_run.model)

@@ -16,7 +16,6 @@ from vidlstm.config import ModelConfig
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.engine.evaluation import (
     Look,
-    calibration_error,
     group_interval,
     log_probabilities,
     looks_of,
@@ -158,23 +157,29 @@ class TestInterval:
 
 
 class TestCalibration:
-    def test_by_hand(self) -> None:
-        # Two clips at 0.9 of which one is right: gap 0.4; two at 0.6, both right: gap 0.4 as well.
-        scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]])
-        truth = np.array([0, 1, 0, 0])
-        assert calibration_error(scores, truth) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+    def test_is_told_with_and_without_the_temperature(self) -> None:
+        """By hand: two clips of logits (2, 0), one right, at a temperature of 2."""
+        sure = [1 / (1 + np.exp(-2 / t)) for t in (1.0, 2.0)]
+        rows = [clip(label, (sure[1], 1 - sure[1])) for label in "ab"]
+        report = summarise(("a", "b"), rows, temperature=2.0)
+        assert report.ece == pytest.approx(sure[1] - 0.5)
+        assert report.ece_uncalibrated == pytest.approx(sure[0] - 0.5)
 
-    def test_bins_are_taken_each_by_itself(self) -> None:
-        # Too sure in one bin and too timid in another does not cancel out ...
-        scores = np.array([[0.9, 0.1], [0.6, 0.4]])
-        assert calibration_error(scores, np.array([1, 0])) == pytest.approx((0.9 + 0.4) / 2)
-        # ... but within one bin it does.
-        same_bin = np.array([[0.61, 0.39], [0.62, 0.38]])
-        assert calibration_error(same_bin, np.array([1, 0])) == pytest.approx((1.23 - 1) / 2)
+    def test_without_is_that_of_the_same_model_with_a_temperature_of_one(self) -> None:
+        calibrated = model()
+        clips, labels = shaped(12)
+        with torch.no_grad():
+            calibrated.classifier.temperature.fill_(1.7)
+        rows = [clip("ab"[c], tuple(p)) for c, p in zip(labels, score_clips(calibrated, clips), strict=True)]
+        told = summarise(("a", "b"), rows, temperature=1.7).ece_uncalibrated
+        with torch.no_grad():
+            calibrated.classifier.temperature.fill_(1)
+        rows = [clip("ab"[c], tuple(p)) for c, p in zip(labels, score_clips(calibrated, clips), strict=True)]
+        assert told == pytest.approx(summarise(("a", "b"), rows).ece, abs=1e-6)
 
-    def test_certainty_that_is_right_costs_nothing(self) -> None:
-        assert calibration_error(np.eye(3), np.arange(3)) == 0
-        assert calibration_error(np.zeros((0, 3)), np.zeros(0, np.int64)) == 0
+    def test_of_clips_that_nobody_could_read_is_none(self) -> None:
+        report = summarise(("a", "b"), [clip("a", ())], temperature=1.2)
+        assert (report.ece, report.ece_uncalibrated) == (0, 0)
 
 
 def model(views: int = 1, mirror: bool = False) -> Model:

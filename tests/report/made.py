@@ -23,6 +23,7 @@ def make_report(
     skill: float = 2.5,
     num_failed: int = 2,
     names: Sequence[str] = (),
+    temperature: float | None = 1.3,
 ) -> EvalReport:
     """Score clips by a model that is right as often as `skill` makes it; the first clips get `names`."""
     rng = np.random.default_rng(7)
@@ -36,7 +37,7 @@ def make_report(
         problem = Problem(FailureCode.NO_FRAMES, "no frame can be decoded") if failed else None
         row = () if failed else tuple(float(s) for s in scores)
         scored.append(Scored(Path(name), classes[true], f"g{i // 10}", row, problem))
-    return summarise(classes, scored)
+    return summarise(classes, scored, temperature=temperature)
 
 
 def make_epochs(number: int = 40) -> list[EpochReport]:
@@ -83,5 +84,4 @@ def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_b
         command="vidlstm eval data --report out.html",
         curves=curves,
         controls=[("mean head", 0.61)],
-        temperature=1.3,
     )

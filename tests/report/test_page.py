@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
-from vidlstm.report.figures import calibration, calibration_error, cautions, doubtful_hits, mistakes, top
+from vidlstm.report.figures import (
+    calibration,
+    calibration_bins,
+    calibration_error,
+    cautions,
+    doubtful_hits,
+    mistakes,
+    top,
+)
 from vidlstm.report.page import SHOWN_CLIPS
 
 
@@ -62,15 +71,42 @@ def test_mistakes_come_surest_first_and_hits_least_sure_first() -> None:
     assert all(top(report, s, 1)[0].label == s.label for s in right)
 
 
-def test_the_calibration_bins_agree_with_the_reported_error() -> None:
-    report = make_report(300)
-    assert calibration_error(calibration(report)) == pytest.approx(report.ece)
+def error(scores: list[list[float]], truth: list[int]) -> float:
+    return calibration_error(calibration_bins(np.array(scores), np.array(truth)))
 
 
-def test_undoing_a_temperature_of_one_changes_nothing() -> None:
-    report = make_report(300)
-    assert calibration(report, temperature=1.0) == calibration(report)
-    assert calibration(report, temperature=1.5) != calibration(report)
+class TestCalibration:
+    def test_error_by_hand(self) -> None:
+        # Two clips at 0.9 of which one is right: gap 0.4; two at 0.6, both right: gap 0.4 as well.
+        scores = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]
+        assert error(scores, [0, 1, 0, 0]) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
+
+    def test_bins_are_taken_each_by_itself(self) -> None:
+        # Too sure in one bin and too timid in another does not cancel out ...
+        assert error([[0.9, 0.1], [0.6, 0.4]], [1, 0]) == pytest.approx((0.9 + 0.4) / 2)
+        # ... but within one bin it does.
+        assert error([[0.61, 0.39], [0.62, 0.38]], [1, 0]) == pytest.approx((1.23 - 1) / 2)
+
+    def test_certainty_that_is_right_costs_nothing(self) -> None:
+        assert error(np.eye(3).tolist(), [0, 1, 2]) == 0
+        assert calibration_error(calibration_bins(np.zeros((0, 3)), np.zeros(0, np.int64))) == 0
+
+    def test_the_page_shows_it_before_and_after(self) -> None:
+        report = make_report(300, temperature=1.5)
+        assert calibration_error(calibration(report)) == report.ece
+        before = calibration(report, temperature=1.5)
+        assert calibration_error(before) == report.ece_uncalibrated != report.ece
+        page = make_page(report)
+        assert f"Before calibration (dashed): {report.ece_uncalibrated:.3f}" in page
+        assert "Temperature: 1.500" in page
+
+    def test_a_page_that_knows_of_no_temperature_says_nothing_of_before(self) -> None:
+        assert "Before calibration" not in make_page(make_report(temperature=None))
+
+    def test_undoing_a_temperature_of_one_changes_nothing(self) -> None:
+        report = make_report(300)
+        assert calibration(report, temperature=1.0) == calibration(report)
+        assert calibration(report, temperature=1.5) != calibration(report)
 
 
 def test_a_side_too_small_for_the_claim_is_said_to_be() -> None:

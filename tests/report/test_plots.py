@@ -34,7 +34,7 @@ def test_curves_of_one_epoch_and_without_validation() -> None:
 
 def test_reliability_with_and_without_the_uncalibrated_model() -> None:
     assert _size(draw_reliability(make_report()))
-    assert _size(draw_reliability(make_report(), temperature=1.7))
+    assert _size(draw_reliability(make_report(temperature=None)))
 
 
 def test_nothing_readable_can_be_drawn_too() -> None:

@@ -65,7 +65,11 @@ def evaluate(
     with open_extractor(request, model.encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
-    report = summarise(model.config.classes, score(model, clips, range(len(dataset.samples))))
+    report = summarise(
+        model.config.classes,
+        score(model, clips, range(len(dataset.samples))),
+        temperature=float(model.classifier.temperature),
+    )
     show_report(voice, report)
     if report_file is not None:
         from vidlstm.engine.reporting import read_epochs

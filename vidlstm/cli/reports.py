@@ -60,7 +60,7 @@ def leave_report(
     """
     from vidlstm.engine.reporting import describe, write_page, write_plots
 
-    write_plots(file.parent, report, epochs, float(model.classifier.temperature), stem=stem)
+    write_plots(file.parent, report, epochs, stem=stem)
     if report is None:
         file.unlink(missing_ok=True)
         return

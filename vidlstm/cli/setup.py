@@ -160,6 +160,8 @@ def show_report(voice: Voice, report: EvalReport) -> None:
         f"{report.num_clips} clips; always naming the commonest class: {report.majority:.3f}"
     )
     voice.say(text)
+    before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
+    voice.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
     if report.failed:
         voice.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
     for caution in cautions(report):

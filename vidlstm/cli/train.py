@@ -213,7 +213,12 @@ def _train(
     if split.side(side):
         from vidlstm.engine.evaluation import summarise
 
-        report = summarise(dataset.classes, score(trained, clips, split.side(side)), seed=train_config.seed)
+        report = summarise(
+            dataset.classes,
+            score(trained, clips, split.side(side)),
+            seed=train_config.seed,
+            temperature=float(trained.classifier.temperature),
+        )
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     trained.training = describe_training(
         plan.settings.data, train_config, clips, split, plan.prints, trainer, report
@@ -313,6 +318,7 @@ def _summary(
     val = report and {
         "top1": report.top1, "top5": report.top5,
         "mean_class_accuracy": report.mean_class_accuracy, "macro_f1": report.macro_f1,
+        "ece": report.ece, "ece_uncalibrated": report.ece_uncalibrated,
     }  # fmt: skip
     return {
         "schema": SCHEMA,

@@ -18,10 +18,10 @@ from vidlstm.config import ModelConfig
 from vidlstm.data.loading import Batch, ClipFeatures, view_batch
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import ClassReport, EvalReport, Interval, Scored
+from vidlstm.report.figures import calibration_bins, calibration_error, uncalibrated
 
 _BATCH = 256
 _RESAMPLES = 2000
-ECE_BINS = 15
 
 
 def to_tensors(
@@ -93,13 +93,16 @@ def hits(classes: Sequence[str], scored: Sequence[Scored]) -> NDArray[np.bool_]:
     return np.array([guess == s.label for guess, s in zip(best, scored, strict=True)], bool)
 
 
-def summarise(classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0) -> EvalReport:
+def summarise(
+    classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0, temperature: float | None = None
+) -> EvalReport:
     """Compute every figure of an evaluation.
 
     Args:
         classes: In the model's order.
         scored: At least one clip, whose label is one of the classes.
         seed: Of the resampling.
+        temperature: Of the model, when one model scored all of them.
     """
     # Takes most of a second to import, and predict needs none of it.
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -131,7 +134,11 @@ def summarise(classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0
         top5=float(hit5.mean()),
         mean_class_accuracy=float(recall[present].mean()),
         macro_f1=float(f1[present].mean()),
-        ece=calibration_error(scores[ok], truth[ok]),
+        ece=calibration_error(calibration_bins(scores[ok], truth[ok])),
+        ece_uncalibrated=None
+        if temperature is None
+        else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature), truth[ok])),
+        temperature=temperature,
         majority=float(support.max() / len(scored)),
         per_class=tuple(
             ClassReport(name, float(p), float(r), float(f), int(n))
@@ -163,14 +170,3 @@ def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: i
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     return Interval(max(0.0, min(float(low), middle - half)), min(1.0, max(float(high), middle + half)))
-
-
-def calibration_error(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Return the expected calibration error of probabilities `(N, K)`, 15 equal bins (Guo et al. 2017)."""
-    if not len(scores):
-        return 0.0
-    confidence = scores.max(axis=1)
-    hit = scores.argmax(axis=1) == truth
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    gap = np.bincount(bins, weights=hit - confidence, minlength=ECE_BINS)
-    return float(np.abs(gap).sum() / len(scores))

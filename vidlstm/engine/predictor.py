@@ -51,6 +51,8 @@ class Predictor:
         pool = DecodePool(workers or default_workers(), timeout)
         self._end = weakref.finalize(self, pool.close)
         try:
+            # As for the command: threads that wait must sleep. Read when torch is first imported.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from vidlstm.engine.devices import choose_device
             from vidlstm.engine.prediction import make_extractor
             from vidlstm.models.checkpoint import load_model

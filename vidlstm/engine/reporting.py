@@ -52,7 +52,6 @@ def write_page(
         command=command,
         curves=epochs,
         controls=controls,
-        temperature=float(model.classifier.temperature),
         notes=notes,
     )
     write_atomically(file, page.encode("utf-8"))
@@ -62,7 +61,6 @@ def write_plots(
     folder: Path,
     report: EvalReport | None,
     epochs: Sequence[EpochReport],
-    temperature: float | None = None,
     *,
     stem: str = "",
 ) -> None:
@@ -74,7 +72,6 @@ def write_plots(
         folder: Where to.
         report: Of the clips that were scored, if any were.
         epochs: Of training, as far as they are known.
-        temperature: Of the model.
         stem: What these names begin with.
 
     Raises:
@@ -85,7 +82,7 @@ def write_plots(
     plots = {
         "curves.png": draw_curves(epochs) if epochs else None,
         "confusion.png": draw_confusion(report) if report else None,
-        "reliability.png": draw_reliability(report, temperature=temperature) if report else None,
+        "reliability.png": draw_reliability(report) if report else None,
     }
     for name, png in plots.items():
         file = folder / f"{stem}{name}"

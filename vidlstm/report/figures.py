@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vidlstm.records import EvalReport, Score, Scored
 
 BINS = 15
-"""Of the reliability diagram; as many as `EvalReport.ece` is made of."""
+"""Of equal width, in the calibration error and the reliability diagram."""
 _SHOWN_CLASSES = 6
 
 
@@ -43,17 +43,25 @@ class Confusion:
 
 
 def calibration(report: EvalReport, *, temperature: float = 1.0) -> tuple[Bin, ...]:
-    """Return the bins that hold a clip.
+    """Return the bins of the reliability diagram that hold a clip.
 
     Args:
         report: Of clips scored by a calibrated model.
-        temperature: What to undo: the scores are taken to this power and made to sum to 1 again.
+        temperature: What to undo, see `uncalibrated`.
     """
     scored = [s for s in report.scored if not s.failed]
-    if not scored:
-        return ()
-    scores = _raised(np.array([s.scores for s in scored]), temperature)
-    truth = np.array([report.classes.index(s.label) for s in scored])
+    truth = np.array([report.classes.index(s.label) for s in scored], np.int64)
+    scores = np.array([s.scores for s in scored]).reshape(-1, len(report.classes))
+    return calibration_bins(uncalibrated(scores, temperature), truth)
+
+
+def calibration_bins(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[Bin, ...]:
+    """Return the bins of confidence that hold a clip.
+
+    Args:
+        scores: Probabilities `(N, K)`.
+        truth: Classes `(N,)`.
+    """
     confidence = scores.max(axis=1)
     hit = scores.argmax(axis=1) == truth
     numbers = np.minimum((confidence * BINS).astype(int), BINS - 1)
@@ -68,19 +76,23 @@ def calibration(report: EvalReport, *, temperature: float = 1.0) -> tuple[Bin, .
     )
 
 
-def _raised(scores: NDArray[np.float64], power: float) -> NDArray[np.float64]:
-    if power == 1.0:
-        return scores
-    logits = np.log(np.maximum(scores, 1e-30)) * power
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
-    return probabilities
-
-
 def calibration_error(bins: Sequence[Bin]) -> float:
     """Return the expected calibration error (Guo et al. 2017)."""
     total = sum(b.num_clips for b in bins)
     return sum(b.num_clips * abs(b.accuracy - b.confidence) for b in bins) / total if total else 0.0
+
+
+def uncalibrated(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Return what a model's probabilities `(N, K)` were before its logits were divided by the temperature.
+
+    As ``p = softmax(z / t)``, these are its powers ``p ** t``, made to sum to 1 again.
+    """
+    if temperature == 1.0:
+        return scores
+    logits = np.log(np.maximum(scores, 1e-300)) * temperature
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def top(report: EvalReport, clip: Scored, number: int) -> list[Score]:

@@ -21,8 +21,6 @@ import vidlstm
 from vidlstm.records import EpochReport, EvalReport, Score, Scored
 from vidlstm.report import svg
 from vidlstm.report.figures import (
-    calibration,
-    calibration_error,
     cautions,
     confusions,
     doubtful_hits,
@@ -63,7 +61,6 @@ def render(
     command: str,
     curves: Sequence[EpochReport] = (),
     controls: Sequence[tuple[str, float]] = (),
-    temperature: float | None = None,
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page.
@@ -76,11 +73,8 @@ def render(
         command: That makes the same report again.
         curves: Epochs of the training, as far as they are known.
         controls: Names and top-1 of what the model has to beat, beside the majority class.
-        temperature: Of the model, when known: calibration is shown before and after it.
         notes: What else the reader must know before believing the figures.
     """
-    bins = calibration(report)
-    before = calibration(report, temperature=temperature) if temperature is not None else ()
     everything = [("always naming the commonest class", report.majority), *controls]
     script, style = (Markup(_source(name)) for name in ("page.js.jinja", "page.css.jinja"))
     page: str = _environment().get_template("page.html.jinja").render(
@@ -91,12 +85,10 @@ def render(
         command=command,
         controls=everything,
         cautions=[*notes, *cautions(report)],
-        temperature=temperature,
-        ece_before=calibration_error(before),
         headline=svg.headline(report, everything),
         curves=svg.curves(curves) if curves else None,
         confusion=svg.confusion(report),
-        reliability=svg.reliability(bins, before),
+        reliability=svg.reliability(report),
         confusions=confusions(report, _SHOWN_CONFUSIONS),
         mistakes=[_card(report, clip, strips) for clip in mistakes(report, SHOWN_CLIPS)],
         doubtful=[_card(report, clip, strips) for clip in doubtful_hits(report, SHOWN_CLIPS)],

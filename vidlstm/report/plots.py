@@ -84,20 +84,15 @@ def draw_confusion(report: EvalReport) -> bytes:
     return _png(figure)
 
 
-def draw_reliability(report: EvalReport, *, temperature: float | None = None) -> bytes:
-    """Draw how often the model is right against how sure it is.
-
-    Args:
-        report: Of clips scored by a calibrated model.
-        temperature: Of the model; when given, the uncalibrated model is drawn beside it.
-    """
+def draw_reliability(report: EvalReport) -> bytes:
+    """Draw how often the model is right against how sure it is; faint beside it, before calibration."""
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    if temperature is not None:
-        _draw_bins(axes, calibration(report, temperature=temperature), "before", _GREY)
+    if report.temperature is not None:
+        _draw_bins(axes, calibration(report, temperature=report.temperature), "before calibration", _GREY)
     bins = calibration(report)
-    _draw_bins(axes, bins, "calibrated" if temperature is not None else "", _BLUE)
+    _draw_bins(axes, bins, "calibrated", _BLUE)
     for b in bins:
         axes.bar(b.low, b.accuracy, 1 / BINS, align="edge", color=_BLUE, alpha=0.2)
     axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))

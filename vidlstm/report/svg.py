@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from vidlstm.records import EpochReport, EvalReport
-from vidlstm.report.figures import BINS, Bin
+from vidlstm.report.figures import BINS, calibration
 from vidlstm.report.text import percent, printable, shortened
 
 _SHADES = 5  # of the confusion matrix; the style gives each its colour and its text's
@@ -103,8 +103,9 @@ def headline(report: EvalReport, controls: Sequence[tuple[str, float]]) -> Marku
     return _svg(344, 44 * len(rows), name, "".join(parts))
 
 
-def reliability(calibrated: Sequence[Bin], uncalibrated: Sequence[Bin] = ()) -> Markup:
-    """Draw how often the model is right against how sure it is; without calibration beside it, if given."""
+def reliability(report: EvalReport) -> Markup:
+    """Draw how often the model is right against how sure it is; faint beside it, before calibration."""
+    calibrated = calibration(report)
     panel = _Panel(44, 30, 290, 290, (0, 1), (0, 1))
     ticks = [0, 0.25, 0.5, 0.75, 1]
     parts = [panel.axes(ticks, ticks, "confidence", "Share that is right")]
@@ -116,8 +117,9 @@ def reliability(calibrated: Sequence[Bin], uncalibrated: Sequence[Bin] = ()) -> 
             f"mean confidence {b.confidence:.2f}, {percent(b.accuracy)} right</title></rect>"
         )
     parts.append(panel.line([(0, 0), (1, 1)], "ideal"))
-    if uncalibrated:
-        parts.append(panel.line([(b.confidence, b.accuracy) for b in uncalibrated], "train"))
+    if report.temperature is not None:
+        before = calibration(report, temperature=report.temperature)
+        parts.append(panel.line([(b.confidence, b.accuracy) for b in before], "train"))
     parts.append(panel.line([(b.confidence, b.accuracy) for b in calibrated], "val"))
     for b in calibrated:
         parts.append(f'<circle class="dot" cx="{panel.x(b.confidence)}" cy="{panel.y(b.accuracy)}" r="3"/>')
