@@ -178,6 +178,19 @@ class ClassReport:
 
 
 @dataclass(frozen=True)
+class Control:
+    """What the `mean` head, which knows no order, gives on the same clips.
+
+    Args:
+        top1: Share of clips whose best class is right.
+        gain: 95 % interval of what the model's top-1 is above that, resampled over groups.
+    """
+
+    top1: float
+    gain: Interval
+
+
+@dataclass(frozen=True)
 class EvalReport:
     """How well a model does on labelled clips. A clip that failed counts as a mistake.
 
@@ -194,6 +207,7 @@ class EvalReport:
         ece_uncalibrated: The same of the model without its temperature; None where that is not known.
         temperature: Of the model: what its logits are divided by; None where there is not one.
         majority: Top-1 of always naming the commonest class of the scored clips.
+        control: What the model has to beat beside that; None where it has no control.
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
         scored: Every clip.
@@ -211,9 +225,16 @@ class EvalReport:
     ece_uncalibrated: float | None
     temperature: float | None
     majority: float
+    control: Control | None
     per_class: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
     scored: tuple[Scored, ...] = field(repr=False)
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Top-1 of what a model has to beat, by name, on the same clips."""
+        control = {} if self.control is None else {"mean": self.control.top1}
+        return {"majority": self.majority, **control}
 
     @property
     def failed(self) -> tuple[Scored, ...]:
@@ -236,6 +257,8 @@ class EvalReport:
             "ece_uncalibrated": self.ece_uncalibrated,
             "temperature": self.temperature,
             "majority": self.majority,
+            "baselines": self.baselines,
+            "gain_ci95": None if self.control is None else [self.control.gain.low, self.control.gain.high],
             "classes": list(self.classes),
             "per_class": [asdict(c) for c in self.per_class],
             "confusion": [list(row) for row in self.confusion],

@@ -51,6 +51,14 @@ class TestSaid:
         (line,) = [line for line in trained_run.ended.err.splitlines() if line.startswith("top-1")]
         assert "95 % interval" in line
         assert "always naming the commonest class: 0.500" in line
+        assert (
+            f"the mean head, which knows no order: {trained_run.said['val']['baselines']['mean']:.3f}" in line
+        )
+
+    def test_a_model_that_knows_no_order_has_no_other_control(self, tiny_data: Path, tmp_path: Path) -> None:
+        ended = vidlstm("train", tiny_data, *QUICK, "--head", "mean", "--out", tmp_path / "r", "--json")
+        assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
+        assert "which knows no order" not in ended.err
 
     def test_the_next_command_is_named(self, trained_run: TrainedRun) -> None:
         assert "Next: vidlstm predict" in trained_run.ended.err
@@ -69,7 +77,7 @@ class TestSaid:
         }  # fmt: skip
         assert (said["schema"], said["classes"]) == (1, ["rise", "sink"])
         assert said["num_clips"] == {"train": 10, "val": 2}
-        assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1", "ece"}
+        assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1", "ece", "baselines"}
         assert said["seconds"].keys() == {"extract", "train"}
         assert 1 <= said["best_epoch"] <= 8
         assert (trained_run.folder / said["checkpoint"]).samefile(trained_run.model)

@@ -16,6 +16,7 @@ from vidlstm.config import ModelConfig
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.engine.evaluation import (
     Look,
+    gain_interval,
     group_interval,
     log_probabilities,
     looks_of,
@@ -154,6 +155,35 @@ class TestInterval:
     def test_is_the_same_for_the_same_seed(self) -> None:
         rows = table()
         assert summarise(CLASSES, rows, seed=3) == summarise(CLASSES, rows, seed=3)
+
+
+class TestGain:
+    def test_by_hand(self) -> None:
+        """Unrelated hits of 20 of 40 and 30 of 40: the Wilson intervals' margins, squared and added."""
+        hit = np.tile([True, False], 20)
+        other = np.repeat([True, True, True, False], 10)
+        (a, b), (c, d) = (0.3520, 0.6480), (0.5981, 0.8581)
+        gain = gain_interval(hit, other, np.arange(40))
+        assert gain.low == pytest.approx(-0.25 - np.hypot(0.5 - a, d - 0.75), abs=0.02)
+        assert gain.high == pytest.approx(-0.25 + np.hypot(b - 0.5, 0.75 - c), abs=0.02)
+
+    def test_is_narrower_where_both_stumble_over_the_same_clips(self) -> None:
+        hit = np.repeat([True, False], [30, 10])
+        alike = gain_interval(hit, np.repeat([True, False], [28, 12]), np.arange(40))
+        otherwise = gain_interval(hit, np.repeat([False, True], [12, 28]), np.arange(40))
+        assert alike.high - alike.low < 0.6 * (otherwise.high - otherwise.low)
+
+    def test_no_pair_that_differs_does_not_mean_that_none_could(self) -> None:
+        right = np.ones(20, bool)
+        gain = gain_interval(right, right, np.arange(20))
+        assert gain.low == -gain.high < -0.1
+
+    def test_few_groups_tell_less_than_as_many_clips(self) -> None:
+        hit, other = np.ones(60, bool), np.repeat([True, True, False], 20)
+        alone = gain_interval(hit, other, np.arange(60))
+        three = gain_interval(hit, other, np.repeat([0, 1, 2], 20))
+        assert three.low < alone.low
+        assert three.high > alone.high
 
 
 class TestCalibration:

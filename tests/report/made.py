@@ -83,5 +83,4 @@ def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_b
         strips={path: [jpeg] * 6 for path in shown_clips(report)},
         command="vidlstm eval data --report out.html",
         curves=curves,
-        controls=[("mean head", 0.61)],
     )

@@ -44,13 +44,12 @@ def evaluate(
     path = find_checkpoint(voice, checkpoint)
     dataset = find_dataset(voice, data)
 
+    from vidlstm.engine.control import assess
     from vidlstm.engine.decoding import ReadRequest
-    from vidlstm.engine.evaluation import summarise
-    from vidlstm.engine.learning import score
     from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
     from vidlstm.models.checkpoint import load_model
 
-    model = load_model(path)
+    model = load_model(path, control=True)
     side = choose_side(dataset, path.parent, split)
     voice.say(f"Scored: {side.description}.")
     dataset = with_classes_of(side.dataset, model)
@@ -65,11 +64,7 @@ def evaluate(
     with open_extractor(request, model.encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
-    report = summarise(
-        model.config.classes,
-        score(model, clips, range(len(dataset.samples))),
-        temperature=float(model.classifier.temperature),
-    )
+    report = assess(model, clips, range(len(dataset.samples)))
     show_report(voice, report)
     if report_file is not None:
         from vidlstm.engine.reporting import read_epochs

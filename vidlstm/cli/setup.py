@@ -150,14 +150,14 @@ def find_checkpoint(voice: Voice, given: Path | None) -> Path:
 
 def show_report(voice: Voice, report: EvalReport) -> None:
     """Say the headline figures, what they do not carry, and a table of the classes."""
-    from vidlstm.report.figures import cautions
+    from vidlstm.report.figures import baselines, cautions
 
     low, high = report.top1_interval.low, report.top1_interval.high
     text = (
         f"top-1 {report.top1:.3f} (95 % interval {low:.3f} to {high:.3f}, resampled over "
         f"{report.num_groups} groups), "
         f"mean class accuracy {report.mean_class_accuracy:.3f}, macro F1 {report.macro_f1:.3f}, "
-        f"{report.num_clips} clips; always naming the commonest class: {report.majority:.3f}"
+        f"{report.num_clips} clips; {'; '.join(f'{name}: {top1:.3f}' for name, top1 in baselines(report))}"
     )
     voice.say(text)
     before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vidlstm.engine.runs import RunFolder, RunSettings
     from vidlstm.engine.team import Team
     from vidlstm.engine.training import Trainer
+    from vidlstm.models.checkpoint import Model
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,8 @@ def _train(
     cache: bool,
     as_json: bool,
 ) -> int:
-    from vidlstm.engine.learning import describe_training, make_trainer, score, start_model, train_request
+    from vidlstm.engine.control import assess
+    from vidlstm.engine.learning import describe_training, make_trainer, start_model, train_request
     from vidlstm.models.checkpoint import rgb_encoder
 
     dataset, split, config, train_config = (
@@ -208,17 +210,12 @@ def _train(
         voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
     interrupted = _run_epochs(voice, trainer, run)
     trainer.finish()
+    if not interrupted:
+        interrupted = _train_control(voice, trained, clips, split, train_config)
     side: Side = "test" if split.test else "val"
     report = None
     if split.side(side):
-        from vidlstm.engine.evaluation import summarise
-
-        report = summarise(
-            dataset.classes,
-            score(trained, clips, split.side(side)),
-            seed=train_config.seed,
-            temperature=float(trained.classifier.temperature),
-        )
+        report = assess(trained, clips, split.side(side), seed=train_config.seed)
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     trained.training = describe_training(
         plan.settings.data, train_config, clips, split, plan.prints, trainer, report
@@ -282,6 +279,24 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:
     return False
 
 
+def _train_control(voice: Voice, model: Model, clips: Clips, split: Split, config: TrainConfig) -> bool:
+    """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
+    from vidlstm.engine.control import control_trainer
+
+    control = control_trainer(model, clips, split.train, config)
+    if control is None:
+        return False
+    try:
+        for _ in voice.progress(control.run(), total=control.config.epochs, label="Control", unit="epoch"):
+            pass
+    except KeyboardInterrupt:
+        voice.warn("Interrupted: the control `mean`, which knows no order, is left out.")
+        return True
+    control.finish()
+    model.control = control.classifier
+    return False
+
+
 def _epoch_line(report: EpochReport) -> str:
     text = f"loss {report.train_loss:.3f}"
     if report.val_loss is not None and report.val_top1 is not None:
@@ -318,7 +333,7 @@ def _summary(
     val = report and {
         "top1": report.top1, "top5": report.top5,
         "mean_class_accuracy": report.mean_class_accuracy, "macro_f1": report.macro_f1,
-        "ece": report.ece, "ece_uncalibrated": report.ece_uncalibrated,
+        "ece": report.ece, "ece_uncalibrated": report.ece_uncalibrated, "baselines": report.baselines,
     }  # fmt: skip
     return {
         "schema": SCHEMA,

@@ -17,7 +17,7 @@ from torch import Tensor
 from vidlstm.config import ModelConfig
 from vidlstm.data.loading import Batch, ClipFeatures, view_batch
 from vidlstm.models.checkpoint import Model
-from vidlstm.records import ClassReport, EvalReport, Interval, Scored
+from vidlstm.records import ClassReport, Control, EvalReport, Interval, Scored
 from vidlstm.report.figures import calibration_bins, calibration_error, uncalibrated
 
 _BATCH = 256
@@ -94,7 +94,12 @@ def hits(classes: Sequence[str], scored: Sequence[Scored]) -> NDArray[np.bool_]:
 
 
 def summarise(
-    classes: Sequence[str], scored: Sequence[Scored], *, seed: int = 0, temperature: float | None = None
+    classes: Sequence[str],
+    scored: Sequence[Scored],
+    *,
+    seed: int = 0,
+    temperature: float | None = None,
+    control: Sequence[Scored] | None = None,
 ) -> EvalReport:
     """Compute every figure of an evaluation.
 
@@ -103,6 +108,7 @@ def summarise(
         scored: At least one clip, whose label is one of the classes.
         seed: Of the resampling.
         temperature: Of the model, when one model scored all of them.
+        control: The same clips as the model's control scored them.
     """
     # Takes most of a second to import, and predict needs none of it.
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -140,6 +146,7 @@ def summarise(
         else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature), truth[ok])),
         temperature=temperature,
         majority=float(support.max() / len(scored)),
+        control=None if control is None else _compare(hit, hits(classes, control), groups, seed),
         per_class=tuple(
             ClassReport(name, float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
@@ -147,6 +154,12 @@ def summarise(
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         scored=tuple(scored),
     )
+
+
+def _compare(
+    hit: NDArray[np.bool_], control: NDArray[np.bool_], groups: NDArray[np.int64], seed: int
+) -> Control:
+    return Control(float(control.mean()), gain_interval(hit, control, groups, seed=seed))
 
 
 def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:
@@ -161,12 +174,49 @@ def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: i
         groups: `(N,)`, numbered from 0.
         seed: Of the resampling.
     """
-    num_groups = int(groups.max()) + 1
-    hits_of = np.bincount(groups, weights=hit, minlength=num_groups)
-    sizes = np.bincount(groups, minlength=num_groups)
-    drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
-    low, high = np.quantile(hits_of[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    low, high = _resampled(hit.astype(np.float64), groups, seed)
+    share = float(hit.mean())
+    below, above = _margins(hit)
+    return Interval(max(0.0, min(low, share - below)), min(1.0, max(high, share + above)))
+
+
+def gain_interval(
+    hit: NDArray[np.bool_], other: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0
+) -> Interval:
+    """Return the 95 % interval of what one accuracy is above another on the same clips.
+
+    As for `group_interval`, whole groups are drawn, and the interval is never narrower than as many
+    independent pairs would give (Newcombe 1998, method 10 without its correction for continuity).
+
+    Args:
+        hit: bool `(N,)`.
+        other: bool `(N,)`, of the same clips.
+        groups: `(N,)`, numbered from 0.
+        seed: Of the resampling.
+    """
+    gain = hit.astype(np.float64) - other
+    low, high = _resampled(gain, groups, seed)
+    (below, above), (other_below, other_above) = _margins(hit), _margins(other)
+    vary = hit.std() > 0 and other.std() > 0
+    twice = 2 * float(np.corrcoef(hit, other)[0, 1]) if vary else 0.0
+    down = math.sqrt(below**2 - twice * below * other_above + other_above**2)
+    up = math.sqrt(above**2 - twice * above * other_below + other_below**2)
+    return Interval(min(low, float(gain.mean()) - down), max(high, float(gain.mean()) + up))
+
+
+def _margins(hit: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return how far the 95 % interval of a share of independent clips goes down and up (Wilson 1927)."""
     count, share, z = len(hit), float(hit.mean()), 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Interval(max(0.0, min(float(low), middle - half)), min(1.0, max(float(high), middle + half)))
+    return share - middle + half, middle + half - share
+
+
+def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Return the 2.5 % and 97.5 % quantiles of the mean of `(N,)` over clips whose groups are drawn anew."""
+    num_groups = int(groups.max()) + 1
+    sums = np.bincount(groups, weights=values, minlength=num_groups)
+    sizes = np.bincount(groups, minlength=num_groups)
+    drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)

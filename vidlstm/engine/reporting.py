@@ -23,7 +23,6 @@ def write_page(
     facts: Sequence[tuple[str, str]],
     command: str,
     epochs: Sequence[EpochReport] = (),
-    controls: Sequence[tuple[str, float]] = (),
     notes: Sequence[str] = (),
 ) -> None:
     """Write the HTML page of an evaluation; the clips that it shows are read once more.
@@ -36,7 +35,6 @@ def write_page(
         facts: On data, split and model.
         command: That makes the same report again.
         epochs: Of the training, as far as they are known.
-        controls: Names and top-1 of what the model has to beat.
         notes: What the reader must know before believing the figures.
 
     Raises:
@@ -51,7 +49,6 @@ def write_page(
         strips=film_strips(shown_clips(report), model.config.kind),
         command=command,
         curves=epochs,
-        controls=controls,
         notes=notes,
     )
     write_atomically(file, page.encode("utf-8"))

@@ -21,7 +21,7 @@ from vidlstm.config import ModelConfig, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder
-from vidlstm.models.header import FORMAT, VERSION, Header, read_header, translated
+from vidlstm.models.header import CONTROL, FORMAT, VERSION, Header, read_header, translated
 
 __all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", "read_header", "serialise"]
 
@@ -36,6 +36,8 @@ class Model:
         classifier: Branches, fusion, temperature.
         widths: D of every stream.
         training: Facts about how it was made, as plain JSON values.
+        control: What the same streams give without their order, see `control_config`; None where nobody
+            has trained it, or where it is not wanted.
     """
 
     config: ModelConfig
@@ -43,12 +45,15 @@ class Model:
     classifier: Classifier
     widths: dict[str, int]
     training: dict[str, Any]
+    control: Classifier | None = None
 
     def modules(self) -> nn.ModuleDict:
-        """Return both parts as one module, which is what a checkpoint's tensors are named after."""
+        """Return all parts as one module, which is what a checkpoint's tensors are named after."""
         parts: dict[str, nn.Module] = {"classifier": self.classifier}
         if self.encoder is not None:
             parts["encoder"] = self.encoder
+        if self.control is not None:
+            parts[CONTROL] = self.control
         return nn.ModuleDict(parts)
 
 
@@ -100,18 +105,40 @@ def _in_order(file: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
-def load_model(path: Path) -> Model:
+def control_config(config: ModelConfig) -> ModelConfig | None:
+    """Return what a model's control is: all of it but the order of the steps.
+
+    None where the model knows no order itself, and where its encoder learns: a control would have to
+    be trained from the pixels again.
+    """
+    if config.head.kind == "mean" or (config.encoder.learns and "rgb" in config.streams):
+        return None
+    return config.changed(head={"kind": "mean"})
+
+
+def load_model(path: Path, *, control: bool = False) -> Model:
     """Load a checkpoint, ready to predict with, on the CPU and in evaluation mode.
+
+    Args:
+        path: Of the file.
+        control: Load the model's control too, if it has one.
 
     Raises:
         CheckpointError: It is missing, damaged, foreign or from a newer version.
     """
     header = read_header(path)
     with translated(path), safe_open(path, "pt") as file:
-        tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors: dict[str, Tensor] = {
+            name: file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if control or not name.startswith(f"{CONTROL}.")
+        }
     try:
         encoder = rgb_encoder(header.config, load_weights=False)
         model = build_model(header.config, header.widths, encoder)
+        twin = control_config(header.config)
+        if twin is not None and any(name.startswith(f"{CONTROL}.") for name in tensors):
+            model.control = Classifier(twin, header.widths)
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:

@@ -20,6 +20,8 @@ from vidlstm.errors import CheckpointError, UsageError
 
 FORMAT = "vidlstm"
 VERSION = 1
+CONTROL = "control"
+"""What the names of the control's tensors begin with: it is no part of the model."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,11 @@ def read_header(path: Path) -> Header:
         config = from_dict(ModelConfig, json.loads(metadata["config"]))
         widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
         training = json.loads(metadata["training"])
-        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - not a dict
+        shapes = [
+            file.get_slice(name).get_shape()
+            for name in file.keys()  # noqa: SIM118 - not a dict
+            if not name.startswith(f"{CONTROL}.")
+        ]
     return Header(config, widths, training, sum(map(math.prod, shapes)))
 
 

@@ -13,6 +13,10 @@ from vidlstm.records import EvalReport, Score, Scored
 BINS = 15
 """Of equal width, in the calibration error and the reliability diagram."""
 _SHOWN_CLASSES = 6
+_BASELINES = {
+    "majority": "always naming the commonest class",
+    "mean": "the mean head, which knows no order",
+}
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,11 @@ def confusions(report: EvalReport, number: int) -> list[Confusion]:
     return sorted(found, key=lambda c: (-c.num_clips, -c.share))[:number]
 
 
+def baselines(report: EvalReport) -> list[tuple[str, float]]:
+    """Return what the model has to beat on these clips, in words, and its top-1."""
+    return [(_BASELINES[name], top1) for name, top1 in report.baselines.items()]
+
+
 def cautions(report: EvalReport) -> list[str]:
     """Say what the figures do not carry, in sentences."""
     found = []
@@ -148,6 +157,13 @@ def cautions(report: EvalReport) -> list[str]:
         found.append(
             f"The interval reaches down to {low:.2f}, and always naming the commonest class gives "
             f"{report.majority:.2f}: these clips do not show that the model is better than that."
+        )
+    if report.control is not None and report.control.gain.low <= 0:
+        gain = report.control.gain
+        found.append(
+            f"The mean head, which knows no order, gives {report.control.top1:.2f}; what the model is above "
+            f"that has a 95 % interval of {gain.low:+.2f} to {gain.high:+.2f}: these clips do not show that "
+            "order matters."
         )
     if few := [c.label for c in report.per_class if c.support < 5]:
         names = ", ".join(few[:_SHOWN_CLASSES])

@@ -60,7 +60,6 @@ def render(
     strips: Mapping[Path, Sequence[bytes]],
     command: str,
     curves: Sequence[EpochReport] = (),
-    controls: Sequence[tuple[str, float]] = (),
     notes: Sequence[str] = (),
 ) -> str:
     """Return the page.
@@ -72,10 +71,8 @@ def render(
         strips: JPEG files of the clips that `shown_clips` names, as far as there are any.
         command: That makes the same report again.
         curves: Epochs of the training, as far as they are known.
-        controls: Names and top-1 of what the model has to beat, beside the majority class.
         notes: What else the reader must know before believing the figures.
     """
-    everything = [("always naming the commonest class", report.majority), *controls]
     script, style = (Markup(_source(name)) for name in ("page.js.jinja", "page.css.jinja"))
     page: str = _environment().get_template("page.html.jinja").render(
         report=report,
@@ -83,9 +80,8 @@ def render(
         version=vidlstm.__version__,
         facts=facts,
         command=command,
-        controls=everything,
         cautions=[*notes, *cautions(report)],
-        headline=svg.headline(report, everything),
+        headline=svg.headline(report),
         curves=svg.curves(curves) if curves else None,
         confusion=svg.confusion(report),
         reliability=svg.reliability(report),

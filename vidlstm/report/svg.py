@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from vidlstm.records import EpochReport, EvalReport
-from vidlstm.report.figures import BINS, calibration
+from vidlstm.report.figures import BINS, baselines, calibration
 from vidlstm.report.text import percent, printable, shortened
 
 _SHADES = 5  # of the confusion matrix; the style gives each its colour and its text's
@@ -85,9 +85,9 @@ def curves(epochs: Sequence[EpochReport]) -> Markup:
     return Markup("").join(pictures)
 
 
-def headline(report: EvalReport, controls: Sequence[tuple[str, float]]) -> Markup:
-    """Draw the accuracy with its interval above the controls, as bars on one scale."""
-    rows = [("this model", report.top1), *controls]
+def headline(report: EvalReport) -> Markup:
+    """Draw the accuracy with its interval above what it has to beat, as bars on one scale."""
+    rows = [("this model", report.top1), *baselines(report)]
     panel = _Panel(4, 0, 336, 44 * len(rows), (0, 1), (0, 1))
     parts = []
     for i, (name, value) in enumerate(rows):
@@ -99,7 +99,7 @@ def headline(report: EvalReport, controls: Sequence[tuple[str, float]]) -> Marku
         )
     low, high = panel.x(report.top1_interval.low), panel.x(report.top1_interval.high)
     parts.append(f'<path class="whisker" d="M{low} 18v18M{high} 18v18M{low} 27H{high}"/>')
-    name = "Top-1 beside its controls: " + ", ".join(f"{n} {percent(v)}" for n, v in rows)
+    name = "Top-1 beside what it has to beat: " + ", ".join(f"{n} {percent(v)}" for n, v in rows)
     return _svg(344, 44 * len(rows), name, "".join(parts))
 
 

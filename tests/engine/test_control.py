@@ -1,0 +1,137 @@
+"""The control: what the same streams give without their order, beside every headline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
+from vidlstm.config import ModelConfig
+from vidlstm.engine.control import assess, control_trainer
+from vidlstm.engine.learning import Clips, make_trainer, start_model
+from vidlstm.models.checkpoint import Model, control_config, load_model, read_header, serialise
+from vidlstm.report.figures import cautions
+
+TRAINING = replace(QUICK, epochs=16, learning_rate=0.02)
+LEARNED, HELD_OUT = range(60), range(60, 90)
+
+
+def toy(kind: str) -> Clips:
+    clips, labels = ordered(90) if kind == "ordered" else shaped(90)
+    return extracted(clips, labels, [f"g{i // 6}" for i in range(90)])
+
+
+def trained(clips: Clips) -> Model:
+    model = start_model(model_config(), clips, None, TRAINING.seed)
+    trainer = make_trainer(model, clips, LEARNED, TRAINING)
+    list(trainer.run())
+    trainer.finish()
+    add_control(model, clips)
+    return model
+
+
+def add_control(model: Model, clips: Clips) -> None:
+    trainer = control_trainer(model, clips, LEARNED, TRAINING)
+    assert trainer is not None
+    list(trainer.run())
+    trainer.finish()
+    model.control = trainer.classifier
+
+
+@pytest.fixture(scope="module")
+def clips() -> Clips:
+    return toy("ordered")
+
+
+@pytest.fixture(scope="module")
+def model(clips: Clips) -> Model:
+    return trained(clips)
+
+
+class TestWhatItIs:
+    def test_the_model_with_the_head_that_knows_no_order(self) -> None:
+        config = ModelConfig.default("video", ("a", "b")).changed(members=3, views=5)
+        control = control_config(config)
+        assert control is not None
+        assert control.head.kind == "mean"
+        assert control.changed(head={"kind": "lstm"}) == config
+
+    def test_there_is_none_of_a_model_that_knows_no_order_itself(self) -> None:
+        assert control_config(model_config("mean")) is None
+
+    def test_nor_where_the_encoder_learns(self) -> None:
+        assert control_config(ModelConfig.default("picture", ("a", "b"), "simple")) is None
+
+
+class TestTraining:
+    def test_follows_from_the_seed_and_leaves_the_model_alone(self, clips: Clips, model: Model) -> None:
+        before = {name: tensor.clone() for name, tensor in model.classifier.state_dict().items()}
+        assert model.control is not None
+        first = model.control.state_dict()
+        torch.rand(3)  # whatever came before
+        other = replace(model, control=None)
+        add_control(other, clips)
+        assert other.control is not None
+        assert all(torch.equal(first[name], tensor) for name, tensor in other.control.state_dict().items())
+        assert all(
+            torch.equal(before[name], tensor) for name, tensor in model.classifier.state_dict().items()
+        )
+
+    def test_learns_what_needs_no_order(self) -> None:
+        clips = toy("shaped")
+        report = assess(trained(clips), clips, HELD_OUT)
+        assert report.baselines["mean"] > 0.8
+        assert any("do not show that order matters" in line for line in cautions(report))
+
+
+class TestReport:
+    def test_order_alone_is_what_the_control_cannot_know(self, clips: Clips, model: Model) -> None:
+        report = assess(model, clips, HELD_OUT)
+        assert report.baselines.keys() == {"majority", "mean"}
+        assert report.top1 > 0.9
+        assert report.baselines["mean"] == pytest.approx(0.5, abs=0.15)
+        assert report.control is not None
+        assert 0 < report.control.gain.low < report.top1 - report.control.top1 < report.control.gain.high
+        assert not any("order matters" in line for line in cautions(report))
+        assert report.to_json()["baselines"] == report.baselines
+
+    def test_a_clip_that_cannot_be_read_is_a_mistake_of_both(self, clips: Clips, model: Model) -> None:
+        gone = list(clips.extracted)
+        for i in (60, 61):
+            gone[i] = replace(gone[i], features=None)
+        some = assess(model, replace(clips, extracted=tuple(gone)), HELD_OUT)
+        assert some.control is not None
+        assert some.control.top1 <= 28 / 30
+        assert assess(model, replace(clips, extracted=tuple(gone)), [60, 61]).baselines == {
+            "majority": 0.5,
+            "mean": 0.0,
+        }
+
+    def test_without_one_only_the_commonest_class_is_named(self, clips: Clips, model: Model) -> None:
+        report = assess(replace(model, control=None), clips, HELD_OUT)
+        assert report.to_json()["baselines"] == {"majority": 0.5}
+        assert report.to_json()["gain_ci95"] is None
+
+
+class TestCheckpoint:
+    @pytest.fixture
+    def file(self, model: Model, tmp_path: Path) -> Path:
+        file = tmp_path / "model.safetensors"
+        file.write_bytes(serialise(model))
+        return file
+
+    def test_it_travels_beside_the_model(self, file: Path, clips: Clips, model: Model) -> None:
+        assert assess(load_model(file, control=True), clips, HELD_OUT) == assess(model, clips, HELD_OUT)
+
+    def test_whoever_does_not_ask_for_it_does_not_load_it(self, file: Path, model: Model) -> None:
+        assert load_model(file).control is None
+        assert model.control is not None
+        sizes = [p.numel() for p in model.classifier.state_dict().values()]
+        assert read_header(file).num_parameters == sum(sizes)
+
+    def test_a_file_without_one_loads(self, file: Path, model: Model) -> None:
+        file.write_bytes(serialise(replace(model, control=None)))
+        assert load_model(file, control=True).control is None

@@ -1,0 +1,52 @@
+"""A model and its control, scored side by side on clips that neither has learned from.
+
+The control is the same model with the head `mean`: it sees every step and knows no order. What it gives
+as well, the LSTM need not be thanked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vidlstm.config import TrainConfig
+from vidlstm.engine.evaluation import summarise
+from vidlstm.engine.learning import Clips, make_trainer, score, start_model
+from vidlstm.engine.training import Trainer
+from vidlstm.models.checkpoint import Model, control_config
+from vidlstm.records import EvalReport
+
+
+def control_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:
+    """Return a trainer of the model's control, None if it has none.
+
+    It has the same clips and as many members. Half of the epochs do for it, as without an LSTM it learns
+    faster: over folds and seeds, top-1 was 0.01 to 0.02 below that of all epochs.
+    """
+    twin = control_config(model.config)
+    if twin is None:
+        return None
+    manners = replace(config, epochs=-(-config.epochs // 2), warmup_epochs=config.warmup_epochs // 2)
+    return make_trainer(start_model(twin, clips, None, config.seed), clips, train, manners)
+
+
+def assess(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0) -> EvalReport:
+    """Score clips by a model and, if it is at hand, by its control.
+
+    Args:
+        model: On its device.
+        clips: With the features that it takes.
+        indices: Of the clips to be scored, at least one.
+        seed: Of the resampling.
+    """
+    control = None
+    twin = control_config(model.config)
+    if twin is not None and model.control is not None:
+        control = score(Model(twin, None, model.control, model.widths, {}), clips, indices)
+    return summarise(
+        model.config.classes,
+        score(model, clips, indices),
+        seed=seed,
+        temperature=float(model.classifier.temperature),
+        control=control,
+    )
