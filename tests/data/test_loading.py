@@ -45,11 +45,13 @@ class TestViewBatch:
         assert batch.masks["motion"].sum(1).tolist() == [1, 16]
         assert not batch.sequences["motion"][0, 1:].any()
 
-    def test_is_float32_bool_and_float32(self) -> None:
-        batch = view_batch([clip(2)])
-        assert {a.dtype for a in batch.sequences.values()} == {np.dtype(np.float32)}
-        assert {a.dtype for a in batch.masks.values()} == {np.dtype(np.bool_)}
-        assert {a.dtype for a in batch.summaries.values()} == {np.dtype(np.float32)}
+    def test_values_are_as_they_are_stored(self) -> None:
+        pixels = ClipFeatures({"rgb": np.full((1, 1, 2, 4, 4, 3), 200, np.uint8)}, clip(2).summaries)
+        for one, stored in ((clip(2), np.float16), (pixels, np.uint8)):
+            batch = view_batch([one])
+            assert {a.dtype for a in batch.sequences.values()} == {np.dtype(stored)}
+            assert {a.dtype for a in batch.masks.values()} == {np.dtype(np.bool_)}
+            assert {a.dtype for a in batch.summaries.values()} == {np.dtype(np.float16)}
 
     @pytest.mark.parametrize(("view", "expected"), [(0, 0), (1, 10), (2, 20), (None, 10), (7, 20)])
     def test_takes_the_view_asked_for_else_the_middle_one_else_the_last(

@@ -1,7 +1,8 @@
 """Features become batches: padded to the longest, with masks, augmented while training.
 
 Pure numpy on features that are already there; the randomness comes from the generator handed in,
-so that the same seed gives the same batches.
+so that the same seed gives the same batches. Values stay as narrow as they are stored: whoever
+computes with them widens them where that is fast, which numpy is not at half precision.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
 Values = NDArray[np.float16] | NDArray[np.uint8]
 
 
@@ -40,15 +40,15 @@ class Batch:
     """Clips of one step of training or scoring.
 
     Args:
-        sequences: By stream, float32 `(B, T, D)`, zeros behind a clip's last step. T is the
+        sequences: By stream, `(B, T, D)` as stored, zeros behind a clip's last step. T is the
             stream's own.
         masks: By stream, bool `(B, T)`, True on real steps.
-        summaries: By stream, float32 `(B, D)`.
+        summaries: By stream, `(B, D)` as stored.
     """
 
-    sequences: dict[str, Floats]
+    sequences: dict[str, Values]
     masks: dict[str, NDArray[np.bool_]]
-    summaries: dict[str, Floats]
+    summaries: dict[str, Values]
 
 
 def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int = 0) -> Batch:
@@ -59,12 +59,11 @@ def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int
         view: Its number; a clip with fewer views gives its last.
         side: 1 takes the mirrored clip, of the streams that keep it.
     """
-    sequences, summaries = [], []
+    rows = []
     for clip in clips:
         number = clip.num_views // 2 if view is None else min(view, clip.num_views - 1)
-        sequences.append({name: _side(values, side)[number] for name, values in clip.sequences.items()})
-        summaries.append({name: _side(values, side) for name, values in clip.summaries.items()})
-    return _collate(sequences, summaries)
+        rows.append({name: _side(values, side)[number] for name, values in clip.sequences.items()})
+    return _collate(clips, rows, [side] * len(clips))
 
 
 def training_batch(
@@ -79,18 +78,25 @@ def training_batch(
             the same segment); otherwise a clip takes one view as a whole.
         mirror: Half of the clips are taken as their mirrored selves.
     """
-    sequences, summaries = [], []
+    limits: list[int] = []  # of everything that is random about the batch: drawn at once, which is fast
     for clip in clips:
-        side = int(rng.integers(2)) if mirror else 0
-        number = int(rng.integers(clip.num_views))
+        num_steps = sum(values.shape[2] for values in clip.sequences.values()) if mix_views else 0
+        limits += [2 if mirror else 1, *[clip.num_views] * (1 + num_steps)]
+    drawn = rng.integers(limits)
+    rows, sides, start = [], [], 0
+    for clip in clips:
+        side, views = int(drawn[start]), drawn[start + 1 : start + 2]
+        start += 2
         chosen = {}
         for name, values in clip.sequences.items():
             steps = np.arange(values.shape[2])
-            views = rng.integers(clip.num_views, size=len(steps)) if mix_views else number
+            if mix_views:
+                views = drawn[start : start + len(steps)]
+                start += len(steps)
             chosen[name] = _side(values, side)[views, steps]
-        sequences.append(chosen)
-        summaries.append({name: _side(values, side) for name, values in clip.summaries.items()})
-    return _collate(sequences, summaries)
+        rows.append(chosen)
+        sides.append(side)
+    return _collate(clips, rows, sides)
 
 
 def _side(values: Values, side: int) -> Values:
@@ -99,20 +105,22 @@ def _side(values: Values, side: int) -> Values:
 
 
 def _collate(
-    sequences: Sequence[Mapping[str, Values]],
-    summaries: Sequence[Mapping[str, Values]],
+    clips: Sequence[ClipFeatures], rows: Sequence[Mapping[str, Values]], sides: Sequence[int]
 ) -> Batch:
     padded, masks = {}, {}
-    for name in sequences[0]:
-        padded[name], masks[name] = _pad([clip[name] for clip in sequences])
-    stacked = {name: np.stack([clip[name] for clip in summaries]).astype(np.float32) for name in summaries[0]}
-    return Batch(padded, masks, stacked)
+    for name in rows[0]:
+        padded[name], masks[name] = _pad([chosen[name] for chosen in rows])
+    summaries: dict[str, Values] = {
+        name: np.array([_side(clip.summaries[name], side) for clip, side in zip(clips, sides, strict=True)])
+        for name in clips[0].summaries
+    }
+    return Batch(padded, masks, summaries)
 
 
-def _pad(rows: Sequence[Values]) -> tuple[Floats, NDArray[np.bool_]]:
+def _pad(rows: Sequence[Values]) -> tuple[Values, NDArray[np.bool_]]:
     """Pad `(T_i, D)` of each clip to `(B, T, D)`, with the mask `(B, T)` of real steps."""
     lengths = np.array([len(row) for row in rows])
-    padded = np.zeros((len(rows), int(lengths.max()), *rows[0].shape[1:]), np.float32)
+    padded: Values = np.zeros((len(rows), int(lengths.max()), *rows[0].shape[1:]), rows[0].dtype)
     for place, row in zip(padded, rows, strict=True):
         place[: len(row)] = row
     mask: NDArray[np.bool_] = np.arange(padded.shape[1]) < lengths[:, None]

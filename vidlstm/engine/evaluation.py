@@ -27,11 +27,11 @@ _RESAMPLES = 2000
 def to_tensors(
     batch: Batch, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Return what a classifier takes: sequences, masks, summaries."""
+    """Return what a classifier takes: float32 sequences, masks, float32 summaries."""
     return (
-        {name: torch.from_numpy(values).to(device) for name, values in batch.sequences.items()},
+        {name: torch.from_numpy(values).to(device).float() for name, values in batch.sequences.items()},
         {name: torch.from_numpy(values).to(device) for name, values in batch.masks.items()},
-        {name: torch.from_numpy(values).to(device) for name, values in batch.summaries.items()},
+        {name: torch.from_numpy(values).to(device).float() for name, values in batch.summaries.items()},
     )
 
 

@@ -6,7 +6,6 @@ from the state after any epoch ends bit for bit where the unbroken run ends.
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,12 +24,13 @@ from vidlstm.data.loading import Batch, ClipFeatures, training_batch, view_batch
 from vidlstm.engine.augmentation import augment
 from vidlstm.engine.evaluation import Look, log_probabilities, to_tensors
 from vidlstm.engine.fusion import fit_fusion
+from vidlstm.engine.optimiser import AdamW
 from vidlstm.models.classifier import Branch, Classifier, Standardise
 from vidlstm.models.encoders import Encoder, encode_clips
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
-_TEMPERATURES = [1.15**power for power in range(-6, 13)]  # 0.43 to 5.4
+_TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
 _MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to (Pascanu et al. 2013)
 
 
@@ -92,15 +92,7 @@ class Trainer:
         self._best_state: dict[str, Tensor] | None = None
         self._device = classifier.fusion.device
         self._held_out = np.concatenate([part.val for part in parts])
-        parameters = list(self._networks.parameters())
-        self._optimiser = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim > 1], "weight_decay": config.weight_decay},
-                {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            fused=True,
-        )
+        self._optimiser = AdamW(self._networks.parameters(), config.weight_decay)
         for number, part in enumerate(parts):
             some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
             standardise(classifier.branches(number), self._features(some))
@@ -113,7 +105,7 @@ class Trainer:
             train_loss = self._learn()
             val_loss, val_top1 = self._validate()
             is_best = self._keep_if_best(val_loss)
-            rate = self._optimiser.param_groups[0]["lr"]
+            rate = self._rate(self.epoch)
             seconds = time.monotonic() - started
             yield EpochReport(
                 self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
@@ -137,7 +129,7 @@ class Trainer:
             "best": self._best,
             "best_state": self._best_state,
             "networks": self._networks.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self._optimiser.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -147,7 +139,7 @@ class Trainer:
         self._best = state["best"]
         self._best_state = state["best_state"]
         self._networks.load_state_dict(state["networks"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimiser.restore(state["optimiser"])
 
     @property
     def held_out_labels(self) -> Tensor:
@@ -195,18 +187,17 @@ class Trainer:
             torch.tensor(odds, dtype=torch.float32, device=self._device) if config.balance == "loss" else None
         )
         num_batches = math.ceil(len(order) / config.batch_size)
-        total = 0.0
+        losses = []
+        learning = [list(network.parameters()) for network in self._learning(number)]
         for step, some in enumerate(np.array_split(order, num_batches)):
-            self._set_rate((self.epoch - 1 + (step + 1) / num_batches) / config.epochs)
             batch = training_batch(self._features(some), rng, mix_views=self.mix_views, mirror=self.mirror)
             loss = self._loss(number, batch, self.labels[some], weights, rng)
-            self._optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            for network in self._learning(number):
-                torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRADIENT)
-            self._optimiser.step()
-            total += float(loss.detach()) * len(some)
-        return total / len(order)
+            for parameters in learning:
+                torch.nn.utils.clip_grad_norm_(parameters, _MAX_GRADIENT)
+            self._optimiser.step(self._rate(self.epoch - 1 + (step + 1) / num_batches))
+            losses.append(loss.detach() * len(some))
+        return float(torch.stack(losses).sum()) / len(order)
 
     def _learning(self, member: int) -> list[nn.Module]:
         """Return what learns by itself: each branch, and an encoder that is not frozen."""
@@ -258,15 +249,18 @@ class Trainer:
             ]
         ).sum()
 
-    def _set_rate(self, done: float) -> None:
-        """Warm up linearly, then follow a cosine to zero (Loshchilov & Hutter 2017)."""
+    def _rate(self, epochs: float) -> float:
+        """Return the learning rate after so many epochs: linear warm-up, then a cosine to zero.
+
+        (Loshchilov & Hutter 2017.)
+        """
+        done = epochs / self.config.epochs
         warmup = self.config.warmup_epochs / self.config.epochs
         if done < warmup:
             share = (done + 1 / (self.config.epochs * 4)) / warmup
         else:
             share = 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-9)))
-        for group in self._optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * min(share, 1.0)
+        return self.config.learning_rate * min(share, 1.0)
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Return loss and top-1 of the held-out clips, all branches counting the same.
@@ -278,7 +272,10 @@ class Trainer:
             return None, None
         fused = self.held_out_scores([Look()]).mean(0)
         target = self.held_out_labels.to(self._device)
-        loss = min(float(F.cross_entropy(fused / temperature, target)) for temperature in _TEMPERATURES)
+        sharpened = (fused / _TEMPERATURES.to(fused).view(-1, 1, 1)).log_softmax(-1)
+        loss = -float(
+            sharpened.gather(-1, target.expand(len(_TEMPERATURES), -1)[..., None]).mean((1, 2)).max()
+        )
         return loss, float((fused.argmax(1) == target).double().mean())
 
     def _keep_if_best(self, val_loss: float | None) -> bool:
@@ -287,7 +284,7 @@ class Trainer:
             return False
         self._best = math.inf if val_loss is None else val_loss
         self.best_epoch = self.epoch
-        self._best_state = copy.deepcopy(self._networks.state_dict())
+        self._best_state = {name: value.clone() for name, value in self._networks.state_dict().items()}
         return True
 
 
@@ -303,7 +300,7 @@ def standardise(branches: Iterable[Branch], clips: Sequence[ClipFeatures]) -> No
     batch = view_batch(clips)
     for branch in branches:
         if branch.spec.fixed:
-            steps = torch.from_numpy(batch.sequences[branch.spec.stream])
+            steps = torch.from_numpy(batch.sequences[branch.spec.stream]).float()
             mask = torch.from_numpy(batch.masks[branch.spec.stream])
             rows = branch.prepare(steps, mask)[mask]
             std = rows.std(0, correction=0)
@@ -311,7 +308,7 @@ def standardise(branches: Iterable[Branch], clips: Sequence[ClipFeatures]) -> No
                 std = std.square().mean().sqrt().expand_as(std)
             branch.standardise.fit(rows.mean(0), std)
         for name, layers in branch.join.items():
-            summary = torch.from_numpy(batch.summaries[name])
+            summary = torch.from_numpy(batch.summaries[name]).float()
             assert isinstance(layers, nn.Sequential)
             assert isinstance(layers[0], Standardise)
             layers[0].fit(summary.mean(0), summary.std(0, correction=0))
