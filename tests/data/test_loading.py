@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.data.loading import ClipFeatures, training_batch, view_batch
+from vidlstm.data.loading import Batch, ClipFeatures, choose, training_batch, view_batch
 
 SIDES, VIEWS, WIDTH = 2, 3, 2
 
@@ -79,11 +79,17 @@ class TestViewBatch:
         assert view_batch([ClipFeatures(clip(2).sequences, {})]).summaries == {}
 
 
+def draw_batch(
+    clips: list[ClipFeatures], rng: np.random.Generator, *, mix_views: bool, mirror: bool
+) -> Batch:
+    return training_batch(clips, choose(clips, rng, mix_views=mix_views, mirror=mirror))
+
+
 def drawn(mix_views: bool, mirror: bool, rounds: int = 60, steps: int = 4) -> NDArray[np.int64]:
     """Return side, view and step of what training saw of one clip, `(rounds, steps, 3)`."""
     rng = np.random.default_rng(0)
     rows = [
-        training_batch([clip(steps)], rng, mix_views=mix_views, mirror=mirror).sequences["motion"][0, :, 0]
+        draw_batch([clip(steps)], rng, mix_views=mix_views, mirror=mirror).sequences["motion"][0, :, 0]
         for _ in range(rounds)
     ]
     values = np.array(rows).astype(np.int64)
@@ -116,7 +122,7 @@ class TestTrainingBatch:
     def test_all_streams_show_the_same_side(self) -> None:
         rng = np.random.default_rng(1)
         for _ in range(20):
-            batch = training_batch([clip(4)], rng, mix_views=True, mirror=True)
+            batch = draw_batch([clip(4)], rng, mix_views=True, mirror=True)
             sides = {int(batch.sequences[s][0, 0, 0]) // 100 for s in ("motion", "rgb")}
             sides.add(int(batch.summaries["colour"][0, 0] * 2))
             assert len(sides) == 1
@@ -124,7 +130,7 @@ class TestTrainingBatch:
     def test_the_same_seed_gives_the_same_batch_and_another_seed_another(self) -> None:
         clips = [clip(8, number) for number in range(4)]
         first, again, other = (
-            training_batch(clips, np.random.default_rng(s), mix_views=True, mirror=True).sequences["motion"]
+            draw_batch(clips, np.random.default_rng(s), mix_views=True, mirror=True).sequences["motion"]
             for s in (3, 3, 4)
         )
         np.testing.assert_array_equal(first, again)
@@ -132,6 +138,6 @@ class TestTrainingBatch:
 
     def test_pads_as_scoring_does(self) -> None:
         rng = np.random.default_rng(0)
-        batch = training_batch([clip(4), clip(2, 1)], rng, mix_views=True, mirror=True)
+        batch = draw_batch([clip(4), clip(2, 1)], rng, mix_views=True, mirror=True)
         assert batch.masks["motion"].tolist() == [[True] * 4, [True, True, False, False]]
         assert not batch.sequences["motion"][1, 2:].any()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vidlstm.engine.decoding import ReadRequest
     from vidlstm.engine.extraction import Extractor
     from vidlstm.engine.learning import Clips
+    from vidlstm.engine.team import Team
     from vidlstm.models.encoders import Encoder
 
 _SHOWN = 20  # names listed before "and N more"
@@ -89,19 +90,30 @@ def open_extractor(
     *,
     cache: bool,
     voice: Voice,
+    neighbours: int = 1,
 ) -> Iterator[Extractor]:
-    """Start decoder processes and bring the encoder to its device."""
+    """Start decoder processes and bring the encoder to its device.
+
+    Args:
+        request: What is read of each clip.
+        encoder: Of the `rgb` stream.
+        machine: Options.
+        cache: Keep features.
+        voice: Says if they cannot be kept.
+        neighbours: Processes of one training on this machine, which share its cores.
+    """
     from vidlstm.data.features import FeatureStore
     from vidlstm.engine.decoding import DecodePool, default_workers
     from vidlstm.engine.devices import choose_device, num_cores, use_threads
     from vidlstm.engine.extraction import Extractor
 
-    use_threads(num_cores())
+    use_threads(max(1, num_cores() // neighbours))
     device = choose_device(machine.device)
     if encoder is not None:
         encoder.requires_grad_(False).eval().to(device)
     store = FeatureStore() if cache else None
-    with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
+    workers = machine.workers or max(1, default_workers() // neighbours)
+    with DecodePool(workers, machine.timeout) as pool:
         yield Extractor(request, encoder, store, pool)
     if store is not None and store.write_error is not None:
         voice.warn(
@@ -109,17 +121,21 @@ def open_extractor(
         )
 
 
-def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset) -> Clips:
-    """Extract every sample, with progress.
+def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset, team: Team | None = None) -> Clips:
+    """Extract every sample, with progress; a team shares the work.
 
     Raises:
         DataError: Not one can be read.
     """
     from vidlstm.engine.learning import Clips
+    from vidlstm.engine.team import Team
 
-    results = extractor.extract(s.path for s in dataset.samples)
+    team = team or Team()
+    mine = team.share(dataset.samples)
+    results = extractor.extract(s.path for s in mine)
+    own = list(voice.progress(results, total=len(mine), label="Reading", unit="clip"))
     total = len(dataset.samples)
-    clips = Clips(dataset, tuple(voice.progress(results, total=total, label="Reading", unit="clip")))
+    clips = Clips(dataset, tuple(team.gather(own)))
     if all(e.features is None for e in clips.extracted):
         first = clips.extracted[0]
         why = first.problem.message if first.problem else ""

@@ -6,10 +6,12 @@ the leader alone writes files and speaks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -186,8 +188,19 @@ def _train(
     as_json: bool,
 ) -> int:
     from vidlstm.engine.control import assess
-    from vidlstm.engine.learning import describe_training, make_trainer, start_model, train_request
-    from vidlstm.models.checkpoint import rgb_encoder
+    from vidlstm.engine.learning import (
+        describe_training,
+        extract_again,
+        from_files,
+        kept_pixels,
+        make_trainer,
+        pixel_request,
+        start_from,
+        start_model,
+        train_request,
+    )
+    from vidlstm.engine.runs import MODEL
+    from vidlstm.models.checkpoint import load_model, rgb_encoder
 
     dataset, split, config, train_config = (
         plan.dataset,
@@ -195,36 +208,55 @@ def _train(
         plan.settings.model,
         plan.settings.training,
     )
-    encoder = rgb_encoder(config, seed=train_config.seed)  # before the folder is made: the name may be wrong
+    # Before the folder is made, as any of this may turn out not to be there.
+    earlier = None if plan.start is None else load_model(plan.start / MODEL)
+    begun = None if earlier is None else start_from(earlier, config)
+    encoder = rgb_encoder(config, seed=train_config.seed) if begun is None else begun.encoder
     run, state = _open_run(team, plan, run_options)
+    opened = partial(open_extractor, machine=machine, voice=voice, neighbours=team.neighbours)
     started = time.monotonic()
-    frozen = None if config.encoder.small else encoder
-    with open_extractor(train_request(config), frozen, machine, cache=cache, voice=voice) as extractor:
-        clips = extract_dataset(voice, extractor, dataset)
+    with opened(train_request(config), None if config.encoder.small else encoder, cache=cache) as extractor:
+        clips = extract_dataset(voice, extractor, dataset, team)
     tell_lengths(voice, clips)
     extracted = time.monotonic()
-    trained = start_model(config, clips, encoder, train_config.seed)
-    trainer = make_trainer(trained, clips, split.train, train_config)
-    if state is not None:
-        _restore(run, trainer, state)
-        voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
-    interrupted = _run_epochs(voice, trainer, run)
-    trainer.finish()
-    if not interrupted:
-        interrupted = _train_control(voice, trained, clips, split, train_config)
+    model = begun or start_model(config, clips, encoder, train_config.seed)
+    with contextlib.ExitStack() as stack:
+        learning = kept_pixels(model)
+        if config.encoder.learns and not config.encoder.small:
+            assert model.encoder is not None
+            model.modules().to(model.encoder.mean.device)
+            pixels = stack.enter_context(opened(pixel_request(config), None, cache=False))
+            learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=False)
+        trainer = make_trainer(
+            model, clips, split.train, train_config, learning=learning, team=team,
+            divided_by=None if earlier is None else earlier.config.members,
+        )  # fmt: skip
+        if state is not None:
+            _restore(run, trainer, state)
+            voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
+        interrupted = _run_epochs(voice, trainer, run)
+        trainer.finish()
     side: Side = "test" if split.test else "val"
+    scored = split.side(side)
+    if not team.leads:
+        return Exit.INTERRUPTED if interrupted else Exit.DONE
+    if learning is not None and learning.reader is not None:
+        with opened(train_request(config), model.encoder, cache=cache) as extractor:
+            clips = extract_again(extractor, clips, scored)
+    if not interrupted:
+        interrupted = _train_control(voice, model, clips, split, train_config)
     report = None
-    if split.side(side):
-        report = assess(trained, clips, split.side(side), seed=train_config.seed)
+    if scored:
+        report = assess(model, clips, scored, seed=train_config.seed)
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
-    trained.training = describe_training(
+    model.training = describe_training(
         plan.settings.data, train_config, clips, split, plan.prints, trainer, report
     )
-    run.write_model(trained)
+    run.write_model(model)
     _tell_result(voice, run, trainer, report, side)
-    side_text = f"the {side} side, {len(split.side(side))} clips that nothing was learned from"
+    side_text = f"the {side} side, {len(scored)} clips that nothing was learned from"
     leave_report(
-        voice, run.path / PAGE, report, trained, dataset, side=side_text, epochs=run.epochs, notes=split.notes
+        voice, run.path / PAGE, report, model, dataset, side=side_text, epochs=run.epochs, notes=split.notes
     )  # fmt: skip
     if as_json:
         print(json.dumps(_summary(run, clips, split, trainer, report, seconds)))
@@ -261,21 +293,38 @@ def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
 
 
 def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:
-    """Train with progress; Ctrl-C ends training and keeps the best so far. Tell whether it came."""
+    """Train with progress; Ctrl-C ends training and keeps the best so far. Tell whether it came.
+
+    Raises:
+        UsageError: There is no best so far, as the first epoch diverged.
+    """
+    team, total = trainer.team, trainer.config.epochs
     try:
-        with voice.bar(total=trainer.config.epochs, label="Training", unit="epoch") as bar:
+        with voice.bar(total=total, label="Training", unit="epoch") as bar:
+            bar.update(trainer.epoch)
             for report in trainer.run():
-                run.write_epoch(report, trainer)
+                if team.leads:
+                    run.write_epoch(report, trainer)
                 bar.set_postfix_str(_epoch_line(report))
                 bar.update()
                 voice.detail(f"epoch {report.epoch}/{report.num_epochs}: {_epoch_line(report)}")
     except KeyboardInterrupt:
-        if not trainer.best_epoch:
+        if not run.epochs or team.size > 1:  # the others of a team are interrupted somewhere else
+            voice.warn(f"To go on: --resume {run.path}")
             raise
         voice.warn(
-            f"Interrupted after epoch {trainer.epoch}: the best so far, epoch {trainer.best_epoch}, is kept."
+            f"Interrupted after epoch {trainer.epoch}: the best so far, epoch {trainer.best_epoch}, is kept. "
+            f"To go on: --resume {run.path}"
         )
         return True
+    if trainer.diverged:
+        advice = (
+            f"training diverged: the loss is no number any more in epoch {trainer.epoch}; "
+            f"a lower --lr than {trainer.config.learning_rate:g} helps"
+        )
+        if not trainer.has_best:
+            raise UsageError(advice)
+        voice.warn(f"{advice[0].upper()}{advice[1:]}. The best so far, epoch {trainer.best_epoch}, is kept.")
     return False
 
 

@@ -66,13 +66,26 @@ def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int
     return _collate(clips, rows, [side] * len(clips))
 
 
-def training_batch(
-    clips: Sequence[ClipFeatures], rng: np.random.Generator, *, mix_views: bool, mirror: bool
-) -> Batch:
-    """Collect clips as training sees them: other moments, and perhaps mirrored, each time.
+@dataclass(frozen=True)
+class Choice:
+    """What training takes of one clip: other moments, and perhaps the mirrored clip, each time.
 
     Args:
-        clips: At least one.
+        side: 1 takes the mirrored clip, of the streams that keep it.
+        views: By stream, int64 `(T,)`: the view that each step is taken from.
+    """
+
+    side: int
+    views: Mapping[str, NDArray[np.int64]]
+
+
+def choose(
+    clips: Sequence[ClipFeatures], rng: np.random.Generator, *, mix_views: bool, mirror: bool
+) -> list[Choice]:
+    """Draw what is taken of each clip.
+
+    Args:
+        clips: Tell how many views and steps there are.
         rng: Where the randomness comes from.
         mix_views: Every step takes a view by itself (`uniform` sampling, whose views are places in
             the same segment); otherwise a clip takes one view as a whole.
@@ -83,20 +96,34 @@ def training_batch(
         num_steps = sum(values.shape[2] for values in clip.sequences.values()) if mix_views else 0
         limits += [2 if mirror else 1, *[clip.num_views] * (1 + num_steps)]
     drawn = rng.integers(limits)
-    rows, sides, start = [], [], 0
+    choices, start = [], 0
     for clip in clips:
-        side, views = int(drawn[start]), drawn[start + 1 : start + 2]
+        side, one = int(drawn[start]), drawn[start + 1]
         start += 2
+        views = {}
+        for name, values in clip.sequences.items():
+            length = values.shape[2]
+            views[name] = drawn[start : start + length] if mix_views else np.full(length, one)
+            start += length if mix_views else 0
+        choices.append(Choice(side, views))
+    return choices
+
+
+def training_batch(clips: Sequence[ClipFeatures], choices: Sequence[Choice]) -> Batch:
+    """Collect what was chosen of each clip.
+
+    Args:
+        clips: At least one.
+        choices: One a clip.
+    """
+    rows = []
+    for clip, choice in zip(clips, choices, strict=True):
         chosen = {}
         for name, values in clip.sequences.items():
-            steps = np.arange(values.shape[2])
-            if mix_views:
-                views = drawn[start : start + len(steps)]
-                start += len(steps)
-            chosen[name] = _side(values, side)[views, steps]
+            views = choice.views[name]
+            chosen[name] = _side(values, choice.side)[views, np.arange(len(views))]
         rows.append(chosen)
-        sides.append(side)
-    return _collate(clips, rows, sides)
+    return _collate(clips, rows, [choice.side for choice in choices])
 
 
 def _side(values: Values, side: int) -> Values:

@@ -20,7 +20,7 @@ from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, T
 from vidlstm.data.splits import Fold
 from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.fusion import fit_fusion
-from vidlstm.engine.learning import Clips, make_trainer, start_model
+from vidlstm.engine.learning import Clips, kept_pixels, make_trainer, start_model
 from vidlstm.models.checkpoint import rgb_encoder
 from vidlstm.models.classifier import fuse
 from vidlstm.records import Scored
@@ -110,7 +110,7 @@ def _run_fold(
 ) -> FoldResult:
     encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
     model = start_model(config, clips, encoder, training.seed)
-    trainer = make_trainer(model, clips, fold.train_indices, training)
+    trainer = make_trainer(model, clips, fold.train_indices, training, learning=kept_pixels(model))
     for _ in trainer.run():
         pass
     trainer.finish()

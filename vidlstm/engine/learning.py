@@ -8,7 +8,7 @@ where they are scored.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ from vidlstm.data.stratify import divide
 from vidlstm.engine.decoding import ReadRequest
 from vidlstm.engine.devices import use_threads
 from vidlstm.engine.evaluation import looks_of, score_clips
-from vidlstm.engine.extraction import Extracted
-from vidlstm.engine.training import Part, Trainer
-from vidlstm.errors import DataError
+from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.pixels import PixelReader
+from vidlstm.engine.team import Team
+from vidlstm.engine.training import Learning, Part, Trainer
+from vidlstm.errors import DataError, UsageError
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.models.encoders import Encoder, encode_clips, for_inference
 from vidlstm.records import EvalReport, Scored
@@ -90,21 +92,40 @@ class Clips:
         return records
 
 
-def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer:
+def make_trainer(
+    model: Model,
+    clips: Clips,
+    train: Sequence[int],
+    config: TrainConfig,
+    *,
+    learning: Learning | None = None,
+    divided_by: int | None = None,
+    team: Team | None = None,
+) -> Trainer:
     """Return a trainer for the readable clips of the training side, divided among the members.
 
     Each member leaves out another part of the groups. What it left out is its validation, so the
     side that is held out from all of training serves for nothing but its score.
 
+    Args:
+        model: On its device.
+        clips: All of the data.
+        train: Those that it may learn from.
+        config: How.
+        learning: Of an encoder that learns.
+        divided_by: How many members there are parts for, if not as many as there are: a network that
+            goes on learning leaves out what it left out as one of these.
+        team: The processes that train together.
+
     Raises:
         DataError: No clip of some class can be read, so there is nothing to learn it from.
+        UsageError: These settings cannot be had with this model or team.
     """
     labels = clips.labels()
     usable = clips.usable(train)
     for number, name in enumerate(clips.dataset.classes):
         if not (labels[usable] == number).any():
             raise DataError(f"{clips.dataset.root}: no training clip of class {name!r} can be read")
-    use_threads(1)
     samples = clips.dataset.samples
     parts = [
         Part(np.setdiff1d(usable, held_out), np.array(held_out, np.int64))
@@ -112,10 +133,13 @@ def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: Train
             usable.tolist(),
             [s.label for s in samples],
             [s.group for s in samples],
-            model.config.members,
+            divided_by or model.config.members,
             config.seed,
-        )
+        )[: model.config.members]
     ]
+    _check_steps(min(len(part.train) for part in parts), config, team or Team(), learning)
+    if learning is None:
+        use_threads(1)
     return Trainer(
         model.classifier,
         [e.features for e in clips.extracted],
@@ -125,8 +149,55 @@ def make_trainer(model: Model, clips: Clips, train: Sequence[int], config: Train
         mix_views=model.config.kind == "video" and model.config.sampling.method == "uniform",
         looks=looks_of(model.config),
         mirror=model.config.mirror,
-        encoder=model.encoder if model.config.encoder.learns else None,
+        learning=learning,
+        team=team,
     )
+
+
+def _check_steps(num_clips: int, config: TrainConfig, team: Team, learning: Learning | None) -> None:
+    """Be sure that a step can be divided into parts that add up to the whole."""
+    if learning is not None and not learning.encoder.keeps_statistics:
+        # Its normalisation looks at all pictures of a step together.
+        for many, name in ((team.size, "several processes"), (config.accumulate, "--accumulate")):
+            if many > 1:
+                raise UsageError(f"an encoder that learns from nothing cannot be trained with {name}")
+    least = 4 * team.size
+    if team.size > 1 and min(config.batch_size, num_clips) < least:
+        raise UsageError(
+            f"{team.size} processes need at least {least} clips to learn from and in a step (--batch-size)"
+        )
+
+
+def kept_pixels(model: Model) -> Learning | None:
+    """Return how an encoder learns from pixels that are kept; None where it is frozen."""
+    config = model.config
+    if model.encoder is None or not config.encoder.learns:
+        return None
+    return Learning(model.encoder, flips=config.mirror)
+
+
+def from_files(
+    model: Model, extractor: Extractor, clips: Clips, *, has_learned: bool, bfloat16: bool
+) -> Learning:
+    """Return how an encoder learns from pixels that are read again each epoch.
+
+    Args:
+        model: On its device.
+        extractor: Of `pixel_request`, without an encoder and without a store.
+        clips: All of the data.
+        has_learned: The model comes from another training.
+        bfloat16: Compute in half precision.
+    """
+    assert model.encoder is not None
+    reader = PixelReader(extractor, [s.path for s in clips.dataset.samples])
+    # A picture's mirrored regions are read in another order, which the mirrored side of a reading has right.
+    flips = model.config.mirror and model.config.kind == "video"
+    return Learning(model.encoder, reader, flips=flips, has_learned=has_learned, bfloat16=bfloat16)
+
+
+def pixel_request(config: ModelConfig) -> ReadRequest:
+    """Return what is read of a clip for an encoder that learns."""
+    return replace(train_request(config), streams=("rgb",))
 
 
 def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
@@ -170,6 +241,15 @@ def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
     return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))
 
 
+def extract_again(extractor: Extractor, clips: Clips, indices: Sequence[int]) -> Clips:
+    """Return the clips with what another extractor makes of some of them."""
+    extracted = list(clips.extracted)
+    results = extractor.extract(clips.dataset.samples[i].path for i in indices)
+    for i, result in zip(indices, results, strict=True):
+        extracted[i] = result
+    return replace(clips, extracted=tuple(extracted))
+
+
 def train_request(config: ModelConfig) -> ReadRequest:
     """Return what is read of every clip for training: more moments than the head reads at once."""
     stored = config.views if config.views > 1 or config.kind == "picture" else _STORED_VIEWS
@@ -185,6 +265,25 @@ def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed
         encoder.unfreeze(last, keeps_statistics=not config.encoder.knows_nothing)
         widths["rgb"] = encoder.width
     return build_model(config, widths, encoder)
+
+
+def start_from(earlier: Model, config: ModelConfig) -> Model:
+    """Return a model of one network that begins where another model's first member ended.
+
+    Raises:
+        UsageError: The other model has other classes or another network.
+    """
+    one = earlier.config.changed(members=1, encoder={"unfrozen": config.encoder.unfrozen})
+    for name in ("kind", "classes", "streams", "head", "encoder"):
+        before, now = getattr(one, name), getattr(config, name)
+        if before != now:
+            raise UsageError(f"--from: that run's {name} is another one ({before}, and now {now})")
+    assert earlier.encoder is not None
+    model = build_model(config, earlier.widths, earlier.encoder)
+    state = earlier.classifier.state_dict()
+    model.classifier.load_state_dict({name: state[name] for name in model.classifier.state_dict()})
+    earlier.encoder.unfreeze(config.encoder.unfrozen, keeps_statistics=True)
+    return model
 
 
 def describe_training(

@@ -9,28 +9,32 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vidlstm.config import TrainConfig
-from vidlstm.data.loading import Batch, ClipFeatures, training_batch, view_batch
-from vidlstm.engine.augmentation import augment
-from vidlstm.engine.evaluation import Look, log_probabilities, to_tensors
+from vidlstm.data.loading import ClipFeatures, Values, choose, training_batch, view_batch
+from vidlstm.engine.evaluation import Look, log_probabilities
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.engine.optimiser import AdamW
+from vidlstm.engine.pixels import PixelReader
+from vidlstm.engine.steps import Step, rows_of
+from vidlstm.engine.team import Team
 from vidlstm.models.classifier import Branch, Classifier, Standardise
 from vidlstm.models.encoders import Encoder, encode_clips
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
+_PIXEL_CLIPS = 8  # that are scored together where the encoder learns
+_CHUNK = 32  # pictures that go through an encoder together where no more need to
 _MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to (Pascanu et al. 2013)
 
 
@@ -40,6 +44,25 @@ class Part:
 
     train: NDArray[np.int64]
     val: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How an encoder learns with the rest.
+
+    Args:
+        encoder: On the classifier's device; what of it learns is unfrozen.
+        reader: Of the pixels; None where the clips' `rgb` features are pixels themselves.
+        flips: Half of the clips are flipped left to right.
+        has_learned: Encoder and classifier come from another training, whose end counts as epoch 0.
+        bfloat16: The encoder computes in half precision.
+    """
+
+    encoder: Encoder
+    reader: PixelReader | None = None
+    flips: bool = False
+    has_learned: bool = False
+    bfloat16: bool = False
 
 
 class Trainer:
@@ -54,10 +77,11 @@ class Trainer:
         labels: int64 `(N,)`, class of every clip.
         parts: One a member.
         config: How.
-        mix_views: Every step may take another view (see `training_batch`).
+        mix_views: Every step may take another view (see `choose`).
         looks: At each clip when it is scored.
         mirror: Train on mirrored clips too.
-        encoder: Of the `rgb` stream, whose features are pixels then; it learns with the rest.
+        learning: Of an encoder that is not frozen; trained in place.
+        team: The processes that train together.
     """
 
     def __init__(
@@ -71,14 +95,10 @@ class Trainer:
         mix_views: bool,
         looks: Sequence[Look],
         mirror: bool,
-        encoder: Encoder | None = None,
+        learning: Learning | None = None,
+        team: Team | None = None,
     ) -> None:
         self.classifier = classifier
-        self.encoder = encoder
-        parts_that_learn = (
-            {"classifier": classifier} if encoder is None else {"classifier": classifier, "encoder": encoder}
-        )
-        self._networks = nn.ModuleDict(parts_that_learn)
         self.clips = clips
         self.labels = labels
         self.parts = parts
@@ -86,26 +106,38 @@ class Trainer:
         self.mix_views = mix_views
         self.looks = looks
         self.mirror = mirror
+        self.learning = learning
+        self.team = team or Team()
         self.epoch = 0
         self.best_epoch = 0
+        self.diverged = False
         self._best = math.inf
         self._best_state: dict[str, Tensor] | None = None
         self._device = classifier.fusion.device
         self._held_out = np.concatenate([part.val for part in parts])
-        self._optimiser = AdamW(self._networks.parameters(), config.weight_decay)
-        for number, part in enumerate(parts):
-            some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
-            standardise(classifier.branches(number), self._features(some))
+        self._networks = nn.ModuleDict({"classifier": classifier})
+        if learning is not None:
+            self._networks["encoder"] = learning.encoder
+        self._optimisers = {
+            name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
+        }
+        if learning is None or not learning.has_learned:
+            for number, part in enumerate(parts):
+                some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
+                standardise(classifier.branches(number), self._features(some))
 
     def run(self) -> Iterator[EpochReport]:
-        """Train to the end, or until validation has not improved for `patience` epochs."""
-        while self.epoch < self.config.epochs and not self._out_of_patience():
+        """Train to the end, until validation no longer improves (`patience`), or until it diverges."""
+        if self.learning is not None and self.learning.has_learned and self._best_state is None:
+            self._keep_if_best(self._validate()[0])
+        while self.epoch < self.config.epochs and not self._out_of_patience() and not self.diverged:
             started = time.monotonic()
             self.epoch += 1
             train_loss = self._learn()
+            self.diverged = not math.isfinite(train_loss)
             val_loss, val_top1 = self._validate()
-            is_best = self._keep_if_best(val_loss)
-            rate = self._rate(self.epoch)
+            is_best = not self.diverged and self._keep_if_best(val_loss)
+            rate = self._rate(self.epoch) * self.config.learning_rate
             seconds = time.monotonic() - started
             yield EpochReport(
                 self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
@@ -129,7 +161,7 @@ class Trainer:
             "best": self._best,
             "best_state": self._best_state,
             "networks": self._networks.state_dict(),
-            "optimiser": self._optimiser.state(),
+            "optimisers": {name: optimiser.state() for name, optimiser in self._optimisers.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -139,7 +171,13 @@ class Trainer:
         self._best = state["best"]
         self._best_state = state["best_state"]
         self._networks.load_state_dict(state["networks"])
-        self._optimiser.restore(state["optimiser"])
+        for name, optimiser in self._optimisers.items():
+            optimiser.restore(state["optimisers"][name])
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights to take at the end."""
+        return self._best_state is not None
 
     @property
     def held_out_labels(self) -> Tensor:
@@ -150,19 +188,36 @@ class Trainer:
     def held_out_scores(self, looks: Sequence[Look]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
         self._networks.eval()
-        return torch.cat(
-            [
-                log_probabilities(
-                    partial(self._logits, number), self._features(part.val), looks, self._device
-                )
-                for number, part in enumerate(self.parts)
-                if len(part.val)
-            ],
-            dim=1,
-        )
+        scores = [
+            self._scores(number, part.val, looks) for number, part in enumerate(self.parts) if len(part.val)
+        ]
+        return torch.cat(scores, dim=1)
+
+    def _scores(self, number: int, indices: NDArray[np.int64], looks: Sequence[Look]) -> Tensor:
+        """Return `(S, N, K)` of one member, each clip computed by one process of the team; on the CPU."""
+        mine = indices[self.team.rank :: self.team.size]
+        size = _PIXEL_CLIPS if self.learning is not None else max(len(mine), 1)
+        groups = [mine[start : start + size] for start in range(0, len(mine), size)]
+        network = partial(self._member, number)
+        parts = [log_probabilities(network, clips, looks, self._device).cpu() for clips in self._read(groups)]
+        if self.team.size == 1:
+            return torch.cat(parts, dim=1)
+        return torch.stack(self.team.gather([row for part in parts for row in part.unbind(1)]), dim=1)
 
     def _features(self, indices: NDArray[np.int64]) -> list[ClipFeatures]:
         return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
+
+    def _read(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
+        """Yield the features of each group's clips, with pixels where the encoder learns."""
+        reader = None if self.learning is None else self.learning.reader
+        if reader is None:
+            yield from map(self._features, groups)
+            return
+        for group, shown in zip(groups, reader.read(groups), strict=True):
+            yield [
+                replace(kept, sequences={**kept.sequences, **clip.sequences})
+                for kept, clip in zip(self._features(group), shown, strict=True)
+            ]
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
@@ -186,73 +241,96 @@ class Trainer:
         weights = (
             torch.tensor(odds, dtype=torch.float32, device=self._device) if config.balance == "loss" else None
         )
-        num_batches = math.ceil(len(order) / config.batch_size)
+        batches = np.array_split(order, math.ceil(len(order) / config.batch_size))
         losses = []
-        learning = [list(network.parameters()) for network in self._learning(number)]
-        for step, some in enumerate(np.array_split(order, num_batches)):
-            batch = training_batch(self._features(some), rng, mix_views=self.mix_views, mirror=self.mirror)
-            loss = self._loss(number, batch, self.labels[some], weights, rng)
-            loss.backward()  # type: ignore[no-untyped-call]
-            for parameters in learning:
-                torch.nn.utils.clip_grad_norm_(parameters, _MAX_GRADIENT)
-            self._optimiser.step(self._rate(self.epoch - 1 + (step + 1) / num_batches))
-            losses.append(loss.detach() * len(some))
+        for done, (some, step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
+            rate = self._rate(self.epoch - 1 + done / len(batches))
+            losses.append(self._take(number, step, weights, rate) * len(some))
         return float(torch.stack(losses).sum()) / len(order)
 
-    def _learning(self, member: int) -> list[nn.Module]:
+    def _steps(self, batches: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Iterator[Step]:
+        """Yield what is computed of each batch."""
+        mixup, learning = self.config.mixup, self.learning
+        mine = [rows_of(len(some), self.team.rank, self.team.size) for some in batches]
+        shown: Iterator[list[ClipFeatures]] = iter(())
+        if learning is not None and learning.reader is not None:
+            shown = learning.reader.read([some[rows] for some, rows in zip(batches, mine, strict=True)])
+        for some, rows in zip(batches, mine, strict=True):
+            clips = self._features(some)
+            choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
+            batch = training_batch(clips, choices)
+            if learning is None:
+                yield Step.draw(batch, self.labels[some], rows, mixup, rng, self._device)
+                continue
+            pixels = batch.sequences["rgb"]
+            if learning.reader is not None:
+                pixels = training_batch(next(shown), choices[rows]).sequences["rgb"]
+                pixels = _padded(pixels, batch.masks["rgb"].shape[1])
+            yield Step.draw_pixels(
+                batch, pixels, self.labels[some], rows, mixup, rng, self._device, flips=learning.flips
+            )
+
+    def _take(self, number: int, step: Step, weights: Tensor | None, rate: float) -> Tensor:
+        """Take one step of the optimisers at the learning rate `rate`; return the loss."""
+        loss = torch.zeros((), device=self._device)
+        drawn = torch.get_rng_state()
+        for rows in step.parts(self.config.accumulate):
+            torch.set_rng_state(
+                drawn
+            )  # what is drawn is drawn for the whole step, and each part takes its own
+            self.classifier.compute(number, rows, len(step.labels))
+            logits = self._member(number, *step.inputs(rows))
+            part = step.loss(logits, rows, weights, self.config.label_smoothing)
+            part.backward()  # type: ignore[no-untyped-call]
+            loss += part.detach()
+        networks = [[p for p in n.parameters() if p.requires_grad] for n in self._learning_networks(number)]
+        if self.team.size > 1:
+            learning = [parameter for parameters in networks for parameter in parameters]
+            self.team.add([*(p.grad for p in learning if p.grad is not None), loss])
+        for parameters in networks:
+            torch.nn.utils.clip_grad_norm_(parameters, _MAX_GRADIENT)
+        for name, optimiser in self._optimisers.items():
+            fine = name == "encoder" and self.learning is not None and self.learning.encoder.keeps_statistics
+            peak = self.config.encoder_learning_rate if fine else self.config.learning_rate
+            optimiser.step(rate * peak)
+        return loss
+
+    def _learning_networks(self, member: int) -> list[nn.Module]:
         """Return what learns by itself: each branch, and an encoder that is not frozen."""
-        encoder = [] if self.encoder is None else [self.encoder]
+        encoder = [] if self.learning is None else [self.learning.encoder]
         return [*encoder, *self.classifier.branches(member)]
 
-    def _logits(
+    def _member(
         self,
-        member: int,
+        number: int,
         sequences: Mapping[str, Tensor],
         masks: Mapping[str, Tensor],
         summaries: Mapping[str, Tensor],
     ) -> Tensor:
         """Return the logits of a member's branches, `(S, B, K)`, from features or from pixels."""
-        if self.encoder is not None:
-            steps, mask = encode_clips(self.encoder, sequences["rgb"], masks["rgb"])
+        if self.learning is not None:
+            steps, mask = encode_clips(self._encode, sequences["rgb"], masks["rgb"])
             sequences, masks = {**sequences, "rgb": steps}, {**masks, "rgb": mask}
-        return self.classifier.member(member, sequences, masks, summaries)
+        return self.classifier.member(number, sequences, masks, summaries)
 
-    def _loss(
-        self,
-        member: int,
-        batch: Batch,
-        labels: NDArray[np.int64],
-        weights: Tensor | None,
-        rng: np.random.Generator,
-    ) -> Tensor:
-        """Return the sum of the branches' losses; each branch gets its own gradient from it."""
-        sequences, masks, summaries = to_tensors(batch, self._device)
-        if self.encoder is not None:
-            sequences["rgb"] = augment(sequences["rgb"], mirror=self.mirror)
-        target = torch.from_numpy(labels).to(self._device)
-        other, share = target, 1.0
-        if self.config.mixup:
-            # Mixup (Zhang et al. 2018) of features; the mix is as long as the longer of the two.
-            share = float(rng.beta(self.config.mixup, self.config.mixup))
-            order = torch.from_numpy(rng.permutation(len(target))).to(self._device)
-            sequences = {name: share * x + (1 - share) * x[order] for name, x in sequences.items()}
-            summaries = {name: share * x + (1 - share) * x[order] for name, x in summaries.items()}
-            masks = {name: mask | mask[order] for name, mask in masks.items()}
-            other = target[order]
-        logits = self._logits(member, sequences, masks, summaries)
-        return torch.stack(
-            [
-                share * F.cross_entropy(branch, target, weights, label_smoothing=self.config.label_smoothing)
-                + (1 - share)
-                * F.cross_entropy(branch, other, weights, label_smoothing=self.config.label_smoothing)
-                for branch in logits
-            ]
-        ).sum()
+    def _encode(self, pictures: Tensor) -> Tensor:
+        """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
+        assert self.learning is not None
+        encoder = self.learning.encoder
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.learning.bfloat16):
+            if self.config.checkpointing and torch.is_grad_enabled():
+                encoded = [
+                    checkpoint(encoder, some, use_reentrant=False) for some in torch.split(pictures, _CHUNK)
+                ]
+                return torch.cat(encoded).float()
+            if torch.is_grad_enabled():
+                return encoder(pictures).float()  # type: ignore[no-any-return]
+            return torch.cat([encoder(some) for some in torch.split(pictures, _CHUNK)]).float()
 
     def _rate(self, epochs: float) -> float:
-        """Return the learning rate after so many epochs: linear warm-up, then a cosine to zero.
+        """Return the share of its peak that the learning rate has after so many epochs.
 
-        (Loshchilov & Hutter 2017.)
+        A linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017).
         """
         done = epochs / self.config.epochs
         warmup = self.config.warmup_epochs / self.config.epochs
@@ -260,7 +338,7 @@ class Trainer:
             share = (done + 1 / (self.config.epochs * 4)) / warmup
         else:
             share = 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-9)))
-        return self.config.learning_rate * min(share, 1.0)
+        return min(share, 1.0)
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Return loss and top-1 of the held-out clips, all branches counting the same.
@@ -271,8 +349,8 @@ class Trainer:
         if not len(self._held_out):
             return None, None
         fused = self.held_out_scores([Look()]).mean(0)
-        target = self.held_out_labels.to(self._device)
-        sharpened = (fused / _TEMPERATURES.to(fused).view(-1, 1, 1)).log_softmax(-1)
+        target = self.held_out_labels
+        sharpened = (fused / _TEMPERATURES.view(-1, 1, 1)).log_softmax(-1)
         loss = -float(
             sharpened.gather(-1, target.expand(len(_TEMPERATURES), -1)[..., None]).mean((1, 2)).max()
         )
@@ -286,6 +364,12 @@ class Trainer:
         self.best_epoch = self.epoch
         self._best_state = {name: value.clone() for name, value in self._networks.state_dict().items()}
         return True
+
+
+def _padded(pixels: Values, length: int) -> Values:
+    """Bring `(B, T, S, S, C)` to the length that the step's longest clip has, wherever that is computed."""
+    padded: Values = np.pad(pixels, [(0, 0), (0, length - pixels.shape[1]), (0, 0), (0, 0), (0, 0)])
+    return padded
 
 
 def rarity(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:

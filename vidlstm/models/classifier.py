@@ -99,6 +99,31 @@ class Standardise(nn.Module):
         return (x - self.mean) * self.scale
 
 
+class RowDropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) whose draws are made for all rows of a step.
+
+    So a row is treated the same whether it is computed with all the others, in a part of an accumulated
+    step, or in one of several processes.
+
+    Args:
+        share: Of the units that are dropped.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.rows: tuple[slice, int] | None = None
+        """Which rows of how many come in; None: all that come in are all there are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop units of `(B, ...)` while training, and scale the others up."""
+        if not self.training or not self.share:
+            return x
+        rows, total = self.rows or (slice(None), len(x))
+        kept = torch.empty(total, *x.shape[1:], device=x.device).bernoulli_(1 - self.share)
+        return x * (kept[rows] / (1 - self.share))
+
+
 class Branch(nn.Module):
     """One member of one branch: from a stream's vectors to logits."""
 
@@ -107,12 +132,12 @@ class Branch(nn.Module):
         head = spec.head
         self.spec = spec
         self.standardise = Standardise(widths[spec.stream])
-        self.project: nn.Module = nn.Dropout(head.dropout)
+        self.project: nn.Module = RowDropout(head.dropout)
         if head.projection:
             self.project = nn.Sequential(
                 nn.Linear(widths[spec.stream], head.projection),
                 nn.LayerNorm(head.projection),
-                nn.Dropout(head.dropout / 2),
+                RowDropout(head.dropout / 2),
             )
         self.head = build_head(head.projection or widths[spec.stream], head)
         self.join = nn.ModuleDict(
@@ -124,7 +149,7 @@ class Branch(nn.Module):
             }
         )
         width = self.head.width + head.hidden * len(spec.joined)
-        self.classify = nn.Sequential(nn.Dropout(head.dropout), nn.Linear(width, num_classes))
+        self.classify = nn.Sequential(RowDropout(head.dropout), nn.Linear(width, num_classes))
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Bring features `(B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
@@ -165,6 +190,12 @@ class Classifier(nn.Module):
         """Return the branches of one member."""
         chosen = self.members[member]
         return [branch for branch in chosen.children() if isinstance(branch, Branch)]
+
+    def compute(self, member: int, rows: slice, total: int) -> None:
+        """Tell a member that what comes in from now on are these rows of a step of `total`."""
+        for module in self.members[member].modules():
+            if isinstance(module, RowDropout):
+                module.rows = (rows, total)
 
     def member(
         self,
