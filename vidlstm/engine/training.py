@@ -368,7 +368,8 @@ class Trainer:
 
 def _padded(pixels: Values, length: int) -> Values:
     """Bring `(B, T, S, S, C)` to the length that the step's longest clip has, wherever that is computed."""
-    padded: Values = np.pad(pixels, [(0, 0), (0, length - pixels.shape[1]), (0, 0), (0, 0), (0, 0)])
+    padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
+    padded[:, : pixels.shape[1]] = pixels
     return padded
 
 
