@@ -22,6 +22,7 @@ from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import TrainConfig
+from vidlstm.engine.events import EventLog, require_tensorboard
 from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
 
@@ -61,7 +62,14 @@ class RunOptions:
         ),
     ] = False
 
+    tensorboard: Annotated[
+        bool,
+        Option("--tensorboard", help="Write events for TensorBoard, too.", rich_help_panel=options.OUTPUT),
+    ] = False
+
     def __post_init__(self) -> None:
+        if self.tensorboard:
+            require_tensorboard()
         if self.resume is None and self.allow_changes:
             raise UsageError("--allow-changes belongs to --resume RUN")
         if self.resume is not None and (self.overwrite or self.out not in (None, self.resume)):
@@ -234,7 +242,10 @@ def _train(
         if state is not None:
             _restore(run, trainer, state)
             voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
-        interrupted = _run_epochs(voice, trainer, run)
+        events = None
+        if run_options.tensorboard and team.leads:
+            events = stack.enter_context(contextlib.closing(EventLog(run.path, run.epochs)))
+        interrupted = _run_epochs(voice, trainer, run, events)
         trainer.finish()
     side: Side = "test" if split.test else "val"
     scored = split.side(side)
@@ -292,7 +303,7 @@ def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
         ) from error
 
 
-def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:
+def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder, events: EventLog | None) -> bool:
     """Train with progress; Ctrl-C ends training and keeps the best so far. Tell whether it came.
 
     Raises:
@@ -303,6 +314,8 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder) -> bool:
         with voice.bar(total=total, label="Training", unit="epoch") as bar:
             bar.update(trainer.epoch)
             for report in trainer.run():
+                if events is not None:
+                    events.write(report)
                 if team.leads:
                     run.write_epoch(report, trainer)
                 bar.set_postfix_str(_epoch_line(report))
