@@ -354,8 +354,9 @@ def _train_control(voice: Voice, model: Model, clips: Clips, split: Split, confi
     except KeyboardInterrupt:
         voice.warn("Interrupted: the control `mean`, which knows no order, is left out.")
         return True
-    control.finish()
-    model.control = control.classifier
+    if control.has_best:
+        control.finish()
+        model.control = control.classifier
     return False
 
 
