@@ -12,6 +12,7 @@ from vidlstm.errors import VidlstmError
 from vidlstm.records import Failure, Prediction
 
 if TYPE_CHECKING:
+    from vidlstm.config import Backend, Precision
     from vidlstm.engine.predictor import Predictor
 
 __all__ = ["Failure", "Prediction", "VidlstmError", "load"]
@@ -22,6 +23,8 @@ def load(
     checkpoint: str | os.PathLike[str],
     *,
     device: str = "auto",
+    backend: Backend = "auto",
+    precision: Precision = "float32",
     workers: int | None = None,
     timeout: float = 120.0,
 ) -> Predictor:
@@ -30,12 +33,16 @@ def load(
     Args:
         checkpoint: A `model.safetensors`, or the run folder that holds one.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
+        backend: `auto`, `torch` or `openvino`; what computes it.
+        precision: `float32` or `bfloat16`; of that computation.
         workers: Processes that read files; by default one a core, 8 at most.
         timeout: Seconds that one file may take.
 
     Raises:
-        VidlstmError: There is no such model or device, or a number makes no sense.
+        VidlstmError: There is no such model, device or backend, or a number makes no sense.
     """
     from vidlstm.engine.predictor import Predictor
 
-    return Predictor(checkpoint, device=device, workers=workers, timeout=timeout)
+    return Predictor(
+        checkpoint, device=device, backend=backend, precision=precision, workers=workers, timeout=timeout
+    )

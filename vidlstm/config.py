@@ -23,6 +23,8 @@ HeadKind = Literal["lstm", "gru", "mean"]
 SummaryKind = Literal["last", "mean", "attention"]
 RegionOrder = Literal["raster", "serpentine"]
 BatchBalance = Literal["none", "sampler", "loss"]
+Backend = Literal["auto", "torch", "openvino"]
+Precision = Literal["float32", "bfloat16"]
 
 SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion")
 """Streams that give one vector a step, `(T, D)`, and are read by the head."""

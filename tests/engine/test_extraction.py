@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tests.tiny import write_action
@@ -21,6 +22,7 @@ from vidlstm.engine import extraction
 from vidlstm.engine.decoding import DecodePool, Job, ReadRequest
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.errors import FailureCode, InputError
+from vidlstm.models.backends import TorchEncoder
 from vidlstm.models.encoders import Encoder
 
 
@@ -43,22 +45,22 @@ class Pool:
             yield item, result
 
 
-class Counting(Encoder):
-    """A small encoder that counts the pictures that it is given."""
+class Counting(TorchEncoder):
+    """A small encoder that remembers how many pictures it was given at a time."""
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
         stages = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 64))
-        super().__init__(stages, (127.5,) * 3, (63.75,) * 3, 64)
-        self.pictures = 0
+        super().__init__(Encoder(stages, (127.5,) * 3, (63.75,) * 3, 64), num_threads=2)
+        self.calls: list[int] = []
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        self.pictures += len(pictures)
-        return super().forward(pictures)
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+        self.calls.append(len(pictures))
+        return super().__call__(pictures)
 
 
 def encoder(seed: int = 0) -> Counting:
-    return Counting(seed).eval()
+    return Counting(seed)
 
 
 def request(streams: str = "rgb+motion", views: int = 2, **changes: Any) -> ReadRequest:
@@ -120,32 +122,27 @@ class TestFeatures:
         self, clips: list[Path], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         together, _ = extract(clips, request("rgb"))
-        for batch in (1, 5):
-            monkeypatch.setattr(extraction, "_CPU_BATCH_PER_THREAD", batch)
-            apart, _ = extract(clips, request("rgb"))
-            for one, other in zip(together, apart, strict=True):
-                assert one.features is not None
-                assert other.features is not None
-                np.testing.assert_allclose(
-                    one.features.sequences["rgb"], other.features.sequences["rgb"], atol=2e-3
-                )
-
-    def test_of_several_clips_share_encoder_batches(
-        self, clips: list[Path], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(extraction, "_CPU_BATCH_PER_THREAD", 64)
+        monkeypatch.setattr(extraction, "_READY_FRAMES", 1)
         counting = encoder()
-        calls: list[int] = []
-        counting.register_forward_hook(lambda *args: calls.append(len(args[1][0])))
-        pool = Pool()
-        list(Extractor(request("rgb"), counting, None, cast(DecodePool, pool)).extract(clips * 10))
-        assert max(calls) > 12  # a clip alone gives at most six
-        assert len(calls) < len(clips * 10)
+        apart, _ = extract(clips, request("rgb"), None, counting)
+        assert len(counting.calls) == len(clips)
+        for one, other in zip(together, apart, strict=True):
+            assert one.features is not None
+            assert other.features is not None
+            np.testing.assert_allclose(
+                one.features.sequences["rgb"], other.features.sequences["rgb"], atol=2e-3
+            )
+
+    def test_of_several_clips_are_encoded_at_once(self, clips: list[Path]) -> None:
+        counting = encoder()
+        extract(clips * 10, request("rgb"), None, counting)
+        assert max(counting.calls) > 12  # a clip alone gives at most six
+        assert len(counting.calls) < len(clips * 10)
 
     def test_each_moment_is_encoded_once_though_views_share_it(self, clips: list[Path]) -> None:
         counting = encoder()
         extract(clips[:1], request("rgb", views=9), None, counting)
-        assert counting.pictures <= 12  # the clip has no more frames
+        assert sum(counting.calls) <= 12  # the clip has no more frames
 
     def test_are_mirrored_only_where_the_model_says_so(self, clips: list[Path]) -> None:
         (plain, *_), _ = extract(clips, request("motion"))
@@ -188,7 +185,7 @@ class TestStore:
         assert (reads, store.measure()[0]) == (3, 6)
         counting = encoder()
         second, reads = extract(clips, request(), store, counting)
-        assert (reads, counting.pictures) == (0, 0)
+        assert (reads, sum(counting.calls)) == (0, 0)
         assert all(map(equal, first, second))
         assert [r.info for r in first] == [r.info for r in second]
 
@@ -235,7 +232,7 @@ class TestStore:
         extract(clips, request("rgb"), store)
         counting = encoder()
         _, reads = extract(clips, request("rgb+motion+texture"), store, counting)
-        assert (reads, counting.pictures) == (3, 0)
+        assert (reads, sum(counting.calls)) == (3, 0)
         assert store.measure()[0] == 9
         assert extract(clips, request("motion+texture"), store)[1] == 0
 

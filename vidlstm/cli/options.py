@@ -14,10 +14,12 @@ from typing import Annotated, Any, TypeVar
 from typer import Argument, Option
 
 from vidlstm.config import (
+    Backend,
     BatchBalance,
     HeadKind,
     Kind,
     ModelConfig,
+    Precision,
     RegionOrder,
     SamplingMethod,
     SummaryKind,
@@ -344,6 +346,20 @@ class MachineOptions:
     """Where it runs."""
 
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MACHINE)] = "auto"
+    backend: Annotated[
+        Backend,
+        Option(
+            help="What computes the encoder. auto: on a CPU openvino, where it is installed.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Precision,
+        Option(
+            help="Of the encoder. bfloat16 is faster where the CPU has it; its scores differ a little.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "float32"
     workers: Annotated[
         int | None,
         Option(min=1, help="Decoder processes. Default: one a core, 8 at most.", rich_help_panel=MACHINE),

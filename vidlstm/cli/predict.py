@@ -114,15 +114,17 @@ def predict(
         DecodePool(machine.workers or default_workers(), machine.timeout) as pool,
         interruptible(run, pool.end_early),
     ):
-        from vidlstm.engine.devices import choose_device, num_cores, use_threads
+        from vidlstm.engine.devices import choose_device, use_threads
         from vidlstm.engine.prediction import make_extractor
         from vidlstm.engine.prediction import predict as label
         from vidlstm.models.checkpoint import load_model
 
-        use_threads(num_cores())
+        use_threads(1)
         device = choose_device(machine.device)
         model = load_model(path)
-        extractor = make_extractor(model, pool, device, limits)
+        extractor = make_extractor(
+            model, pool, device, backend=machine.backend, precision=machine.precision, limits=limits
+        )
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
         return run.write(label(model, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)

@@ -102,19 +102,29 @@ def open_extractor(
         voice: Says if they cannot be kept.
         neighbours: Processes of one training on this machine, which share its cores.
     """
-    from vidlstm.data.features import FeatureStore
+    from vidlstm.data.features import NETWORKS, FeatureStore
     from vidlstm.engine.decoding import DecodePool, default_workers
-    from vidlstm.engine.devices import choose_device, num_cores, use_threads
+    from vidlstm.engine.devices import choose_device, make_frame_encoder, num_cores, use_threads
     from vidlstm.engine.extraction import Extractor
 
-    use_threads(max(1, num_cores() // neighbours))
+    num_threads = max(1, num_cores() // neighbours)
+    use_threads(num_threads)
     device = choose_device(machine.device)
-    if encoder is not None:
-        encoder.requires_grad_(False).eval().to(device)
     store = FeatureStore() if cache else None
+    frames = None
+    if encoder is not None:
+        frames = make_frame_encoder(
+            encoder,
+            device,
+            request,
+            num_threads,
+            backend=machine.backend,
+            precision=machine.precision,
+            kept_in=None if store is None else store.root / NETWORKS,
+        )
     workers = machine.workers or max(1, default_workers() // neighbours)
     with DecodePool(workers, machine.timeout) as pool:
-        yield Extractor(request, encoder, store, pool)
+        yield Extractor(request, frames, store, pool)
     if store is not None and store.write_error is not None:
         voice.warn(
             f"features could not be kept in {store.root}: {store.write_error}; they were used all the same"

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -31,8 +32,12 @@ from safetensors.numpy import save as serialise
 from vidlstm.errors import FailureCode
 from vidlstm.records import ClipInfo, Problem
 
+NETWORKS = "networks"
+"""Folder beside the features for networks that were converted for a backend."""
+
 Array = NDArray[np.float16] | NDArray[np.uint8]
 _OWN_NAME = re.compile(r"[0-9a-f]{32}\.safetensors$|\.[0-9a-f]{32}\.safetensors\.")
+_OWN_NETWORK = re.compile(r"[0-9a-f]{32}$|\.[0-9a-f]{32}\.")
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,7 @@ class FeatureStore:
         return len(sizes), sum(sizes)
 
     def clear(self) -> None:
-        """Remove every entry and what killed runs left of one, and nothing that is not the store's own.
+        """Remove every entry and network and what killed runs left of one, and nothing that is not our own.
 
         Raises:
             OSError: An entry cannot be removed.
@@ -133,6 +138,9 @@ class FeatureStore:
                     file.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # something else lies in it
                 folder.rmdir()
+        for network in (self.root / NETWORKS).glob("*"):
+            if _OWN_NETWORK.match(network.name):
+                shutil.rmtree(network)
 
 
 def write_atomically(file: Path, data: bytes) -> None:

@@ -1,12 +1,19 @@
-"""Which device computes, and with how many threads."""
+"""Which device computes, by which library, and with how many threads."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Literal
 
 import torch
 
+from vidlstm.config import Backend, Precision
+from vidlstm.engine.reading import ReadRequest
 from vidlstm.errors import UsageError
+from vidlstm.models.backends import FrameEncoder, TorchEncoder
+from vidlstm.models.encoders import Encoder
+from vidlstm.models.openvino import OpenVinoEncoder, is_installed
 
 
 def num_cores() -> int:
@@ -29,8 +36,54 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "openvino"]:
+    """Return what computes encoders; `auto` takes OpenVINO for a CPU where it is installed.
+
+    Raises:
+        UsageError: It is not installed, or not for this device.
+    """
+    if name == "auto":
+        return "openvino" if device.type == "cpu" and is_installed() else "torch"
+    if name == "openvino" and not is_installed():
+        raise UsageError("--backend openvino: it is not installed: pip install vidlstm[cpu]")
+    if name == "openvino" and device.type != "cpu":
+        raise UsageError(f"--backend openvino: it computes on the CPU, not on {device}: add --device cpu")
+    return name
+
+
+def make_frame_encoder(
+    encoder: Encoder,
+    device: torch.device,
+    request: ReadRequest,
+    num_threads: int,
+    *,
+    backend: Backend = "auto",
+    precision: Precision = "float32",
+    kept_in: Path | None = None,
+) -> FrameEncoder:
+    """Bring an encoder to its device and return what computes it there.
+
+    Args:
+        encoder: That is frozen from now on.
+        device: Where it computes.
+        request: Which says what its input is.
+        num_threads: That compute, on a CPU.
+        backend: What computes it.
+        precision: Of the computation.
+        kept_in: Folder where what is costly to prepare is kept; None keeps nothing.
+
+    Raises:
+        UsageError: The backend is not installed, or not for this device.
+    """
+    chosen = choose_backend(backend, device)
+    encoder.requires_grad_(False).eval().to(device)
+    if chosen == "openvino":
+        return OpenVinoEncoder(encoder, request.size, request.channels, num_threads, precision, kept_in)
+    return TorchEncoder(encoder, num_threads, precision)
+
+
 def use_threads(number: int) -> None:
-    """Compute with so many threads: all cores for the encoder, one for a small LSTM's small products.
+    """Compute with so many threads: all cores for an encoder that learns, one for a small LSTM's products.
 
     More threads than the work can feed wait for one another at every product; beside other busy
     processes that was measured to make training twenty times slower.

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.data.features import FeatureStore, StreamFeatures, clip_identity, entry_key
@@ -25,13 +23,11 @@ from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.media import motion
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
-from vidlstm.models.encoders import Encoder, for_inference, weights_digest
+from vidlstm.models.backends import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
 _READING_VERSION = 1  # goes up when the same request gives other pixels
-_GPU_BATCH = 128
 _READY_FRAMES = 64  # that are encoded together, from several clips
-_CPU_BATCH_PER_THREAD = 2  # more falls out of the caches, and pays for fresh memory at every layer
 
 
 @dataclass(frozen=True)
@@ -63,21 +59,19 @@ class Extractor:
 
     Args:
         request: Streams, sampling and sizes.
-        encoder: For the `rgb` stream; frozen, on its device. None keeps pixels, for one that learns.
+        encoder: For the `rgb` stream. None keeps pixels, for one that learns.
         store: Where features are kept; None keeps none.
         pool: Who reads the files.
     """
 
     def __init__(
-        self, request: ReadRequest, encoder: Encoder | None, store: FeatureStore | None, pool: DecodePool
+        self, request: ReadRequest, encoder: FrameEncoder | None, store: FeatureStore | None, pool: DecodePool
     ) -> None:
         self.request = request
         self.store = store
         self.pool = pool
-        self._encoder = None if encoder is None else for_inference(encoder)
-        on_cpu = encoder is None or encoder.mean.device.type == "cpu"
-        self._batch = _CPU_BATCH_PER_THREAD * torch.get_num_threads() if on_cpu else _GPU_BATCH
-        weights = "pixels" if encoder is None else weights_digest(encoder)
+        self._encoder = encoder
+        weights = "pixels" if encoder is None else encoder.digest
         self._recipes = {stream: self._recipe(stream, weights) for stream in request.streams} if store else {}
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
@@ -145,15 +139,7 @@ class Extractor:
         """
         if not clips or self._encoder is None:
             return
-        device = self._encoder.mean.device
-        flat = np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips])
-        parts: list[Tensor] = []
-        with torch.inference_mode():
-            for start in range(0, len(flat), self._batch):
-                # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
-                pictures = torch.from_numpy(flat[start : start + self._batch]).permute(0, 3, 1, 2)
-                parts.append(self._encoder(pictures.to(device)).to("cpu", torch.float16))
-        features = torch.cat(parts).numpy()
+        features = self._encoder(np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips]))
         start = 0
         for clip in clips:
             count = clip.shape[0] * clip.shape[1]

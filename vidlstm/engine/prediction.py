@@ -8,7 +8,10 @@ from pathlib import Path
 
 import torch
 
+from vidlstm.config import Backend, Precision
+from vidlstm.data.features import NETWORKS, default_root
 from vidlstm.engine.decoding import DecodePool
+from vidlstm.engine.devices import make_frame_encoder, num_cores
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.engine.reading import ReadRequest
@@ -18,13 +21,27 @@ from vidlstm.records import Failure, Prediction, Score
 
 
 def make_extractor(
-    model: Model, pool: DecodePool, device: torch.device, limits: Limits | None = None
+    model: Model,
+    pool: DecodePool,
+    device: torch.device,
+    *,
+    backend: Backend = "auto",
+    precision: Precision = "float32",
+    limits: Limits | None = None,
 ) -> Extractor:
-    """Bring a model's encoder to its device, and return what makes features of files for it."""
-    if model.encoder is not None:
-        model.encoder.to(device)
+    """Bring a model's encoder to its device, and return what makes features of files for it.
+
+    Raises:
+        UsageError: The backend is not installed, or not for this device.
+    """
     request = ReadRequest.of(model.config, views=model.config.views, limits=limits)
-    return Extractor(request, model.encoder, None, pool)
+    frames = None
+    if model.encoder is not None:
+        frames = make_frame_encoder(
+            model.encoder, device, request, num_cores(),
+            backend=backend, precision=precision, kept_in=default_root() / NETWORKS,
+        )  # fmt: skip
+    return Extractor(request, frames, None, pool)
 
 
 def predict(

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from vidlstm.config import Backend, Precision
 from vidlstm.engine.decoding import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.errors import UsageError
 from vidlstm.models.header import read_header
@@ -24,12 +25,14 @@ class Predictor:
     Args:
         checkpoint: A `model.safetensors`, or the run folder that holds one.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
+        backend: `auto`, `torch` or `openvino`; what computes it.
+        precision: `float32` or `bfloat16`; of that computation.
         workers: Processes that read files; by default one a core, 8 at most.
         timeout: Seconds that one file may take.
 
     Raises:
         CheckpointError: It is missing, damaged, foreign or from a newer version.
-        UsageError: The device is not there, or a number makes no sense.
+        UsageError: The device or backend is not there, or a number makes no sense.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Predictor:
         checkpoint: File,
         *,
         device: str = "auto",
+        backend: Backend = "auto",
+        precision: Precision = "float32",
         workers: int | None = None,
         timeout: float = CLIP_SECONDS,
     ) -> None:
@@ -59,7 +64,7 @@ class Predictor:
 
             where = choose_device(device)
             self._model = load_model(path)
-            self._extractor = make_extractor(self._model, pool, where)
+            self._extractor = make_extractor(self._model, pool, where, backend=backend, precision=precision)
         except BaseException:
             self.close()
             raise

@@ -10,7 +10,6 @@ sees few clips, whose frames are much alike, and would spoil what thousands of p
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import importlib
 import pickle
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from vidlstm.config import EncoderConfig
 from vidlstm.errors import UsageError, WeightsError
 from vidlstm.models import efficientnet_lite
+from vidlstm.models.fusing import can_fuse, fold, fuse
 
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -154,11 +154,12 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
     return _torchvision(config, weights)
 
 
-def for_inference(encoder: Encoder) -> Encoder:
-    """Return a frozen copy that computes the same, faster: normalisation folded, channels last."""
-    quick = copy.deepcopy(encoder)
-    quick.stages = efficientnet_lite.fold_normalisation(quick.stages)
-    return quick.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32) -> Encoder:
+    """Return a frozen copy that computes the same, faster: layers folded and fused, channels last."""
+    quick = fold(encoder).requires_grad_(False).to(dtype)
+    if can_fuse(encoder.mean.device):
+        fuse(quick)
+    return quick.to(memory_format=torch.channels_last)
 
 
 def weights_digest(encoder: Encoder) -> str:

@@ -1,0 +1,173 @@
+"""Whoever computes an encoder, and however fast, the features are the reference's."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from vidlstm.config import EncoderConfig
+from vidlstm.models import fusing
+from vidlstm.models.backends import FrameEncoder, TorchEncoder
+from vidlstm.models.encoders import Encoder, build_encoder, for_inference
+from vidlstm.models.openvino import OpenVinoEncoder, is_installed
+
+SIZE = 64
+needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+
+
+def pictures(count: int = 10, size: int = SIZE) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def experienced(name: str) -> Encoder:
+    """Build an encoder whose batch normalisations have statistics worth folding."""
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderConfig(name, "default" if name == "efficientnet_lite0" else "none"))
+    if name != "efficientnet_lite0":
+        with torch.no_grad():
+            encoder.train()(torch.from_numpy(pictures(8)).permute(0, 3, 1, 2))
+    return encoder.eval()
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Encoder:
+    return experienced("efficientnet_lite0")
+
+
+def reference(encoder: Encoder, given: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return what the encoder itself gives, layer by layer."""
+    with torch.inference_mode():
+        features: NDArray[np.float32] = encoder(torch.from_numpy(given).permute(0, 3, 1, 2)).numpy()
+    return features
+
+
+def assert_close(features: NDArray[np.float16], expected: NDArray[np.float32], relative: float) -> None:
+    """Compare by the size of the whole: a feature near zero has no relative error of its own."""
+    assert features.shape == expected.shape
+    assert features.dtype == np.float16
+    assert np.linalg.norm(features - expected) <= relative * np.linalg.norm(expected)
+
+
+ROUNDING = 5e-4  # of the float16 that features are kept in
+
+
+class TestTorch:
+    @pytest.mark.parametrize(
+        "name", ["efficientnet_lite0", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "efficientnet_b0"]
+    )
+    def test_gives_the_features_of_the_layers_one_by_one(self, name: str) -> None:
+        encoder = experienced(name)
+        assert_close(TorchEncoder(encoder, 2)(pictures()), reference(encoder, pictures()), ROUNDING)
+
+    @pytest.mark.parametrize("size", [63, 64, 66, 97])
+    def test_pads_as_the_layers_do_whatever_the_size(self, lite0: Encoder, size: int) -> None:
+        given = pictures(2, size)
+        assert_close(TorchEncoder(lite0, 1)(given), reference(lite0, given), ROUNDING)
+
+    def test_without_fused_operators_folds_all_the_same(
+        self, lite0: Encoder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platform.machine", lambda: "another")
+        quick = for_inference(lite0)
+        assert not any(isinstance(m, (nn.BatchNorm2d, fusing.FusedConv2d)) for m in quick.modules())
+        assert_close(TorchEncoder(lite0, 2)(pictures()), reference(lite0, pictures()), ROUNDING)
+
+    @pytest.mark.skipif(not fusing.can_fuse(torch.device("cpu")), reason="this CPU or torch cannot")
+    def test_fuses_where_it_can(self, lite0: Encoder) -> None:
+        quick = for_inference(lite0)
+        kinds = {type(m) for m in quick.modules()}
+        assert fusing.FusedConv2d in kinds
+        assert not kinds & {nn.BatchNorm2d, nn.ReLU6, nn.Conv2d}
+
+    def test_leaves_the_encoder_as_it_was(self, lite0: Encoder) -> None:
+        before = reference(lite0, pictures(2))
+        TorchEncoder(lite0, 1)(pictures(2))
+        np.testing.assert_array_equal(reference(lite0, pictures(2)), before)
+
+    def test_keeps_rows_apart(self) -> None:
+        encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()
+        given = pictures(6, 32)
+        features = TorchEncoder(encoder, 2)(given)
+        assert features.shape == (6, 8, 512)
+        assert_close(features, reference(encoder, given), ROUNDING)
+
+    def test_does_not_change_how_many_threads_its_caller_computes_with(self, lite0: Encoder) -> None:
+        before = torch.get_num_threads()
+        TorchEncoder(lite0, 2)(pictures(2))
+        assert torch.get_num_threads() == before
+
+
+class TestPrecision:
+    def test_bfloat16_is_near_but_not_the_same(self, lite0: Encoder) -> None:
+        coarse = TorchEncoder(lite0, 1, "bfloat16")(pictures(4))
+        exact = TorchEncoder(lite0, 1)(pictures(4))
+        assert_close(coarse, exact.astype(np.float32), 0.15)
+        assert not np.allclose(coarse, exact, atol=1e-3)
+
+    def test_is_part_of_what_features_are_kept_under(self, lite0: Encoder) -> None:
+        assert TorchEncoder(lite0, 1, "bfloat16").digest != TorchEncoder(lite0, 1).digest
+
+    def test_the_backend_is_not_as_features_are_the_same(self, lite0: Encoder) -> None:
+        assert OpenVinoEncoder(lite0, SIZE, 3, 1).digest == TorchEncoder(lite0, 1).digest
+
+
+@pytest.fixture(scope="module")
+def kept_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture(scope="module")
+def openvino(lite0: Encoder, kept_in: Path) -> FrameEncoder:
+    return OpenVinoEncoder(lite0, SIZE, 3, 2, kept_in=kept_in)
+
+
+@needs_openvino
+class TestOpenVino:
+    @pytest.mark.parametrize("count", [1, 4, 11])
+    def test_gives_the_features_of_the_reference(
+        self, openvino: FrameEncoder, lite0: Encoder, count: int
+    ) -> None:
+        assert_close(openvino(pictures(count)), reference(lite0, pictures(count)), ROUNDING)
+
+    def test_keeps_the_converted_network(
+        self, openvino: FrameEncoder, lite0: Encoder, kept_in: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        openvino(pictures(1))
+        assert [sorted(f.name for f in folder.iterdir()) for folder in kept_in.iterdir()] == [
+            ["encoder.bin", "encoder.xml"]
+        ]
+        monkeypatch.setattr("vidlstm.models.openvino._convert", None)
+        again = OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=kept_in)
+        assert_close(again(pictures(3)), reference(lite0, pictures(3)), ROUNDING)
+
+    def test_converts_anew_what_was_damaged(self, lite0: Encoder, tmp_path: Path) -> None:
+        OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=tmp_path)(pictures(1))
+        (network,) = tmp_path.iterdir()
+        (network / "encoder.xml").write_text("<")
+        again = OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=tmp_path)
+        assert_close(again(pictures(1)), reference(lite0, pictures(1)), ROUNDING)
+        assert (network / "encoder.xml").stat().st_size > 1000
+
+    def test_does_without_a_place_to_keep_it(self, tmp_path: Path) -> None:
+        encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()
+        (tmp_path / "file").write_text("no folder")
+        for kept_in in (None, tmp_path / "file"):
+            features = OpenVinoEncoder(encoder, 32, 3, 1, kept_in=kept_in)(pictures(2, 32))
+            assert_close(features, reference(encoder, pictures(2, 32)), ROUNDING)
+
+    def test_tells_one_encoder_from_another(self, kept_in: Path) -> None:
+        one, other = experienced("mobilenet_v3_small"), experienced("regnet_y_400mf")
+        for encoder in (one, other):
+            features = OpenVinoEncoder(encoder, SIZE, 3, 1, kept_in=kept_in)(pictures(2))
+            assert_close(features, reference(encoder, pictures(2)), 2e-3)
+
+    def test_calls_nobody(self, openvino: FrameEncoder) -> None:
+        """OpenVINO tells its makers of every import, where it finds the package that does so."""
+        openvino(pictures(1))
+        assert sys.modules["openvino_telemetry"] is None

@@ -1,0 +1,125 @@
+"""Networks rewritten for inference: the same function to rounding, in fewer and faster steps.
+
+A batch normalisation is folded into the convolution before it. On x86 CPUs the convolution, its
+bias and its activation then become one call of oneDNN, with the weights in oneDNN's own layout:
+what such networks cost there is memory traffic, not arithmetic. These are the operators that
+torch.compile itself emits for a frozen network on a CPU; called directly they need neither a
+compiler nor the minute that it takes. Where torch lacks them the folded layers stay as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import platform
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from vidlstm.models.efficientnet_lite import SameConv2d
+
+T = TypeVar("T", bound=nn.Module)
+
+_ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.Hardswish: ("hardswish", []),
+    nn.SiLU: ("swish", []),
+}
+"""Activations that oneDNN computes on the way, with its names and parameters for them."""
+
+
+def fold(network: T) -> T:
+    """Return a copy with batch normalisations folded into the convolutions before them.
+
+    Only in `nn.Sequential`s is it sure what follows what. For evaluation only.
+    """
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        names = list(module._modules)
+        for name, following in itertools.pairwise(names):
+            conv, norm = module._modules[name], module._modules[following]
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                module._modules[name] = fuse_conv_bn_eval(conv, norm)
+                module._modules[following] = nn.Identity()
+    return network
+
+
+def fuse(network: nn.Module) -> None:
+    """Let oneDNN compute each convolution of a folded network together with the activation after it.
+
+    Changes the network, which must be on the CPU and have its final weights and type.
+    """
+    for module in list(network.modules()):
+        for name, conv in list(module.named_children()):
+            if isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and conv.padding != "same":
+                module._modules[name] = FusedConv2d(conv, _take_activation(module, name))
+
+
+def can_fuse(device: torch.device) -> bool:
+    """Tell whether this torch has oneDNN's fused convolutions for this device."""
+    names = ("_convolution_pointwise", "_reorder_convolution_weight")
+    return (
+        device.type == "cpu"
+        and platform.machine() in ("x86_64", "AMD64")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    )
+
+
+def _take_activation(parent: nn.Module, name: str) -> nn.Module | None:
+    """Remove the activation that follows a layer of an `nn.Sequential`, and return it."""
+    if isinstance(parent, nn.Sequential):
+        names = list(parent._modules)
+        for following in names[names.index(name) + 1 :]:
+            module = parent._modules[following]
+            if type(module) in _ACTIVATIONS:
+                parent._modules[following] = nn.Identity()
+                return module
+            if not isinstance(module, nn.Identity):
+                break
+    return None
+
+
+class FusedConv2d(nn.Module):
+    """A convolution with its bias and activation in one call of oneDNN.
+
+    Args:
+        conv: For inference, on the CPU.
+        activation: One of the table above, or None.
+    """
+
+    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None) -> None:
+        super().__init__()
+        self._weight, self._bias = conv.weight.detach(), conv.bias
+        self._stretch = conv.stride, conv.dilation, conv.groups
+        self._after = ("none", []) if activation is None else _ACTIVATIONS[type(activation)]
+        self._pads_as_tensorflow = isinstance(conv, SameConv2d) and conv.stride[0] > 1
+        if self._pads_as_tensorflow:
+            self._padding = [side // 2 for side in conv.kernel_size]
+        else:
+            self._padding = [0, 0] if isinstance(conv.padding, str) else list(conv.padding)
+        self._packed: dict[tuple[int, int], Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(N, C, H, W)` to what convolution and activation give."""
+        y: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._weight_for(x), self._bias, self._padding, *self._stretch, *self._after, ""
+        )
+        return y
+
+    def _weight_for(self, x: Tensor) -> Tensor:
+        """Return the weights in oneDNN's layout."""
+        # TensorFlow's padding of an even side is one short at its beginning. With zeros before the
+        # kernel it is the same at both ends, which is faster than a padded copy of the input.
+        rows, columns = (1 - side % 2 if self._pads_as_tensorflow else 0 for side in x.shape[-2:])
+        if (rows, columns) not in self._packed:
+            self._packed[rows, columns] = torch.ops.mkldnn._reorder_convolution_weight(
+                F.pad(self._weight, (columns, 0, rows, 0)), self._padding, *self._stretch
+            )
+        return self._packed[rows, columns]
