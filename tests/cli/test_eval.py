@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,7 @@ from tests.cli.shell import TrainedRun
 from tests.tiny import write_action
 
 
-def evaluate(*arguments: str | Path) -> tuple[dict[str, object], int, str]:
+def evaluate(*arguments: str | Path) -> tuple[dict[str, Any], int, str]:
     ended = vidlstm("eval", *arguments, "--json", "--workers", "1")
     assert ended.out.count("\n") == 1, ended.err
     return json.loads(ended.out), ended.status, ended.err
@@ -51,6 +53,18 @@ class TestJson:
         assert f"(ECE) {said['ece']:.3f}; before calibration {said['ece_uncalibrated']:.3f}." in err
         assert said["temperature"] != 1
         assert said["ece"] != said["ece_uncalibrated"]
+
+    def test_tells_what_the_figures_do_not_carry(self, trained_run: TrainedRun) -> None:
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.model)
+        assert any("2 clips" in caution for caution in said["cautions"])
+        assert all(caution in err for caution in said["cautions"])
+        assert trained_run.said["cautions"] == said["cautions"]
+        page = html.unescape((trained_run.run / "report.html").read_text(encoding="utf-8"))
+        assert all(caution in page for caution in said["cautions"])
+
+    def test_names_clips_that_were_learned_from_among_them(self, trained_run: TrainedRun) -> None:
+        said, _, _ = evaluate(trained_run.data, "-c", trained_run.model, "--split", "train")
+        assert "10 of 10 clips are ones that the model learned from" in said["cautions"][0]
 
     def test_agrees_with_what_train_said(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model)

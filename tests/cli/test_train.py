@@ -83,6 +83,19 @@ class TestSaid:
         assert (trained_run.folder / said["checkpoint"]).samefile(trained_run.model)
         assert (trained_run.folder / said["run"]).samefile(trained_run.run)
 
+    @pytest.mark.skipif(os.name == "nt", reason="makes links")
+    def test_quiet_says_what_went_wrong_and_not_what_is_passed_over(
+        self, tiny_data: Path, tmp_path: Path
+    ) -> None:
+        data = tmp_path / "data"
+        shutil.copytree(tiny_data, data)
+        (data / "rise" / "make.py").write_text("")
+        (data / "rise" / "gone.avi").symlink_to(tmp_path / "nowhere")
+        ended = vidlstm("train", data, *QUICK, "--quiet", "--out", tmp_path / "r")
+        assert (ended.status, ended.out) == (0, "")
+        assert ended.err.splitlines() == ["1 broken link passed over: rise/gone.avi"]
+        assert ".py 1" in vidlstm("train", data, *QUICK, "--out", tmp_path / "s").err
+
     def test_quiet_says_nothing(self, tiny_data: Path, tmp_path: Path) -> None:
         ended = vidlstm("train", tiny_data, *QUICK, "--quiet", "--out", tmp_path / "r")
         assert (ended.status, ended.out, ended.err) == (0, "", "")

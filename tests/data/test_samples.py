@@ -25,7 +25,7 @@ def table(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def said(data: Dataset, *words: str) -> bool:
     """Tell whether one of the notes holds all of some words."""
-    return any(all(word in note for word in words) for note in data.notes)
+    return any(all(word in note for word in words) for note in data.notes + data.lost)
 
 
 class TestClassFolders:

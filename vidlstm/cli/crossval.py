@@ -154,13 +154,19 @@ def _show_rows(voice: Voice, rows: list[dict[str, Any]]) -> None:
 def _to_json(
     report: EvalReport, rows: list[dict[str, Any]], num_folds: int, *, ablation: bool
 ) -> dict[str, Any]:
+    from vidlstm.report.figures import cautions
+
     pooled = report.to_json()
-    keys = ("num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "majority")
+    keys = (
+        "num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "ece", "majority",
+        "baselines",
+    )  # fmt: skip
     plain = {"schema": SCHEMA, "num_folds": num_folds, **{key: pooled[key] for key in keys}}
     plain |= {
         "classes": pooled["classes"],
         "confusion": pooled["confusion"],
         "per_fold": rows[-1]["per_fold"],
+        "cautions": cautions(report),
     }
     plain["top1_per_seed"] = rows[-1]["top1_per_seed"]
     if ablation:

@@ -74,5 +74,7 @@ def evaluate(
             epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
         )  # fmt: skip
     if as_json:
-        print(json.dumps(report.to_json()))
+        from vidlstm.report.figures import cautions
+
+        print(json.dumps({**report.to_json(), "cautions": [*notes, *cautions(report)]}))
     return Exit.SOME_FAILED if report.failed else Exit.DONE

@@ -50,7 +50,9 @@ def find_dataset(voice: Voice, options: DataOptions) -> Dataset:
     )
     voice.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
     for note in dataset.notes:
-        voice.warn(note)
+        voice.say(note)
+    for loss in dataset.lost:
+        voice.warn(loss)
     return dataset
 
 

@@ -393,6 +393,8 @@ def _summary(
     report: EvalReport | None,
     seconds: dict[str, float],
 ) -> dict[str, object]:
+    from vidlstm.report.figures import cautions
+
     val = report and {
         "top1": report.top1, "top5": report.top5,
         "mean_class_accuracy": report.mean_class_accuracy, "macro_f1": report.macro_f1,
@@ -406,5 +408,6 @@ def _summary(
         "num_clips": {"train": len(clips.usable(split.train)), "val": len(split.val)},
         "best_epoch": trainer.best_epoch,
         "val": val,
+        "cautions": [*split.notes, *(cautions(report) if report else ())],
         "seconds": seconds,
     }

@@ -49,6 +49,7 @@ class Listing:
         rows: In the order of the files or folders.
         layout: What was recognised, in plain words.
         notes: What was passed over, a sentence each.
+        lost: What may hold clips and cannot be looked at, a sentence each.
         group_column: The column that `Row.group` comes from.
         official: The split is a published one whose groups hold within a class only.
     """
@@ -57,6 +58,7 @@ class Listing:
     rows: tuple[Row, ...]
     layout: str
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     group_column: str | None = None
     official: bool = False
 
@@ -117,7 +119,7 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
     if empty and rows:
         notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
     notes += skipped.notes(kind)
-    return Listing(root, tuple(rows), layout, tuple(notes))
+    return Listing(root, tuple(rows), layout, tuple(notes), tuple(skipped.lost()))
 
 
 def _shown(folder: Path) -> list[Path]:
@@ -147,6 +149,9 @@ def _read_classes(folder: Path, side: Side | None, kind: Kind | None, skipped: _
             yield Row(path, below[0], suffix_kind(path.name) or "video", side)
 
 
+_LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")
+
+
 class _Skipped:
     """Collects what a walk passes over, and says it in a few sentences."""
 
@@ -158,6 +163,9 @@ class _Skipped:
     def __call__(self, path: Path, reason: SkipReason) -> None:
         self._paths.setdefault(reason, []).append(path)
 
+    def lost(self) -> Iterator[str]:
+        return (self._sentence(reason) for reason in _LOST if reason in self._paths)
+
     def notes(self, kind: Kind | None) -> Iterator[str]:
         for reason, paths in self._paths.items():
             if reason == "no media":
@@ -165,12 +173,16 @@ class _Skipped:
                 counts = ", ".join(f"{suffix} {n}" for suffix, n in suffixes.most_common(5))
                 what = {None: "neither video nor picture", "video": "no video", "picture": "no picture"}[kind]
                 yield f"{count(len(paths), 'file')} passed over ({what}): {counts}"
-            else:
-                yield f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
+            elif reason not in _LOST:
+                yield self._sentence(reason)
         if self.loose:
             yield f"{count(len(self.loose), 'clip')} outside of class folders passed over: " + some(
                 [self._name(p) for p in self.loose]
             )
+
+    def _sentence(self, reason: SkipReason) -> str:
+        paths = self._paths[reason]
+        return f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
 
     def entered_folders(self, folder: Path) -> list[Path]:
         """Return the folders in one, without those that are passed over for a reason of their own."""

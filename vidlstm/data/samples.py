@@ -62,6 +62,7 @@ class Dataset:
         group_rule: A sentence: where the groups come from.
         layout: What was recognised, in plain words.
         notes: What was passed over, a sentence each.
+        lost: What may hold clips and cannot be looked at, a sentence each.
     """
 
     root: Path
@@ -71,6 +72,7 @@ class Dataset:
     group_rule: str
     layout: str
     notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     @property
     def num_groups(self) -> int:
@@ -134,8 +136,9 @@ def find_samples(
         Sample(row.path, row.label, group, row.split) for row, group in zip(rows, grouping.names, strict=True)
     )
     return Dataset(
-        listing.root, kind, samples, classes, grouping.rule, listing.layout, (*listing.notes, *notes)
-    )
+        listing.root, kind, samples, classes, grouping.rule, listing.layout,
+        (*listing.notes, *notes), listing.lost,
+    )  # fmt: skip
 
 
 def relative_name(path: Path, root: Path) -> str:
@@ -181,7 +184,7 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
     """Settle on videos or pictures, and say what that leaves out and what is missing."""
     counts = Counter(row.kind for row in listing.rows)
     if not listing.rows:
-        seen = "; ".join(listing.notes) or "it is empty"
+        seen = "; ".join((*listing.lost, *listing.notes)) or "it is empty"
         raise DataError(f"{listing.root}: no {kind or 'video or picture'} found ({seen}); {WANTED}")
     if kind is None:
         if counts["video"] and counts["picture"]:

@@ -64,7 +64,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         rows.append(locate(root, (values[path_at],), label, split, group))
     notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
-    return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), source)
+    return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
 
 
 def _records(file: Path) -> Iterator[tuple[int, list[str]]]:

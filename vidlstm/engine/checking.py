@@ -192,7 +192,7 @@ def assess(
     notes, leaks = list(notes), []
     sides: dict[int, Side] = {}
     if dataset is not None:
-        notes += dataset.notes
+        notes += dataset.lost + dataset.notes
         if found := find_leaks(dataset):
             leaks.append(describe_leaks(found))
         try:
