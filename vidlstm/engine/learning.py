@@ -22,7 +22,7 @@ from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
 from vidlstm.engine.decoding import ReadRequest
-from vidlstm.engine.devices import use_threads
+from vidlstm.engine.devices import keep_memory, use_threads
 from vidlstm.engine.evaluation import looks_of, score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.engine.pixels import PixelReader
@@ -140,6 +140,7 @@ def make_trainer(
     _check_steps(min(len(part.train) for part in parts), config, team or Team(), learning)
     if learning is None:
         use_threads(1)
+    keep_memory()
     return Trainer(
         model.classifier,
         [e.features for e in clips.extracted],

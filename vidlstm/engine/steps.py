@@ -128,9 +128,9 @@ class Step:
         """Return the step with every clip's features mixed with its partner's."""
         return replace(
             self,
-            sequences={n: share * x + (1 - share) * x[partners] for n, x in self.sequences.items()},
+            sequences={name: x[partners].lerp(x, share) for name, x in self.sequences.items()},
             masks={name: mask | mask[partners] for name, mask in self.masks.items()},
-            summaries={n: share * x + (1 - share) * x[partners] for n, x in self.summaries.items()},
+            summaries={name: x[partners].lerp(x, share) for name, x in self.summaries.items()},
             share=share,
             partners=partners,
         )
@@ -152,7 +152,7 @@ class Step:
             pixels = augment(self.pixels[here].to(device).float(), self.changes[rows], mirror=self.flips)
             if self.share < 1:
                 partners = self.partners[rows] - rows.start
-                pixels = self.share * pixels + (1 - self.share) * pixels[partners.to(device)]
+                pixels = pixels[partners.to(device)].lerp(pixels, self.share)
             sequences["rgb"] = pixels
         masks = {name: mask[rows] for name, mask in self.masks.items()}
         return sequences, masks, {name: x[rows] for name, x in self.summaries.items()}
@@ -166,20 +166,11 @@ class Step:
             weights: `(K,)`, how much each class counts.
             smoothing: Share of the target that is spread over all classes.
         """
-        target, other = self.labels, self.labels[self.partners.to(self.labels.device)]
-        loss = self.share * _cross_entropy(logits, target, rows, weights, smoothing)
-        if self.share < 1:
-            loss = loss + (1 - self.share) * _cross_entropy(logits, other, rows, weights, smoothing)
-        return loss
-
-
-def _cross_entropy(
-    logits: Tensor, target: Tensor, rows: slice, weights: Tensor | None, smoothing: float
-) -> Tensor:
-    """Return some rows' part of the mean over all rows, summed over the branches."""
-    total = len(target) if weights is None else weights[target].sum()
-    losses = [
-        F.cross_entropy(branch, target[rows], weights, reduction="sum", label_smoothing=smoothing)
-        for branch in logits
-    ]
-    return torch.stack(losses).sum() / total
+        num_classes = logits.shape[-1]
+        others = self.labels[self.partners.to(self.labels.device)]
+        own, other = (F.one_hot(labels[rows], num_classes).float() for labels in (self.labels, others))
+        targets = (1 - smoothing) * other.lerp(own, self.share) + smoothing / num_classes
+        total = len(self.labels) if weights is None else weights[self.labels].sum()
+        if weights is not None:
+            targets = weights * targets
+        return -(targets * logits.log_softmax(-1)).sum() / total

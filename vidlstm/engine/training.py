@@ -273,11 +273,10 @@ class Trainer:
     def _take(self, number: int, step: Step, weights: Tensor | None, rate: float) -> Tensor:
         """Take one step of the optimisers at the learning rate `rate`; return the loss."""
         loss = torch.zeros((), device=self._device)
-        drawn = torch.get_rng_state()
+        drawn = torch.get_rng_state() if self.config.accumulate > 1 else None
         for rows in step.parts(self.config.accumulate):
-            torch.set_rng_state(
-                drawn
-            )  # what is drawn is drawn for the whole step, and each part takes its own
+            if drawn is not None:  # what is drawn is drawn for the whole step; each part takes its own
+                torch.set_rng_state(drawn)
             self.classifier.compute(number, rows, len(step.labels))
             logits = self._member(number, *step.inputs(rows))
             part = step.loss(logits, rows, weights, self.config.label_smoothing)
