@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import vidlstm
-from vidlstm.config import ModelConfig, TrainConfig, to_dict
+from vidlstm.config import EncoderConfig, ModelConfig, TrainConfig, to_dict
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
@@ -174,7 +174,13 @@ def kept_pixels(model: Model) -> Learning | None:
     config = model.config
     if model.encoder is None or not config.encoder.learns:
         return None
+    _unfreeze(model.encoder, config.encoder)
     return Learning(model.encoder, flips=config.mirror)
+
+
+def _unfreeze(encoder: Encoder, config: EncoderConfig) -> None:
+    last = None if config.small else config.unfrozen
+    encoder.unfreeze(last, keeps_statistics=not config.knows_nothing)
 
 
 def from_files(
@@ -190,6 +196,7 @@ def from_files(
         bfloat16: Compute in half precision.
     """
     assert model.encoder is not None
+    _unfreeze(model.encoder, model.config.encoder)
     reader = PixelReader(extractor, [s.path for s in clips.dataset.samples])
     # A picture's mirrored regions are read in another order, which the mirrored side of a reading has right.
     flips = model.config.mirror and model.config.kind == "video"
@@ -262,8 +269,6 @@ def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed
     torch.manual_seed(seed)
     widths = clips.widths()
     if encoder is not None:
-        last = None if config.encoder.small else config.encoder.unfrozen
-        encoder.unfreeze(last, keeps_statistics=not config.encoder.knows_nothing)
         widths["rgb"] = encoder.width
     return build_model(config, widths, encoder)
 
@@ -283,7 +288,6 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
     model = build_model(config, earlier.widths, earlier.encoder)
     state = earlier.classifier.state_dict()
     model.classifier.load_state_dict({name: state[name] for name in model.classifier.state_dict()})
-    earlier.encoder.unfreeze(config.encoder.unfrozen, keeps_statistics=True)
     return model
 
 
