@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from tests.data.trees import dataset as make_dataset
 from tests.engine.toys import QUICK, WIDTHS, extracted, features, model_config, shaped
-from vidlstm.config import ModelConfig
+from vidlstm.config import EncoderConfig, ModelConfig
 from vidlstm.data.features import write_atomically
 from vidlstm.data.fingerprints import fingerprint, fingerprints
 from vidlstm.data.loading import ClipFeatures
@@ -27,12 +28,16 @@ from vidlstm.engine.learning import (
     make_trainer,
     member_parts,
     score,
+    start_from,
     start_model,
     train_request,
 )
 from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
+from vidlstm.engine.team import Team
+from vidlstm.engine.training import Learning
 from vidlstm.errors import DataError, UsageError
-from vidlstm.models.checkpoint import build_model
+from vidlstm.models.checkpoint import Model, build_model
+from vidlstm.models.encoders import build_encoder
 from vidlstm.records import Scored
 
 
@@ -133,6 +138,64 @@ class TestScore:
         model = start_model(model_config(), clips, None, 0)
         model.modules().eval()
         assert all(s.failed for s in score(model, clips, [30, 31]))
+
+
+class TestTeam:
+    @pytest.mark.parametrize(("batch_size", "num_clips"), [(7, 30), (8, 4)])
+    def test_every_process_must_have_clips_in_every_step(self, batch_size: int, num_clips: int) -> None:
+        clips = toy()
+        model = start_model(model_config(), clips, None, 0)
+        config = replace(QUICK, batch_size=batch_size)
+        with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(--batch-size\)"):
+            make_trainer(model, clips, range(num_clips), config, team=Team(0, 2))
+
+    def test_what_learns_its_statistics_is_not_divided(self) -> None:
+        encoder = build_encoder(EncoderConfig("simple", size=8))
+        learning = Learning(encoder)
+        clips = toy()
+        model = start_model(model_config(members=1), clips, None, 0)
+        for team, config in ((Team(0, 2), QUICK), (Team(), replace(QUICK, accumulate=2))):
+            with pytest.raises(UsageError, match="learns from nothing cannot be trained with"):
+                make_trainer(model, clips, range(30), config, learning=learning, team=team)
+
+
+class TestStartFrom:
+    @staticmethod
+    def earlier() -> Model:
+        config = model_config().changed(
+            streams=("rgb",), encoder={"name": "mobilenet_v3_small", "weights": "none"}
+        )
+        encoder = build_encoder(config.encoder)
+        torch.manual_seed(1)
+        return build_model(config, {"rgb": encoder.width}, encoder)
+
+    def test_takes_the_encoder_and_the_first_member(self) -> None:
+        earlier = self.earlier()
+        config = earlier.config.changed(members=1, encoder={"unfrozen": None})
+        model = start_from(earlier, config)
+        assert model.encoder is earlier.encoder
+        assert len(model.classifier.members) == 1
+        before = earlier.classifier.state_dict()
+        assert all(torch.equal(before[name], value) for name, value in model.classifier.state_dict().items())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [{"classes": ("x", "y")}, {"head": {"hidden": 9}}, {"encoder": {"size": 64, "unfrozen": None}}],
+    )
+    def test_refuses_another_network(self, changes: dict[str, Any]) -> None:
+        earlier = self.earlier()
+        config = earlier.config.changed(members=1, encoder={"unfrozen": None}).changed(**changes)
+        with pytest.raises(UsageError, match=rf"--from: that run's {next(iter(changes))} is another one"):
+            start_from(earlier, config)
+
+    def test_its_network_leaves_out_what_it_left_out_before(self) -> None:
+        clips = toy()
+        four = make_trainer(start_model(model_config(members=4), clips, None, 0), clips, range(30), QUICK)
+        one = make_trainer(
+            start_model(model_config(members=1), clips, None, 0), clips, range(30), QUICK, divided_by=4
+        )
+        assert one.parts[0].val.tolist() == four.parts[0].val.tolist()
+        assert len(one.parts) == 1
 
 
 class TestDescription:

@@ -1,4 +1,4 @@
-"""One step of training: what is mixed, and the loss of its rows."""
+"""One step of training: what is mixed, the loss of its rows, and parts that add up to the whole."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidlstm.data.loading import Batch
+from tests.engine.toys import model_config, shaped
+from vidlstm.data.loading import Batch, choose, training_batch
 from vidlstm.engine.steps import Step, rows_of
+from vidlstm.models.classifier import Classifier
 
 CPU = torch.device("cpu")
 LABELS = np.array([0, 2, 1, 2, 2, 0, 1])
@@ -81,3 +83,78 @@ class TestLoss:
         parts = [rows_of(B, place, 3) for place in range(3)]
         losses = [one.loss(given[:, rows], rows, weights, 0.1) for rows in parts]
         torch.testing.assert_close(torch.stack(losses).sum(), one.loss(given, ALL, weights, 0.1))
+
+
+@pytest.mark.parametrize("total", [*range(12), 31, 32])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_rows_are_divided_in_order_and_in_pairs(total: int, size: int) -> None:
+    parts = [range(100)[rows_of(total, place, size, 10)] for place in range(size)]
+    assert [row for part in parts for row in part] == [*range(10, 10 + total)]
+    assert all(part.start % 2 == 0 for part in parts if part)
+    lengths = [(len(part) + 1) // 2 for part in parts]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def gradients(classifier: Classifier, steps: list[Step], parts: int, weights: Tensor | None) -> list[Tensor]:
+    """Add up what some processes, each in some parts, make of the same step."""
+    classifier.zero_grad()
+    drawn = torch.get_rng_state()
+    for step in steps:
+        for rows in step.parts(parts):
+            torch.set_rng_state(drawn)
+            classifier.compute(0, rows, len(step.labels))
+            logits = classifier.member(0, *step.inputs(rows))
+            step.loss(logits, rows, weights, 0.1).backward()  # type: ignore[no-untyped-call]
+    return [p.grad.clone() for p in classifier.members[0].parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0])])
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+@pytest.mark.parametrize(("size", "parts"), [(1, 2), (1, 5), (2, 1), (3, 2), (4, 1)])
+def test_gradients_of_the_parts_add_up_to_that_of_the_whole(
+    size: int, parts: int, mixup: float, weights: Tensor | None
+) -> None:
+    clips, labels = shaped(13)
+    torch.manual_seed(0)
+    classifier = Classifier(model_config(), {"motion": 6}).train()
+
+    def draw(rows: slice) -> Step:
+        rng = np.random.default_rng(3)
+        batch = training_batch(clips, choose(clips, rng, mix_views=True, mirror=False))
+        return Step.draw(batch, labels, rows, mixup, rng, CPU)
+
+    torch.manual_seed(1)
+    whole = gradients(classifier, [draw(slice(0, 13))], 1, weights)
+    torch.manual_seed(1)
+    added = gradients(classifier, [draw(rows_of(13, n, size)) for n in range(size)], parts, weights)
+    assert len(whole) > 4
+    for one, other in zip(whole, added, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+class TestPixels:
+    @staticmethod
+    def step(rows: slice, mixup: float = 0.4) -> Step:
+        rng = np.random.default_rng(0)
+        clips, labels = shaped(7)
+        batch = training_batch(clips, choose(clips, rng, mix_views=True, mirror=False))
+        pixels = np.random.default_rng(1).integers(0, 256, (7, 3, 12, 12, 3), dtype=np.uint8)
+        torch.manual_seed(5)
+        return Step.draw_pixels(batch, pixels[rows], labels, rows, mixup, rng, CPU, flips=True)
+
+    @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 6), slice(4, 7), slice(6, 7)])
+    def test_a_row_is_augmented_and_mixed_the_same_wherever_it_is_computed(self, rows: slice) -> None:
+        whole = self.step(slice(0, 7)).inputs(slice(0, 7))[0]["rgb"]
+        torch.testing.assert_close(self.step(rows).inputs(rows)[0]["rgb"], whole[rows], atol=1e-3, rtol=0)
+
+    def test_neighbours_are_mixed_and_their_labels_as_well(self) -> None:
+        step = self.step(slice(0, 7))
+        assert step.partners.tolist() == [1, 0, 3, 2, 5, 4, 6]
+        assert 0 < step.share < 1
+
+    def test_without_mixup_none_are(self) -> None:
+        step = self.step(slice(0, 7), mixup=0.0)
+        assert step.share == 1
+
+    def test_it_is_not_the_features_that_are_read_but_the_pixels(self) -> None:
+        assert set(self.step(slice(0, 7)).inputs(slice(0, 2))[0]) == {"motion", "rgb"}

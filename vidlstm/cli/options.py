@@ -310,8 +310,12 @@ class FineTuneOptions:
         ),
     ] = None
 
-    def configure(self, model: ModelConfig) -> ModelConfig:
+    def configure(self, model: ModelConfig, members: int | None) -> ModelConfig:
         """Return the model with so much of its encoder unfrozen; one network, as they share the encoder.
+
+        Args:
+            model: As the other options say.
+            members: That were asked for.
 
         Raises:
             UsageError: It makes no sense.
@@ -327,7 +331,9 @@ class FineTuneOptions:
                 f"--unfreeze {self.unfreeze}: --encoder {model.encoder.name} learns anyway, leave it out"
             )
         number = None if self.unfreeze == "all" else int(self.unfreeze)
-        return model.changed(members=1 if number != 0 else model.members, encoder={"unfrozen": number})
+        return model.changed(
+            members=(members or 1) if number != 0 else model.members, encoder={"unfrozen": number}
+        )
 
     def over(self, training: TrainConfig) -> TrainConfig:
         """Return the settings with what is given here."""

@@ -130,7 +130,7 @@ def _make_plan(
     data = data.over(sources)
     dataset = find_dataset(voice, data)
     config = model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
-    config = tuning.configure(config)
+    config = tuning.configure(config, model.members)
     if run_options.resume is not None and earlier is not None:
         train_config = training.configure(config, earlier.training)
     else:

@@ -162,10 +162,10 @@ def _check_steps(num_clips: int, config: TrainConfig, team: Team, learning: Lear
         for many, name in ((team.size, "several processes"), (config.accumulate, "--accumulate")):
             if many > 1:
                 raise UsageError(f"an encoder that learns from nothing cannot be trained with {name}")
-    least = 4 * team.size
-    if team.size > 1 and min(config.batch_size, num_clips) < least:
-        raise UsageError(
-            f"{team.size} processes need at least {least} clips to learn from and in a step (--batch-size)"
+    if team.size > 1 and (config.batch_size < 4 * team.size or num_clips < 2 * team.size):
+        raise UsageError(  # every process must have a pair of clips in every step
+            f"{team.size} processes need steps of at least {4 * team.size} clips (--batch-size) "
+            f"and {2 * team.size} clips to learn from"
         )
 
 

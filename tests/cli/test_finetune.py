@@ -1,0 +1,93 @@
+"""`train --unfreeze`: what it makes is a model like any other, and what makes no sense is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cli.conftest import vidlstm
+from tests.tiny import write_action
+from vidlstm.models.checkpoint import load_model
+
+SMALL = ("--streams", "rgb", "--size", "32", "--hidden", "8", "--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for action in ("rise", "sink"):
+        for performer in range(1, 7):
+            write_action(folder / action / f"person{performer:02}_{action}_d1.avi", action, performer)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("start")
+    assert vidlstm("train", data, *SMALL, "--epochs", "2", "--members", "2", "-q", "--out", run).status == 0
+    return run
+
+
+def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
+    data: Path, start: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "fine"
+    options = ("--unfreeze", "2", "--epochs", "2", "--lr", "0.02", "--encoder-lr", "0.001", "--workers", "1")
+    ended = vidlstm("train", data, *options, "--from", start, "--out", run)
+    assert ended.status == 0, ended.err
+    before, after = load_model(start / "model.safetensors"), load_model(run / "model.safetensors")
+    assert before.encoder is not None
+    assert after.encoder is not None
+    old, new = before.encoder.state_dict(), after.encoder.state_dict()
+    other = {name.split(".")[1] for name in new if not torch.equal(old[name], new[name])}
+    best = [line for line in ended.err.splitlines() if line.startswith("Best epoch")]
+    assert other == (set() if "Best epoch: 0" in best[0] else {"stage7", "head"})
+    assert after.config.members == 1
+
+    (said,) = [line for line in ended.err.splitlines() if line.startswith("top-1")]
+    scored = vidlstm("eval", data, "--checkpoint", run, "--workers", "1")
+    assert said.split(" (")[0] in scored.err  # the same features, so the same figure
+    rows = vidlstm("predict", data, "-c", run, "--workers", "1")
+    assert (rows.status, len(rows.lines)) == (0, 12)
+
+
+def test_without_a_run_to_start_from_the_head_begins_anew(data: Path, tmp_path: Path) -> None:
+    ended = vidlstm("train", data, *SMALL, "--unfreeze", "1", "--epochs", "1", "--out", tmp_path / "r")
+    assert ended.status == 0
+    assert "Best epoch: 1 of 1." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--unfreeze", "some"), "--unfreeze some: a number of stages or all is needed"),
+        (("--unfreeze", "1", "--streams", "motion"), "no encoder is needed without the rgb stream"),
+        (
+            ("--unfreeze", "1", "--encoder", "simple", "--streams", "rgb"),
+            "simple learns anyway, leave it out",
+        ),
+        (("--unfreeze", "1", "--members", "2"), "an encoder that learns serves one network"),
+        (("--from", "nowhere", "--unfreeze", "1"), "--from nowhere: is no folder of a run"),
+        (("--from", "here"), "say how much of it with --unfreeze N or all"),
+        (("--unfreeze", "1", "--accumulate", "0"), "--accumulate 0: at least 1 is needed"),
+        (("--unfreeze", "1", "--encoder-lr", "0"), "more than 0 is needed"),
+    ],
+)
+def test_what_makes_no_sense_is_said_before_any_work(
+    data: Path, tmp_path: Path, options: tuple[str, ...], says: str
+) -> None:
+    ended = vidlstm("train", data, *options, "--out", tmp_path / "run")
+    assert ended.status == 2
+    assert says in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_head_does_not_fit_the_run(data: Path, start: Path, tmp_path: Path) -> None:
+    ended = vidlstm(
+        "train", data, "--unfreeze", "1", "--from", start, "--hidden", "9", "--out", tmp_path / "r"
+    )
+    assert ended.status == 2
+    assert "--from: that run's head is another one" in ended.err
+    assert not (tmp_path / "r").exists()

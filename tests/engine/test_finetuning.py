@@ -1,0 +1,225 @@
+"""An encoder that learns with the rest, from pixels that are read again each epoch."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tests.engine.toys import QUICK
+from vidlstm.config import ModelConfig, TrainConfig
+from vidlstm.data.loading import ClipFeatures
+from vidlstm.engine.evaluation import looks_of
+from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.pixels import PixelReader
+from vidlstm.engine.training import Learning, Part, Trainer
+from vidlstm.errors import DataError, FailureCode
+from vidlstm.models.classifier import Classifier
+from vidlstm.models.encoders import Encoder
+from vidlstm.records import Problem
+
+SIDE, STEPS, VIEWS = 12, 3, 2
+CONFIG = replace(QUICK, batch_size=6, encoder_learning_rate=0.02, mixup=0.4)
+MODEL = ModelConfig("video", ("up", "down"), ("rgb",), views=1, mirror=False, members=1).changed(
+    head={"hidden": 6, "projection": 5}
+)
+
+
+def small_encoder() -> Encoder:
+    def stage(inputs: int, *after: nn.Module) -> nn.Sequential:
+        layers = [
+            ("conv", nn.Conv2d(inputs, 4, 3, 2, bias=False)),
+            ("bn", nn.BatchNorm2d(4)),
+            ("act", nn.ReLU()),
+        ]
+        return nn.Sequential(OrderedDict([*layers, *((f"last{i}", m) for i, m in enumerate(after))]))
+
+    stages = nn.Sequential(stage(3), stage(4, nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    return Encoder(stages, (127.0,) * 3, (60.0,) * 3, 4)
+
+
+def pixels(number: int) -> ClipFeatures:
+    """Return a clip of a bright bar that goes up or down."""
+    rng = np.random.default_rng(number)
+    frames = rng.integers(0, 90, (1, VIEWS, STEPS, SIDE, SIDE, 3), dtype=np.uint8)
+    for step in range(STEPS):
+        row = 3 * step if number % 2 else 3 * (STEPS - 1 - step)
+        frames[:, :, step, row + 1 : row + 3] = 220
+    return ClipFeatures({"rgb": frames}, {})
+
+
+class Reader(PixelReader):
+    """Reads from memory."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
+        for batch in batches:
+            self.asked += batch.tolist()
+            yield [pixels(number) for number in batch.tolist()]
+
+
+def make(
+    config: TrainConfig = CONFIG,
+    *,
+    unfrozen: int | None = 1,
+    has_learned: bool = False,
+    keeps_statistics: bool = True,
+    num_clips: int = 20,
+) -> tuple[Trainer, Encoder]:
+    torch.manual_seed(config.seed)
+    encoder, classifier = small_encoder(), Classifier(MODEL, {"rgb": 4})
+    encoder.eval()
+    with torch.inference_mode():
+        clips = [
+            ClipFeatures(
+                {
+                    "rgb": encoder(torch.from_numpy(values[0]).flatten(0, 1).permute(0, 3, 1, 2))
+                    .view(1, VIEWS, STEPS, 4).half().numpy()
+                },
+                {},
+            )
+            for values in (pixels(n).sequences["rgb"] for n in range(num_clips))
+        ]  # fmt: skip
+    encoder.unfreeze(unfrozen, keeps_statistics=keeps_statistics)
+    everything = np.arange(num_clips)
+    part = Part(everything[:-4], everything[-4:])
+    learning = Learning(encoder, Reader(), flips=False, has_learned=has_learned)
+    trainer = Trainer(
+        classifier, clips, everything % 2, [part], config,
+        mix_views=True, looks=looks_of(MODEL), mirror=False, learning=learning,
+    )  # fmt: skip
+    return trainer, encoder
+
+
+def run(trainer: Trainer) -> list[float]:
+    losses = [report.train_loss for report in trainer.run()]
+    trainer.finish()
+    return losses
+
+
+def state(trainer: Trainer, encoder: Encoder) -> dict[str, Tensor]:
+    return {**trainer.classifier.state_dict(), **encoder.state_dict(prefix="encoder.")}
+
+
+def changed(before: dict[str, Tensor], encoder: Encoder) -> set[str]:
+    """Return the stages' layers of which anything is otherwise."""
+    return {
+        ".".join(name.split(".")[1:3])
+        for name, value in encoder.state_dict().items()
+        if not torch.equal(value, before[name])
+    }
+
+
+@pytest.mark.parametrize(("unfrozen", "learning"), [(1, {"1"}), (2, {"0", "1"}), (None, {"0", "1"})])
+def test_the_unfrozen_stages_learn_and_no_other_and_statistics_stay(
+    unfrozen: int | None, learning: set[str]
+) -> None:
+    trainer, encoder = make(unfrozen=unfrozen)
+    before = copy.deepcopy(encoder.state_dict())
+    run(trainer)
+    assert changed(before, encoder) == {f"{stage}.{layer}" for stage in learning for layer in ("conv", "bn")}
+    for name, value in encoder.state_dict().items():
+        if "running" in name or "tracked" in name:
+            assert torch.equal(value, before[name])
+
+
+def test_what_starts_from_nothing_learns_its_statistics_too() -> None:
+    trainer, encoder = make(unfrozen=None, keeps_statistics=False)
+    before = copy.deepcopy(encoder.state_dict())
+    run(trainer)
+    assert not torch.equal(
+        encoder.state_dict()["stages.1.bn.running_mean"], before["stages.1.bn.running_mean"]
+    )
+
+
+def test_it_has_a_learning_rate_of_its_own() -> None:
+    trainer, encoder = make(replace(CONFIG, encoder_learning_rate=1e-12))
+    before = copy.deepcopy(encoder.state_dict())
+    losses = run(trainer)
+    for name, value in encoder.state_dict().items():
+        torch.testing.assert_close(value, before[name], atol=1e-6, rtol=0)
+    assert losses != run(make()[0])
+
+
+def test_it_learns() -> None:
+    eager = replace(CONFIG, epochs=40, mixup=0.0, patience=0, learning_rate=0.02, label_smoothing=0.0)
+    losses = run(make(eager, unfrozen=None)[0])
+    assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("setting", [{"accumulate": 2}, {"accumulate": 5}, {"checkpointing": True}])
+def test_saving_memory_changes_the_result_by_rounding_alone(setting: dict[str, int]) -> None:
+    plain, sparing = make(), make(replace(CONFIG, **setting))  # type: ignore[arg-type]
+    assert run(sparing[0]) == pytest.approx(run(plain[0]), abs=1e-5)
+    for name, value in state(*plain).items():
+        torch.testing.assert_close(state(*sparing)[name], value, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_resumed_it_ends_bit_for_bit_where_the_unbroken_run_ends(after: int) -> None:
+    unbroken = make()
+    run(unbroken[0])
+    broken = make()
+    reports = broken[0].run()
+    for _ in range(after):
+        next(reports)
+    resumed = make()
+    resumed[0].restore(copy.deepcopy(broken[0].state()))
+    run(resumed[0])
+    assert all(torch.equal(value, state(*resumed)[name]) for name, value in state(*unbroken).items())
+
+
+def test_each_epoch_reads_the_training_clips_once_and_the_held_out_ones_once() -> None:
+    trainer, _ = make(replace(CONFIG, epochs=1))
+    run(trainer)
+    assert trainer.learning is not None
+    assert isinstance(trainer.learning.reader, Reader)
+    asked = trainer.learning.reader.asked
+    assert sorted(asked[:16]) == [*range(16)]
+    assert asked[16:20] == [16, 17, 18, 19]
+
+
+class TestNeverWorse:
+    def test_where_it_started_counts_as_epoch_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        script = iter([1.0, 2.0, 1.5, 3.0])
+        monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
+        trainer, encoder = make(replace(CONFIG, epochs=3), has_learned=True)
+        before = copy.deepcopy(state(trainer, encoder))
+        run(trainer)
+        assert (trainer.epoch, trainer.best_epoch) == (3, 0)
+        after = state(trainer, encoder)
+        kept = [name for name in before if name not in ("fusion", "temperature")]
+        assert all(torch.equal(before[name], after[name]) for name in kept)
+
+    def test_patience_counts_from_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        script = iter([1.0, 2.0, 2.0])
+        monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
+        trainer, _ = make(replace(CONFIG, epochs=9, patience=2), has_learned=True)
+        assert len(run(trainer)) == 2
+
+    def test_one_that_has_not_learned_takes_its_first_epoch(self) -> None:
+        trainer, _ = make(replace(CONFIG, epochs=1))
+        run(trainer)
+        assert trainer.best_epoch == 1
+
+
+def test_a_clip_that_is_gone_is_named() -> None:
+    class Gone(Extractor):
+        def __init__(self) -> None:
+            pass
+
+        def extract(self, paths: object) -> Iterator[Extracted]:
+            yield Extracted(Path("a.mp4"), None, None, Problem(FailureCode.NOT_FOUND, "does not exist"))
+
+    with pytest.raises(DataError, match=r"a\.mp4: could be read when training began.*--resume"):
+        next(PixelReader(Gone(), [Path("a.mp4")]).read([np.array([0])]))
