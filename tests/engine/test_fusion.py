@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import subprocess
+import sys
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vidlstm.engine.fusion import fit_fusion
@@ -91,3 +96,31 @@ def test_it_changes_nothing_that_it_is_given() -> None:
     assert not weights.requires_grad
     assert not temperature.requires_grad
     assert weights.dtype == temperature.dtype == torch.float32
+
+
+def test_no_other_weights_or_temperature_are_better() -> None:
+    branches = torch.stack([branch(0.9), branch(0.6, seed=1), branch(0.7, sure=0.99, seed=2)]).double()
+
+    def loss(weights: Tensor, temperature: float) -> float:
+        pooled = (weights.view(-1, 1, 1) * branches).sum(0) / temperature
+        unlike = (weights - 1 / 3).square().sum()
+        return float(F.cross_entropy(pooled, LABELS) + 0.06 * unlike + 0.001 * math.log(temperature) ** 2)
+
+    weights, temperature = fit_fusion(branches, LABELS)
+    least = loss(weights.double(), float(temperature))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        others = weights.double() * torch.randn(3, generator=generator).mul(0.1).exp()
+        factor = float(torch.randn((), generator=generator).mul(0.1).exp())
+        assert loss(others / others.sum(), float(temperature) * factor) >= least - 1e-9
+
+
+def test_does_not_load_the_compiler() -> None:
+    """It takes a second of every process that trains, and nothing of it is used."""
+    code = (
+        "import sys, torch\n"
+        "from vidlstm.engine.fusion import fit_fusion\n"
+        "fit_fusion(torch.randn(2, 9, 3).log_softmax(-1), torch.arange(9) % 3)\n"
+        "sys.exit('torch._dynamo' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
