@@ -110,9 +110,6 @@ def summarise(
         temperature: Of the model, when one model scored all of them.
         control: The same clips as the model's control scored them.
     """
-    # Takes most of a second to import, and predict needs none of it.
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     truth = np.array([classes.index(s.label) for s in scored])
     ok = np.array([not s.failed for s in scored])
     scores = np.array([s.scores if s.scores else [0.0] * len(classes) for s in scored])
@@ -120,17 +117,14 @@ def summarise(
     guess = np.where(ok, order[:, 0], -1)
     hit = hits(classes, scored)
     hit5 = ok & (order[:, :5] == truth[:, None]).any(axis=1)
-    labels = list(range(len(classes)))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, guess, labels=labels, zero_division=0
-    )
+    confusion = np.zeros((len(classes),) * 2, int)
+    np.add.at(confusion, (truth[ok], guess[ok]), 1)
+    right, guessed = confusion.diagonal(), confusion.sum(0)
+    support = np.bincount(truth, minlength=len(classes))
+    precision, recall = right / np.maximum(guessed, 1), right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(guessed + support, 1)
     present = support > 0
     groups = np.unique([s.group for s in scored], return_inverse=True)[1]
-    confusion = (
-        confusion_matrix(truth[ok], guess[ok], labels=labels)
-        if ok.any()
-        else np.zeros((len(labels),) * 2, int)
-    )
     return EvalReport(
         classes=tuple(classes),
         num_clips=len(scored),
