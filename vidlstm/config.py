@@ -260,7 +260,7 @@ class TrainConfig:
     patience: int = 20
     balance: BatchBalance = "none"
     seed: int = 0
-    encoder_learning_rate: float = 2e-4
+    encoder_learning_rate: float = 1e-4
     accumulate: int = 1
     checkpointing: bool = False
 

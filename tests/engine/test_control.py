@@ -62,8 +62,9 @@ class TestWhatItIs:
     def test_there_is_none_of_a_model_that_knows_no_order_itself(self) -> None:
         assert control_config(model_config("mean")) is None
 
-    def test_nor_where_the_encoder_learns(self) -> None:
-        assert control_config(ModelConfig.default("picture", ("a", "b"), "simple")) is None
+    def test_an_encoder_that_has_learned_serves_the_control_as_a_frozen_one_would(self) -> None:
+        config = ModelConfig.default("picture", ("a", "b"), "simple")
+        assert control_config(config) == config.changed(head={"kind": "mean"})
 
 
 class TestTraining:

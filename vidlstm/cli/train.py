@@ -198,7 +198,6 @@ def _train(
     from vidlstm.engine.control import assess
     from vidlstm.engine.learning import (
         describe_training,
-        extract_again,
         from_files,
         kept_pixels,
         make_trainer,
@@ -253,7 +252,8 @@ def _train(
         return Exit.INTERRUPTED if interrupted else Exit.DONE
     if learning is not None and learning.reader is not None:
         with opened(train_request(config), model.encoder, cache=cache) as extractor:
-            clips = extract_again(extractor, clips, scored)
+            clips = extract_dataset(voice, extractor, dataset)
+    clips = clips.all_encoded(model.encoder)
     if not interrupted:
         interrupted = _train_control(voice, model, clips, split, train_config)
     report = None

@@ -67,6 +67,14 @@ class Clips:
         quick = for_inference(encoder)
         return [_encode_kept(quick, clip) for clip in chosen]
 
+    def all_encoded(self, encoder: Encoder | None) -> Clips:
+        """Return the clips as features, those too that were kept as pixels."""
+        there = self.usable(range(len(self.extracted)))
+        extracted = list(self.extracted)
+        for i, features in zip(there, self.encoded(encoder, there), strict=True):
+            extracted[i] = replace(extracted[i], features=features)
+        return replace(self, extracted=tuple(extracted))
+
     @property
     def pixels(self) -> bool:
         """Whether the `rgb` stream is kept as pixels, for an encoder that learns."""
@@ -247,15 +255,6 @@ def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
     usable = clips.usable(indices)
     rows = score_clips(model, clips.encoded(model.encoder, usable))
     return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))
-
-
-def extract_again(extractor: Extractor, clips: Clips, indices: Sequence[int]) -> Clips:
-    """Return the clips with what another extractor makes of some of them."""
-    extracted = list(clips.extracted)
-    results = extractor.extract(clips.dataset.samples[i].path for i in indices)
-    for i, result in zip(indices, results, strict=True):
-        extracted[i] = result
-    return replace(clips, extracted=tuple(extracted))
 
 
 def train_request(config: ModelConfig) -> ReadRequest:

@@ -108,12 +108,10 @@ def _in_order(file: bytes) -> bytes:
 def control_config(config: ModelConfig) -> ModelConfig | None:
     """Return what a model's control is: all of it but the order of the steps.
 
-    None where the model knows no order itself, and where its encoder learns: a control would have to
-    be trained from the pixels again.
+    None where the model knows no order itself. An encoder that has learned is as good as frozen then:
+    the control reads the same features.
     """
-    if config.head.kind == "mean" or (config.encoder.learns and "rgb" in config.streams):
-        return None
-    return config.changed(head={"kind": "mean"})
+    return None if config.head.kind == "mean" else config.changed(head={"kind": "mean"})
 
 
 def load_model(path: Path, *, control: bool = False) -> Model:
