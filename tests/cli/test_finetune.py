@@ -46,6 +46,7 @@ def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
     assert other == (set() if "Best epoch: 0" in best[0] else {"stage7", "head"})
     assert after.config.members == 1
 
+    assert f"The run that it started from, {start}, gave " in ended.err
     (said,) = [line for line in ended.err.splitlines() if line.startswith("top-1")]
     scored = vidlstm("eval", data, "--checkpoint", run, "--workers", "1")
     assert said.split(" (")[0] in scored.err  # the same features, so the same figure

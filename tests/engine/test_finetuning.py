@@ -151,6 +151,14 @@ def test_it_has_a_learning_rate_of_its_own() -> None:
     assert losses != run(make()[0])
 
 
+def test_half_precision_gives_nearly_the_same() -> None:
+    plain, half = make(), make()
+    assert half[0].learning is not None
+    half[0].learning = replace(half[0].learning, bfloat16=True)
+    assert run(half[0]) == pytest.approx(run(plain[0]), rel=0.02)
+    assert {value.dtype for value in half[1].parameters()} == {torch.float32}
+
+
 def test_it_learns() -> None:
     eager = replace(CONFIG, epochs=40, mixup=0.0, patience=0, learning_rate=0.02, label_smoothing=0.0)
     losses = run(make(eager, unfrozen=None)[0])

@@ -360,12 +360,13 @@ class MachineOptions:
         ),
     ] = "auto"
     precision: Annotated[
-        Precision,
+        Precision | None,
         Option(
-            help="Of the encoder. bfloat16 is faster where the CPU has it; its scores differ a little.",
+            help="Of the encoder. bfloat16 is faster where the machine has it; its scores differ a little. "
+            "Default: float32; bfloat16 while an encoder learns on a GPU.",
             rich_help_panel=MACHINE,
         ),
-    ] = "float32"
+    ] = None
     workers: Annotated[
         int | None,
         Option(min=1, help="Decoder processes. Default: one a core, 8 at most.", rich_help_panel=MACHINE),

@@ -123,7 +123,12 @@ def predict(
         device = choose_device(machine.device)
         model = load_model(path)
         extractor = make_extractor(
-            model, pool, device, backend=machine.backend, precision=machine.precision, limits=limits
+            model,
+            pool,
+            device,
+            backend=machine.backend,
+            precision=machine.precision or "float32",
+            limits=limits,
         )
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))

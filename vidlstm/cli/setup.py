@@ -92,7 +92,7 @@ def open_extractor(
     *,
     cache: bool,
     voice: Voice,
-    neighbours: int = 1,
+    team: Team | None = None,
 ) -> Iterator[Extractor]:
     """Start decoder processes and bring the encoder to its device.
 
@@ -102,16 +102,18 @@ def open_extractor(
         machine: Options.
         cache: Keep features.
         voice: Says if they cannot be kept.
-        neighbours: Processes of one training on this machine, which share its cores.
+        team: Processes of one training; those on this machine share its cores, and have a GPU each.
     """
     from vidlstm.data.features import NETWORKS, FeatureStore
     from vidlstm.engine.decoding import DecodePool, default_workers
     from vidlstm.engine.devices import choose_device, make_frame_encoder, num_cores, use_threads
     from vidlstm.engine.extraction import Extractor
+    from vidlstm.engine.team import Team
 
-    num_threads = max(1, num_cores() // neighbours)
+    team = team or Team()
+    num_threads = max(1, num_cores() // team.neighbours)
     use_threads(num_threads)
-    device = choose_device(machine.device)
+    device = choose_device(machine.device, team.place)
     store = FeatureStore() if cache else None
     frames = None
     if encoder is not None:
@@ -121,10 +123,10 @@ def open_extractor(
             request,
             num_threads,
             backend=machine.backend,
-            precision=machine.precision,
+            precision=machine.precision or "float32",
             kept_in=None if store is None else store.root / NETWORKS,
         )
-    workers = machine.workers or max(1, default_workers() // neighbours)
+    workers = machine.workers or max(1, default_workers() // team.neighbours)
     with DecodePool(workers, machine.timeout) as pool:
         yield Extractor(request, frames, store, pool)
     if store is not None and store.write_error is not None:

@@ -107,9 +107,9 @@ def train(
     plan = _make_plan(voice, data, model, training, tuning, run_options, allow_shared_groups)
 
     from vidlstm.engine.devices import choose_device
-    from vidlstm.engine.team import assembled
+    from vidlstm.engine.team import Team, assembled
 
-    with assembled(choose_device(machine.device)) as team:
+    with assembled(choose_device(machine.device, Team.named().place)) as team:
         return _train(voice, team, plan, machine, run_options, cache=cache, as_json=as_json and team.leads)
 
 
@@ -196,6 +196,7 @@ def _train(
     as_json: bool,
 ) -> int:
     from vidlstm.engine.control import assess
+    from vidlstm.engine.devices import choose_device
     from vidlstm.engine.learning import (
         describe_training,
         from_files,
@@ -220,7 +221,7 @@ def _train(
     begun = None if earlier is None else start_from(earlier, config)
     encoder = rgb_encoder(config, seed=train_config.seed) if begun is None else begun.encoder
     run, state = _open_run(team, plan, run_options)
-    opened = partial(open_extractor, machine=machine, voice=voice, neighbours=team.neighbours)
+    opened = partial(open_extractor, machine=machine, voice=voice, team=team)
     started = time.monotonic()
     with opened(train_request(config), None if config.encoder.small else encoder, cache=cache) as extractor:
         clips = extract_dataset(voice, extractor, dataset, team)
@@ -231,9 +232,11 @@ def _train(
         learning = kept_pixels(model)
         if config.encoder.learns and not config.encoder.small:
             assert model.encoder is not None
-            model.modules().to(model.encoder.mean.device)
+            device = choose_device(machine.device, team.place)
+            model.modules().to(device)
             pixels = stack.enter_context(opened(pixel_request(config), None, cache=False))
-            learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=False)
+            half = (machine.precision or ("bfloat16" if device.type == "cuda" else "float32")) == "bfloat16"
+            learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=half)
         trainer = make_trainer(
             model, clips, split.train, train_config, learning=learning, team=team,
             divided_by=None if earlier is None else earlier.config.members,
@@ -265,6 +268,8 @@ def _train(
     )
     run.write_model(model)
     _tell_result(voice, run, trainer, report, side)
+    if earlier is not None and report is not None:
+        _tell_start(voice, plan, earlier, report)
     side_text = f"the {side} side, {len(scored)} clips that nothing was learned from"
     leave_report(
         voice, run.path / PAGE, report, model, dataset, side=side_text, epochs=run.epochs, notes=split.notes
@@ -383,6 +388,22 @@ def _tell_result(
     voice.say(f"How much each branch counts: {counts}.")
     voice.say(f"Run folder: {run.path}")
     voice.say(f"Next: vidlstm predict --checkpoint {run.model} CLIP_OR_FOLDER")
+
+
+def _tell_start(voice: Voice, plan: Plan, earlier: Model, report: EvalReport) -> None:
+    """Say what the run that fine-tuning started from gave on the same clips, where they are the same."""
+    from vidlstm.data.split_table import read_split_rows
+    from vidlstm.engine.runs import SPLIT
+
+    before = earlier.training.get("top1")
+    assert plan.start is not None
+    if before is None or read_split_rows(plan.start / SPLIT) != plan.rows:
+        return
+    text = f"The run that it started from, {plan.start}, gave {before:.3f} on the same clips"
+    if report.top1 < before:
+        voice.warn(f"{text}, which is better: keep that one.")
+    else:
+        voice.say(f"{text}.")
 
 
 def _summary(

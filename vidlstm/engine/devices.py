@@ -25,19 +25,23 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, place: int = 0) -> torch.device:
     """Return the device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` names; `auto` takes the fastest.
+
+    Args:
+        name: As the user gave it.
+        place: Of this process among those that share the machine's GPUs; each takes one.
 
     Raises:
         UsageError: It is not there.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available.get(name.split(":")[0], False):
         there = ", ".join(kind for kind, there in available.items() if there)
         raise UsageError(f"--device {name}: this machine and this torch have {there}")
-    return torch.device(name)
+    return torch.device(f"cuda:{place}") if name == "cuda" and place else torch.device(name)
 
 
 def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "openvino"]:

@@ -118,7 +118,10 @@ def assembled(device: torch.device) -> Iterator[Team]:
         yield team
         return
     handler = signal.signal(signal.SIGTERM, _end)  # torchrun's way to end the others when one has died
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
     try:
         with _together():
             dist.init_process_group(backend, timeout=_PATIENCE)

@@ -120,8 +120,8 @@ class RowDropout(nn.Module):
         if not self.training or not self.share:
             return x
         rows, total = self.rows or (slice(None), len(x))
-        kept = torch.empty(total, *x.shape[1:], device=x.device).bernoulli_(1 - self.share)
-        return x * (kept[rows] / (1 - self.share))
+        kept = torch.empty(total, *x.shape[1:]).bernoulli_(1 - self.share)  # the same on every device
+        return x * (kept[rows] / (1 - self.share)).to(x.device)
 
 
 class Branch(nn.Module):
