@@ -61,9 +61,23 @@ def test_unreadable_clips_count_as_mistakes_and_status_1(tmp_path: Path) -> None
     assert f"{clip}: not_a_video" in ended.err
 
 
-def test_the_control_stands_beside_it(tiny_data: Path) -> None:
-    said = json.loads(vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--head", "mean").out)
-    assert said["num_clips"] == 12
+class TestControl:
+    def test_stands_beside_the_headline(self, tiny_data: Path) -> None:
+        ended = vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--repeat", "2")
+        baselines = json.loads(ended.out)["baselines"]
+        assert baselines.keys() == {"majority", "mean"}
+        assert f"the mean head, which knows no order: {baselines['mean']:.3f}" in ended.err
+
+    def test_of_an_ablation_is_its_own_row_of_the_first_seed(self, tiny_data: Path) -> None:
+        said = json.loads(
+            vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--ablation", "--repeat", "2").out
+        )
+        (row,) = [row for row in said["ablation"] if row["head"] == "mean"]
+        assert said["baselines"]["mean"] == row["top1_per_seed"]["0"]
+
+    def test_may_be_cross_validated_itself(self, tiny_data: Path) -> None:
+        said = json.loads(vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--head", "mean").out)
+        assert (said["num_clips"], said["baselines"].keys()) == (12, {"majority"})
 
 
 @pytest.mark.parametrize(

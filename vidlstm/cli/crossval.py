@@ -14,7 +14,7 @@ from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.errors import UsageError
-from vidlstm.records import SCHEMA, EvalReport
+from vidlstm.records import SCHEMA, EvalReport, Scored
 
 if TYPE_CHECKING:
     from vidlstm.data.splits import Fold
@@ -61,19 +61,25 @@ def crossval(
     from vidlstm.engine.crossvalidation import ablation as trainings
     from vidlstm.engine.crossvalidation import stream_subsets
     from vidlstm.engine.learning import train_request
-    from vidlstm.models.checkpoint import rgb_encoder
+    from vidlstm.models.checkpoint import control_config, rgb_encoder
 
     encoder = None if config.encoder.small else rgb_encoder(config, seed=train_config.seed)
     with open_extractor(train_request(config), encoder, machine, cache=cache, voice=voice) as extractor:
         clips = extract_dataset(voice, extractor, dataset)
     tell_lengths(voice, clips)
     rows: list[dict[str, Any]] = []
-    for variant in trainings(config) if ablation else [config]:
+    control: list[Scored] | None = None
+    variants = trainings(config) if ablation else [config]
+    for variant in variants:
         subsets = stream_subsets(variant.streams) if ablation else [variant.streams]
         runs = []
         for number in range(repeat):
             seeded = replace(train_config, seed=train_config.seed + number)
-            runs.append((seeded, _run(voice, variant, clips, rounds, seeded, machine, subsets)))
+            wanted = not ablation and not number  # for the headline; an ablation has it as a row
+            results = _run(voice, variant, clips, rounds, seeded, machine, subsets, control=wanted)
+            runs.append((seeded, results))
+        if variant == control_config(variants[-1]):
+            control = [s for result in runs[0][1] for s in result.scored[variant.streams]]
         rows += [
             _row(
                 variant.head.kind,
@@ -82,7 +88,10 @@ def crossval(
             )
             for subset in subsets
         ]
-    report = rows[-1].pop("report")
+    seeded, results = runs[0]
+    if all(result.control is not None for result in results):
+        control = [s for result in results for s in result.control or ()]
+    report = _pool(config, results, variants[-1].streams, seeded, control)
     voice.say(f"{len(rounds)} folds, pooled over the held-out clips{', first seed' if repeat > 1 else ''}:")
     show_report(voice, report)
     if ablation or repeat > 1:
@@ -100,28 +109,37 @@ def _run(
     training: TrainConfig,
     machine: options.MachineOptions,
     subsets: list[Streams],
+    *,
+    control: bool,
 ) -> list[FoldResult]:
     from vidlstm.engine.crossvalidation import crossvalidate
     from vidlstm.engine.devices import num_cores
 
     processes = machine.workers or num_cores()
-    results = crossvalidate(config, clips, rounds, training, processes=processes, subsets=subsets)
+    results = crossvalidate(
+        config, clips, rounds, training, processes=processes, subsets=subsets, control=control
+    )
     label = f"Folds, {config.head.kind}, seed {training.seed}"
     return list(voice.progress(results, total=len(rounds), label=label, unit="fold"))
 
 
 def _pool(
-    config: ModelConfig, results: list[FoldResult], subset: Streams, training: TrainConfig
+    config: ModelConfig,
+    results: list[FoldResult],
+    subset: Streams,
+    training: TrainConfig,
+    control: list[Scored] | None = None,
 ) -> EvalReport:
     from vidlstm.engine.evaluation import summarise
 
-    return summarise(config.classes, [s for r in results for s in r.scored[subset]], seed=training.seed)
+    scored = [s for r in results for s in r.scored[subset]]
+    return summarise(config.classes, scored, seed=training.seed, control=control)
 
 
 def _row(
     head: HeadKind, subset: Streams, runs: list[tuple[TrainConfig, EvalReport, list[FoldResult]]]
 ) -> dict[str, Any]:
-    """Return one setting's figures over all seeds; `report` is the first seed's."""
+    """Return one setting's figures over all seeds."""
     top1 = [report.top1 for _, report, _ in runs]
     _, first, results = runs[0]
     return {
@@ -129,7 +147,6 @@ def _row(
         "head": head,
         "top1": sum(top1) / len(top1),
         "top1_per_seed": {str(training.seed): report.top1 for training, report, _ in runs},
-        "report": first,
         "per_fold": [_fold(first.classes, result, subset) for result in results],
     }
 

@@ -14,7 +14,7 @@ from vidlstm.engine.evaluation import summarise
 from vidlstm.engine.learning import Clips, make_trainer, score, start_model
 from vidlstm.engine.training import Trainer
 from vidlstm.models.checkpoint import Model, control_config
-from vidlstm.records import EvalReport
+from vidlstm.records import EvalReport, Scored
 
 
 def control_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:
@@ -43,14 +43,18 @@ def assess(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0)
         indices: Of the clips to be scored, at least one.
         seed: Of the resampling.
     """
-    control = None
-    twin = control_config(model.config)
-    if twin is not None and model.control is not None:
-        control = score(Model(twin, None, model.control, model.widths, {}), clips, indices)
     return summarise(
         model.config.classes,
         score(model, clips, indices),
         seed=seed,
         temperature=float(model.classifier.temperature),
-        control=control,
+        control=score_control(model, clips, indices),
     )
+
+
+def score_control(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored] | None:
+    """Score samples by the model's control; None if it is not at hand."""
+    twin = control_config(model.config)
+    if twin is None or model.control is None:
+        return None
+    return score(Model(twin, None, model.control, model.widths, {}), clips, indices)

@@ -18,10 +18,11 @@ import torch
 
 from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
 from vidlstm.data.splits import Fold
+from vidlstm.engine.control import control_trainer, score_control
 from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.engine.learning import Clips, kept_pixels, make_trainer, start_model
-from vidlstm.models.checkpoint import rgb_encoder
+from vidlstm.models.checkpoint import Model, rgb_encoder
 from vidlstm.models.classifier import fuse
 from vidlstm.records import Scored
 
@@ -30,10 +31,14 @@ Streams = tuple[StreamName, ...]
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold: the scores of its held-out clips, for every subset of streams that was asked for."""
+    """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
+
+    And those of the control of the whole model, where that was wanted and there is one.
+    """
 
     fold: Fold
     scored: dict[Streams, tuple[Scored, ...]]
+    control: tuple[Scored, ...] | None = None
 
 
 def stream_subsets(streams: Streams) -> list[Streams]:
@@ -70,6 +75,7 @@ def crossvalidate(
     *,
     processes: int,
     subsets: Sequence[Streams] = (),
+    control: bool = False,
 ) -> Iterator[FoldResult]:
     """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
 
@@ -80,8 +86,9 @@ def crossvalidate(
         training: How.
         processes: Folds that run at once.
         subsets: Of the streams; by default all of them together.
+        control: Train the control too.
     """
-    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,))
+    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), control)
     if processes <= 1 or len(folds) <= 1:
         for fold in folds:
             yield work(clips, fold)
@@ -106,7 +113,12 @@ def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
 
 
 def _run_fold(
-    config: ModelConfig, training: TrainConfig, subsets: Sequence[Streams], clips: Clips, fold: Fold
+    config: ModelConfig,
+    training: TrainConfig,
+    subsets: Sequence[Streams],
+    control: bool,
+    clips: Clips,
+    fold: Fold,
 ) -> FoldResult:
     encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
     model = start_model(config, clips, encoder, training.seed)
@@ -134,7 +146,20 @@ def _run_fold(
         scored[subset] = tuple(
             clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
         )
-    return FoldResult(fold, scored)
+    return FoldResult(fold, scored, _score_control(model, clips, fold, training) if control else None)
+
+
+def _score_control(
+    model: Model, clips: Clips, fold: Fold, training: TrainConfig
+) -> tuple[Scored, ...] | None:
+    trainer = control_trainer(model, clips, fold.train_indices, training)
+    if trainer is None:
+        return None
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    scored = score_control(replace(model, control=trainer.classifier), clips, fold.test_indices)
+    return None if scored is None else tuple(scored)
 
 
 def with_head(config: ModelConfig, head: HeadKind) -> ModelConfig:
