@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
 from tests.tiny import write_action
+from vidlstm.engine.training import Trainer
 from vidlstm.models.checkpoint import load_model, read_header
 
 QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")
@@ -315,6 +316,19 @@ class TestCtrlC:
         # The epoch that was just over may not have been noted yet.
         assert model.training["best_epoch"] in (best, len(epochs) + 1)
         assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
+
+    def test_while_the_control_is_trained_leaves_that_out(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> Trainer:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("vidlstm.engine.control.make_trainer", interrupted)
+        ended = vidlstm("train", tiny_data, *QUICK, "--out", tmp_path / "r", "--json")
+        assert ended.status == 130
+        assert "Interrupted: the control `mean`" in ended.err
+        assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
+        assert load_model(tmp_path / "r" / "model.safetensors", control=True).control is None
 
 
 class TestKept:

@@ -350,10 +350,10 @@ def _train_control(voice: Voice, model: Model, clips: Clips, split: Split, confi
     """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
     from vidlstm.engine.control import control_trainer
 
-    control = control_trainer(model, clips, split.train, config)
-    if control is None:
-        return False
     try:
+        control = control_trainer(model, clips, split.train, config)
+        if control is None:
+            return False
         for _ in voice.progress(control.run(), total=control.config.epochs, label="Control", unit="epoch"):
             pass
     except KeyboardInterrupt:
