@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from dataclasses import dataclass, replace
 from functools import partial
@@ -102,12 +101,12 @@ def train(
     cache: options.CacheOption = True,
 ) -> int:
     """Learn to tell the classes of DATA apart, and write a run folder with the model."""
-    leads = os.environ.get("RANK", "0") == "0"
-    voice = Voice.of(voice_options) if leads else Voice.silent()
+    from vidlstm.engine.team import Team, assembled
+
+    voice = Voice.of(voice_options) if Team.named().leads else Voice.silent()
     plan = _make_plan(voice, data, model, training, tuning, run_options, allow_shared_groups)
 
     from vidlstm.engine.devices import choose_device
-    from vidlstm.engine.team import Team, assembled
 
     with assembled(choose_device(machine.device, Team.named().place)) as team:
         return _train(voice, team, plan, machine, run_options, cache=cache, as_json=as_json and team.leads)

@@ -3,6 +3,8 @@
 Every process knows the same clips and draws the same random numbers for the whole of a step; of each
 step it computes its own rows, and the gradients are added up. So the result is that of one process,
 to rounding, whatever the number of processes, and all of them hold the same weights at any time.
+
+Imports no torch until there is more than one: who speaks has to be known before.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
-
-import torch
-import torch.distributed as dist
-from torch import Tensor
+from typing import TYPE_CHECKING, TypeVar
 
 from vidlstm.errors import TeamError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -70,6 +72,8 @@ class Team:
         """
         if self.size == 1:
             return list(mine)
+        import torch.distributed as dist
+
         parts: list[Sequence[T]] = [[] for _ in range(self.size)]
         with _together():
             dist.all_gather_object(parts, list(mine))
@@ -84,6 +88,9 @@ class Team:
         """
         if self.size == 1 or not tensors:
             return
+        import torch
+        import torch.distributed as dist
+
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         with _together():
             dist.all_reduce(flat)
@@ -100,6 +107,8 @@ class Team:
         """
         if self.size == 1:
             return value
+        import torch.distributed as dist
+
         box = [value]
         with _together():
             dist.broadcast_object_list(box, src=0)
@@ -117,6 +126,9 @@ def assembled(device: torch.device) -> Iterator[Team]:
     if team.size == 1:
         yield team
         return
+    import torch
+    import torch.distributed as dist
+
     handler = signal.signal(signal.SIGTERM, _end)  # torchrun's way to end the others when one has died
     backend = "gloo"
     if device.type == "cuda":
