@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from vidlstm.records import Control, Interval
 from vidlstm.report.figures import (
     calibration,
     calibration_bins,
@@ -18,6 +20,7 @@ from vidlstm.report.figures import (
     top,
 )
 from vidlstm.report.page import SHOWN_CLIPS
+from vidlstm.report.text import percent
 
 
 class _Tags(HTMLParser):
@@ -124,6 +127,18 @@ def test_no_mistake_among_few_clips_is_not_called_perfect() -> None:
 
 def test_a_model_no_better_than_naming_one_class_is_said_to_be() -> None:
     assert any("do not show" in line for line in cautions(make_report(120, skill=0)))
+
+
+def test_what_the_model_has_to_beat_stands_beside_it() -> None:
+    report = make_report(120, skill=2)
+    as_good = replace(report, control=Control(report.top1, Interval(-0.031, 0.024)))
+    page = make_page(as_good)
+    assert f"always naming the commonest class: {percent(report.majority)}" in page
+    assert f"the mean head, which knows no order: {percent(report.top1)}" in page
+    assert "by -3.1 to +2.4 points (95 % interval): these clips do not show that order matters" in page
+    assert "which knows no order" not in make_page(report)
+    better = replace(report, control=Control(0.3, Interval(0.1, 0.5)))
+    assert not any("order matters" in line for line in cautions(better))
 
 
 def test_nothing_readable_still_makes_a_page() -> None:

@@ -161,9 +161,9 @@ def cautions(report: EvalReport) -> list[str]:
     if report.control is not None and report.control.gain.low <= 0:
         gain = report.control.gain
         found.append(
-            f"The mean head, which knows no order, gives {report.control.top1:.2f}; what the model is above "
-            f"that has a 95 % interval of {gain.low:+.2f} to {gain.high:+.2f}: these clips do not show that "
-            "order matters."
+            f"The mean head, which knows no order, gives {report.control.top1:.2f}; the model is above that "
+            f"by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): these clips do not "
+            "show that order matters."
         )
     if few := [c.label for c in report.per_class if c.support < 5]:
         names = ", ".join(few[:_SHOWN_CLASSES])
