@@ -87,6 +87,17 @@ def test_whoever_stops_in_the_middle_goes_on_with_other_files(
     assert paths(records) == [str(file) for file in files[1:4]]  # even while others are half way
 
 
+def test_the_caller_keeps_its_number_of_threads(predictor: Predictor, files: list[Path]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        for _ in predictor.predict(files[:2]):
+            assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_interrupted_source_is_the_callers_matter(predictor: Predictor, files: list[Path]) -> None:
     def source() -> Iterator[Path]:
         yield files[0]

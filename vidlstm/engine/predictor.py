@@ -96,9 +96,16 @@ class Predictor:
         return self._predict(map(os.fsdecode, given), top_k, min_score)
 
     def _predict(self, names: Iterable[str], top_k: int, min_score: float) -> Iterator[Prediction | Failure]:
+        from vidlstm.engine.devices import one_thread
         from vidlstm.engine.prediction import predict
 
-        yield from predict(self._model, self._extractor, names, top_k=top_k, min_score=min_score)
+        records = predict(self._model, self._extractor, names, top_k=top_k, min_score=min_score)
+        while True:
+            with one_thread():
+                record = next(records, None)
+            if record is None:
+                break
+            yield record
         if not self._end.alive:
             raise ValueError("the predictor was closed before the last record was taken")
 
