@@ -214,7 +214,7 @@ class TestDescription:
         split = Split(tuple(range(8)), tuple(range(8, 12)))
         report = summarise(("a", "b"), score(model, clips, split.val))
         facts = describe_training(
-            "clips", QUICK, clips, split, fingerprints(s.path for s in samples), trainer, report
+            model, "clips", QUICK, clips, split, fingerprints(s.path for s in samples), trainer, report
         )
         assert json.loads(json.dumps(facts)) == facts
         assert facts["num_clips"] == {"train": 8, "val": 4, "test": 0}

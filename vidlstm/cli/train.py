@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,11 +30,13 @@ if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset, Side
     from vidlstm.data.split_table import SplitRow
     from vidlstm.data.splits import Split
+    from vidlstm.engine.extraction import Extractor
     from vidlstm.engine.learning import Clips
     from vidlstm.engine.runs import RunFolder, RunSettings
     from vidlstm.engine.team import Team
     from vidlstm.engine.training import Trainer
     from vidlstm.models.checkpoint import Model
+    from vidlstm.models.encoders import Encoder
 
 
 @dataclass(frozen=True)
@@ -195,30 +198,16 @@ def _train(
     as_json: bool,
 ) -> int:
     from vidlstm.engine.control import assess
-    from vidlstm.engine.devices import choose_device
-    from vidlstm.engine.learning import (
-        describe_training,
-        from_files,
-        kept_pixels,
-        make_trainer,
-        pixel_request,
-        start_from,
-        start_model,
-        train_request,
-    )
+    from vidlstm.engine.learning import describe_training, start_from, train_request
     from vidlstm.engine.runs import MODEL
     from vidlstm.models.checkpoint import load_model, rgb_encoder
 
-    dataset, split, config, train_config = (
-        plan.dataset,
-        plan.split,
-        plan.settings.model,
-        plan.settings.training,
-    )
+    dataset, split, config = plan.dataset, plan.split, plan.settings.model
+    seed = plan.settings.training.seed
     # Before the folder is made, as any of this may turn out not to be there.
-    earlier = None if plan.start is None else load_model(plan.start / MODEL)
+    earlier = None if plan.start is None else load_model(plan.start / MODEL, control=True)
     begun = None if earlier is None else start_from(earlier, config)
-    encoder = rgb_encoder(config, seed=train_config.seed) if begun is None else begun.encoder
+    encoder = rgb_encoder(config, seed=seed) if begun is None else begun.encoder
     run, state = _open_run(team, plan, run_options)
     opened = partial(open_extractor, machine=machine, voice=voice, team=team)
     started = time.monotonic()
@@ -226,48 +215,38 @@ def _train(
         clips = extract_dataset(voice, extractor, dataset, team)
     tell_lengths(voice, clips)
     extracted = time.monotonic()
-    model = begun or start_model(config, clips, encoder, train_config.seed)
     with contextlib.ExitStack() as stack:
-        learning = kept_pixels(model)
-        if config.encoder.learns and not config.encoder.small:
-            assert model.encoder is not None
-            device = choose_device(machine.device, team.place)
-            model.modules().to(device)
-            pixels = stack.enter_context(opened(pixel_request(config), None, cache=False))
-            half = (machine.precision or ("bfloat16" if device.type == "cuda" else "float32")) == "bfloat16"
-            learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=half)
-        trainer = make_trainer(
-            model, clips, split.train, train_config, learning=learning, team=team,
-            divided_by=None if earlier is None else earlier.config.members,
-        )  # fmt: skip
+        model, trainer = _prepare(stack, team, plan, machine, clips, encoder, begun, earlier, opened)
         if state is not None:
             _restore(run, trainer, state)
-            voice.say(f"Resumed after epoch {trainer.epoch} of {train_config.epochs}.")
+            voice.say(f"Resumed after epoch {trainer.epoch} of {trainer.config.epochs}.")
         events = None
         if run_options.tensorboard and team.leads:
             events = stack.enter_context(contextlib.closing(EventLog(run.path, run.epochs)))
         interrupted = _run_epochs(voice, trainer, run, events)
         trainer.finish()
-    side: Side = "test" if split.test else "val"
-    scored = split.side(side)
     if not team.leads:
         return Exit.INTERRUPTED if interrupted else Exit.DONE
-    if learning is not None and learning.reader is not None:
-        with opened(train_request(config), model.encoder, cache=cache) as extractor:
-            clips = extract_dataset(voice, extractor, dataset)
-    clips = clips.all_encoded(model.encoder)
-    if not interrupted:
-        interrupted = _train_control(voice, model, clips, split, train_config)
-    report = None
-    if scored:
-        report = assess(model, clips, scored, seed=train_config.seed)
+    if earlier is not None and trainer.best_epoch == 0:
+        voice.warn(f"Fine-tuning made nothing better: the model is that of {plan.start}, as it was.")
+        model = earlier
+    else:
+        if config.encoder.learns and not config.encoder.small:
+            with opened(train_request(config), model.encoder, cache=cache) as extractor:
+                clips = extract_dataset(voice, extractor, dataset)
+        clips = clips.all_encoded(model.encoder)
+        if not interrupted:
+            interrupted = _train_control(voice, model, clips, split, plan.settings.training)
+    side: Side = "test" if split.test else "val"
+    scored = split.side(side)
+    report = assess(model, clips, scored, seed=seed) if scored else None
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     model.training = describe_training(
-        plan.settings.data, train_config, clips, split, plan.prints, trainer, report
+        model, plan.settings.data, plan.settings.training, clips, split, plan.prints, trainer, report
     )
     run.write_model(model)
-    _tell_result(voice, run, trainer, report, side)
-    if earlier is not None and report is not None:
+    _tell_result(voice, run, model, trainer, report, side)
+    if earlier is not None and report is not None and model is not earlier:
         _tell_start(voice, plan, earlier, report)
     side_text = f"the {side} side, {len(scored)} clips that nothing was learned from"
     leave_report(
@@ -278,6 +257,37 @@ def _train(
     if interrupted:
         return Exit.INTERRUPTED
     return Exit.SOME_FAILED if report is not None and report.failed else Exit.DONE
+
+
+def _prepare(
+    stack: contextlib.ExitStack,
+    team: Team,
+    plan: Plan,
+    machine: options.MachineOptions,
+    clips: Clips,
+    encoder: Encoder | None,
+    begun: Model | None,
+    earlier: Model | None,
+    opened: Callable[..., contextlib.AbstractContextManager[Extractor]],
+) -> tuple[Model, Trainer]:
+    """Return the model that is to be trained and who trains it, with readers of pixels if need be."""
+    from vidlstm.engine.devices import choose_device
+    from vidlstm.engine.learning import from_files, kept_pixels, make_trainer, pixel_request, start_model
+
+    config, training = plan.settings.model, plan.settings.training
+    model = begun or start_model(config, clips, encoder, training.seed)
+    learning = kept_pixels(model)
+    if config.encoder.learns and not config.encoder.small:
+        device = choose_device(machine.device, team.place)
+        model.modules().to(device)
+        pixels = stack.enter_context(opened(pixel_request(config), None, cache=False))
+        half = (machine.precision or ("bfloat16" if device.type == "cuda" else "float32")) == "bfloat16"
+        learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=half)
+    divided_by = None if earlier is None else earlier.config.members
+    trainer = make_trainer(
+        model, clips, plan.split.train, training, learning=learning, divided_by=divided_by, team=team
+    )
+    return model, trainer
 
 
 def _open_run(team: Team, plan: Plan, run_options: RunOptions) -> tuple[RunFolder, dict[str, Any] | None]:
@@ -372,7 +382,7 @@ def _epoch_line(report: EpochReport) -> str:
 
 
 def _tell_result(
-    voice: Voice, run: RunFolder, trainer: Trainer, report: EvalReport | None, side: str
+    voice: Voice, run: RunFolder, model: Model, trainer: Trainer, report: EvalReport | None, side: str
 ) -> None:
     best = f"Best epoch: {trainer.best_epoch} of {trainer.epoch}."
     if report is None:
@@ -380,9 +390,9 @@ def _tell_result(
     else:
         voice.say(f"{best} On the {side} side:")
         show_report(voice, report)
-    weights = trainer.classifier.fusion.tolist()
+    weights = model.classifier.fusion.tolist()
     counts = ", ".join(
-        f"{spec.name} {weight:.2f}" for spec, weight in zip(trainer.classifier.specs, weights, strict=True)
+        f"{spec.name} {weight:.2f}" for spec, weight in zip(model.classifier.specs, weights, strict=True)
     )
     voice.say(f"How much each branch counts: {counts}.")
     voice.say(f"Run folder: {run.path}")

@@ -291,6 +291,7 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
 
 
 def describe_training(
+    model: Model,
     data: str,
     config: TrainConfig,
     clips: Clips,
@@ -316,9 +317,9 @@ def describe_training(
         "group_rule": clips.dataset.group_rule,
         "fusion": {
             s.name: round(float(w), 4)
-            for s, w in zip(trainer.classifier.specs, trainer.classifier.fusion, strict=True)
+            for s, w in zip(model.classifier.specs, model.classifier.fusion, strict=True)
         },
-        "temperature": round(float(trainer.classifier.temperature), 4),
+        "temperature": round(float(model.classifier.temperature), 4),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,
