@@ -356,3 +356,11 @@ class TestKept:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))
         vidlstm("train", tiny_data, *QUICK, "--no-cache", "--out", tmp_path / "r")
         assert not (tmp_path / "store").exists()
+
+
+def test_a_training_that_diverges_says_so_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
+    ended = vidlstm("train", tiny_data, *QUICK, "--lr", "1e20", "--out", tmp_path / "r")
+    assert ended.status == 2
+    assert "training diverged: the loss is no number any more in epoch 1; a lower --lr" in ended.err
+    assert not (tmp_path / "r" / "model.safetensors").exists()
+    assert not (tmp_path / "r" / "metrics.jsonl").exists()

@@ -330,7 +330,7 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder, events: EventLog
             for report in trainer.run():
                 if events is not None:
                     events.write(report)
-                if team.leads:
+                if team.leads and not trainer.diverged:  # nobody would want to go on from there
                     run.write_epoch(report, trainer)
                 bar.set_postfix_str(_epoch_line(report))
                 bar.update()
