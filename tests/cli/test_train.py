@@ -359,7 +359,8 @@ class TestKept:
 
 
 def test_a_training_that_diverges_says_so_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
-    ended = vidlstm("train", tiny_data, *QUICK, "--lr", "1e20", "--out", tmp_path / "r")
+    options = ("--lr", "1e20", "--batch-size", "2")  # so that it shows in the first epoch
+    ended = vidlstm("train", tiny_data, *QUICK, *options, "--out", tmp_path / "r")
     assert ended.status == 2
     assert "training diverged: the loss is no number any more in epoch 1; a lower --lr" in ended.err
     assert not (tmp_path / "r" / "model.safetensors").exists()
