@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import vidlstm
 from tests.tiny import write_action
@@ -92,3 +94,17 @@ def test_folds_that_make_no_sense_are_refused(folds: str, said: str, tiny_data: 
     ended = vidlstm("crossval", tiny_data, "--folds", folds)
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err.splitlines()[-1]
+
+
+def test_an_encoder_that_learns_serves_its_control_as_well(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label, grey in (("dark", 40), ("light", 200)):
+        for number in range(6):
+            side = tmp_path / "data" / ("train" if number < 4 else "test") / label
+            side.mkdir(parents=True, exist_ok=True)
+            noise = rng.integers(-30, 30, (32, 32, 3))
+            Image.fromarray((grey + noise).astype(np.uint8)).save(side / f"{number}.png")
+    options = ("--encoder", "simple", "--epochs", "3", "--folds", "split", "--workers", "1", "--json")
+    ended = vidlstm("crossval", tmp_path / "data", *options)
+    assert ended.status == 0, ended.err
+    assert set(json.loads(ended.out)["baselines"]) == {"majority", "mean"}

@@ -129,7 +129,8 @@ def _run_fold(
     usable = clips.usable(fold.test_indices)
     labels = trainer.held_out_labels
     held_out = trainer.held_out_scores(trainer.looks) if len(labels) else None
-    features = clips.encoded(model.encoder, usable)
+    clips = clips.all_encoded(model.encoder)
+    features = [clips.features(i) for i in usable]
     test = (
         log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
         if features
