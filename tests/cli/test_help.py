@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import vidlstm
 from tests.cli.shell import Ended, shell
-from vidlstm.cli.main import app
+from vidlstm.cli import main
 
-COMMANDS = [str(command.name) for command in app.registered_commands]
+COMMANDS = list(main.COMMANDS)
 HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", "numpy")
 
 
@@ -38,6 +40,15 @@ sys.exit(status)
     *said, last = done.stdout.splitlines()
     assert last.startswith("loaded:"), done.stderr
     return Ended(done.returncode, "\n".join(said), done.stderr), set(last.split()[1:])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_overview_says_what_the_command_says_of_itself(command: str) -> None:
+    group = get_command(main.app)
+    assert isinstance(group, TyperGroup)
+    own = group.get_command(None, command)  # type: ignore[arg-type]
+    assert own is not None
+    assert str(own.help).startswith(main.COMMANDS[command].rstrip("."))
 
 
 class TestNothingHeavy:

@@ -1,30 +1,65 @@
-"""The `vidlstm` command. Imports neither torch nor cv2: `--help` and a mistyped option answer at once."""
+"""The `vidlstm` command. Imports neither torch nor cv2, and of the commands only the one that is run."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import vidlstm
-from vidlstm.cli import cache, check, crossval, evaluate, info, predict, train
 
+COMMANDS = {
+    "train": "Learn to tell the classes of DATA apart, and write a run folder with the model.",
+    "predict": "Label videos: one row for each, in order, as soon as it is ready.",
+    "eval": "Score a model on labelled clips that it has not learned from.",
+    "crossval": "Train on all folds of DATA but one, score that one, for each fold.",
+    "check": "Look over a data set, labelled or not: what is broken, short, double, unbalanced, would leak.",
+    "info": "Show what a model holds: classes, streams, sampling, sizes, how it was trained.",
+    "cache": "Show place and size of the feature store ($VIDLSTM_CACHE_DIR), or clear it.",
+}
+"""What the overview says of each command, which imports none of them."""
+
+_MODULES = {"eval": "evaluate"}  # where a command's name is not its module's
+_SETTINGS: dict[str, Any] = {
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+class _Commands(TyperGroup):
+    """Commands that are imported when they are asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = dict.fromkeys(COMMANDS)  # their names are what a mistyped one is held against
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """Import a command; None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        name = _MODULES.get(cmd_name, cmd_name)
+        alone = typer.Typer(add_completion=False, rich_markup_mode="rich", **_SETTINGS)
+        alone.command(cmd_name)(getattr(importlib.import_module(f"vidlstm.cli.{name}"), name))
+        return typer.main.get_command(alone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the overview."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+# The overview is plain text: what would colour it takes three times as long to import as everything else.
 app = typer.Typer(
     name="vidlstm",
+    cls=_Commands,
     help="Recognise actions in your own videos: train on class folders, then label files.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    **_SETTINGS,
 )
-app.command("train")(train.train)
-app.command("predict")(predict.predict)
-app.command("eval")(evaluate.evaluate)
-app.command("crossval")(crossval.crossval)
-app.command("check")(check.check)
-app.command("info")(info.info)
-app.command("cache")(cache.cache)
 
 
 def _version(wanted: bool) -> None:
