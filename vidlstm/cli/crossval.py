@@ -113,7 +113,7 @@ def _run(
     control: bool,
 ) -> list[FoldResult]:
     from vidlstm.engine.crossvalidation import crossvalidate
-    from vidlstm.engine.devices import num_cores
+    from vidlstm.engine.decoding import num_cores
 
     processes = machine.workers or num_cores()
     results = crossvalidate(

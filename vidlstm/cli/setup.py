@@ -105,8 +105,8 @@ def open_extractor(
         team: Processes of one training; those on this machine share its cores, and have a GPU each.
     """
     from vidlstm.data.features import NETWORKS, FeatureStore
-    from vidlstm.engine.decoding import DecodePool, default_workers
-    from vidlstm.engine.devices import choose_device, make_frame_encoder, num_cores, use_threads
+    from vidlstm.engine.decoding import DecodePool, default_workers, num_cores
+    from vidlstm.engine.devices import choose_device, make_frame_encoder, use_threads
     from vidlstm.engine.extraction import Extractor
     from vidlstm.engine.team import Team
 

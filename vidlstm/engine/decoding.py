@@ -29,12 +29,22 @@ from typing import Any, Generic, TypeVar
 # Not only for those who import them from here: a worker that starts loads the decoders with this module.
 from vidlstm.engine.reading import Reading, ReadRequest, read
 from vidlstm.errors import FailureCode, InputError, VidlstmError
+from vidlstm.media.opencv import decode_with
 
-__all__ = ["CLIP_SECONDS", "DecodePool", "Job", "ReadRequest", "Reading", "default_workers", "read"]
+__all__ = [
+    "CLIP_SECONDS",
+    "DecodePool",
+    "Job",
+    "ReadRequest",
+    "Reading",
+    "default_workers",
+    "num_cores",
+    "read",
+]
 
 CLIP_SECONDS = 120.0
 """How long one file may take before it counts as hung, unless told otherwise."""
-_WINDOW = 3  # files in flight for each worker
+_WINDOW = 8  # files in flight for each worker: what they can read while torch is imported
 _START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
 _GLANCE = 0.1  # seconds between looks at whether the run shall end
 
@@ -44,10 +54,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Return one worker for each core that this process may use, up to a sensible number."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_WORKERS)
+    return min(num_cores(), _MOST_WORKERS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,8 @@ class DecodePool:
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._ending = threading.Event()
         self._abandoned = threading.Event()
-        self._workers = [_Worker() for _ in range(num_workers)]
+        threads = max(1, num_cores() // num_workers)
+        self._workers = [_Worker(threads) for _ in range(num_workers)]
         for worker in self._workers:
             threading.Thread(target=self._tend, args=(worker,), daemon=True).start()
 
@@ -205,11 +220,16 @@ class DecodePool:
 
 
 class _Worker:
-    """One process at a time, replaced when a job kills or hangs it."""
+    """One process at a time, replaced when a job kills or hangs it.
+
+    Args:
+        num_threads: That decode a file.
+    """
 
     _family = threading.RLock()  # multiprocessing's list of children stands no two threads at once
 
-    def __init__(self) -> None:
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._retired = False
@@ -220,7 +240,7 @@ class _Worker:
             if self._pipe is None and not self._retired:
                 context = multiprocessing.get_context("spawn")
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs,), daemon=True)
+                process = context.Process(target=_serve, args=(theirs, self._num_threads), daemon=True)
                 with _without_main(), theirs:
                     process.start()
                 self._process, self._pipe = process, ours
@@ -311,7 +331,7 @@ def _cause(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, num_threads: int) -> None:
     """Do jobs until the pipe closes. Runs in the worker process."""
     if not os.environ.get("VIDLSTM_DEBUG"):
         # What C code writes must reach neither results nor terminal; nor may a worker that outlives a
@@ -319,6 +339,7 @@ def _serve(pipe: Connection) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
+    decode_with(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):

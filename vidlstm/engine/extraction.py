@@ -7,6 +7,7 @@ again; of a clip with one stream missing, just that stream is made.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -76,6 +77,10 @@ class Extractor:
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a path, in order, as soon as it is ready."""
+        return itertools.chain.from_iterable(self.extract_together(paths))
+
+    def extract_together(self, paths: Iterable[Path]) -> Iterator[list[Extracted]]:
+        """Yield one result a path, in order, those that are ready at the same time together."""
         waiting: list[tuple[_Item, Reading | InputError | None]] = []
         frames = 0
         for result in self.pool.run(map(self._item, paths), self._job):
@@ -86,9 +91,9 @@ class Extractor:
                     frames += reading.frames.shape[0] * reading.frames.shape[1]
             # Encode a full batch; or, while the decoders are behind, whatever is there.
             if waiting and (result is None or frames >= _READY_FRAMES or frames == 0):
-                yield from self._finish(waiting)
+                yield list(self._finish(waiting))
                 waiting, frames = [], 0
-        yield from self._finish(waiting)
+        yield list(self._finish(waiting))
 
     def _item(self, path: Path) -> _Item:
         """Look up what the store holds of a clip."""

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from vidlstm.config import Backend, Precision
 from vidlstm.data.features import NETWORKS, default_root
-from vidlstm.engine.decoding import DecodePool
-from vidlstm.engine.devices import make_frame_encoder, num_cores
+from vidlstm.engine.decoding import DecodePool, num_cores
+from vidlstm.engine.devices import make_frame_encoder
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.engine.reading import ReadRequest
@@ -67,17 +69,24 @@ def predict(
             given.append(name)
             yield Path(name)
 
-    for extracted in extractor.extract(paths()):
-        yield _record(model, given.popleft(), extracted, top_k, min_score)
+    for together in extractor.extract_together(paths()):
+        rows = iter(score_clips(model, [e.features for e in together if e.features is not None]))
+        for extracted in together:
+            scores = None if extracted.features is None else next(rows)
+            yield _record(model, given.popleft(), extracted, scores, top_k, min_score)
 
 
 def _record(
-    model: Model, name: str, extracted: Extracted, top_k: int, min_score: float
+    model: Model,
+    name: str,
+    extracted: Extracted,
+    scores: NDArray[np.float64] | None,
+    top_k: int,
+    min_score: float,
 ) -> Prediction | Failure:
-    if extracted.features is None or extracted.info is None:
+    if scores is None or extracted.features is None or extracted.info is None:
         assert extracted.problem is not None
         return Failure(name, extracted.problem)
-    scores = score_clips(model, [extracted.features])[0]
     best = scores.argsort()[::-1][:top_k]
     top = tuple(Score(model.config.classes[i], float(scores[i])) for i in best)
     label = top[0].label if top[0].score >= min_score else None

@@ -138,11 +138,8 @@ def assembled(device: torch.device) -> Iterator[Team]:
         with _together():
             dist.init_process_group(backend, timeout=_PATIENCE)
         yield team
-        signal.signal(signal.SIGTERM, handler)
-    except BaseException:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends anyway, and shall say why before
-        raise
     finally:
+        signal.signal(signal.SIGTERM, handler)
         if dist.is_initialized():
             dist.destroy_process_group()
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.files import PICTURE_SUFFIXES, Limits, check_pixels, translated
-from vidlstm.media.opencv import cv2
+from vidlstm.media.opencv import capture_settings, cv2
 from vidlstm.media.packets import OPENCV_RUN_UP, PacketIndex, packet_index
 from vidlstm.media.reader import Image, Video, VideoInfo
 from vidlstm.media.sampling import MAX_FPS, known_fps
@@ -158,7 +158,7 @@ def read_info(path: Path, limits: Limits) -> VideoInfo:
 
 def _open(name: str) -> cv2.VideoCapture:
     # FFmpeg only: another backend reads pictures by pattern, or a camera by number.
-    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, capture_settings())
     if not capture.isOpened():
         capture.release()
         raise NotOpenedError
