@@ -1,0 +1,220 @@
+"""Parts 2 and 3: a folder of a hundred clips, files to rows, against other ways and against the limit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.benchmarks.speed.clips import make_clips
+from tests.benchmarks.speed.measure import (
+    VIDLSTM,
+    Bar,
+    Cost,
+    Result,
+    alternate,
+    num_cores,
+    run_process,
+    timed,
+)
+from tests.benchmarks.speed.readers import ffmpeg_for_torchcodec
+
+NUM_CLIPS = 100
+_PEER_CLIPS = 10  # that VideoMAE is timed on; it takes seconds for each
+_SAMPLE_VIDEOS = Path(__file__).parents[3] / "sample_videos"
+TORCH, OPENVINO, BFLOAT16 = "vidlstm", "vidlstm[cpu]", "vidlstm[cpu] --precision bfloat16"
+SCRIPTS = ("script with torchcodec", "script with decord")
+VIDEOMAE = "transformers, VideoMAE-base"
+
+Scores = NDArray[np.float64]
+
+
+def trained_model(kept: Path) -> Path:
+    """Return a model of the `rgb` stream, trained on the sample videos by the first run."""
+    run = kept / "model"
+    if not (run / "model.safetensors").exists():
+        run_process(
+            [*VIDLSTM, "train", _SAMPLE_VIDEOS, "--streams", "rgb", "--quiet", "--overwrite", "-o", run]
+        )
+    return run / "model.safetensors"
+
+
+def compare_labelling(kept: Path, rounds: int) -> list[Result]:
+    """Time the whole processes, and check that they come to the same labels."""
+    model, clips = trained_model(kept), make_clips(kept, NUM_CLIPS)
+    scores: dict[str, Scores] = {}
+    notes: list[str] = []
+
+    def run(name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
+        ended = run_process(command, env, _lines(clips))
+        scores[name] = _scores(ended.out, clips)
+        return ended.cost
+
+    predict: list[str | Path] = [*VIDLSTM, "predict", "-", "-c", model]
+    predict += ["--quiet", "--format", "jsonl", "--top-k", "99", "--backend"]
+    script: list[str | Path] = [VIDLSTM[0], "-m", f"{__package__}.script", model]
+    with ffmpeg_for_torchcodec() as env:
+        ways: dict[str, Callable[[], Cost]] = {
+            TORCH: partial(run, TORCH, [*predict, "torch"]),
+            OPENVINO: partial(run, OPENVINO, [*predict, "openvino"]),
+            BFLOAT16: partial(run, BFLOAT16, [*predict, "openvino", "--precision", "bfloat16"]),
+            SCRIPTS[0]: partial(run, SCRIPTS[0], [*script, "torchcodec"], env),
+            SCRIPTS[1]: partial(run, SCRIPTS[1], [*script, "decord"]),
+            VIDEOMAE: partial(_videomae, clips),
+        }
+        for name in list(ways):
+            try:
+                ways[name]()  # once before: what is kept between runs is there from now on
+            except RuntimeError as error:
+                notes.append(f"{name} not measured: {str(error).splitlines()[-1]}")
+                del ways[name]
+        costs = alternate(ways, rounds)
+    limit = find_limit(model, clips)
+    return [summarise(costs, scores, limit.reference, notes), summarise_limit(costs, limit)]
+
+
+def _scores(out: str, clips: Sequence[Path]) -> Scores:
+    """Bring the rows of `predict` or of the script to scores `(N, K)`, classes in alphabetical order."""
+    found = {}
+    for row in map(json.loads, out.splitlines()):
+        named = row["scores"] if "scores" in row else {t["label"]: t["score"] for t in row["top"]}
+        found[row["path"]] = [named[name] for name in sorted(named)]
+    return np.array([found[str(clip)] for clip in clips])
+
+
+def _lines(clips: Sequence[Path]) -> str:
+    return "".join(f"{clip}\n" for clip in clips)
+
+
+def _videomae(clips: Sequence[Path]) -> Cost:
+    """Time the pipeline on a few clips and reckon up to all: it works clip by clip."""
+    few = clips[: _PEER_CLIPS + 1]
+    ended = run_process([VIDLSTM[0], "-m", f"{__package__}.videomae"], stdin=_lines(few))
+    seconds = json.loads(ended.out.splitlines()[-1])["seconds"]
+    wall = ended.cost.wall - seconds + seconds * NUM_CLIPS / _PEER_CLIPS
+    return Cost(wall, ended.cost.cpu * wall / ended.cost.wall)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What labelling costs at the least.
+
+    Args:
+        decode: CPU seconds to read all clips.
+        encode: CPU seconds to encode their frames, by backend.
+        reference: Scores `(N, K)` of the encoder as it is written down, layer by layer.
+    """
+
+    decode: float
+    encode: dict[str, float]
+    reference: Scores
+
+    def seconds(self) -> float:
+        """Return the wall time if all cores did nothing else, with the fastest kernel found."""
+        return (self.decode + min(self.encode.values())) / num_cores()
+
+
+def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
+    """Take decoding and encoding apart, each alone in one thread."""
+    import torch
+
+    from vidlstm.data.loading import ClipFeatures
+    from vidlstm.engine.evaluation import score_clips
+    from vidlstm.engine.reading import ReadRequest, read
+    from vidlstm.media.opencv import decode_with
+    from vidlstm.models.backends import FrameEncoder, TorchEncoder
+    from vidlstm.models.checkpoint import load_model
+    from vidlstm.models.openvino import OpenVinoEncoder, is_installed
+
+    torch.set_num_threads(1)
+    decode_with(1)
+    model = load_model(file)
+    encoder = model.encoder
+    assert encoder is not None
+    request = ReadRequest.of(model.config, views=model.config.views)
+    encoders: dict[str, FrameEncoder] = {TORCH: TorchEncoder(encoder, 1)}
+    if is_installed():
+        encoders[OPENVINO] = OpenVinoEncoder(encoder, request.size, request.channels, 1)
+    decode, encode = 0.0, dict.fromkeys(encoders, 0.0)
+    features = []
+    for number, clip in enumerate(clips):
+        before = time.process_time()
+        reading = read(clip, request)
+        decode += time.process_time() - before
+        frames, table = reading.frames, reading.table
+        assert frames is not None
+        for name, compute in encoders.items():
+            if number == 0:
+                compute(frames[0])  # prepares itself
+            encode[name] += timed(partial(compute, frames[0])).cpu
+        with torch.inference_mode():
+            rows = encoder(torch.from_numpy(frames[0]).permute(0, 3, 1, 2).contiguous()).half().numpy()
+        features.append(ClipFeatures({"rgb": rows[table][None]}, {}))
+    order = np.argsort(model.config.classes)
+    return Limit(decode, encode, score_clips(model, features)[:, order])
+
+
+def summarise(
+    costs: Mapping[str, Cost], scores: Mapping[str, Scores], reference: Scores, notes: Sequence[str]
+) -> Result:
+    """Put the table together: time, and how far the scores are from the reference's."""
+    rows = []
+    for name, cost in costs.items():
+        equal, off = "-", "-"
+        if name in scores:
+            share, largest = agreement(scores[name], reference)
+            equal, off = f"{share:.0%}", f"{largest:.4f}"
+        rows.append((name, cost.wall, cost.cpu, costs[name].wall / costs[TORCH].wall, equal, off))
+    bars = []
+    script = min((costs[name].wall for name in SCRIPTS if name in costs), default=None)
+    for name, against_script, against_videomae in ((TORCH, 2.5, 10), (OPENVINO, 4, 16)):
+        if name not in costs:
+            continue
+        if script is not None:
+            bars.append(
+                Bar(
+                    f"{name}: times faster than the faster script",
+                    script / costs[name].wall,
+                    against_script,
+                    True,
+                )
+            )
+        if VIDEOMAE in costs:
+            times = costs[VIDEOMAE].wall / costs[name].wall
+            bars.append(Bar(f"{name}: times faster than {VIDEOMAE}", times, against_videomae, True))
+        share, largest = agreement(scores[name], reference)
+        bars.append(Bar(f"{name}: share of labels equal to the reference", share, 0.99, True))
+        bars.append(Bar(f"{name}: largest difference of a score", largest, 0.02, False))
+    columns = (
+        f"{len(reference)} clips, files to rows",
+        "seconds",
+        "CPU seconds",
+        "time / vidlstm",
+        "same labels",
+        "scores off by",
+    )
+    return Result("Labelling", columns, rows, bars, notes)
+
+
+def agreement(scores: Scores, reference: Scores) -> tuple[float, float]:
+    """Return the share of equal labels, and the largest difference of two scores."""
+    same = scores.argmax(axis=1) == reference.argmax(axis=1)
+    return float(same.mean()), float(np.abs(scores - reference).max())
+
+
+def summarise_limit(costs: Mapping[str, Cost], limit: Limit) -> Result:
+    """Hold the time of a whole run against what decoding and encoding alone take."""
+    fewest = limit.seconds()
+    rows: list[tuple[str | float, ...]] = [("decode, CPU seconds", limit.decode)]
+    rows += [(f"encode, CPU seconds, {name}", seconds) for name, seconds in limit.encode.items()]
+    rows.append((f"limit: decode and fastest encode on {num_cores()} cores, seconds", fewest))
+    rows += [(f"{name}, seconds", costs[name].wall) for name in (TORCH, OPENVINO) if name in costs]
+    best = OPENVINO if OPENVINO in costs else TORCH
+    bars = [Bar(f"{best}: time over the limit", costs[best].wall / fewest, 1.2, False)]
+    return Result("Against the limit", ("", "seconds"), rows, bars)

@@ -1,0 +1,192 @@
+"""How things are timed, and how it is told: in alternation, as medians, beside the bar that is to hold."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+VIDLSTM = (sys.executable, "-m", "vidlstm")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something took.
+
+    Args:
+        wall: Seconds on the clock.
+        cpu: Seconds of all cores together, user and system.
+    """
+
+    wall: float
+    cpu: float
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure that is held against what it has to be.
+
+    Args:
+        name: What is compared.
+        value: The figure.
+        limit: What it has to reach, or must not exceed.
+        at_least: Which of both.
+    """
+
+    name: str
+    value: float
+    limit: float
+    at_least: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is what it has to be."""
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one part of the benchmark found.
+
+    Args:
+        title: Of its table.
+        columns: Names.
+        rows: Of text and numbers.
+        bars: That were to hold.
+        notes: What was left out, and why.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str | float, ...]]
+    bars: Sequence[Bar] = ()
+    notes: Sequence[str] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "title": self.title,
+            "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
+            "bars": [{**asdict(bar), "holds": bar.holds} for bar in self.bars],
+            "notes": list(self.notes),
+        }
+
+    def to_text(self) -> str:
+        """Return it as a table for people."""
+        cells = [self.columns, *(tuple(map(_text, row)) for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        lines = [self.title, ""]
+        for row in cells:
+            lines.append(
+                "  ".join(
+                    cell.ljust(w) if i == 0 else cell.rjust(w)
+                    for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+                ).rstrip()
+            )
+        for bar in self.bars:
+            word = "at least" if bar.at_least else "at most"
+            lines.append(
+                f"{'holds' if bar.holds else 'MISSED'}: {bar.name}: {bar.value:.2f} ({word} {bar.limit:g})"
+            )
+        return "\n".join([*lines, *self.notes])
+
+
+def _text(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def alternate(contenders: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, Cost]:
+    """Run the contenders in turn, so that whatever else the machine does meets all of them alike.
+
+    Returns:
+        The medians of each one's wall and CPU seconds.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            costs[name].append(run())
+    return {name: median(found) for name, found in costs.items()}
+
+
+def median(costs: Sequence[Cost]) -> Cost:
+    """Return the medians of wall and CPU seconds."""
+    return Cost(statistics.median(c.wall for c in costs), statistics.median(c.cpu for c in costs))
+
+
+def timed(work: Callable[[], object]) -> Cost:
+    """Do something in this process and return what it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A process that ended well."""
+
+    cost: Cost
+    out: str
+
+
+def run_process(
+    command: Sequence[str | Path], env: Mapping[str, str] | None = None, stdin: str = ""
+) -> Ended:
+    """Run a command to its end and return what it took, its children included.
+
+    Raises:
+        RuntimeError: It failed; the message is what it said.
+    """
+    before, started = os.times(), time.perf_counter()
+    done = subprocess.run(
+        [os.fspath(word) for word in command], input=stdin, capture_output=True, text=True,
+        env={**os.environ, **(env or {})}, check=False,
+    )  # fmt: skip
+    wall, after = time.perf_counter() - started, os.times()
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.strip()[-2000:]}")
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Ended(Cost(wall, cpu), done.stdout)
+
+
+def describe_machine() -> dict[str, str | int]:
+    """Return what the figures depend on: processor, cores, memory, versions."""
+    facts: dict[str, str | int] = {
+        "processor": _processor(),
+        "cores": num_cores(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_gb"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
+    for package in ("torch", "opencv-python", "openvino", "torchcodec", "decord", "av", "transformers"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            facts[package] = "not installed"
+    return facts
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use (without importing torch, which some peers do not need)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """Return its name and which of the instructions that matter here it has."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in facts.get("flags", "").split()]
+    return f"{facts.get('model name', platform.machine())} ({', '.join(flags)})"

@@ -1,0 +1,31 @@
+"""A transformers video-classification pipeline with a model of VideoMAE-base's shape.
+
+    python -m tests.benchmarks.speed.videomae < names
+
+Random weights cost the same time as good ones. The last line tells the seconds for all files but
+the first, which warms up.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from transformers import VideoMAEConfig, VideoMAEForVideoClassification, VideoMAEImageProcessor, pipeline
+
+
+def main() -> None:
+    """Label the files named on standard input."""
+    model = VideoMAEForVideoClassification(VideoMAEConfig(num_labels=8)).eval()
+    label = pipeline("video-classification", model=model, image_processor=VideoMAEImageProcessor(), device=-1)
+    paths = sys.stdin.read().splitlines()
+    label(paths[0])
+    started = time.perf_counter()
+    for path in paths[1:]:
+        label(path, frame_sampling_rate=4)
+    print(json.dumps({"files": len(paths) - 1, "seconds": time.perf_counter() - started}))
+
+
+if __name__ == "__main__":
+    main()
