@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from vidlstm.engine.optimiser import AdamW
+from vidlstm.engine.optimiser import AdamW, clip
 
 RATES = (0.1, 0.03, 0.2, 0.01)
 
@@ -84,6 +85,25 @@ class TestState:
             learn(net, layers=3)
             optimiser.step(0.1)
         assert same(values(unbroken), values(broken))
+
+
+class TestClip:
+    @pytest.mark.parametrize("size", [0.01, 100.0])
+    def test_is_that_of_pytorch(self, size: float) -> None:
+        ours, theirs = network(), network()
+        for net in (ours, theirs):
+            learn(net, layers=3)
+            for parameter in net.parameters():
+                assert parameter.grad is not None
+                parameter.grad.mul_(size)
+        gradients = [p.grad for p in ours.parameters() if p.grad is not None]
+        clip(gradients, 1.0)
+        torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+        for own, parameter in zip(gradients, theirs.parameters(), strict=True):
+            torch.testing.assert_close(own, parameter.grad)
+
+    def test_of_nothing_is_nothing(self) -> None:
+        clip([], 1.0)
 
 
 def test_does_not_load_the_compiler() -> None:

@@ -51,38 +51,28 @@ class Batch:
     summaries: dict[str, Values]
 
 
-def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int = 0) -> Batch:
-    """Collect one view of every clip, unchanged: the middle one unless told.
-
-    Args:
-        clips: At least one.
-        view: Its number; a clip with fewer views gives its last.
-        side: 1 takes the mirrored clip, of the streams that keep it.
-    """
-    rows = []
-    for clip in clips:
-        number = clip.num_views // 2 if view is None else min(view, clip.num_views - 1)
-        rows.append({name: _side(values, side)[number] for name, values in clip.sequences.items()})
-    return _collate(clips, rows, [side] * len(clips))
-
-
 @dataclass(frozen=True)
-class Choice:
-    """What training takes of one clip: other moments, and perhaps the mirrored clip, each time.
+class Choices:
+    """What is taken of each of B clips.
 
     Args:
-        side: 1 takes the mirrored clip, of the streams that keep it.
-        views: By stream, int64 `(T,)`: the view that each step is taken from.
+        sides: int64 `(B,)`; 1 takes the mirrored clip, of the streams that keep it.
+        views: By stream, int64 `(B, T)`: the view that each step is taken from; what stands behind a
+            clip's last step is not looked at.
     """
 
-    side: int
+    sides: NDArray[np.int64]
     views: Mapping[str, NDArray[np.int64]]
+
+    def __getitem__(self, rows: slice) -> Choices:
+        """Return those of some clips."""
+        return Choices(self.sides[rows], {name: views[rows] for name, views in self.views.items()})
 
 
 def choose(
     clips: Sequence[ClipFeatures], rng: np.random.Generator, *, mix_views: bool, mirror: bool
-) -> list[Choice]:
-    """Draw what is taken of each clip.
+) -> Choices:
+    """Draw what training takes of each clip: other moments, and perhaps the mirrored clip, each time.
 
     Args:
         clips: Tell how many views and steps there are.
@@ -91,52 +81,35 @@ def choose(
             the same segment); otherwise a clip takes one view as a whole.
         mirror: Half of the clips are taken as their mirrored selves.
     """
-    limits: list[int] = []  # of everything that is random about the batch: drawn at once, which is fast
-    for clip in clips:
-        num_steps = sum(values.shape[2] for values in clip.sequences.values()) if mix_views else 0
-        limits += [2 if mirror else 1, *[clip.num_views] * (1 + num_steps)]
-    drawn = rng.integers(limits)
-    choices, start = [], 0
-    for clip in clips:
-        side, one = int(drawn[start]), drawn[start + 1]
-        start += 2
-        views = {}
-        for name, values in clip.sequences.items():
-            length = values.shape[2]
-            views[name] = drawn[start : start + length] if mix_views else np.full(length, one)
-            start += length if mix_views else 0
-        choices.append(Choice(side, views))
-    return choices
+    steps = {name: max(clip.sequences[name].shape[2] for clip in clips) for name in clips[0].sequences}
+    num_views = np.array([clip.num_views for clip in clips])
+    limits = np.repeat(num_views[:, None], 2 + sum(steps.values()) * mix_views, axis=1)
+    limits[:, 0] = 2 if mirror else 1
+    sides, one, *others = np.split(
+        rng.integers(limits), [1, 2, *(2 + np.cumsum(list(steps.values())))], axis=1
+    )
+    views = others if mix_views else [np.repeat(one, number, axis=1) for number in steps.values()]
+    return Choices(sides[:, 0], dict(zip(steps, views, strict=False)))
 
 
-def training_batch(clips: Sequence[ClipFeatures], choices: Sequence[Choice]) -> Batch:
+def training_batch(clips: Sequence[ClipFeatures], choices: Choices) -> Batch:
     """Collect what was chosen of each clip.
 
     Args:
         clips: At least one.
-        choices: One a clip.
+        choices: For them.
     """
-    rows = []
-    for clip, choice in zip(clips, choices, strict=True):
-        chosen = {}
-        for name, values in clip.sequences.items():
-            views = choice.views[name]
-            chosen[name] = _side(values, choice.side)[views, np.arange(len(views))]
-        rows.append(chosen)
-    return _collate(clips, rows, [choice.side for choice in choices])
-
-
-def _side(values: Values, side: int) -> Values:
-    chosen: Values = values[min(side, len(values) - 1)]
-    return chosen
-
-
-def _collate(
-    clips: Sequence[ClipFeatures], rows: Sequence[Mapping[str, Values]], sides: Sequence[int]
-) -> Batch:
+    sides = choices.sides.tolist()
     padded, masks = {}, {}
-    for name in rows[0]:
-        padded[name], masks[name] = _pad([chosen[name] for chosen in rows])
+    for name, first in clips[0].sequences.items():
+        lengths = np.array([clip.sequences[name].shape[2] for clip in clips])
+        steps = np.arange(lengths.max())
+        rows = choices.views[name][:, : len(steps)] * lengths[:, None] + steps
+        places: Values = np.zeros((len(clips), len(steps), *first.shape[3:]), first.dtype)
+        for clip, side, length, row, place in zip(clips, sides, lengths.tolist(), rows, places, strict=True):
+            moments = _side(clip.sequences[name], side).reshape(-1, *first.shape[3:])
+            place[:length] = moments.take(row[:length], axis=0)
+        padded[name], masks[name] = places, steps < lengths[:, None]
     summaries: dict[str, Values] = {
         name: np.array([_side(clip.summaries[name], side) for clip, side in zip(clips, sides, strict=True)])
         for name in clips[0].summaries
@@ -144,11 +117,21 @@ def _collate(
     return Batch(padded, masks, summaries)
 
 
-def _pad(rows: Sequence[Values]) -> tuple[Values, NDArray[np.bool_]]:
-    """Pad `(T_i, D)` of each clip to `(B, T, D)`, with the mask `(B, T)` of real steps."""
-    lengths = np.array([len(row) for row in rows])
-    padded: Values = np.zeros((len(rows), int(lengths.max()), *rows[0].shape[1:]), rows[0].dtype)
-    for place, row in zip(padded, rows, strict=True):
-        place[: len(row)] = row
-    mask: NDArray[np.bool_] = np.arange(padded.shape[1]) < lengths[:, None]
-    return padded, mask
+def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int = 0) -> Batch:
+    """Collect one view of every clip, unchanged: the middle one unless told.
+
+    Args:
+        clips: At least one.
+        view: Its number; a clip with fewer views gives its last.
+        side: 1 takes the mirrored clip, of the streams that keep it.
+    """
+    num_views = np.array([clip.num_views for clip in clips])
+    numbers = num_views // 2 if view is None else np.minimum(view, num_views - 1)
+    steps = {name: max(clip.sequences[name].shape[2] for clip in clips) for name in clips[0].sequences}
+    views = {name: np.repeat(numbers[:, None], number, axis=1) for name, number in steps.items()}
+    return training_batch(clips, Choices(np.full(len(clips), side), views))
+
+
+def _side(values: Values, side: int) -> Values:
+    chosen: Values = values[min(side, len(values) - 1)]
+    return chosen

@@ -28,15 +28,15 @@ class AdamW:
 
     def __init__(self, parameters: Iterable[nn.Parameter], weight_decay: float) -> None:
         learning = [p for p in parameters if p.requires_grad]
-        self.decayed = [p for p in learning if p.ndim > 1]
-        self.plain = [p for p in learning if p.ndim <= 1]
-        self._weight_decay = weight_decay
-        self._state = {p: _new_state(p) for p in (*self.decayed, *self.plain)}
+        self._groups = (
+            (weight_decay, [(p, *_new_state(p)) for p in learning if p.ndim > 1]),
+            (0.0, [(p, *_new_state(p)) for p in learning if p.ndim <= 1]),
+        )
 
     def step(self, rate: float) -> None:
         """Update at the learning rate `rate`, and drop the gradients."""
-        for parameters, weight_decay in ((self.decayed, self._weight_decay), (self.plain, 0.0)):
-            moved = [(p, p.grad, *self._state[p]) for p in parameters if p.grad is not None]
+        for weight_decay, held in self._groups:
+            moved = [(p, p.grad, *state) for p, *state in held if p.grad is not None]
             if not moved:
                 continue
             there, gradients, steps, means, squares = (list(column) for column in zip(*moved, strict=True))
@@ -49,13 +49,24 @@ class AdamW:
 
     def state(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """Return the steps taken and both moments of every parameter."""
-        return list(self._state.values())
+        return [(steps, mean, square) for _, held in self._groups for _, steps, mean, square in held]
 
     def restore(self, state: Iterable[Any]) -> None:
         """Go on from a state."""
-        for own, given in zip(self._state.values(), state, strict=True):
+        for own, given in zip(self.state(), state, strict=True):
             for place, value in zip(own, given, strict=True):
                 place.copy_(value)
+
+
+def clip(gradients: list[Tensor], most: float) -> None:
+    """Scale the gradients of one network down until their common norm is no more than `most`.
+
+    (Pascanu et al. 2013; as `torch.nn.utils.clip_grad_norm_`, without its many small questions.)
+    """
+    if not gradients:
+        return
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
 
 
 def _new_state(parameter: nn.Parameter) -> tuple[Tensor, Tensor, Tensor]:

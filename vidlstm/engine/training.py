@@ -23,7 +23,7 @@ from vidlstm.config import TrainConfig
 from vidlstm.data.loading import ClipFeatures, Values, choose, training_batch, view_batch
 from vidlstm.engine.evaluation import Look, log_probabilities
 from vidlstm.engine.fusion import fit_fusion
-from vidlstm.engine.optimiser import AdamW
+from vidlstm.engine.optimiser import AdamW, clip
 from vidlstm.engine.pixels import PixelReader
 from vidlstm.engine.steps import Step, rows_of
 from vidlstm.engine.team import Team
@@ -35,7 +35,7 @@ _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
 _PIXEL_CLIPS = 8  # that are scored together where the encoder learns
 _CHUNK = 32  # pictures that go through an encoder together where no more need to
-_MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to (Pascanu et al. 2013)
+_MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,14 @@ class Trainer:
         self._optimisers = {
             name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
         }
+        encoders = [] if learning is None else [learning.encoder]
+        self._learning_parameters = [  # of each member: of what learns by itself, an encoder and each branch
+            [
+                [p for p in network.parameters() if p.requires_grad]
+                for network in (*encoders, *classifier.branches(number))
+            ]
+            for number in range(len(parts))
+        ]
         if learning is None or not learning.has_learned:
             for number, part in enumerate(parts):
                 some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
@@ -273,31 +281,27 @@ class Trainer:
     def _take(self, number: int, step: Step, weights: Tensor | None, rate: float) -> Tensor:
         """Take one step of the optimisers at the learning rate `rate`; return the loss."""
         loss = torch.zeros((), device=self._device)
-        drawn = torch.get_rng_state() if self.config.accumulate > 1 else None
+        in_parts = self.config.accumulate > 1 or self.team.size > 1
+        drawn = torch.get_rng_state()
         for rows in step.parts(self.config.accumulate):
-            if drawn is not None:  # what is drawn is drawn for the whole step; each part takes its own
+            if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
                 torch.set_rng_state(drawn)
-            self.classifier.compute(number, rows, len(step.labels))
+                self.classifier.compute(number, rows, len(step.labels))
             logits = self._member(number, *step.inputs(rows))
             part = step.loss(logits, rows, weights, self.config.label_smoothing)
             part.backward()  # type: ignore[no-untyped-call]
             loss += part.detach()
-        networks = [[p for p in n.parameters() if p.requires_grad] for n in self._learning_networks(number)]
+        networks = self._learning_parameters[number]
         if self.team.size > 1:
             learning = [parameter for parameters in networks for parameter in parameters]
             self.team.add([*(p.grad for p in learning if p.grad is not None), loss])
         for parameters in networks:
-            torch.nn.utils.clip_grad_norm_(parameters, _MAX_GRADIENT)
+            clip([p.grad for p in parameters if p.grad is not None], _MAX_GRADIENT)
         for name, optimiser in self._optimisers.items():
             fine = name == "encoder" and self.learning is not None and self.learning.encoder.keeps_statistics
             peak = self.config.encoder_learning_rate if fine else self.config.learning_rate
             optimiser.step(rate * peak)
         return loss
-
-    def _learning_networks(self, member: int) -> list[nn.Module]:
-        """Return what learns by itself: each branch, and an encoder that is not frozen."""
-        encoder = [] if self.learning is None else [self.learning.encoder]
-        return [*encoder, *self.classifier.branches(member)]
 
     def _member(
         self,

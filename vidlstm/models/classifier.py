@@ -96,7 +96,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardise `(..., D)`."""
-        return (x - self.mean) * self.scale
+        return torch.addcmul(-self.mean * self.scale, x, self.scale)
 
 
 class RowDropout(nn.Module):

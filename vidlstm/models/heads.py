@@ -15,8 +15,9 @@ from vidlstm.config import HeadConfig
 
 def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
     """Average `(B, T, D)` over the real steps of `mask` `(B, T)` to `(B, D)`."""
-    weights = mask.unsqueeze(-1).to(steps.dtype)
-    return (steps * weights).sum(1) / weights.sum(1).clamp(min=1)
+    weights = mask.to(steps.dtype)
+    weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+    return torch.bmm(weights.unsqueeze(1), steps).squeeze(1)
 
 
 class MeanHead(nn.Module):
