@@ -20,7 +20,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.media import capture
 from vidlstm.media.clips import Clip, ClipSpec, Limits, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
-from vidlstm.media.sampling import plan
+from vidlstm.media.sampling import every_second, plan
 from vidlstm.media.video import open_video
 from vidlstm.records import ClipInfo
 
@@ -215,6 +215,23 @@ def test_a_claim_off_by_less_than_half_a_segment_may_stand(
     lie_about_length(path, claim)
     read_clip(path, ClipSpec(Sampling(num_frames=5), size=WIDTH, pairs=PAIRS))
     assert len(openings) == decodes
+
+
+@pytest.mark.parametrize("pairs", [None, PAIRS])
+@pytest.mark.parametrize("num_frames", [5, 30])
+def test_frames_of_every_second_moment_only(
+    numbered: Numbered, num_frames: int, pairs: PairSpec | None
+) -> None:
+    whole = read_clip(numbered(num_frames), ClipSpec(Sampling(num_frames=8), 2, WIDTH, pairs=pairs))
+    few = read_clip(
+        numbered(num_frames), ClipSpec(Sampling(num_frames=8), 2, WIDTH, pairs=pairs, every_second=True)
+    )
+    np.testing.assert_array_equal(few.frames[few.frame_table], whole.frames[every_second(whole.table)])
+    assert len(few.frames) == len(np.unique(every_second(whole.table)))
+    if pairs is not None:
+        assert pairs_of(few) == pairs_of(whole)
+        np.testing.assert_array_equal(few.table, whole.table)
+    np.testing.assert_array_equal(whole.frame_table, whole.table)
 
 
 @pytest.mark.parametrize("claim", [50, 52, 20, 200])

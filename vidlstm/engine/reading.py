@@ -100,20 +100,16 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
         views=request.views,
         size=request.size if wants_frames else None,
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
+        every_second=not wants_summary,
     )
     clip = read_clip(path, spec, limits=request.limits)
-    few = (
-        np.linspace(0, len(clip.frames) - 1, min(SUMMARY_FRAMES, len(clip.frames))).astype(int)
-        if wants_frames
-        else 0
-    )
-    frames, table = None, every_second(clip.table)
-    if "rgb" in request.streams:
-        moments, table = np.unique(table, return_inverse=True)
-        table = table.reshape(len(clip.table), -1)
-        frames = _to_channels(clip.frames[moments][None], request.channels)
+    frames, table = clip.frames, clip.frame_table
+    few = np.linspace(0, len(frames) - 1, min(SUMMARY_FRAMES, len(frames))).astype(int)
+    if wants_summary:  # of all moments, not only of those that the `rgb` stream takes
+        moments, table = np.unique(every_second(table), return_inverse=True)
+        frames, table = frames[moments], table.reshape(len(clip.table), -1)
     return Reading(
-        frames,
+        _to_channels(frames[None], request.channels) if "rgb" in request.streams else None,
         table,
         {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
         {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},

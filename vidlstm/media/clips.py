@@ -26,7 +26,7 @@ from vidlstm.media.files import Limits
 from vidlstm.media.frames_folder import FrameFolder
 from vidlstm.media.gathering import Fit, PairSpec, gather
 from vidlstm.media.reader import Image, Video
-from vidlstm.media.sampling import DEFAULT_FPS, plan, random_plan
+from vidlstm.media.sampling import DEFAULT_FPS, every_second, plan, random_plan
 from vidlstm.media.video import open_video
 from vidlstm.records import ClipInfo, Problem
 
@@ -45,7 +45,8 @@ class ClipSpec:
         views: Rows of moments.
         size: Side of the square frames, in pixels; None when no frames are wanted.
         fit: `squash` brings the whole frame to the square, `crop` takes the central square.
-        pairs: Pairs of neighbouring frames wanted beside them.
+        pairs: Pairs of neighbouring frames wanted beside them, of every moment.
+        every_second: Frames are wanted of every second moment of each view only.
     """
 
     sampling: Sampling
@@ -53,6 +54,7 @@ class ClipSpec:
     size: int | None = 224
     fit: Fit = "squash"
     pairs: PairSpec | None = None
+    every_second: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Clip:
     """What was read of a clip: U distinct moments in time order.
 
     Args:
-        frames: `(U, S, S, 3)` uint8 RGB; `(U, 0, 0, 3)` when none were wanted.
+        frames: `(F, S, S, 3)` uint8 RGB, of F of the moments; `(F, 0, 0, 3)` when none were wanted.
+        frame_table: `(V, T')` int64: the F frames of each view. The same as `table`, unless frames of
+            every second moment were wanted.
         times: When each is shown, `(U,)` float64, in seconds from the first frame.
         table: `(V, T)` int64: row v is view v, its values number the U moments.
         pairs: `(U, 2, h, w)` uint8 grey: the frame of each moment and its neighbour, in time order.
@@ -70,6 +74,7 @@ class Clip:
     """
 
     frames: Image
+    frame_table: NDArray[np.int64]
     times: NDArray[np.float64]
     table: NDArray[np.int64]
     pairs: Image | None
@@ -104,19 +109,24 @@ def read_clip(
                 chosen = plan(believed, fps, spec.sampling, spec.views)
             else:
                 chosen = random_plan(believed, fps, spec.sampling, rng)
-            moments, table = np.unique(chosen, return_inverse=True)
+            pictured = every_second(chosen) if spec.every_second else chosen
+            looked_at = pictured if spec.pairs is None else chosen
+            moments, table = np.unique(looked_at, return_inverse=True)
+            shown, frame_table = np.unique(pictured, return_inverse=True)
             slack = believed / chosen.shape[1] / 2
             gathered = gather(
-                video, moments, spec.size, spec.fit, spec.pairs, at_least=math.floor(believed - slack)
-            )
+                video, moments, np.isin(moments, shown), spec.size, spec.fit, spec.pairs,
+                at_least=math.floor(believed - slack),
+            )  # fmt: skip
             # With seeks the packets are the truth; in order, the rest costs about 3 % more.
             known = believed if video.jumped else video.read_to_end()
             same_length = plan(known, fps, spec.sampling).shape[1] == chosen.shape[1]
             if gathered is not None and same_length and (known == believed or abs(known - believed) < slack):
                 return Clip(
                     frames=gathered.frames,
+                    frame_table=frame_table.reshape(pictured.shape).astype(np.int64),
                     times=gathered.times,
-                    table=table.reshape(chosen.shape).astype(np.int64),
+                    table=table.reshape(looked_at.shape).astype(np.int64),
                     pairs=gathered.pairs,
                     pair_seconds=gathered.pair_seconds,
                     info=_clip_info(video, known),

@@ -35,7 +35,7 @@ class PairSpec:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The frames of U moments: shapes as in `vidlstm.media.clips.Clip`."""
+    """What was taken at U moments: shapes as in `vidlstm.media.clips.Clip`."""
 
     frames: Image
     times: NDArray[np.float64]
@@ -46,6 +46,7 @@ class Gathered:
 def gather(
     video: Video,
     moments: NDArray[np.int64],
+    pictured: NDArray[np.bool_],
     size: int | None,
     fit: Fit,
     pair_spec: PairSpec | None,
@@ -56,6 +57,7 @@ def gather(
     Args:
         video: The clip.
         moments: Frame indices, `(U,)`, increasing strictly.
+        pictured: Which of them the square frames are wanted of, `(U,)`.
         size: Side of the square frames; None for none.
         fit: How a frame becomes a square.
         pair_spec: Which neighbours are wanted; None for none.
@@ -65,7 +67,8 @@ def gather(
         What was found; None when the clip ended before the last moment.
     """
     slots = {int(index): slot for slot, index in enumerate(moments)}
-    frames = np.zeros((len(moments), size or 0, size or 0, 3), dtype=np.uint8)
+    places = np.cumsum(pictured) - 1
+    frames = np.zeros((int(pictured.sum()), size or 0, size or 0, 3), dtype=np.uint8)
     times = np.zeros(len(moments))
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
     spare = set() if pairs is None else pairs.spare_frames(slots, at_least)
@@ -85,8 +88,8 @@ def gather(
         slot = slots.get(target)
         if slot is not None:
             times[slot] = video.seconds
-            if size is not None:
-                frames[slot] = square(image, size, fit)
+            if size is not None and pictured[slot]:
+                frames[places[slot]] = square(image, size, fit)
         if pairs is not None:
             pairs.see(video.seconds, image, slot)
     if any(index in slots for index in stops):
@@ -160,7 +163,8 @@ class _Pairs:
         pairs = np.zeros((num_moments, 2, *self._shape), dtype=np.uint8)
         seconds = np.zeros(num_moments)
         for slot in range(num_moments):
-            places = sorted((self._own[slot], self._other.get(slot, self._best_place(slot))))
+            other = self._other[slot] if slot in self._other else self._best_place(slot)
+            places = sorted((self._own[slot], other))
             (begin, first), (end, second) = (self._seen[place] for place in places)
             pairs[slot] = first, second
             seconds[slot] = end - begin

@@ -92,14 +92,20 @@ def describe(pairs: Pixels, seconds: NDArray[np.float64]) -> Floats:
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     out = np.zeros((len(pairs), WIDTH), dtype=np.float32)
-    for row, (first, second), elapsed in zip(out, pairs, seconds, strict=True):
+    places, fields, units = [], [], []
+    for place, ((first, second), elapsed) in enumerate(zip(pairs, seconds, strict=True)):
         if elapsed > 0 and math.isfinite(elapsed):
             flow = _find_flow(dis, first, second)
             if flow is not None:
                 height, width = flow.shape[:2]
-                field = np.asarray(cv2.resize(flow, (_GRID, _GRID), interpolation=cv2.INTER_AREA), np.float32)
-                velocity = (field - _camera_field(field)) / np.float32(elapsed * math.sqrt(height * width))
-                row[:] = np.log1p(_histograms(velocity).ravel() / _SPEED_UNIT)
+                places.append(place)
+                fields.append(cv2.resize(flow, (_GRID, _GRID), interpolation=cv2.INTER_AREA))
+                units.append(elapsed * math.sqrt(height * width))
+    if places:
+        field = np.asarray(fields, np.float32)
+        velocities = (field - _camera_fields(field)) / np.array(units, np.float32)[:, None, None, None]
+        for place, velocity in zip(places, velocities, strict=True):
+            out[place] = np.log1p(_histograms(velocity).ravel() / _SPEED_UNIT)
     return out
 
 
@@ -186,27 +192,34 @@ def _camera_basis() -> NDArray[np.float64]:
 _CAMERA_BASIS = _camera_basis()
 
 
-def _camera_field(field: Floats) -> Floats:
-    """Fit what a moving, turning or zooming camera would make of a still scene.
+def _camera_fields(fields: Floats) -> Floats:
+    """Fit to each field what a moving, turning or zooming camera would make of a still scene.
 
     An affine field, by least squares reweighted against what does not follow it (Geman and McClure),
     begun at the median.
 
     Args:
-        field: Flow in pixels, `(_GRID, _GRID, 2)`.
+        fields: Flow in pixels, `(N, _GRID, _GRID, 2)`.
 
     Returns:
         The same shape.
     """
-    points = field.reshape(-1, 2).astype(np.float64)
-    fit = np.zeros((3, 2))
-    fit[2] = np.median(points, axis=0)
+    points = fields.reshape(len(fields), -1, 2).astype(np.float64)
+    fit = np.zeros((len(fields), 3, 2))
+    fit[:, 2] = _median(points)
     for _ in range(_CAMERA_ROUNDS):
-        off = np.sum((points - _CAMERA_BASIS @ fit) ** 2, axis=1)
-        scale = (2 * 1.4826) ** 2 * float(np.median(off)) + 0.04  # at least 0.2 pixels, squared
-        weighted = _CAMERA_BASIS * ((1 + off / scale) ** -2.0)[:, None]
-        fit = np.linalg.solve(weighted.T @ _CAMERA_BASIS + 1e-6 * np.eye(3), weighted.T @ points)
-    return (_CAMERA_BASIS @ fit).astype(np.float32).reshape(field.shape)
+        off = np.sum((points - _CAMERA_BASIS @ fit) ** 2, axis=2)
+        scale = (2 * 1.4826) ** 2 * _median(off)[:, None] + 0.04  # at least 0.2 pixels, squared
+        weighted = _CAMERA_BASIS.T * ((1 + off / scale) ** -2.0)[:, None]
+        fit = np.linalg.solve(weighted @ _CAMERA_BASIS + 1e-6 * np.eye(3), weighted @ points)
+    return (_CAMERA_BASIS @ fit).astype(np.float32).reshape(fields.shape)
+
+
+def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median along the second axis, of even length; numpy's own imports more than it computes."""
+    middle = values.shape[1] // 2
+    parted = np.partition(values, (middle - 1, middle), axis=1)
+    return np.asarray((parted[:, middle - 1] + parted[:, middle]) / 2)
 
 
 def _cell_shares() -> Floats:

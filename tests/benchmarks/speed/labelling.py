@@ -51,30 +51,31 @@ def compare_labelling(kept: Path, rounds: int) -> list[Result]:
     scores: dict[str, Scores] = {}
     notes: list[str] = []
 
-    def run(name: str, command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Cost:
-        ended = run_process(command, env, _lines(clips))
-        scores[name] = _scores(ended.out, clips)
+    def run(name: str, command: Sequence[str | Path], env: Mapping[str, str], some: Sequence[Path]) -> Cost:
+        ended = run_process(command, env, _lines(some))
+        scores[name] = _scores(ended.out, some)
         return ended.cost
 
     predict: list[str | Path] = [*VIDLSTM, "predict", "-", "-c", model]
     predict += ["--quiet", "--format", "jsonl", "--top-k", "99", "--backend"]
     script: list[str | Path] = [VIDLSTM[0], "-m", f"{__package__}.script", model]
     with ffmpeg_for_torchcodec() as env:
-        ways: dict[str, Callable[[], Cost]] = {
-            TORCH: partial(run, TORCH, [*predict, "torch"]),
-            OPENVINO: partial(run, OPENVINO, [*predict, "openvino"]),
-            BFLOAT16: partial(run, BFLOAT16, [*predict, "openvino", "--precision", "bfloat16"]),
+        ways: dict[str, Callable[[Sequence[Path]], Cost]] = {
+            TORCH: partial(run, TORCH, [*predict, "torch"], {}),
+            OPENVINO: partial(run, OPENVINO, [*predict, "openvino"], {}),
+            BFLOAT16: partial(run, BFLOAT16, [*predict, "openvino", "--precision", "bfloat16"], {}),
             SCRIPTS[0]: partial(run, SCRIPTS[0], [*script, "torchcodec"], env),
-            SCRIPTS[1]: partial(run, SCRIPTS[1], [*script, "decord"]),
-            VIDEOMAE: partial(_videomae, clips),
+            SCRIPTS[1]: partial(run, SCRIPTS[1], [*script, "decord"], {}),
+            VIDEOMAE: _videomae,
         }
         for name in list(ways):
             try:
-                ways[name]()  # once before: what is kept between runs is there from now on
+                ways[name](clips[:2])  # once before: what is kept between runs is there from now on
             except RuntimeError as error:
                 notes.append(f"{name} not measured: {str(error).splitlines()[-1]}")
+                scores.pop(name, None)
                 del ways[name]
-        costs = alternate(ways, rounds)
+        costs = alternate({name: partial(way, clips) for name, way in ways.items()}, rounds)
     limit = find_limit(model, clips)
     return [summarise(costs, scores, limit.reference, notes), summarise_limit(costs, limit)]
 
@@ -97,7 +98,7 @@ def _videomae(clips: Sequence[Path]) -> Cost:
     few = clips[: _PEER_CLIPS + 1]
     ended = run_process([VIDLSTM[0], "-m", f"{__package__}.videomae"], stdin=_lines(few))
     seconds = json.loads(ended.out.splitlines()[-1])["seconds"]
-    wall = ended.cost.wall - seconds + seconds * NUM_CLIPS / _PEER_CLIPS
+    wall = ended.cost.wall - seconds + seconds / (len(few) - 1) * (len(clips) - 1)
     return Cost(wall, ended.cost.cpu * wall / ended.cost.wall)
 
 
