@@ -23,16 +23,11 @@ HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", 
 def loaded(arguments: list[str], cwd: Path) -> tuple[Ended, set[str]]:
     """Run a command in a fresh Python; return how it ended and which heavy modules it imported."""
     script = f"""
-import sys
+import atexit, sys
 sys.argv = ["vidlstm", *{arguments!r}]
 from vidlstm.cli.main import main
-status = 0
-try:
-    main()
-except SystemExit as error:
-    status = error.code or 0
-print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules])
-sys.exit(status)
+atexit.register(lambda: print("loaded:", *[name for name in {HEAVY!r} if name in sys.modules]))
+main()
 """
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
