@@ -15,14 +15,13 @@ from tests.engine.toys import WIDTHS, features, model_config, shaped
 from vidlstm.config import ModelConfig
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.engine.evaluation import (
-    Look,
     gain_interval,
     group_interval,
     log_probabilities,
-    looks_of,
     score_clips,
     summarise,
 )
+from vidlstm.engine.looks import Look, looks_of
 from vidlstm.errors import FailureCode
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.records import Problem, Scored

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from tests.engine.toys import QUICK
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.evaluation import looks_of
 from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.looks import looks_of
 from vidlstm.engine.pixels import PixelReader
 from vidlstm.engine.training import Learning, Part, Trainer
 from vidlstm.errors import DataError, FailureCode

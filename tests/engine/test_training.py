@@ -18,7 +18,8 @@ from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.engine import training
-from vidlstm.engine.evaluation import Look, log_probabilities
+from vidlstm.engine.evaluation import log_probabilities
+from vidlstm.engine.looks import Look
 from vidlstm.engine.optimiser import AdamW
 from vidlstm.engine.training import Part, Trainer, rarity, standardise
 from vidlstm.records import EpochReport

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset, Sample
-from vidlstm.engine.evaluation import looks_of
 from vidlstm.engine.extraction import Extracted
 from vidlstm.engine.learning import Clips
+from vidlstm.engine.looks import looks_of
 from vidlstm.engine.training import Part, Trainer
 from vidlstm.errors import FailureCode
 from vidlstm.models.classifier import Classifier

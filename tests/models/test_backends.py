@@ -13,9 +13,11 @@ from torch import nn
 
 from vidlstm.config import EncoderConfig
 from vidlstm.models import fusing
-from vidlstm.models.backends import FrameEncoder, TorchEncoder
+from vidlstm.models.backends import TorchEncoder
+from vidlstm.models.converting import openvino_encoder
 from vidlstm.models.encoders import Encoder, build_encoder, for_inference
-from vidlstm.models.openvino import OpenVinoEncoder, is_installed
+from vidlstm.models.encoding import FrameEncoder
+from vidlstm.models.openvino import is_installed
 
 SIZE = 64
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
@@ -114,7 +116,7 @@ class TestPrecision:
         assert TorchEncoder(lite0, 1, "bfloat16").digest != TorchEncoder(lite0, 1).digest
 
     def test_the_backend_is_not_as_features_are_the_same(self, lite0: Encoder) -> None:
-        assert OpenVinoEncoder(lite0, SIZE, 3, 1).digest == TorchEncoder(lite0, 1).digest
+        assert openvino_encoder(lite0, SIZE, 3, 1).digest == TorchEncoder(lite0, 1).digest
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,7 @@ def kept_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def openvino(lite0: Encoder, kept_in: Path) -> FrameEncoder:
-    return OpenVinoEncoder(lite0, SIZE, 3, 2, kept_in=kept_in)
+    return openvino_encoder(lite0, SIZE, 3, 2, kept_in=kept_in)
 
 
 @needs_openvino
@@ -142,15 +144,15 @@ class TestOpenVino:
         assert [sorted(f.name for f in folder.iterdir()) for folder in kept_in.iterdir()] == [
             ["encoder.bin", "encoder.xml"]
         ]
-        monkeypatch.setattr("vidlstm.models.openvino._convert", None)
-        again = OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=kept_in)
+        monkeypatch.setattr("vidlstm.models.converting._convert", None)
+        again = openvino_encoder(lite0, SIZE, 3, 1, kept_in=kept_in)
         assert_close(again(pictures(3)), reference(lite0, pictures(3)), ROUNDING)
 
     def test_converts_anew_what_was_damaged(self, lite0: Encoder, tmp_path: Path) -> None:
-        OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=tmp_path)(pictures(1))
+        openvino_encoder(lite0, SIZE, 3, 1, kept_in=tmp_path)(pictures(1))
         (network,) = tmp_path.iterdir()
         (network / "encoder.xml").write_text("<")
-        again = OpenVinoEncoder(lite0, SIZE, 3, 1, kept_in=tmp_path)
+        again = openvino_encoder(lite0, SIZE, 3, 1, kept_in=tmp_path)
         assert_close(again(pictures(1)), reference(lite0, pictures(1)), ROUNDING)
         assert (network / "encoder.xml").stat().st_size > 1000
 
@@ -158,13 +160,13 @@ class TestOpenVino:
         encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()
         (tmp_path / "file").write_text("no folder")
         for kept_in in (None, tmp_path / "file"):
-            features = OpenVinoEncoder(encoder, 32, 3, 1, kept_in=kept_in)(pictures(2, 32))
+            features = openvino_encoder(encoder, 32, 3, 1, kept_in=kept_in)(pictures(2, 32))
             assert_close(features, reference(encoder, pictures(2, 32)), ROUNDING)
 
     def test_tells_one_encoder_from_another(self, kept_in: Path) -> None:
         one, other = experienced("mobilenet_v3_small"), experienced("regnet_y_400mf")
         for encoder in (one, other):
-            features = OpenVinoEncoder(encoder, SIZE, 3, 1, kept_in=kept_in)(pictures(2))
+            features = openvino_encoder(encoder, SIZE, 3, 1, kept_in=kept_in)(pictures(2))
             assert_close(features, reference(encoder, pictures(2)), 2e-3)
 
     def test_calls_nobody(self, openvino: FrameEncoder) -> None:

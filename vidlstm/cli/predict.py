@@ -1,7 +1,7 @@
 """`vidlstm predict PATH...`: labels files, folders, or the paths on standard input.
 
 Everything cheap is settled first: options, the model's header, the first input. Then decoder
-processes start, and torch is imported while they do.
+processes start, and torch is imported while they do, where it is needed.
 """
 
 from __future__ import annotations
@@ -114,25 +114,16 @@ def predict(
         DecodePool(machine.workers or default_workers(), machine.timeout) as pool,
         interruptible(run, pool.end_early),
     ):
-        from vidlstm.engine.devices import choose_device, use_threads
+        from vidlstm.engine.labeller import load_labeller
         from vidlstm.engine.prediction import make_extractor
         from vidlstm.engine.prediction import predict as label
-        from vidlstm.models.checkpoint import load_model
 
-        use_threads(1)
-        device = choose_device(machine.device)
-        model = load_model(path)
-        extractor = make_extractor(
-            model,
-            pool,
-            device,
-            backend=machine.backend,
-            precision=machine.precision or "float32",
-            limits=limits,
-        )
+        precision = machine.precision or "float32"
+        labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
+        extractor = make_extractor(labeller, pool, limits)
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
-        return run.write(label(model, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)
+        return run.write(label(labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)
 
 
 def _choose_target(output: Path | None, resume: Path | None) -> Path | None:

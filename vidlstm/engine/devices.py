@@ -14,9 +14,11 @@ import torch
 from vidlstm.config import Backend, Precision
 from vidlstm.engine.reading import ReadRequest
 from vidlstm.errors import UsageError
-from vidlstm.models.backends import FrameEncoder, TorchEncoder
+from vidlstm.models.backends import TorchEncoder
+from vidlstm.models.converting import openvino_encoder
 from vidlstm.models.encoders import Encoder
-from vidlstm.models.openvino import OpenVinoEncoder, is_installed
+from vidlstm.models.encoding import FrameEncoder
+from vidlstm.models.openvino import is_installed
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -82,7 +84,7 @@ def make_frame_encoder(
     chosen = choose_backend(backend, device)
     encoder.requires_grad_(False).eval().to(device)
     if chosen == "openvino":
-        return OpenVinoEncoder(encoder, request.size, request.channels, num_threads, precision, kept_in)
+        return openvino_encoder(encoder, request.size, request.channels, num_threads, precision, kept_in)
     return TorchEncoder(encoder, num_threads, precision)
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidlstm.config import ModelConfig
 from vidlstm.data.loading import Batch, ClipFeatures, view_batch
+from vidlstm.engine.looks import Look, looks_of
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import ClassReport, Control, EvalReport, Interval, Scored
 from vidlstm.report.figures import calibration_bins, calibration_error, uncalibrated
@@ -33,24 +32,6 @@ def to_tensors(
         {name: torch.from_numpy(values).to(device) for name, values in batch.masks.items()},
         {name: torch.from_numpy(values).to(device).float() for name, values in batch.summaries.items()},
     )
-
-
-@dataclass(frozen=True)
-class Look:
-    """One way to look at a clip: a view, plain (side 0) or mirrored (side 1)."""
-
-    view: int | None = None
-    side: int = 0
-
-
-def looks_of(config: ModelConfig) -> list[Look]:
-    """Return the looks whose scores a model averages: its views, mirrored too where it may be.
-
-    One view is the middle one of those that are stored.
-    """
-    views: list[int | None] = [None] if config.views == 1 else list(range(config.views))
-    sides = (0, 1) if config.mirror else (0,)
-    return [Look(view, side) for view in views for side in sides]
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.media import motion
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
-from vidlstm.models.backends import FrameEncoder
+from vidlstm.models.encoding import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
 _READING_VERSION = 1  # goes up when the same request gives other pixels

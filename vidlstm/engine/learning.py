@@ -23,8 +23,9 @@ from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
 from vidlstm.engine.decoding import ReadRequest
 from vidlstm.engine.devices import keep_memory, use_threads
-from vidlstm.engine.evaluation import looks_of, score_clips
+from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.looks import looks_of
 from vidlstm.engine.pixels import PixelReader
 from vidlstm.engine.team import Team
 from vidlstm.engine.training import Learning, Part, Trainer

@@ -58,13 +58,11 @@ class Predictor:
         try:
             # As for the command: threads that wait must sleep. Read when torch is first imported.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-            from vidlstm.engine.devices import choose_device
+            from vidlstm.engine.labeller import load_labeller
             from vidlstm.engine.prediction import make_extractor
-            from vidlstm.models.checkpoint import load_model
 
-            where = choose_device(device)
-            self._model = load_model(path)
-            self._extractor = make_extractor(self._model, pool, where, backend=backend, precision=precision)
+            self._labeller = load_labeller(path, device=device, backend=backend, precision=precision)
+            self._extractor = make_extractor(self._labeller, pool)
         except BaseException:
             self.close()
             raise
@@ -96,16 +94,9 @@ class Predictor:
         return self._predict(map(os.fsdecode, given), top_k, min_score)
 
     def _predict(self, names: Iterable[str], top_k: int, min_score: float) -> Iterator[Prediction | Failure]:
-        from vidlstm.engine.devices import one_thread
         from vidlstm.engine.prediction import predict
 
-        records = predict(self._model, self._extractor, names, top_k=top_k, min_score=min_score)
-        while True:
-            with one_thread():
-                record = next(records, None)
-            if record is None:
-                break
-            yield record
+        yield from predict(self._labeller, self._extractor, names, top_k=top_k, min_score=min_score)
         if not self._end.alive:
             raise ValueError("the predictor was closed before the last record was taken")
 

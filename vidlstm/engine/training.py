@@ -21,8 +21,9 @@ from torch.utils.checkpoint import checkpoint
 
 from vidlstm.config import TrainConfig
 from vidlstm.data.loading import ClipFeatures, Values, choose, training_batch, view_batch
-from vidlstm.engine.evaluation import Look, log_probabilities
+from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.fusion import fit_fusion
+from vidlstm.engine.looks import Look
 from vidlstm.engine.optimiser import AdamW, clip
 from vidlstm.engine.pixels import PixelReader
 from vidlstm.engine.steps import Step, rows_of

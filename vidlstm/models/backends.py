@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,20 +17,9 @@ from torch import Tensor
 
 from vidlstm.config import Precision
 from vidlstm.models.encoders import Encoder, for_inference, weights_digest
+from vidlstm.models.encoding import CPU_BATCH
 
-CPU_BATCH = 4
-"""Pictures that one thread computes at once; with more, what a layer leaves falls out of the caches."""
 _GPU_BATCH = 128
-
-
-class FrameEncoder(Protocol):
-    """Pictures to features."""
-
-    digest: str
-    """Of everything that features depend on beside the pictures."""
-
-    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
 
 
 class TorchEncoder:

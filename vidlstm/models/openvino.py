@@ -1,37 +1,33 @@
-"""An encoder computed by OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
+"""Networks computed by OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
 
-Converting a network takes seconds, so what comes out of it is kept on disk; reading that takes
-hundredths. The encoder's weights, the size of its input and both libraries' versions are in its name.
+Converting a network takes torch and seconds, so what comes out of it is kept on disk. Reading that
+takes hundredths, and imports no torch; nor does this module.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import shutil
 import sys
 import tempfile
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from vidlstm.config import Precision
 from vidlstm.errors import VidlstmError
-from vidlstm.models.backends import CPU_BATCH, features_digest
-from vidlstm.models.encoders import Encoder
+from vidlstm.models.encoding import CPU_BATCH
 
 if TYPE_CHECKING:
     import openvino
 
-_VERSION = 1  # of what is kept; goes up when the same encoder is converted in another way
+Networks = Mapping[str, "openvino.Model"]
+"""What was converted together, by name."""
 
 
 def is_installed() -> bool:
@@ -43,33 +39,26 @@ class OpenVinoEncoder:
     """An encoder computed by OpenVINO on the CPU.
 
     Args:
-        encoder: On the CPU.
-        size: Side of its input.
-        channels: Of its input.
+        digest: Of everything that features depend on beside the pictures.
+        network: Gives the network, once it is needed.
         num_threads: To compute with.
         precision: Of activations and products.
-        kept_in: Folder where converted networks are kept; None keeps none.
-
     """
 
     def __init__(
         self,
-        encoder: Encoder,
-        size: int,
-        channels: int,
+        digest: str,
+        network: Callable[[], openvino.Model],
         num_threads: int,
         precision: Precision = "float32",
-        kept_in: Path | None = None,
     ) -> None:
-        self.digest = features_digest(encoder, precision)
-        self._encoder = encoder
-        self._shape = size, size, channels
+        self.digest = digest
+        self._network = network
         self._settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",  # threads compute pictures of their own
             "INFERENCE_NUM_THREADS": num_threads,
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
         }
-        self._kept_in = kept_in
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows.
@@ -88,86 +77,98 @@ class OpenVinoEncoder:
         self._queue.wait_all()
         return np.concatenate([parts[start] for start in sorted(parts)])
 
+    def prepare(self) -> None:
+        """Do now what the first call would begin with.
+
+        Raises:
+            VidlstmError: As for a call.
+        """
+        assert self._queue
+
     @cached_property
     def _queue(self) -> openvino.AsyncInferQueue:
-        with _translated():
-            library = _load_library()
-            model = _kept_or_converted(library, self._encoder, self._shape, self._kept_in)
-            return library.AsyncInferQueue(library.compile_model(model, "CPU", self._settings))
+        with translated() as library:
+            return library.AsyncInferQueue(library.compile_model(self._network(), "CPU", self._settings))
 
 
-class _FromPixels(nn.Module):
-    """Take pictures as they lie in memory, `(N, S, S, C)`."""
+class OpenVinoClassifier:
+    """All looks at a clip to its probabilities, computed by OpenVINO on the CPU, in float32.
 
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__()
-        self.encoder = encoder
+    Args:
+        network: With an input for each stream, by its name.
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        features: Tensor = self.encoder(pictures.permute(0, 3, 1, 2))
-        return features
+    Raises:
+        VidlstmError: OpenVINO cannot be loaded, or it cannot compute this network.
+    """
+
+    def __init__(self, network: openvino.Model) -> None:
+        settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+        with translated() as library:
+            self._request = library.compile_model(network, "CPU", settings).create_infer_request()
+
+    def __call__(self, streams: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+        """Classify one clip.
+
+        Args:
+            streams: By name, a row for each look: `(L, T, D)`, or `(L, D)` of a summary stream.
+
+        Returns:
+            Probabilities, `(K,)`.
+        """
+        scores: NDArray[np.float64] = self._request.infer(dict(streams))[0].astype(np.float64)
+        return scores
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (ImportError, RuntimeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VidlstmError(
-            f"OpenVINO fails on this encoder ({why}): --backend torch does without it"
-        ) from error
-
-
-def _load_library() -> Any:
+def translated() -> Iterator[Any]:
+    """Import OpenVINO, and turn what it raises into a `VidlstmError`."""
     # OpenVINO reports its import to its makers by this package, unless it finds none. Nothing that a
     # user labels with this tool shall make it call anybody.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    try:
+        import openvino
 
-    return openvino
-
-
-def _kept_or_converted(
-    library: Any, encoder: Encoder, shape: tuple[int, int, int], kept_in: Path | None
-) -> openvino.Model:
-    """Return the network, from disk if it was converted before."""
-    if kept_in is None:
-        return _convert(library, encoder, shape)
-    folder = kept_in / _name(library, encoder, shape)
-    with contextlib.suppress(RuntimeError):
-        return library.Core().read_model(folder / "encoder.xml")
-    model = _convert(library, encoder, shape)
-    with contextlib.suppress(OSError, RuntimeError):  # a full disk costs the next run some seconds
-        _keep(library, model, folder)
-    return model
+        yield openvino
+    except (ImportError, RuntimeError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VidlstmError(
+            f"OpenVINO fails on this model ({why}): --backend torch does without it"
+        ) from error
 
 
-def _keep(library: Any, model: openvino.Model, folder: Path) -> None:
-    """Write both files of a model into a folder that appears with both or not at all."""
+def kept_or_converted(
+    folder: Path | None, names: tuple[str, ...], convert: Callable[[], Networks]
+) -> Networks:
+    """Return networks, from disk if they were converted before.
+
+    Args:
+        folder: Where they are kept, of its own; None keeps none.
+        names: Of the networks.
+        convert: Makes them.
+
+    Raises:
+        VidlstmError: OpenVINO cannot be loaded, or it cannot compute them.
+    """
+    with translated() as library:
+        if folder is None:
+            return convert()
+        with contextlib.suppress(RuntimeError):
+            core = library.Core()
+            return {name: core.read_model(folder / f"{name}.xml") for name in names}
+        networks = convert()
+        with contextlib.suppress(OSError, RuntimeError):  # a full disk costs the next run some seconds
+            _keep(library, networks, folder)
+        return networks
+
+
+def _keep(library: Any, networks: Networks, folder: Path) -> None:
+    """Write the files of the networks into a folder that appears with all of them or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        library.save_model(model, beside / "encoder.xml", compress_to_fp16=False)
+        for name, network in networks.items():
+            library.save_model(network, beside / f"{name}.xml", compress_to_fp16=False)
         shutil.rmtree(folder, ignore_errors=True)  # it could not be read
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-def _convert(library: Any, encoder: Encoder, shape: tuple[int, int, int]) -> openvino.Model:
-    example = torch.zeros(1, *shape, dtype=torch.uint8)
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter(
-            "ignore"
-        )  # of shapes that become constants, as they are meant to, and of torch.jit
-        model: openvino.Model = library.convert_model(_FromPixels(encoder.eval()), example_input=example)
-    model.reshape([-1, *shape])
-    return model
-
-
-def _name(library: Any, encoder: Encoder, shape: tuple[int, int, int]) -> str:
-    parts = (_VERSION, library.__version__, torch.__version__, features_digest(encoder, "float32"), shape)
-    normalisation = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
-    text = repr((*parts, normalisation, repr(encoder)))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

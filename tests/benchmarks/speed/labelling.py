@@ -129,9 +129,11 @@ def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
     from vidlstm.engine.evaluation import score_clips
     from vidlstm.engine.reading import ReadRequest, read
     from vidlstm.media.opencv import decode_with
-    from vidlstm.models.backends import FrameEncoder, TorchEncoder
+    from vidlstm.models.backends import TorchEncoder
     from vidlstm.models.checkpoint import load_model
-    from vidlstm.models.openvino import OpenVinoEncoder, is_installed
+    from vidlstm.models.converting import openvino_encoder
+    from vidlstm.models.encoding import FrameEncoder
+    from vidlstm.models.openvino import is_installed
 
     torch.set_num_threads(1)
     decode_with(1)
@@ -141,7 +143,7 @@ def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
     request = ReadRequest.of(model.config, views=model.config.views)
     encoders: dict[str, FrameEncoder] = {TORCH: TorchEncoder(encoder, 1)}
     if is_installed():
-        encoders[OPENVINO] = OpenVinoEncoder(encoder, request.size, request.channels, 1)
+        encoders[OPENVINO] = openvino_encoder(encoder, request.size, request.channels, 1)
     decode, encode = 0.0, dict.fromkeys(encoders, 0.0)
     features = []
     for number, clip in enumerate(clips):

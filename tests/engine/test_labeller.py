@@ -1,0 +1,107 @@
+"""Labelling by torch or without it: the same records, and torch is imported only where it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vidlstm
+from tests.cli.shell import TrainedRun
+from vidlstm.config import Backend
+from vidlstm.engine import labeller
+from vidlstm.engine.labeller import load_labeller
+from vidlstm.models.openvino import is_installed
+from vidlstm.records import Prediction
+
+needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+
+
+def records(run: TrainedRun, backend: Backend) -> list[Prediction]:
+    with vidlstm.load(run.run, workers=1, device="cpu", backend=backend) as predictor:
+        found = list(predictor.predict(sorted(run.data.rglob("*.avi"))))
+    return [record for record in found if isinstance(record, Prediction)]
+
+
+@needs_openvino
+def test_the_scores_are_those_of_torch(trained_run: TrainedRun) -> None:
+    ours, theirs = records(trained_run, "openvino"), records(trained_run, "torch")
+    assert [r.label for r in ours] == [r.label for r in theirs]
+    assert [r.score for r in ours] == pytest.approx([r.score for r in theirs], abs=1e-5)
+    assert len(ours) == 12
+
+
+@needs_openvino
+def test_torch_is_imported_for_the_first_time_only(trained_run: TrainedRun, tmp_path: Path) -> None:
+    clip = next(trained_run.data.rglob("*.avi"))
+    script = f"""
+import json, sys, vidlstm
+if __name__ == "__main__":
+    with vidlstm.load({str(trained_run.run)!r}, workers=1, device="cpu", backend="openvino") as model:
+        (record,) = model.predict({str(clip)!r})
+    print(json.dumps([record.label, "torch" in sys.modules]))
+"""
+    env = {**os.environ, "VIDLSTM_CACHE_DIR": str(tmp_path)}
+    said = []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, check=True)
+        said.append(json.loads(done.stdout))
+    assert [imported for _, imported in said] == [True, False]
+    assert said[0][0] == said[1][0]
+
+
+@needs_openvino
+def test_another_checkpoint_of_the_same_name_is_another_model(
+    trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    first = labeller._digest(trained_run.model)
+    copy = Path(shutil.copy(trained_run.model, tmp_path))
+    assert labeller._digest(copy) == first
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1
+    copy.write_bytes(content)
+    assert labeller._digest(copy) != first
+
+
+def test_where_there_may_be_a_gpu_torch_is_asked(
+    trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def by_openvino(*_: object) -> None:
+        asked.append("openvino")
+
+    def choose_device(name: str) -> str:
+        asked.append(f"torch for {name}")
+        return "a GPU"
+
+    monkeypatch.setattr(labeller, "is_installed", lambda: True)
+    monkeypatch.setattr(labeller, "_by_openvino", by_openvino)
+    monkeypatch.setattr(labeller, "_by_torch", lambda *_: None)
+    monkeypatch.setattr("vidlstm.engine.devices.choose_device", choose_device)
+    monkeypatch.setattr("vidlstm.engine.devices.choose_backend", lambda *_: "torch")
+    for there in (False, True):
+        monkeypatch.setattr(labeller, "_may_have_gpu", lambda there=there: there)
+        load_labeller(trained_run.model)
+    load_labeller(trained_run.model, backend="openvino")
+    load_labeller(trained_run.model, device="cuda")
+    load_labeller(trained_run.model, device="cpu")
+    load_labeller(trained_run.model, device="cpu", backend="torch")
+    assert asked == ["openvino", "torch for auto", "openvino", "torch for cuda", "openvino", "torch for cpu"]
+
+
+@needs_openvino
+def test_what_openvino_cannot_read_again_is_converted_anew(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path))
+    load_labeller(trained_run.model, device="cpu", backend="openvino")
+    (network,) = (tmp_path / "networks").glob("*/classifier.xml")
+    network.write_text("<")
+    load_labeller(trained_run.model, device="cpu", backend="openvino")
+    assert network.stat().st_size > 1000

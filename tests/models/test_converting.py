@@ -1,0 +1,82 @@
+"""A whole model in OpenVINO's form gives the scores that torch gives, whatever its head and its clips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.models.test_classifier import CLASSES, WIDTHS, classifier
+from vidlstm.config import SUMMARY_STREAMS, ModelConfig, StreamName
+from vidlstm.models.checkpoint import Model
+from vidlstm.models.converting import convert_model
+from vidlstm.models.openvino import OpenVinoClassifier, is_installed, kept_or_converted
+
+pytestmark = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+
+LOOKS = 2
+
+
+def model(streams: tuple[StreamName, ...] = ("rgb", "motion"), **head: object) -> Model:
+    base = ModelConfig("picture" if "colour" in streams else "video", CLASSES, streams, members=2)
+    config = base.changed(head={"hidden": 5, "projection": 4, **head})
+    return Model(config, None, classifier(config), {name: WIDTHS[name] for name in streams}, {})
+
+
+def expected(network: Model, streams: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Score one clip by torch: the mean over its looks, fused."""
+    given = {name: torch.from_numpy(values) for name, values in streams.items()}
+    sequences = {name: values for name, values in given.items() if values.ndim == 3}
+    masks = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in sequences.items()}
+    with torch.inference_mode():
+        branches = network.classifier(sequences, masks, given).mean(1, keepdim=True).log_softmax(-1)
+        scores: NDArray[np.float32] = network.classifier.fuse(branches).softmax(-1)[0].numpy()
+    return scores
+
+
+def looked_at(network: Model, length: int) -> dict[str, NDArray[np.float32]]:
+    """Make the streams of one clip, as all looks at it see them."""
+    rng = np.random.default_rng(length)
+    shapes = {
+        name: (LOOKS, network.widths[name])
+        if name in SUMMARY_STREAMS
+        else (LOOKS, length, network.widths[name])
+        for name in network.config.streams
+    }
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        model(),
+        model(bidirectional=False),
+        model(summary="mean", layers=2),
+        model(summary="attention", projection=0),
+        model(kind="gru", summary="last"),
+        model(kind="mean"),
+        model(("motion",), bidirectional=False, summary="attention"),
+        model(("rgb", "colour", "texture")),
+    ],
+    ids=lambda network: f"{'+'.join(network.config.streams)} {network.config.head}",
+)
+def test_gives_the_scores_of_torch_for_clips_of_any_length(network: Model) -> None:
+    compute = OpenVinoClassifier(convert_model(network, LOOKS)["classifier"])
+    for length in (1, 7, 3):
+        streams = looked_at(network, length)
+        scores = compute(streams)
+        assert scores.shape == (len(CLASSES),)
+        np.testing.assert_allclose(scores, expected(network, streams), atol=1e-5)
+
+
+def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
+    network = model(("motion",))
+    streams = looked_at(network, 4)
+    kept_or_converted(tmp_path / "a", ("classifier",), lambda: convert_model(network, LOOKS))
+    again = kept_or_converted(tmp_path / "a", ("classifier",), dict)
+    scores = OpenVinoClassifier(again["classifier"])(streams)
+    np.testing.assert_allclose(scores, expected(network, streams), atol=1e-5)
