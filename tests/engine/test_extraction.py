@@ -19,8 +19,9 @@ from tests.tiny import write_action
 from vidlstm.config import ModelConfig, parse_streams
 from vidlstm.data.features import FeatureStore
 from vidlstm.engine import extraction
-from vidlstm.engine.decoding import DecodePool, Job, ReadRequest
+from vidlstm.engine.decoding import DecodePool, Job
 from vidlstm.engine.extraction import Extracted, Extractor
+from vidlstm.engine.reading import ReadRequest
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.models.backends import TorchEncoder
 from vidlstm.models.encoders import Encoder

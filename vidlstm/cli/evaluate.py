@@ -45,7 +45,7 @@ def evaluate(
     dataset = find_dataset(voice, data)
 
     from vidlstm.engine.control import assess
-    from vidlstm.engine.decoding import ReadRequest
+    from vidlstm.engine.reading import ReadRequest
     from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
     from vidlstm.models.checkpoint import load_model
 

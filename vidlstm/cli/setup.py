@@ -20,9 +20,9 @@ from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
-    from vidlstm.engine.decoding import ReadRequest
     from vidlstm.engine.extraction import Extractor
     from vidlstm.engine.learning import Clips
+    from vidlstm.engine.reading import ReadRequest
     from vidlstm.engine.team import Team
     from vidlstm.models.encoders import Encoder
 

@@ -5,7 +5,7 @@ that a file that crashes or hangs it costs that file a failure and not the run: 
 and replaced, and no other job notices. Order is kept; nothing is read further ahead than a small
 window, and the source of paths may be a pipe that is still being written.
 
-Imports no torch: `predict` starts its workers before it pays for that import.
+Imports neither torch nor OpenCV: workers start before whoever needs them pays for these imports.
 """
 
 from __future__ import annotations
@@ -26,21 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-# Not only for those who import them from here: a worker that starts loads the decoders with this module.
-from vidlstm.engine.reading import Reading, ReadRequest, read
 from vidlstm.errors import FailureCode, InputError, VidlstmError
-from vidlstm.media.opencv import decode_with
-
-__all__ = [
-    "CLIP_SECONDS",
-    "DecodePool",
-    "Job",
-    "ReadRequest",
-    "Reading",
-    "default_workers",
-    "num_cores",
-    "read",
-]
 
 CLIP_SECONDS = 120.0
 """How long one file may take before it counts as hung, unless told otherwise."""
@@ -339,6 +325,10 @@ def _serve(pipe: Connection, num_threads: int) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
+    # Not only for what is used here: it loads the decoders, before the first job asks for them.
+    from vidlstm.engine import reading  # noqa: F401
+    from vidlstm.media.opencv import decode_with
+
     decode_with(num_threads)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()

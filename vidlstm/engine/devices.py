@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,8 +17,6 @@ from vidlstm.models.converting import openvino_encoder
 from vidlstm.models.encoders import Encoder
 from vidlstm.models.encoding import FrameEncoder
 from vidlstm.models.openvino import is_installed
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def choose_device(name: str, place: int = 0) -> torch.device:
@@ -106,17 +102,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def keep_memory() -> None:
-    """Keep what one step of training frees for the next one, where the C library is glibc.
-
-    Left to itself it gives an LSTM's workspace back to the system after every step, to get it again
-    page by page in the next: measured at 9000 page faults an epoch, a seventh of the time.
-    """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not in musl
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
-        mallopt(_M_TRIM_THRESHOLD, 256 << 20)

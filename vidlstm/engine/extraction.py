@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.data.features import FeatureStore, StreamFeatures, clip_identity, entry_key
 from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.decoding import DecodePool, Job, Reading, ReadRequest, read
+from vidlstm.engine.decoding import DecodePool, Job
+from vidlstm.engine.reading import Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.media import motion
 from vidlstm.media.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS

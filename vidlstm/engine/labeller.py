@@ -24,6 +24,7 @@ from vidlstm.data.features import NETWORKS, default_root
 from vidlstm.data.loading import ClipFeatures, view_batch
 from vidlstm.engine.decoding import num_cores
 from vidlstm.engine.looks import looks_of
+from vidlstm.engine.memory import keep_memory
 from vidlstm.models.encoding import FrameEncoder
 from vidlstm.models.header import read_header, translated
 from vidlstm.models.openvino import (
@@ -94,7 +95,9 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
     from vidlstm.models.backends import TorchEncoder
     from vidlstm.models.checkpoint import load_model
 
-    model = load_model(path)
+    keep_memory()
+    with one_thread():
+        model = load_model(path)
     encoder = None
     if model.encoder is not None:
         model.encoder.requires_grad_(False).to(device)
@@ -121,11 +124,13 @@ def _by_openvino(path: Path, precision: Precision) -> Labeller:
 
 
 def _convert(path: Path, kept_in: Path) -> Networks:
+    from vidlstm.engine.devices import one_thread
     from vidlstm.models.checkpoint import load_model
     from vidlstm.models.converting import convert_model
 
-    model = load_model(path)
-    return convert_model(model, len(looks_of(model.config)), kept_in)
+    with one_thread():
+        model = load_model(path)
+        return convert_model(model, len(looks_of(model.config)), kept_in)
 
 
 def _digest(path: Path) -> str:

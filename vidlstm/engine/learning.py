@@ -21,12 +21,13 @@ from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
-from vidlstm.engine.decoding import ReadRequest
-from vidlstm.engine.devices import keep_memory, use_threads
+from vidlstm.engine.devices import use_threads
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.engine.looks import looks_of
+from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.pixels import PixelReader
+from vidlstm.engine.reading import ReadRequest
 from vidlstm.engine.team import Team
 from vidlstm.engine.training import Learning, Part, Trainer
 from vidlstm.errors import DataError, UsageError
