@@ -27,6 +27,7 @@ from vidlstm.media.frames_folder import FrameFolder
 from vidlstm.media.gathering import Fit, PairSpec, gather
 from vidlstm.media.reader import Image, Video
 from vidlstm.media.sampling import DEFAULT_FPS, every_second, plan, random_plan
+from vidlstm.media.selective import DoubtError
 from vidlstm.media.video import open_video
 from vidlstm.records import ClipInfo, Problem
 
@@ -96,10 +97,18 @@ def read_clip(
     Raises:
         InputError: The clip cannot be used, with the reason's code.
     """
-    path = Path(path)
+    try:
+        return _read(Path(path), spec, rng, limits, selective=True)
+    except DoubtError:
+        return _read(Path(path), spec, rng, limits, selective=False)
+
+
+def _read(
+    path: Path, spec: ClipSpec, rng: np.random.Generator | None, limits: Limits, *, selective: bool
+) -> Clip:
     known: int | None = None
     for _ in range(_READINGS):
-        with open_video(path, limits) as video:
+        with open_video(path, limits, selective=selective) as video:
             believed = known or video.expected
             if not believed:
                 known = video.read_to_end()

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vidlstm.errors import FailureCode, InputError
 
@@ -33,7 +34,9 @@ _MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
 _SOUNDS = {b"ID3": "MP3", b"fLaC": "FLAC"}
 # Playlists name other files; only the file that was asked for is read.
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
-_CONTAINERS = (b"RIFF", b"\x1aE\xdf\xa3", b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
+_MATROSKA = b"\x1aE\xdf\xa3"
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide")  # that MP4 and MOV files begin with
+_CONTAINERS = (b"RIFF", _MATROSKA, b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
 # Where the sync bytes of MPEG transport streams are: .ts, and .m2ts with its time stamps.
 _STREAMS = ((0, 188), (4, 192))
 
@@ -114,7 +117,14 @@ def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
 
 def looks_like_container(head: bytes) -> bool:
     """Tell whether the first bytes are those of a common video file."""
-    return head.startswith(_CONTAINERS) or head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"wide")
+    return head.startswith(_CONTAINERS) or head[4:8] in _BOXES
+
+
+def matroska_or_mp4(head: bytes) -> Literal["matroska", "mov"] | None:
+    """Return FFmpeg's name for the container that the first bytes are of, if it is one of these two."""
+    if head.startswith(_MATROSKA):
+        return "matroska"
+    return "mov" if head[4:8] in _BOXES else None
 
 
 def has_index(head: bytes) -> bool:

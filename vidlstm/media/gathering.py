@@ -71,11 +71,16 @@ def gather(
     frames = np.zeros((int(pictured.sum()), size or 0, size or 0, 3), dtype=np.uint8)
     times = np.zeros(len(moments))
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
-    spare = set() if pairs is None else pairs.spare_frames(slots, at_least)
-    stops = sorted(spare | set(slots), reverse=True)
-    while stops or (pairs is not None and pairs.waiting):
+    chosen = set(slots)
+    if pairs is not None:
+        chosen |= pairs.spare_frames(slots, at_least)
+        if video.times is not None:
+            chosen |= pairs.neighbours(slots, video.times)
+    stops = sorted(chosen, reverse=True)
+    video.expect(stops)
+    while stops or (pairs is not None and pairs.searching):
         target = stops[-1] if stops else video.index + 1
-        if pairs is not None and pairs.waiting:  # a neighbour is known by its time alone
+        if pairs is not None and pairs.searching:
             target = min(target, video.index + 1)
         if not video.goto(target):
             break
@@ -130,7 +135,21 @@ class _Pairs:
         self._seen: list[tuple[float, Image]] = []
         self._own: dict[int, int] = {}  # slot -> place in `_seen`
         self._other: dict[int, int] = {}
-        self.waiting: list[int] = []
+        self._waiting: list[int] = []
+        self._is_told = video.times is not None
+
+    @property
+    def searching(self) -> bool:
+        """Tell whether every frame has to be looked at: a neighbour is known by its time alone."""
+        return bool(self._waiting) and not self._is_told
+
+    def neighbours(self, moments: Iterable[int], times: NDArray[np.float64]) -> set[int]:
+        """Return the frames that `is_due` will say yes to, where the times of all frames are known."""
+        found: set[int] = set()
+        for index in moments:
+            late = np.flatnonzero(times[index + 1 :] - times[index] >= self._gap_at_least)
+            found.update((index + 1 + late[:1]).tolist())
+        return found
 
     def spare_frames(self, moments: Iterable[int], at_least: int) -> set[int]:
         """Return the frames to keep in case that the clip ends before a moment's neighbour comes."""
@@ -143,20 +162,20 @@ class _Pairs:
 
     def is_due(self, seconds: float) -> bool:
         """Tell whether a frame shown at this time is the neighbour of a moment."""
-        return any(seconds - self._time(slot) >= self._gap_at_least for slot in self.waiting)
+        return any(seconds - self._time(slot) >= self._gap_at_least for slot in self._waiting)
 
     def see(self, seconds: float, image: Image, slot: int | None) -> None:
         """Take a frame, which is the moment `slot` if there is one."""
         place = len(self._seen)
-        for waiting in [w for w in self.waiting if seconds - self._time(w) >= self._gap_at_least]:
+        for waiting in [w for w in self._waiting if seconds - self._time(w) >= self._gap_at_least]:
             self._other[waiting] = place
-            self.waiting.remove(waiting)
+            self._waiting.remove(waiting)
         height, width = self._shape
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
         self._seen.append((seconds, _resize(grey, width, height)))
         if slot is not None:
             self._own[slot] = place
-            self.waiting.append(slot)
+            self._waiting.append(slot)
 
     def stack(self, num_moments: int) -> tuple[Image, NDArray[np.float64]]:
         """Return all pairs, each in time order, and the seconds between."""

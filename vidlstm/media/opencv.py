@@ -27,9 +27,15 @@ except ImportError as error:
 # Its pool and torch's would fight over the same cores; workers are the parallelism.
 cv2.setNumThreads(1)
 
-__all__ = ["capture_settings", "cv2", "decode_with"]
+__all__ = ["cv2", "decode_with", "decoding_threads", "opencv_version"]
 
-_capture_settings: list[int] = []
+_decoding_threads = 0
+
+
+def opencv_version() -> tuple[int, int]:
+    """Return OpenCV's major and minor version."""
+    major, minor, *_ = cv2.__version__.split(".")
+    return int(major), int(minor)
 
 
 def decode_with(num_threads: int) -> None:
@@ -38,9 +44,10 @@ def decode_with(num_threads: int) -> None:
     One thread takes a quarter less work for small frames, so where several processes read files, each of
     them does best with its share of the cores.
     """
-    _capture_settings[:] = [cv2.CAP_PROP_N_THREADS, num_threads]
+    global _decoding_threads
+    _decoding_threads = num_threads
 
 
-def capture_settings() -> list[int]:
-    """Return the settings to open a video file with."""
-    return list(_capture_settings)
+def decoding_threads() -> int:
+    """Return the number that `decode_with` was told; 0 when FFmpeg may choose."""
+    return _decoding_threads

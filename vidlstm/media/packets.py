@@ -50,7 +50,8 @@ def packet_index(name: str) -> PacketIndex | None:
         is_key: list[bool] = []
         while capture.grab():
             copied, packet = capture.retrieve()
-            if copied and packet.size <= 1:  # stands for a dropped frame, or one packed with another
+            # Stands for a dropped frame, or one packed with another; None is a packet without bytes.
+            if copied and (packet is None or packet.size <= 1):
                 continue
             times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
             is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)

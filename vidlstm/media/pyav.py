@@ -1,7 +1,7 @@
 """Frames by PyAV, for codecs that this OpenCV cannot decode (AV1 above all).
 
-PyAV is an extra (`pip install vidlstm[av]`) and is only asked when OpenCV has given up. Frames
-are read in order, never by seeking.
+PyAV is an extra (`pip install vidlstm[av]`). This reader of it is only asked when OpenCV has given
+up; frames are read in order, never by seeking. (`vidlstm.media.selective` is the other one.)
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class PyAvVideo(Video):
             stream.thread_type = "AUTO"
             self._frames: Iterator[Any] = container.decode(stream)
             self._frame: Any = None
-            super().__init__(path, _info(stream))
+            super().__init__(path, stream_info(stream))
             self.expected = expected
             check_pixels(path, self.info.width, self.info.height, limits)
             self._zero: float | None = None
             if not self.step():
                 raise _NoFrameError
             height, width = self.image().shape[:2]
-            self.info = _info(stream, width, height)
+            self.info = stream_info(stream, width, height)
             self.count = None
             self._stack = stack.pop_all()
 
@@ -114,22 +114,21 @@ def _count_packets(av: Any, file: Any) -> int:
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
-def _info(stream: Any, width: int | None = None, height: int | None = None) -> VideoInfo:
+def stream_info(stream: Any, width: int | None = None, height: int | None = None) -> VideoInfo:
+    """Return what a file's header says, worked out as OpenCV does."""
     fps = float(stream.guessed_rate or stream.average_rate or 0)
     num_frames = int(stream.frames)
-    if stream.duration and stream.time_base:
-        seconds = float(stream.duration * stream.time_base)
-    elif stream.container.duration:
-        seconds = stream.container.duration / 1e6
-    else:
-        seconds = 0.0
     if not num_frames and 0 < fps <= MAX_FPS:
-        num_frames = round(seconds * fps)
+        if stream.container.duration:
+            seconds = stream.container.duration / 1e6
+        else:
+            seconds = float((stream.duration or 0) * stream.time_base)
+        num_frames = int(seconds * fps + 0.5)
     return VideoInfo(
         width=stream.width if width is None else width,
         height=stream.height if height is None else height,
         fps=fps,
         num_frames=num_frames,
         codec=stream.codec_context.name,
-        seconds=seconds or None,
+        seconds=num_frames / fps if num_frames and 0 < fps <= MAX_FPS else None,
     )

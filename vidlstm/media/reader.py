@@ -72,6 +72,8 @@ class Video(ABC):
         seconds: When that frame is shown, counted from the first frame.
         count: The true number of frames, once the end has been met.
         jumped: Whether frames were passed over without being decoded.
+        times: When every frame is shown, `(N,)`, from the first one; None where this is only known
+            of frames that have been met.
     """
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
@@ -82,6 +84,10 @@ class Video(ABC):
         self.seconds = 0.0
         self.count: int | None = None
         self.jumped = False
+        self.times: NDArray[np.float64] | None = None
+
+    def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers do nothing about it)
+        """Promise that from now on only frames with these numbers are gone to."""
 
     @abstractmethod
     def step(self) -> bool:

@@ -17,6 +17,7 @@ from vidlstm.media.files import Limits, has_index, inspect, is_folder, looks_lik
 from vidlstm.media.frames_folder import FrameFolder, is_frame_folder
 from vidlstm.media.pyav import is_installed, open_pyav
 from vidlstm.media.reader import Frame, Video, VideoInfo
+from vidlstm.media.selective import open_selective
 
 __all__ = ["Frame", "Limits", "Video", "VideoInfo", "count_frames", "is_frame_folder", "open_video", "probe"]
 
@@ -47,13 +48,17 @@ def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
             return video.info
 
 
-def open_video(path: Path, limits: Limits = _NO_LIMITS, *, seek: bool = True) -> Video:
+def open_video(
+    path: Path, limits: Limits = _NO_LIMITS, *, seek: bool = True, selective: bool = False
+) -> Video:
     """Open a clip; it then stands on its first frame.
 
     Args:
         path: A video file, or a folder of numbered pictures.
         limits: What it may cost.
         seek: Allow seeks where they are cheaper and prove exact.
+        selective: Leave out what is not needed for the frames that `Video.expect` is told, where that
+            can be proven; reading then raises `DoubtError` where the proof fails.
 
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `not_a_video`,
@@ -63,6 +68,9 @@ def open_video(path: Path, limits: Limits = _NO_LIMITS, *, seek: bool = True) ->
     if is_folder(path):
         return FrameFolder(path, limits)
     head = inspect(path, limits)
+    chosen = open_selective(path, limits, head) if selective else None
+    if chosen is not None:
+        return chosen
     try:
         return Capture(path, limits, seek=seek and has_index(head))
     except NotOpenedError:

@@ -120,12 +120,12 @@ def summarise(found: Mapping[str, Mapping[str, Cost]], notes: Sequence[str]) -> 
     rows: list[tuple[str | float, ...]] = []
     bars = []
     for case, best in found.items():
-        ours = best["vidlstm"].wall
+        ours = best["vidlstm"].wall if "vidlstm" in best else float("nan")
         peer = min((cost.wall for name, cost in best.items() if name != "vidlstm"), default=float("nan"))
         cells = [f"{best[name].wall * 1e3:.1f}" if name in best else "-" for name in libraries]
         rows.append((case, *cells, peer / ours))
         bars.append(Bar(f"{case}: our time over the fastest peer's", ours / peer, 1.05, at_least=False))
-    short = [found[case] for case in SHORT if case in found]
+    short = [found[case] for case in SHORT if "vidlstm" in found.get(case, {})]
     if short:
         peers = set.intersection(*(set(best) for best in short)) - {"vidlstm"}
         together = {name: sum(best[name].wall for best in short) for name in (*peers, "vidlstm")}

@@ -1,0 +1,352 @@
+"""H.264 read by PyAV without what nobody looks at: the same frames as OpenCV's full decode, bit by bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.media.conftest import HEIGHT, OPENCV, WIDTH, number_of, numbered_frame
+from vidlstm.config import Sampling
+from vidlstm.media import selective
+from vidlstm.media.capture import Capture
+from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
+from vidlstm.media.files import Limits, inspect
+from vidlstm.media.h264 import Role, role_of
+from vidlstm.media.opencv import cv2
+from vidlstm.media.reader import Video
+from vidlstm.media.selective import DoubtError, SelectiveVideo, open_selective
+from vidlstm.media.video import open_video
+
+av = pytest.importorskip("av", minversion="17", reason="PyAV is an extra")
+pytestmark = pytest.mark.skipif(OPENCV < (4, 13), reason="before 4.13 OpenCV converts colours otherwise")
+
+IBBP = "keyint=1000:scenecut=0:b-adapt=0:bframes=2:b-pyramid=none"
+GROUPS = "keyint=30:scenecut=0:open-gop=0:bframes=3"
+SPEC = ClipSpec(Sampling(num_frames=6), size=WIDTH)
+
+
+def write_h264(
+    path: Path,
+    num_frames: int,
+    x264: str = GROUPS,
+    *,
+    pixels: str = "yuv420p",
+    ticks: Sequence[int] | None = None,
+    turned: int = 0,
+) -> Path:
+    """Write numbered frames over a coloured ground, 25 a second or at chosen 60ths of one."""
+    rng = np.random.default_rng(0)
+    ground = cv2.resize(rng.integers(0, 60, (4, 6, 3), np.uint8), (WIDTH, HEIGHT))
+    rate = 25 if ticks is None else 60
+    with av.open(str(path), "w") as file:
+        options = {"crf": "12", "preset": "fast", "x264-params": x264}
+        stream = file.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, pixels
+        if turned:
+            stream.set_display_rotation(turned)
+        for number in range(num_frames):
+            frame = av.VideoFrame.from_ndarray(cv2.add(numbered_frame(number), ground), "bgr24")
+            frame.pts = number if ticks is None else int(ticks[number])
+            frame.time_base = Fraction(1, rate)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return path
+
+
+def opened(path: Path) -> Video:
+    video = open_selective(path, Limits(), inspect(path, Limits()))
+    assert isinstance(video, SelectiveVideo)
+    return video
+
+
+def assert_same_as_opencv(path: Path, wanted: Sequence[int]) -> None:
+    with opened(path) as video, Capture(path, Limits(), seek=False) as other:
+        video.expect(wanted)
+        for ours, theirs in zip(video.read(wanted), other.read(wanted), strict=True):
+            assert (ours.index, ours.seconds) == (theirs.index, theirs.seconds)
+            np.testing.assert_array_equal(ours.image, theirs.image)
+        assert video.read_to_end() == other.read_to_end()
+        assert video.end_seconds == other.end_seconds
+        assert (video.info.width, video.info.height, video.info.fps) == (
+            other.info.width, other.info.height, other.info.fps,
+        )  # fmt: skip
+        assert (video.info.num_frames, video.info.seconds) == (other.info.num_frames, other.info.seconds)
+
+
+def read_both(path: Path, spec: ClipSpec, patch: pytest.MonkeyPatch) -> tuple[Clip, Clip]:
+    """Read as where PyAV is installed, and as where it is not."""
+    with_pyav = read_clip(path, spec)
+    with patch.context() as without:
+        without.setattr(selective, "is_installed", lambda: False)
+        return with_pyav, read_clip(path, spec)
+
+
+def assert_same_clips(one: Clip, other: Clip) -> None:
+    assert one.info == other.info
+    for name in ("frames", "frame_table", "times", "table", "pairs", "pair_seconds"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+
+
+def needed_packet(path: Path) -> tuple[int, bytes]:
+    """Return where a picture in the middle of the file lies that others refer to, and its bytes."""
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.size]
+        for packet in packets[len(packets) // 2 :]:
+            content = bytes(packet)
+            if role_of(memoryview(content), 4) is Role.NEEDED:
+                return path.read_bytes().index(content), content
+    raise AssertionError("there is none")
+
+
+# The frames are those of a full decode.
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
+@pytest.mark.parametrize(
+    "x264",
+    [
+        IBBP,
+        GROUPS,
+        "keyint=40:bframes=8:b-pyramid=normal:ref=4",
+        "bframes=0",
+        "keyint=1",
+        "slices=3:bframes=2",
+    ],
+)
+def test_frames_have_the_bits_of_a_full_decode(tmp_path: Path, container: str, x264: str) -> None:
+    path = write_h264(tmp_path / f"clip.{container}", 90, x264)
+    for wanted in ([0, 1, 2, 44, 45, 46, 89], [7, 8, 50], list(range(90))):
+        assert_same_as_opencv(path, wanted)
+
+
+@pytest.mark.parametrize(
+    "colours",
+    [
+        "colormatrix=bt709:colorprim=bt709:transfer=bt709",
+        "colormatrix=smpte170m:colorprim=smpte170m:transfer=smpte170m",
+        "colormatrix=bt470bg:colorprim=bt470bg:transfer=bt470bg",
+        "colormatrix=bt709:fullrange=on",
+        "fullrange=on",
+    ],
+)
+def test_colours_are_those_of_opencv(tmp_path: Path, colours: str) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 12, f"{GROUPS}:{colours}")
+    assert_same_as_opencv(path, [0, 5, 11])
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+def test_rotation_is_applied_as_by_opencv(tmp_path: Path, turned: int) -> None:
+    assert_same_as_opencv(write_h264(tmp_path / "clip.mov", 12, turned=turned), [0, 5, 11])
+
+
+def test_sample_videos_as_h264(tmp_path: Path) -> None:
+    """Drawn movement, re-encoded: many ways in which pictures refer to each other."""
+    for source in sorted((Path(__file__).parents[2] / "sample_videos").glob("*/person01*.mp4")):
+        path = tmp_path / f"{source.parent.name}.mp4"
+        with Capture(source, Limits()) as video, av.open(str(path), "w") as file:
+            stream = file.add_stream("libx264", rate=25, options={"preset": "slow"})
+            stream.width, stream.height, stream.pix_fmt = video.info.width, video.info.height, "yuv420p"
+            for frame in video.read(range(1000)):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(frame.image, "bgr24")))
+            file.mux(stream.encode())
+        with opened(path) as written:
+            assert_same_as_opencv(path, range(0, written.expected, 5))
+
+
+@pytest.mark.parametrize("pairs", [None, PairSpec(0.08, WIDTH), PairSpec(1.0, WIDTH)])
+@pytest.mark.parametrize("size", [WIDTH, None])
+def test_clips_of_an_uneven_clock_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: PairSpec | None, size: int | None
+) -> None:
+    ticks = np.cumsum(np.random.default_rng(0).choice([1, 2, 3, 6], 200)).tolist()
+    path = write_h264(tmp_path / "clip.mkv", 200, ticks=ticks)
+    for sampling in (Sampling(num_frames=6), Sampling("dense", num_frames=4, stride=3)):
+        spec = ClipSpec(sampling, views=2, size=size, pairs=pairs, every_second=True)
+        assert_same_clips(*read_both(path, spec, monkeypatch))
+
+
+# What is left out.
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The times of the packets that the decoder is given."""
+    given: list[int] = []
+    receive = SelectiveVideo._receive
+
+    def watched(video: SelectiveVideo, packet: Any) -> None:
+        if packet is not None:
+            given.append(round(float(packet.pts * packet.time_base) * 25))
+        receive(video, packet)
+
+    monkeypatch.setattr(SelectiveVideo, "_receive", watched)
+    monkeypatch.setattr(selective, "decoding_threads", lambda: 1)
+    return given
+
+
+def test_pictures_that_nothing_refers_to_are_left_out_unless_wanted(
+    tmp_path: Path, decoded: list[int]
+) -> None:
+    path = write_h264(tmp_path / "clip.mkv", 100, IBBP)
+    with opened(path) as video:
+        before = set(decoded)
+        assert before <= set(range(7)), "the first frame takes no more"
+        video.expect([20, 50])
+        assert [number_of(frame.image) for frame in video.read([20, 50])] == [20, 50]
+        in_time = [number for number in decoded if number <= 48]
+        assert set(in_time) - before == {*range(3, 49, 3), 20} - before
+        assert max(decoded) <= 57, "reading stops at the last one"
+        assert video.read_to_end() == 100
+        assert not video.jumped
+    assert set(decoded) - before == {*range(3, 100, 3), 20, 50} - before
+
+
+def test_whole_groups_of_pictures_are_jumped_over(tmp_path: Path, decoded: list[int]) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 300)
+    with opened(path) as video:
+        before = len(decoded)
+        video.expect([125, 275])
+        assert [number_of(frame.image) for frame in video.read([125, 275])] == [125, 275]
+        assert video.jumped
+        assert video.read_to_end() == 300
+        assert video.end_seconds == pytest.approx(12)
+    assert {number // 30 for number in decoded[before:]} == {4, 9}
+    assert_same_as_opencv(path, [0, 125, 126, 275, 299])
+
+
+def test_only_what_was_expected_can_be_gone_to(tmp_path: Path) -> None:
+    with opened(write_h264(tmp_path / "clip.mp4", 60, IBBP)) as video:
+        video.expect([30, 40])
+        video.goto(30)
+        with pytest.raises(ValueError, match="in order"):
+            video.goto(29)
+        with pytest.raises(ValueError, match="expected"):
+            video.goto(32)
+        assert not video.goto(60)
+        assert video.count == 60
+
+
+def test_without_being_told_it_gives_every_frame(tmp_path: Path) -> None:
+    with opened(write_h264(tmp_path / "clip.mp4", 40)) as video:
+        numbers = [number_of(video.image())]
+        while video.step():
+            numbers.append(number_of(video.image()))
+    assert numbers == list(range(40))
+    assert video.count == 40
+
+
+# Where there is doubt, the file is OpenCV's.
+
+
+@pytest.mark.parametrize(
+    ("name", "x264", "pixels"),
+    [
+        ("clip.avi", GROUPS, "yuv420p"),  # times are guessed
+        ("clip.mp4", "keyint=20:scenecut=0:open-gop=1:bframes=4", "yuv420p"),  # referred to across keyframes
+        ("clip.mp4", "keyint=20:intra-refresh=1", "yuv420p"),  # no picture to start with
+        ("clip.mp4", f"{GROUPS}:tff=1", "yuv420p"),
+        ("clip.mp4", GROUPS, "yuv444p"),
+        ("clip.mp4", f"{GROUPS}:colorprim=bt2020:transfer=arib-std-b67", "yuv420p"),
+    ],
+)
+def test_odd_files_are_left_to_opencv(tmp_path: Path, name: str, x264: str, pixels: str) -> None:
+    path = write_h264(tmp_path / name, 60, x264, pixels=pixels)
+    assert open_selective(path, Limits(), inspect(path, Limits())) is None
+
+
+def test_other_codecs_are_left_to_opencv(long_clip: Path) -> None:
+    assert open_selective(long_clip, Limits(), inspect(long_clip, Limits())) is None
+
+
+def test_an_old_opencv_reads_everything_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 12)
+    monkeypatch.setattr(selective, "opencv_version", lambda: (4, 12))
+    assert open_selective(path, Limits(), inspect(path, Limits())) is None
+
+
+def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture that others refer to has become something that is no picture."""
+    path = write_h264(tmp_path / "clip.mp4", 90, IBBP)
+    place, _ = needed_packet(path)
+    content = bytearray(path.read_bytes())
+    content[place + 4] |= 31
+    path.write_bytes(content)
+    with opened(path) as video:
+        video.expect([80])
+        with pytest.raises(DoubtError):
+            video.goto(80)
+    kinds: list[Video] = []
+
+    def watched(*args: Any, **options: Any) -> Video:
+        kinds.append(open_video(*args, **options))
+        return kinds[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vidlstm.media.clips.open_video", watched)
+        read_clip(path, SPEC)
+    assert isinstance(kinds[0], SelectiveVideo)
+    assert all(isinstance(video, Capture) for video in kinds[1:])
+    assert_same_clips(*read_both(path, SPEC, monkeypatch))
+
+
+def test_damaged_files_are_read_as_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With several threads what stands for a damaged part depends on which is first.
+    for module in ("selective", "capture"):
+        monkeypatch.setattr(f"vidlstm.media.{module}.decoding_threads", lambda: 1)
+    whole = write_h264(tmp_path / "whole.mkv", 90).read_bytes()
+    rng = np.random.default_rng(0)
+    path = tmp_path / "clip.mkv"
+    for _ in range(12):
+        content = bytearray(whole)
+        start, length = int(rng.integers(3000, len(whole))), int(rng.integers(1, 400))
+        content[start : start + length] = rng.bytes(len(content[start : start + length]))
+        path.write_bytes(content)
+        assert_same_clips(*read_both(path, SPEC, monkeypatch))
+
+
+def test_nothing_is_written_to_standard_error(tmp_path: Path) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 90)
+    place, packet = needed_packet(path)
+    content = bytearray(path.read_bytes())
+    content[place + 8 : place + len(packet)] = bytes(len(packet) - 8)
+    path.write_bytes(content)
+    program = """
+import sys
+from pathlib import Path
+from vidlstm.config import Sampling
+from vidlstm.media.clips import ClipSpec, read_clip
+print(read_clip(Path(sys.argv[1]), ClipSpec(Sampling())).table.shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("(1, 16)\n", "")
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_ffmpeg_gets_as_many_threads_as_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_threads: int
+) -> None:
+    monkeypatch.setattr(selective, "decoding_threads", lambda: num_threads)
+    with opened(write_h264(tmp_path / "clip.mp4", 12)) as video:
+        assert isinstance(video, SelectiveVideo)
+        assert video._decoder.thread_count == num_threads
+
+
+@pytest.mark.real_data
+def test_real_files_have_the_same_bits(real_data: Path) -> None:
+    read = 0
+    for path in sorted((real_data / "odd_inputs").glob("*.m*")):
+        video = open_selective(path, Limits(), inspect(path, Limits()))
+        if video is not None:
+            with video:
+                assert_same_as_opencv(path, range(0, video.expected, 7))
+            read += 1
+    assert read >= 8
