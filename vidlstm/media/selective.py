@@ -97,7 +97,7 @@ class SelectiveVideo(Video):
         from av.video.reformatter import VideoReformatter
 
         self._error: type[Exception] = av.error.FFmpegError
-        self._reformatter = VideoReformatter()
+        self._reformatter: Any = VideoReformatter()
         with ExitStack() as stack:
             with translated(path):
                 # An open file and not its name, and one kind of container: nothing else is ever opened.
