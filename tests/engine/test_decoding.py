@@ -227,3 +227,18 @@ def test_a_process_that_may_have_no_children_says_so(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
     with DecodePool(1, LIMIT) as pool, pytest.raises(AssertionError, match="daemonic"):
         outcomes(pool, ["a"])
+
+
+def test_processes_start_when_there_is_something_to_do() -> None:
+    with DecodePool(2, LIMIT) as pool:
+        assert list(pool.run(["a"], lambda _: None))[-1] == ("a", None)
+        assert [worker._process for worker in pool._workers] == [None, None]
+        assert outcomes(pool, ["a"]) == [("a", "A")]
+
+
+def test_or_at_once() -> None:
+    with DecodePool(1, LIMIT, at_once=True) as pool:
+        deadline = time.monotonic() + 20
+        while pool._workers[0]._process is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)

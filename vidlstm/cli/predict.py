@@ -111,7 +111,7 @@ def predict(
     limits = Limits(max_bytes=max_bytes)
     with (
         open_output(target, chosen, config.classes, more=(top_k or 1) > 1) as write,
-        DecodePool(machine.workers or default_workers(), machine.timeout) as pool,
+        DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True) as pool,
         interruptible(run, pool.end_early),
     ):
         from vidlstm.engine.labeller import load_labeller

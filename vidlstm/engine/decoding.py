@@ -73,11 +73,15 @@ class DecodePool:
     """Worker processes that do jobs, in order, a small window ahead of whoever asks.
 
     Args:
-        num_workers: Processes. They start at once, and load their modules meanwhile.
+        num_workers: Processes.
         clip_seconds: Time limit of one job.
+        at_once: The processes start now and load their modules meanwhile, not when there is something
+            to do.
     """
 
-    def __init__(self, num_workers: int, clip_seconds: float = CLIP_SECONDS) -> None:
+    def __init__(
+        self, num_workers: int, clip_seconds: float = CLIP_SECONDS, *, at_once: bool = False
+    ) -> None:
         self.clip_seconds = clip_seconds
         self.num_workers = num_workers
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
@@ -86,7 +90,7 @@ class DecodePool:
         threads = max(1, num_cores() // num_workers)
         self._workers = [_Worker(threads) for _ in range(num_workers)]
         for worker in self._workers:
-            threading.Thread(target=self._tend, args=(worker,), daemon=True).start()
+            threading.Thread(target=self._tend, args=(worker, at_once), daemon=True).start()
 
     def __enter__(self) -> DecodePool:
         return self
@@ -186,15 +190,16 @@ class DecodePool:
         except BaseException as error:  # whatever the source of items raises, its consumer shall see
             tasks.put(error)
 
-    def _tend(self, worker: _Worker) -> None:
+    def _tend(self, worker: _Worker, at_once: bool) -> None:
         """Hand jobs to one worker, one at a time."""
         # What this thread starts inherits its signal mask: Ctrl-C is for the command, not for workers.
         # Whoever first needs the resource tracker has SIGINT unblocked by it, so it is started before.
         if hasattr(signal, "pthread_sigmask"):
             resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        with contextlib.suppress(Exception):  # the first job will say it
-            worker.start()
+        if at_once:
+            with contextlib.suppress(Exception):  # the first job will say it
+                worker.start()
         while (order := self._jobs.get()) is not None:
             job, future = order
             if not future.set_running_or_notify_cancel():

@@ -53,7 +53,7 @@ class Predictor:
         path = path / "model.safetensors" if path.is_dir() else path
         self.classes: tuple[str, ...] = read_header(path).config.classes
         """What it can tell apart."""
-        pool = DecodePool(workers or default_workers(), timeout)
+        pool = DecodePool(workers or default_workers(), timeout, at_once=True)
         self._end = weakref.finalize(self, pool.close)
         try:
             # As for the command: threads that wait must sleep. Read when torch is first imported.
