@@ -121,6 +121,18 @@ def test_squash_shows_all_and_crop_the_middle(tmp_path: Path) -> None:
     assert cropped.min() > 250
 
 
+def test_frames_are_the_same_whether_or_not_a_thread_of_its_own_reduces_them(
+    numbered: Numbered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = numbered(60)
+    both = []
+    for num_threads in (1, 2):
+        monkeypatch.setattr("vidlstm.media.gathering.decoding_threads", lambda number=num_threads: number)
+        both.append(read_clip(path, ClipSpec(Sampling(num_frames=20), 3, WIDTH, every_second=True)).frames)
+    np.testing.assert_array_equal(both[0], both[1])
+    assert len(numbers(both[0])) == len(set(numbers(both[0]))) > 20
+
+
 def test_no_frames_when_none_are_wanted(numbered: Numbered) -> None:
     clip = read_clip(numbered(20), ClipSpec(Sampling(num_frames=4), size=None, pairs=PAIRS))
     assert clip.frames.shape == (4, 0, 0, 3)

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.media.opencv import cv2
+from vidlstm.media.opencv import cv2, decoding_threads
 from vidlstm.media.reader import Image, Video
 from vidlstm.media.sampling import known_fps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Fit = Literal["squash", "crop"]
 
@@ -67,8 +71,6 @@ def gather(
         What was found; None when the clip ended before the last moment.
     """
     slots = {int(index): slot for slot, index in enumerate(moments)}
-    places = np.cumsum(pictured) - 1
-    frames = np.zeros((int(pictured.sum()), size or 0, size or 0, 3), dtype=np.uint8)
     times = np.zeros(len(moments))
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
     chosen = set(slots)
@@ -78,30 +80,31 @@ def gather(
             chosen |= pairs.neighbours(slots, video.times)
     stops = sorted(chosen, reverse=True)
     video.expect(stops)
-    while stops or (pairs is not None and pairs.searching):
-        target = stops[-1] if stops else video.index + 1
-        if pairs is not None and pairs.searching:
-            target = min(target, video.index + 1)
-        if not video.goto(target):
-            break
-        stopped = bool(stops) and stops[-1] == target
-        if stopped:
-            stops.pop()
-        if not stopped and not (pairs is not None and pairs.is_due(video.seconds)):
-            continue
-        image = video.image()
-        slot = slots.get(target)
-        if slot is not None:
-            times[slot] = video.seconds
-            if size is not None and pictured[slot]:
-                frames[places[slot]] = square(image, size, fit)
-        if pairs is not None:
-            pairs.see(video.seconds, image, slot)
+    with _Squares(int(pictured.sum()), size, fit) as squares:
+        while stops or (pairs is not None and pairs.searching):
+            target = stops[-1] if stops else video.index + 1
+            if pairs is not None and pairs.searching:
+                target = min(target, video.index + 1)
+            if not video.goto(target):
+                break
+            stopped = bool(stops) and stops[-1] == target
+            if stopped:
+                stops.pop()
+            if not stopped and not (pairs is not None and pairs.is_due(video.seconds)):
+                continue
+            image = video.image()
+            slot = slots.get(target)
+            if slot is not None:
+                times[slot] = video.seconds
+                if pictured[slot]:
+                    squares.take(image)
+            if pairs is not None:
+                pairs.see(video.seconds, image, slot)
     if any(index in slots for index in stops):
         return None
     if pairs is None:
-        return Gathered(frames, times, None, None)
-    return Gathered(frames, times, *pairs.stack(len(moments)))
+        return Gathered(squares.frames, times, None, None)
+    return Gathered(squares.frames, times, *pairs.stack(len(moments)))
 
 
 def square(image: Image, size: int, fit: Fit) -> Image:
@@ -119,6 +122,48 @@ def _resize(image: Image, width: int, height: int) -> Image:
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
+
+
+class _Squares:
+    """Reduces one frame while the next is decoded, unless decoding may take a single thread only.
+
+    Attributes:
+        frames: `(F, S, S, 3)` RGB, complete at the end of the `with` block.
+    """
+
+    def __init__(self, count: int, size: int | None, fit: Fit) -> None:
+        self.frames = np.zeros((count, size or 0, size or 0, 3), dtype=np.uint8)
+        self._size = size
+        self._fit: Fit = fit
+        self._taken = 0
+        self._thread = ThreadPoolExecutor(1) if size is not None and decoding_threads() != 1 else None
+        self._pending: Future[None] | None = None
+
+    def take(self, image: Image) -> None:
+        """Take the next frame; when the one before is not done yet, wait, so that few are held."""
+        if self._size is None:
+            return
+        place, self._taken = self._taken, self._taken + 1
+        if self._thread is None:
+            self._reduce(place, image)
+            return
+        self._wait()
+        self._pending = self._thread.submit(self._reduce, place, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._wait()
+
+    def _reduce(self, place: int, image: Image) -> None:
+        self.frames[place] = square(image, self._size or 0, self._fit)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
 
 
 class _Pairs:
