@@ -250,14 +250,14 @@ class TrainConfig:
             (Chen et al. 2016).
     """
 
-    epochs: int = 60
+    epochs: int = 40
     batch_size: int = 32
     learning_rate: float = 4e-3
     weight_decay: float = 0.01
-    warmup_epochs: int = 6
+    warmup_epochs: int = 4
     label_smoothing: float = 0.1
     mixup: float = 0.2
-    patience: int = 20
+    patience: int = 15
     balance: BatchBalance = "none"
     seed: int = 0
     encoder_learning_rate: float = 1e-4

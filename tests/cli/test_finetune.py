@@ -36,7 +36,7 @@ def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
     data: Path, start: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "fine"
-    options = ("--unfreeze", "2", "--epochs", "2", "--lr", "0.02", "--encoder-lr", "0.001", "--workers", "1")
+    options = ("--unfreeze", "2", "--epochs", "2", "--lr", "0.001", "--encoder-lr", "0.001", "--workers", "1")
     ended = vidlstm("train", data, *options, "--from", start, "--out", run)
     assert ended.status == 0, ended.err
     before, after = load_model(start / "model.safetensors"), load_model(run / "model.safetensors")

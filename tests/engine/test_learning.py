@@ -174,9 +174,14 @@ class TestStartFrom:
         config = earlier.config.changed(members=1, encoder={"unfrozen": None})
         model = start_from(earlier, config)
         assert model.encoder is earlier.encoder
-        assert len(model.classifier.members) == 1
-        before = earlier.classifier.state_dict()
-        assert all(torch.equal(before[name], value) for name, value in model.classifier.state_dict().items())
+        assert model.classifier.members == 1
+        clips = torch.randn(1, 3, 4, model.widths["rgb"], generator=torch.Generator().manual_seed(2))
+        mask = torch.ones(1, 3, 4, dtype=torch.bool)
+        both, first = (
+            m.classifier.eval().logits({"rgb": clips}, {"rgb": mask}, {}) for m in (earlier, model)
+        )
+        torch.testing.assert_close(first, both[:, :1])
+        assert (both[:, 0] - both[:, 1]).abs().max() > 1e-3
 
     @pytest.mark.parametrize(
         "changes",

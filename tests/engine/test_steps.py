@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.engine.toys import model_config, shaped
 from vidlstm.data.loading import Batch, choose, training_batch
-from vidlstm.engine.steps import Step, rows_of
+from vidlstm.engine.steps import Step, rows_of, side_by_side
 from vidlstm.models.classifier import Classifier
 
 CPU = torch.device("cpu")
@@ -27,32 +30,82 @@ def step(mixup: float) -> Step:
     mask[0, 1] = False
     batch = Batch({"motion": np.broadcast_to(numbers[:, None, None], (B, 2, 4)) * mask[..., None]},
                   {"motion": mask}, {"colour": numbers[:, None]})  # fmt: skip
-    return Step.draw(batch, LABELS, ALL, mixup, np.random.default_rng(0), CPU)
+    return Step.draw(batch, LABELS[None], np.ones((1, B), bool), ALL, mixup, np.random.default_rng(0), CPU)
 
 
 def logits() -> Tensor:
-    return torch.randn(2, B, K, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    return torch.randn(2, 1, B, K, generator=torch.Generator().manual_seed(0), requires_grad=True)
 
 
 class TestMix:
     def test_every_stream_is_mixed_with_the_same_partner_in_the_same_proportion(self) -> None:
         mixed = step(mixup=1.0)
-        assert 0 < mixed.share < 1
+        assert 0 < mixed.shares < 1
         own = torch.arange(B, dtype=torch.float32)
-        expected = mixed.share * own + (1 - mixed.share) * own[mixed.partners]
-        torch.testing.assert_close(mixed.sequences["motion"][:, 0, 0], expected)
-        torch.testing.assert_close(mixed.summaries["colour"][:, 0], expected)
+        expected = mixed.shares * own + (1 - mixed.shares) * own[mixed.partners[0]]
+        torch.testing.assert_close(mixed.sequences["motion"][0, :, 0, 0], expected)
+        torch.testing.assert_close(mixed.summaries["colour"][0, :, 0], expected)
 
     def test_a_mix_is_as_long_as_the_longer_of_the_two(self) -> None:
         mixed = step(mixup=1.0)
-        assert mixed.partners[0] != 0
+        assert mixed.partners[0, 0] != 0
         assert mixed.masks["motion"].all()
 
     def test_0_mixes_none(self) -> None:
         plain = step(mixup=0.0)
-        assert plain.share == 1
-        assert plain.sequences["motion"][:, 0, 0].tolist() == list(range(B))
-        assert plain.masks["motion"].tolist() == [[True, False], *[[True, True]] * (B - 1)]
+        assert plain.shares == 1
+        assert plain.sequences["motion"][0, :, 0, 0].tolist() == list(range(B))
+        assert plain.masks["motion"].tolist() == [[[True, False], *[[True, True]] * (B - 1)]]
+
+
+class TestMembers:
+    """Their clips stand in one table, whose shorter rows are filled up."""
+
+    ROWS = (np.array([4, 0, 6]), np.array([5]))
+
+    def test_rows_are_filled_with_a_clip_of_the_member_s_own(self) -> None:
+        table, real = side_by_side(self.ROWS, [9, 7])
+        assert table.tolist() == [[4, 0, 6], [5, 7, 7]]
+        assert real.tolist() == [[True, True, True], [True, False, False]]
+
+    @staticmethod
+    def draw(rows: Sequence[NDArray[np.int64]], mixup: float) -> Step:
+        table, real = side_by_side(rows, [9, 7])
+        numbers = table.ravel().astype(np.float16)
+        batch = Batch(
+            {"motion": np.repeat(numbers, 8).reshape(-1, 2, 4)},
+            {"motion": np.ones((len(numbers), 2), bool)},
+            {},
+        )
+        return Step.draw(batch, table % K, real, slice(0, 3), mixup, np.random.default_rng(0), CPU)
+
+    def test_none_is_mixed_with_another_member_s_or_with_what_fills_up(self) -> None:
+        mixed = self.draw(self.ROWS, mixup=1.0)
+        assert sorted(mixed.partners[0].tolist()) == [0, 1, 2]
+        assert mixed.partners[1].tolist() == [0, 1, 2]
+        assert mixed.shares[0] != mixed.shares[1]
+        assert mixed.sequences["motion"][1, :, 0, 0].tolist() == [5, 7, 7]
+
+    @pytest.mark.parametrize("weights", [None, torch.stack([WEIGHTS, WEIGHTS.flip(0)])])
+    def test_what_fills_up_has_no_part_in_the_loss(self, weights: Tensor | None) -> None:
+        given = torch.randn(2, 2, 3, K, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        losses = self.draw(self.ROWS, mixup=0.0).loss(given, slice(0, 3), weights, 0.1)
+        for member, (rows, loss) in enumerate(zip(self.ROWS, losses, strict=True)):
+            own = None if weights is None else weights[member]
+            target = torch.from_numpy(rows % K)
+            expected = sum(
+                F.cross_entropy(branch[member, : len(rows)], target, own, label_smoothing=0.1)
+                for branch in given
+            )
+            torch.testing.assert_close(loss, expected)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        assert given.grad is not None
+        assert given.grad[:, 1, 1:].abs().max() == 0
+        assert given.grad[:, 1, 0].abs().min() > 0
+
+    def test_one_without_a_clip_in_this_step_has_no_loss(self) -> None:
+        none = self.draw((self.ROWS[0], np.zeros(0, np.int64)), mixup=1.0)
+        assert none.loss(torch.zeros(1, 2, 3, K), slice(0, 3), None, 0.1)[1] == 0
 
 
 class TestLoss:
@@ -64,13 +117,14 @@ class TestLoss:
     ) -> None:
         one = step(mixup)
         ours, theirs = logits(), logits()
-        loss = one.loss(ours, ALL, weights, smoothing)
+        loss = one.loss(ours, ALL, None if weights is None else weights[None], smoothing).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         reference = torch.zeros(())
+        (labels,), (partners,), (share,) = one.labels, one.partners, one.shares
         for branch in theirs:
-            for share, labels in ((one.share, one.labels), (1 - one.share, one.labels[one.partners])):
-                reference = reference + share * F.cross_entropy(
-                    branch, labels, weights, label_smoothing=smoothing
+            for part, target in ((share, labels), (1 - share, labels[partners])):
+                reference = reference + part * F.cross_entropy(
+                    branch[0], target, weights, label_smoothing=smoothing
                 )
         reference.backward()  # type: ignore[no-untyped-call]
         torch.testing.assert_close(loss, reference)
@@ -81,8 +135,9 @@ class TestLoss:
         one = step(mixup=1.0)
         given = logits().detach()
         parts = [rows_of(B, place, 3) for place in range(3)]
-        losses = [one.loss(given[:, rows], rows, weights, 0.1) for rows in parts]
-        torch.testing.assert_close(torch.stack(losses).sum(), one.loss(given, ALL, weights, 0.1))
+        own = None if weights is None else weights[None]
+        losses = [one.loss(given[:, :, rows], rows, own, 0.1) for rows in parts]
+        torch.testing.assert_close(torch.stack(losses).sum(0), one.loss(given, ALL, own, 0.1))
 
 
 @pytest.mark.parametrize("total", [*range(12), 31, 32])
@@ -102,13 +157,13 @@ def gradients(classifier: Classifier, steps: list[Step], parts: int, weights: Te
     for step in steps:
         for rows in step.parts(parts):
             torch.set_rng_state(drawn)
-            classifier.compute(0, rows, len(step.labels))
-            logits = classifier.member(0, *step.inputs(rows))
-            step.loss(logits, rows, weights, 0.1).backward()  # type: ignore[no-untyped-call]
-    return [p.grad.clone() for p in classifier.members[0].parameters() if p.grad is not None]
+            classifier.compute(rows, step.length)
+            logits = classifier.logits(*step.inputs(rows))
+            step.loss(logits, rows, weights, 0.1).sum().backward()  # type: ignore[no-untyped-call]
+    return [p.grad.clone() for p in classifier.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0])])
+@pytest.mark.parametrize("weights", [None, torch.tensor([[0.5, 2.0], [1.0, 3.0]])])
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
 @pytest.mark.parametrize(("size", "parts"), [(1, 2), (1, 5), (2, 1), (3, 2), (4, 1)])
 def test_gradients_of_the_parts_add_up_to_that_of_the_whole(
@@ -120,8 +175,10 @@ def test_gradients_of_the_parts_add_up_to_that_of_the_whole(
 
     def draw(rows: slice) -> Step:
         rng = np.random.default_rng(3)
-        batch = training_batch(clips, choose(clips, rng, mix_views=True, mirror=False))
-        return Step.draw(batch, labels, rows, mixup, rng, CPU)
+        table, real = side_by_side([np.arange(13), np.arange(12)[::-1]], [0, 0])
+        some = [clips[i] for i in table.ravel()]
+        batch = training_batch(some, choose(some, rng, mix_views=True, mirror=False))
+        return Step.draw(batch, labels[table], real, rows, mixup, rng, CPU)
 
     torch.manual_seed(1)
     whole = gradients(classifier, [draw(slice(0, 13))], 1, weights)
@@ -145,16 +202,17 @@ class TestPixels:
     @pytest.mark.parametrize("rows", [slice(0, 4), slice(2, 6), slice(4, 7), slice(6, 7)])
     def test_a_row_is_augmented_and_mixed_the_same_wherever_it_is_computed(self, rows: slice) -> None:
         whole = self.step(slice(0, 7)).inputs(slice(0, 7))[0]["rgb"]
-        torch.testing.assert_close(self.step(rows).inputs(rows)[0]["rgb"], whole[rows], atol=1e-3, rtol=0)
+        ours = self.step(rows).inputs(rows)[0]["rgb"]
+        torch.testing.assert_close(ours, whole[:, rows], atol=1e-3, rtol=0)
 
     def test_neighbours_are_mixed_and_their_labels_as_well(self) -> None:
         step = self.step(slice(0, 7))
-        assert step.partners.tolist() == [1, 0, 3, 2, 5, 4, 6]
-        assert 0 < step.share < 1
+        assert step.partners.tolist() == [[1, 0, 3, 2, 5, 4, 6]]
+        assert 0 < step.shares < 1
 
     def test_without_mixup_none_are(self) -> None:
         step = self.step(slice(0, 7), mixup=0.0)
-        assert step.share == 1
+        assert step.shares == 1
 
     def test_it_is_not_the_features_that_are_read_but_the_pixels(self) -> None:
         assert set(self.step(slice(0, 7)).inputs(slice(0, 2))[0]) == {"motion", "rgb"}

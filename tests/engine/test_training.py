@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
-from vidlstm.data.loading import ClipFeatures
+from vidlstm.data.loading import Batch, ClipFeatures, view_batch
 from vidlstm.engine import training
 from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.looks import Look
@@ -37,6 +37,15 @@ def run(trainer: Trainer) -> Metrics:
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in trainer.classifier.state_dict().items()}
+
+
+def member(state: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    """Return what two members' weights hold of one of them."""
+    return {
+        name: value if ".rnns." in name else value.view(2, -1)[number]
+        for name, value in state.items()
+        if name.startswith("branch.") and f".rnns.{1 - number}." not in name
+    }
 
 
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -166,15 +175,15 @@ class TestStoppingEarly:
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 10), np.arange(10, 14)), Part(np.arange(4, 14), np.arange(0, 4))]
         trainer = make_trainer(clips, labels, parts)
-        scored: list[set[int]] = []
+        scored: list[list[int]] = []
 
-        def spy(network: Any, some: list[ClipFeatures], *rest: Any) -> Tensor:
-            scored.append({next(i for i, clip in enumerate(clips) if clip is one) for one in some})
-            return log_probabilities(network, some, *rest)
+        def spy(some: list[ClipFeatures], *rest: Any) -> Batch:
+            scored.append([next(i for i, clip in enumerate(clips) if clip is one) for one in some])
+            return view_batch(some, *rest)
 
-        monkeypatch.setattr(training, "log_probabilities", spy)
+        monkeypatch.setattr(training, "view_batch", spy)
         run(trainer)
-        assert scored == [set(range(10, 14)), set(range(4))] * (QUICK.epochs + 1)
+        assert scored == [[*range(10, 14), *range(4)]] * (QUICK.epochs + 1)
 
     def test_without_anything_held_out_the_last_epoch_is_taken(self) -> None:
         clips, labels = shaped(12)
@@ -237,28 +246,27 @@ class TestMembers:
             for _ in trainer.run():
                 pass
         ours, theirs = weights(honest), weights(changed)
-        differ = {name.split(".")[1] for name in ours if not torch.equal(ours[name], theirs[name])}
-        assert differ == {"1"}
+        assert [same(member(ours, number), member(theirs, number)) for number in range(2)] == [True, False]
 
     def test_features_are_standardised_on_the_part_alone(self) -> None:
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 12), np.arange(12, 24))]
         trainer = make_trainer(clips, labels, parts)
         rows = np.concatenate([clip.sequences["motion"][0, 0] for clip in clips[:12]]).astype(np.float32)
-        (branch,) = trainer.classifier.branches(0)
-        np.testing.assert_allclose(branch.standardise.mean, rows.mean(0), atol=1e-4)
-        np.testing.assert_allclose(1 / branch.standardise.scale, rows.std(0), rtol=1e-3)
+        (branch,) = trainer.classifier.branches
+        np.testing.assert_allclose(branch.standardise.mean[0], rows.mean(0), atol=1e-4)
+        np.testing.assert_allclose(1 / branch.standardise.scale[0], rows.std(0), rtol=1e-3)
 
     def test_padding_has_no_part_in_the_statistics(self) -> None:
         clips, labels = shaped(2)
         trainer = make_trainer(clips, labels, [Part(np.arange(2), np.zeros(0, np.int64))])
-        (branch,) = trainer.classifier.branches(0)
+        (branch,) = trainer.classifier.branches
         mean = branch.standardise.mean.clone()
         steps = clips[0].sequences["motion"].astype(np.float16)
         long = ClipFeatures({"motion": np.repeat(steps, 9, axis=2)}, {})
-        standardise([branch], [long])
+        standardise(trainer.classifier, 0, [long])
         only = clips[0].sequences["motion"][0, 0].astype(np.float32).mean(0)
-        np.testing.assert_allclose(branch.standardise.mean, only, atol=1e-3)
+        np.testing.assert_allclose(branch.standardise.mean[0], only, atol=1e-3)
         assert not torch.equal(branch.standardise.mean, mean)
 
 
@@ -314,23 +322,21 @@ class TestRecipe:
         original = AdamW.step
 
         def spy(self: AdamW, rate: float) -> None:
-            for member in range(2):
-                for branch in trainer.classifier.branches(member):
-                    grads = [p.grad.norm() for p in branch.parameters() if p.grad is not None]
-                    if grads and any(g > 0 for g in grads):
-                        norms.append(float(torch.stack(grads).norm()))
+            gradients = {n: p.grad for n, p in trainer.classifier.named_parameters() if p.grad is not None}
+            for number in range(2):
+                own = [gradient.norm() for gradient in member(gradients, number).values()]
+                norms.append(float(torch.stack(own).norm()))
             original(self, rate)
 
         monkeypatch.setattr(AdamW, "step", spy)
         far = [ClipFeatures({"motion": c.sequences["motion"]}, {}) for c in clips]
         with torch.no_grad():
-            for branch in trainer.classifier.branches(0):
+            for branch in trainer.classifier.branches:
                 for parameter in branch.classify.parameters():
                     parameter.mul_(100)
         trainer.clips = far
         run(trainer)
-        assert norms
-        assert max(norms) <= 1.0 + 1e-4
+        assert max(norms) == pytest.approx(1.0, abs=1e-4)
 
 
 class TestOrder:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName, parse_streams
-from vidlstm.models.classifier import Branch, Classifier, Standardise, branch_specs
+from vidlstm.models.classifier import Classifier, branch_specs
+from vidlstm.models.members import Standardise
 
 WIDTHS = {"rgb": 6, "motion": 4, "colour": 3, "texture": 2}
 CLASSES = ("a", "b", "c")
@@ -31,8 +32,8 @@ def classifier(model: ModelConfig) -> Classifier:
     network = Classifier(model, WIDTHS)
     for module in network.modules():  # any statistics, not the neutral ones of the start
         if isinstance(module, Standardise):
-            width = module.mean.shape
-            module.fit(torch.randn(width), torch.rand(width) + 0.5)
+            for member, row in enumerate(module.mean):
+                module.fit(member, torch.randn_like(row), torch.rand_like(row) + 0.5)
     return network.eval()
 
 
@@ -54,6 +55,12 @@ def inputs(lengths: list[int], longest: int = 0) -> Inputs:
         s: torch.stack([torch.randn(WIDTHS[s], generator=torch.Generator().manual_seed(n)) for n in lengths])
         for s in ("colour", "texture")
     }
+    return sequences, masks, summaries
+
+
+def shared(clips: Inputs) -> Inputs:
+    """Give the same clips to all members."""
+    sequences, masks, summaries = ({name: x[None] for name, x in given.items()} for given in clips)
     return sequences, masks, summaries
 
 
@@ -101,12 +108,12 @@ class TestBranchSpecs:
 class TestBranches:
     def test_change_sees_no_difference_when_a_constant_is_added_to_the_clip(self) -> None:
         network = classifier(config(("rgb",)))
-        change, appearance = network.branches(0)
-        sequences, masks, summaries = inputs([9, 4])
-        moved = sequences["rgb"] + masks["rgb"].unsqueeze(-1) * torch.randn(2, 1, WIDTHS["rgb"])
+        change, appearance = network.branches
+        sequences, masks, _ = inputs([9, 4])
+        clips, mask = sequences["rgb"][None], masks["rgb"][None]
+        moved = clips + mask.unsqueeze(-1) * torch.randn(1, 2, 1, WIDTHS["rgb"])
         for branch, same in ((change, True), (appearance, False)):
-            before = branch(sequences["rgb"], masks["rgb"], summaries)
-            after = branch(moved, masks["rgb"], summaries)
+            before, after = branch(clips, mask, {}), branch(moved, mask, {})
             assert torch.allclose(before, after, atol=1e-4) == same
 
     @pytest.mark.parametrize("name", ["colour", "texture"])
@@ -127,14 +134,14 @@ class TestBranches:
     def test_members_start_different_and_are_averaged(self) -> None:
         network = classifier(config(("motion",), members=3))
         clips = inputs([9, 4])
-        logits = torch.stack([network.member(m, *clips) for m in range(3)])
-        assert (logits[0] - logits[1]).abs().max() > 1e-3
-        expected = logits.log_softmax(-1).mean(0).log_softmax(-1)
+        logits = network.logits(*shared(clips))
+        assert logits.shape == (1, 3, 2, 3)
+        assert (logits[:, 0] - logits[:, 1]).abs().max() > 1e-3
+        expected = logits.log_softmax(-1).mean(1).log_softmax(-1)
         torch.testing.assert_close(network(*clips), expected)
 
     def test_one_member_alone_is_a_whole_network(self) -> None:
         network = classifier(config(("rgb", "motion"), members=1))
-        assert all(isinstance(b, Branch) for b in network.branches(0))
         assert network(*inputs([3])).shape == (3, 1, 3)
 
 
@@ -143,13 +150,13 @@ class TestScores:
         """Fault 1 of the peers: softmax in the model, and cross-entropy on top of it."""
         network = classifier(config(("rgb", "motion")))
         with torch.no_grad():
-            for branch in network.branches(0):
+            for branch in network.branches:
                 for parameter in branch.classify.parameters():
                     parameter.mul_(50)
-        logits = network.member(0, *inputs([9, 4, 6]))
+        logits = network.logits(*shared(inputs([9, 4, 6])))
         assert logits.min() < -1  # neither probabilities ...
         assert logits.max() > 1  # ... nor their logarithms: any numbers
-        assert not torch.allclose(logits.exp().sum(-1), torch.ones(3, 3), atol=0.1)
+        assert not torch.allclose(logits.exp().sum(-1), torch.ones(3, 2, 3), atol=0.1)
 
     def test_scores_are_log_probabilities_once(self) -> None:
         scores = classifier(config(("rgb", "motion")))(*inputs([9, 4, 6]))
@@ -179,21 +186,21 @@ class TestScores:
 class TestStandardise:
     def test_training_statistics_make_mean_0_and_spread_1(self) -> None:
         rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 7 + 3
-        layer = Standardise(3)
-        layer.fit(rows.mean(0), rows.std(0))
-        standard = layer(rows)
+        layer = Standardise(1, 3)
+        layer.fit(0, rows.mean(0), rows.std(0))
+        standard = layer(rows[None])[0]
         torch.testing.assert_close(standard.mean(0), torch.zeros(3), atol=1e-5, rtol=0)
         torch.testing.assert_close(standard.std(0), torch.ones(3), atol=1e-5, rtol=0)
 
     def test_a_constant_feature_is_left_unscaled(self) -> None:
-        layer = Standardise(2)
-        layer.fit(torch.tensor([5.0, 0.0]), torch.tensor([0.0, 2.0]))
-        assert layer(torch.tensor([[6.0, 2.0]])).tolist() == [[1.0, 1.0]]
+        layer = Standardise(1, 2)
+        layer.fit(0, torch.tensor([5.0, 0.0]), torch.tensor([0.0, 2.0]))
+        assert layer(torch.tensor([[[6.0, 2.0]]])).tolist() == [[[1.0, 1.0]]]
 
     def test_is_held_fixed(self) -> None:
-        layer = Standardise(2).train()
-        layer(torch.randn(8, 2))
-        assert (layer.mean.tolist(), layer.scale.tolist()) == ([0, 0], [1, 1])
+        layer = Standardise(1, 2).train()
+        layer(torch.randn(1, 8, 2))
+        assert (layer.mean.tolist(), layer.scale.tolist()) == ([[0, 0]], [[1, 1]])
         assert list(layer.parameters()) == []
 
 
@@ -226,4 +233,4 @@ class TestFuse:
     def test_it_adds_no_learned_weight(self) -> None:
         network = classifier(config(("rgb", "motion")))
         assert {"fusion", "temperature"} <= dict(network.named_buffers()).keys()
-        assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"members"}
+        assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"branch"}

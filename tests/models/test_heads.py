@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from typing import get_args
 
@@ -28,7 +29,13 @@ def name_of(config: HeadConfig) -> str:
 
 def build(config: HeadConfig) -> MeanHead | RecurrentHead:
     torch.manual_seed(3)
-    return build_head(WIDTH, config).eval()
+    return build_head(1, WIDTH, config).eval()
+
+
+def read(head: nn.Module, clips: Tensor, mask: Tensor) -> Tensor:
+    """Read `(B, T, D)` by a head of one member."""
+    summary: Tensor = head(clips[None], mask[None])
+    return summary.squeeze(0)
 
 
 def lengths_to_mask(lengths: list[int], longest: int) -> Tensor:
@@ -44,7 +51,7 @@ class TestEquations:
         """The article's equations, written out in plain tensor operations."""
         head = build(HeadConfig(hidden=7, bidirectional=False))
         assert isinstance(head, RecurrentHead)
-        own = dict(head.rnn.named_parameters())
+        own = dict(head.rnns[0].named_parameters())
         with torch.no_grad():  # biases of any value, not the tidy ones of the start
             for bias in (own["bias_ih_l0"], own["bias_hh_l0"]):
                 bias.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
@@ -62,7 +69,7 @@ class TestEquations:
             c = f * c + i * g
             h = o * torch.tanh(c)
 
-        summary = head(clips, torch.ones(4, 9, dtype=torch.bool))
+        summary = read(head, clips, torch.ones(4, 9, dtype=torch.bool))
         torch.testing.assert_close(summary, h, atol=1e-5, rtol=0)
 
     @pytest.mark.parametrize("layers", [1, 2])
@@ -70,7 +77,7 @@ class TestEquations:
     def test_forget_gates_start_open_and_other_biases_at_zero(self, layers: int, both: bool) -> None:
         head = build(HeadConfig(hidden=7, layers=layers, bidirectional=both))
         assert isinstance(head, RecurrentHead)
-        biases = {n: p for n, p in head.rnn.named_parameters() if n.startswith("bias")}
+        biases = {n: p for n, p in head.rnns[0].named_parameters() if n.startswith("bias")}
         assert len(biases) == 2 * layers * (1 + both)
         for end in sorted({n.removeprefix("bias_ih") for n in biases if n.startswith("bias_ih")}):
             i, f, g, o = torch.split(biases[f"bias_ih{end}"] + biases[f"bias_hh{end}"], 7)
@@ -81,7 +88,7 @@ class TestEquations:
     def test_recurrent_weights_start_orthogonal_gate_by_gate(self, config: HeadConfig) -> None:
         head = build(config)
         assert isinstance(head, RecurrentHead)
-        matrices = [p for n, p in head.rnn.named_parameters() if n.startswith("weight_hh")]
+        matrices = [p for n, p in head.rnns[0].named_parameters() if n.startswith("weight_hh")]
         assert len(matrices) == config.layers * (1 + config.bidirectional)
         for matrix in matrices:
             for gate in torch.split(matrix, 7):
@@ -98,20 +105,20 @@ class TestPadding:
         head = build(config)
         generator = torch.Generator().manual_seed(4)
         clips = [torch.randn(n, WIDTH, generator=generator) for n in self.LENGTHS]
-        alone = torch.cat([head(c[None], torch.ones(1, len(c), dtype=torch.bool)) for c in clips])
+        alone = torch.cat([read(head, c[None], torch.ones(1, len(c), dtype=torch.bool)) for c in clips])
         for longest in (8, 13):
             for filler in (0.0, 1e4, -7.0):
                 padded = torch.full((len(clips), longest, WIDTH), filler)
                 for place, clip in zip(padded, clips, strict=True):
                     place[: len(clip)] = clip
-                together = head(padded, lengths_to_mask(list(self.LENGTHS), longest))
+                together = read(head, padded, lengths_to_mask(list(self.LENGTHS), longest))
                 torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
     @every_head
     def test_padding_gets_no_gradient(self, config: HeadConfig) -> None:
         head = build(config)
         steps = torch.randn(2, 6, WIDTH, generator=torch.Generator().manual_seed(5), requires_grad=True)
-        head(steps, lengths_to_mask([2, 6], 6)).square().sum().backward()
+        read(head, steps, lengths_to_mask([2, 6], 6)).square().sum().backward()  # type: ignore[no-untyped-call]
         assert steps.grad is not None
         assert steps.grad[0, 2:].abs().max() == 0
         assert (steps.grad[1].abs().sum(-1) > 0).all() or config.summary == "last"
@@ -124,11 +131,39 @@ class TestPadding:
         head = build(HeadConfig(hidden=7, bidirectional=True))
         assert isinstance(head, RecurrentHead)
         clip = torch.randn(1, 4, WIDTH, generator=torch.Generator().manual_seed(6))
-        _, (states, _) = head.rnn(clip)
+        _, (states, _) = head.rnns[0](clip)
         padded = torch.cat([clip, torch.ones(1, 3, WIDTH)], dim=1)
         torch.testing.assert_close(
-            head(padded, lengths_to_mask([4], 7))[0], states.flatten(), atol=1e-6, rtol=1e-5
+            read(head, padded, lengths_to_mask([4], 7))[0], states.flatten(), atol=1e-6, rtol=1e-5
         )
+
+
+def only(head: MeanHead | RecurrentHead, number: int) -> MeanHead | RecurrentHead:
+    """Return one member of a head by itself."""
+    alone = copy.deepcopy(head)
+    if isinstance(alone, RecurrentHead):
+        alone.rnns = nn.ModuleList([alone.rnns[number]])
+        if alone.attention is not None:  # to one number: a bias for each member
+            alone.attention.weight.data = alone.attention.weight.data[number : number + 1]
+            alone.attention.bias.data = alone.attention.bias.data[number : number + 1]
+    return alone
+
+
+class TestMembers:
+    LENGTHS = ([5, 2, 6], [6, 1, 3])
+
+    @every_head
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_each_reads_its_own_clips_as_if_it_were_alone(self, config: HeadConfig, shared: bool) -> None:
+        torch.manual_seed(3)
+        head = build_head(2, WIDTH, config).eval()
+        clips = torch.randn(2, 3, 6, WIDTH, generator=torch.Generator().manual_seed(9))
+        mask = torch.stack([lengths_to_mask(lengths, 6) for lengths in self.LENGTHS])
+        mask = mask[:1] if shared else mask
+        together = head(clips, mask)
+        for number in range(2):
+            expected = read(only(head, number), clips[number], mask[0 if shared else number])
+            torch.testing.assert_close(together[number], expected)
 
 
 class TestState:
@@ -139,9 +174,9 @@ class TestState:
         generator = torch.Generator().manual_seed(7)
         clip, other = torch.randn(2, 1, 6, WIDTH, generator=generator).unbind()
         mask = torch.ones(1, 6, dtype=torch.bool)
-        first = head(clip, mask)
-        head(other, mask)
-        assert torch.equal(head(clip, mask), first)
+        first = read(head, clip, mask)
+        read(head, other, mask)
+        assert torch.equal(read(head, clip, mask), first)
 
 
 class TestOrder:
@@ -151,24 +186,29 @@ class TestOrder:
     @recurrent
     def test_matters_to_recurrent_heads(self, config: HeadConfig) -> None:
         head = build(config)
-        difference = head(self.STEPS, self.MASK) - head(self.STEPS.flip(1), self.MASK)
+        difference = read(head, self.STEPS, self.MASK) - read(head, self.STEPS.flip(1), self.MASK)
         assert difference.abs().max() > 1e-3
 
     def test_does_not_matter_to_the_mean(self) -> None:
         head = build(HeadConfig(kind="mean"))
-        torch.testing.assert_close(head(self.STEPS, self.MASK), head(self.STEPS.flip(1), self.MASK))
+        torch.testing.assert_close(
+            read(head, self.STEPS, self.MASK), read(head, self.STEPS.flip(1), self.MASK)
+        )
 
 
 class TestShape:
     @every_head
     def test_width_is_what_comes_out(self, config: HeadConfig) -> None:
         head = build(config)
-        assert head(torch.zeros(2, 3, WIDTH), torch.ones(2, 3, dtype=torch.bool)).shape == (2, head.width)
+        steps, mask = torch.zeros(2, 3, WIDTH), torch.ones(2, 3, dtype=torch.bool)
+        assert read(head, steps, mask).shape == (2, head.width)
 
     @pytest.mark.parametrize(("kind", "cell"), [("lstm", nn.LSTM), ("gru", nn.GRU)])
     def test_options_reach_the_network(self, kind: HeadKind, cell: type[nn.Module]) -> None:
         head = build(HeadConfig(kind=kind, hidden=9, layers=3, bidirectional=True, dropout=0.25))
         assert isinstance(head, RecurrentHead)
-        assert isinstance(head.rnn, cell)
-        assert (head.rnn.hidden_size, head.rnn.num_layers, head.rnn.bidirectional) == (9, 3, True)
-        assert (head.rnn.dropout, head.width) == (0.25, 18)
+        rnn = head.rnns[0]
+        assert isinstance(rnn, cell)
+        assert isinstance(rnn, nn.RNNBase)
+        assert (rnn.hidden_size, rnn.num_layers, rnn.bidirectional) == (9, 3, True)
+        assert (rnn.dropout, head.width) == (0.25, 18)

@@ -19,6 +19,8 @@ import torch
 from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
 from vidlstm.data.splits import Fold
 from vidlstm.engine.control import control_trainer, score_control
+from vidlstm.engine.decoding import num_cores
+from vidlstm.engine.devices import use_threads
 from vidlstm.engine.evaluation import log_probabilities
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.engine.learning import Clips, kept_pixels, make_trainer, start_model
@@ -94,7 +96,9 @@ def crossvalidate(
             yield work(clips, fold)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(processes, len(folds)), context, initializer=_receive, initargs=(clips,))
+    processes = min(processes, len(folds))
+    given = clips, max(1, num_cores() // processes)
+    pool = ProcessPoolExecutor(processes, context, initializer=_receive, initargs=given)
     try:
         yield from pool.map(partial(_run_received, work), folds)
     finally:
@@ -104,7 +108,8 @@ def crossvalidate(
 _received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
 
 
-def _receive(clips: Clips) -> None:
+def _receive(clips: Clips, threads: int) -> None:
+    use_threads(threads)
     _received.append(clips)
 
 

@@ -288,7 +288,10 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
     assert earlier.encoder is not None
     model = build_model(config, earlier.widths, earlier.encoder)
     state = earlier.classifier.state_dict()
-    model.classifier.load_state_dict({name: state[name] for name in model.classifier.state_dict()})
+    own = model.classifier.state_dict()
+    # Members stand in front: what there is of one member is the beginning of what there is of all.
+    first = {name: state[name].flatten()[: value.numel()].view_as(value) for name, value in own.items()}
+    model.classifier.load_state_dict(first)
     return model
 
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,20 +20,22 @@ from torch.utils.checkpoint import checkpoint
 
 from vidlstm.config import TrainConfig
 from vidlstm.data.loading import ClipFeatures, Values, choose, training_batch, view_batch
-from vidlstm.engine.evaluation import log_probabilities
+from vidlstm.engine.evaluation import to_tensors
 from vidlstm.engine.fusion import fit_fusion
 from vidlstm.engine.looks import Look
 from vidlstm.engine.optimiser import AdamW, clip
 from vidlstm.engine.pixels import PixelReader
-from vidlstm.engine.steps import Step, rows_of
+from vidlstm.engine.steps import Step, members_apart, rows_of, side_by_side
 from vidlstm.engine.team import Team
-from vidlstm.models.classifier import Branch, Classifier, Standardise
+from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, encode_clips
+from vidlstm.models.members import Standardise
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
-_PIXEL_CLIPS = 8  # that are scored together where the encoder learns
+_CLIPS = 64  # of each member that are scored together
+_PIXEL_CLIPS = 8  # where the encoder learns
 _CHUNK = 32  # pictures that go through an encoder together where no more need to
 _MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to
 
@@ -122,18 +123,18 @@ class Trainer:
         self._optimisers = {
             name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
         }
-        encoders = [] if learning is None else [learning.encoder]
-        self._learning_parameters = [  # of each member: of what learns by itself, an encoder and each branch
-            [
-                [p for p in network.parameters() if p.requires_grad]
-                for network in (*encoders, *classifier.branches(number))
-            ]
-            for number in range(len(parts))
+        # What learns by itself: every member of every branch, and an encoder.
+        self._clipped = [
+            (member, *branch.parameters_of(member))
+            for branch in classifier.branches
+            for member in range(len(parts))
         ]
+        if learning is not None:
+            self._clipped.append((0, [], [*learning.encoder.parameters()]))
         if learning is None or not learning.has_learned:
             for number, part in enumerate(parts):
                 some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
-                standardise(classifier.branches(number), self._features(some))
+                standardise(classifier, number, self._features(some))
 
     def run(self) -> Iterator[EpochReport]:
         """Train to the end, until validation no longer improves (`patience`), or until it diverges."""
@@ -197,21 +198,27 @@ class Trainer:
     def held_out_scores(self, looks: Sequence[Look]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
         self._networks.eval()
-        scores = [
-            self._scores(number, part.val, looks) for number, part in enumerate(self.parts) if len(part.val)
+        mine = [part.val[self.team.rank :: self.team.size] for part in self.parts]
+        found: list[list[Tensor]] = [[] for _ in self.parts]  # of each member's clips, `(S, K)` each
+        size = _PIXEL_CLIPS if self.learning is not None else _CLIPS
+        tables = [
+            side_by_side([val[start : start + size] for val in mine], [part.train[0] for part in self.parts])
+            for start in range(0, max(map(len, mine)), size)
         ]
-        return torch.cat(scores, dim=1)
+        for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
+            scores = self._scores(clips, looks)
+            for member, number in enumerate(real.sum(1).tolist()):
+                found[member] += scores[:, member, :number].unbind(1)
+        return torch.stack([row for rows in found for row in self.team.gather(rows)], dim=1)
 
-    def _scores(self, number: int, indices: NDArray[np.int64], looks: Sequence[Look]) -> Tensor:
-        """Return `(S, N, K)` of one member, each clip computed by one process of the team; on the CPU."""
-        mine = indices[self.team.rank :: self.team.size]
-        size = _PIXEL_CLIPS if self.learning is not None else max(len(mine), 1)
-        groups = [mine[start : start + size] for start in range(0, len(mine), size)]
-        network = partial(self._member, number)
-        parts = [log_probabilities(network, clips, looks, self._device).cpu() for clips in self._read(groups)]
-        if self.team.size == 1:
-            return torch.cat(parts, dim=1)
-        return torch.stack(self.team.gather([row for part in parts for row in part.unbind(1)]), dim=1)
+    def _scores(self, clips: Sequence[ClipFeatures], looks: Sequence[Look]) -> Tensor:
+        """Return log-probabilities `(S, M, B, K)` of M * B clips, each by its member, averaged over looks."""
+        members = len(self.parts)
+        scores = []
+        for look in looks:
+            batch = to_tensors(view_batch(clips, look.view, look.side), self._device)
+            scores.append(self._logits(*(members_apart(x, members) for x in batch)).log_softmax(-1))
+        return torch.stack(scores).mean(0).log_softmax(-1).cpu()
 
     def _features(self, indices: NDArray[np.int64]) -> list[ClipFeatures]:
         return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
@@ -237,85 +244,89 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, self.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         self._networks.train()
-        losses = [self._learn_member(number, part, rng) for number, part in enumerate(self.parts)]
-        return float(np.mean(losses))
-
-    def _learn_member(self, number: int, part: Part, rng: np.random.Generator) -> float:
         config = self.config
-        order = rng.permutation(part.train)
-        odds = rarity(self.labels[part.train], int(self.labels.max()) + 1)
-        if config.balance == "sampler":
-            chances = odds[self.labels[part.train]]
-            order = rng.choice(part.train, len(part.train), p=chances / chances.sum())
-        weights = (
-            torch.tensor(odds, dtype=torch.float32, device=self._device) if config.balance == "loss" else None
-        )
-        batches = np.array_split(order, math.ceil(len(order) / config.batch_size))
+        odds = [rarity(self.labels[part.train], int(self.labels.max()) + 1) for part in self.parts]
+        orders = [self._order(part, own, rng) for part, own in zip(self.parts, odds, strict=True)]
+        weights = None
+        if config.balance == "loss":
+            weights = torch.tensor(np.stack(odds), dtype=torch.float32, device=self._device)
+        number = math.ceil(max(map(len, orders)) / config.batch_size)
+        batches = [
+            side_by_side(own, [part.train[0] for part in self.parts])
+            for own in zip(*(np.array_split(order, number) for order in orders), strict=True)
+        ]
         losses = []
-        for done, (some, step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
-            rate = self._rate(self.epoch - 1 + done / len(batches))
-            losses.append(self._take(number, step, weights, rate) * len(some))
-        return float(torch.stack(losses).sum()) / len(order)
+        for done, ((_, real), step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
+            rate = self._rate(self.epoch - 1 + done / number)
+            losses.append(self._take(step, weights, rate).cpu() * torch.from_numpy(real.sum(1)))
+        lengths = torch.tensor([len(order) for order in orders])
+        return float((torch.stack(losses).sum(0) / lengths).mean())
 
-    def _steps(self, batches: Sequence[NDArray[np.int64]], rng: np.random.Generator) -> Iterator[Step]:
-        """Yield what is computed of each batch."""
+    def _order(self, part: Part, odds: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return a member's clips in the order in which it learns from them this epoch."""
+        if self.config.balance != "sampler":
+            return rng.permutation(part.train)
+        chances = odds[self.labels[part.train]]
+        return rng.choice(part.train, len(part.train), p=chances / chances.sum())
+
+    def _steps(
+        self, batches: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], rng: np.random.Generator
+    ) -> Iterator[Step]:
+        """Yield what is computed of each batch, a table of clips and which of them are real."""
         mixup, learning = self.config.mixup, self.learning
-        mine = [rows_of(len(some), self.team.rank, self.team.size) for some in batches]
+        mine = [rows_of(table.shape[1], self.team.rank, self.team.size) for table, _ in batches]
         shown: Iterator[list[ClipFeatures]] = iter(())
-        if learning is not None and learning.reader is not None:
-            shown = learning.reader.read([some[rows] for some, rows in zip(batches, mine, strict=True)])
-        for some, rows in zip(batches, mine, strict=True):
-            clips = self._features(some)
+        if learning is not None and learning.reader is not None:  # of one member
+            shown = learning.reader.read(
+                [table[0, rows] for (table, _), rows in zip(batches, mine, strict=True)]
+            )
+        for (table, real), rows in zip(batches, mine, strict=True):
+            clips = self._features(table.ravel())
             choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
             batch = training_batch(clips, choices)
             if learning is None:
-                yield Step.draw(batch, self.labels[some], rows, mixup, rng, self._device)
+                yield Step.draw(batch, self.labels[table], real, rows, mixup, rng, self._device)
                 continue
             pixels = batch.sequences["rgb"]
             if learning.reader is not None:
                 pixels = training_batch(next(shown), choices[rows]).sequences["rgb"]
                 pixels = _padded(pixels, batch.masks["rgb"].shape[1])
             yield Step.draw_pixels(
-                batch, pixels, self.labels[some], rows, mixup, rng, self._device, flips=learning.flips
+                batch, pixels, self.labels[table[0]], rows, mixup, rng, self._device, flips=learning.flips
             )
 
-    def _take(self, number: int, step: Step, weights: Tensor | None, rate: float) -> Tensor:
-        """Take one step of the optimisers at the learning rate `rate`; return the loss."""
-        loss = torch.zeros((), device=self._device)
+    def _take(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
+        """Take one step of the optimisers at the learning rate `rate`; return the members' losses `(M,)`."""
+        losses = torch.zeros(len(self.parts), device=self._device)
         in_parts = self.config.accumulate > 1 or self.team.size > 1
         drawn = torch.get_rng_state()
         for rows in step.parts(self.config.accumulate):
             if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
                 torch.set_rng_state(drawn)
-                self.classifier.compute(number, rows, len(step.labels))
-            logits = self._member(number, *step.inputs(rows))
-            part = step.loss(logits, rows, weights, self.config.label_smoothing)
-            part.backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
-        networks = self._learning_parameters[number]
+                self.classifier.compute(rows, step.length)
+            part = step.loss(self._logits(*step.inputs(rows)), rows, weights, self.config.label_smoothing)
+            part.sum().backward()  # type: ignore[no-untyped-call]
+            losses += part.detach()
         if self.team.size > 1:
-            learning = [parameter for parameters in networks for parameter in parameters]
-            self.team.add([*(p.grad for p in learning if p.grad is not None), loss])
-        for parameters in networks:
-            clip([p.grad for p in parameters if p.grad is not None], _MAX_GRADIENT)
+            gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
+            self.team.add([*gradients, losses])
+        for member, together, alone in self._clipped:
+            views = [p.grad.view(len(self.parts), -1)[member] for p in together if p.grad is not None]
+            clip([*views, *(p.grad for p in alone if p.grad is not None)], _MAX_GRADIENT)
         for name, optimiser in self._optimisers.items():
             fine = name == "encoder" and self.learning is not None and self.learning.encoder.keeps_statistics
             peak = self.config.encoder_learning_rate if fine else self.config.learning_rate
             optimiser.step(rate * peak)
-        return loss
+        return losses
 
-    def _member(
-        self,
-        number: int,
-        sequences: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        summaries: Mapping[str, Tensor],
+    def _logits(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the logits of a member's branches, `(S, B, K)`, from features or from pixels."""
+        """Return the logits of all members' branches, `(S, M, B, K)`, from features or from pixels."""
         if self.learning is not None:
-            steps, mask = encode_clips(self._encode, sequences["rgb"], masks["rgb"])
-            sequences, masks = {**sequences, "rgb": steps}, {**masks, "rgb": mask}
-        return self.classifier.member(number, sequences, masks, summaries)
+            steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
+            sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
+        return self.classifier.logits(sequences, masks, summaries)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
@@ -384,20 +395,20 @@ def rarity(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
     return weights
 
 
-def standardise(branches: Iterable[Branch], clips: Sequence[ClipFeatures]) -> None:
-    """Measure mean and spread of the features over the training clips and fix them in the branches."""
+def standardise(classifier: Classifier, member: int, clips: Sequence[ClipFeatures]) -> None:
+    """Measure mean and spread of the features over a member's training clips and fix them in its branches."""
     batch = view_batch(clips)
-    for branch in branches:
+    for branch in classifier.branches:
         if branch.spec.fixed:
-            steps = torch.from_numpy(batch.sequences[branch.spec.stream]).float()
-            mask = torch.from_numpy(batch.masks[branch.spec.stream])
+            steps = torch.from_numpy(batch.sequences[branch.spec.stream]).float().unsqueeze(0)
+            mask = torch.from_numpy(batch.masks[branch.spec.stream]).unsqueeze(0)
             rows = branch.prepare(steps, mask)[mask]
             std = rows.std(0, correction=0)
             if branch.spec.one_scale:
                 std = std.square().mean().sqrt().expand_as(std)
-            branch.standardise.fit(rows.mean(0), std)
+            branch.standardise.fit(member, rows.mean(0), std)
         for name, layers in branch.join.items():
             summary = torch.from_numpy(batch.summaries[name]).float()
             assert isinstance(layers, nn.Sequential)
             assert isinstance(layers[0], Standardise)
-            layers[0].fit(summary.mean(0), summary.std(0, correction=0))
+            layers[0].fit(member, summary.mean(0), summary.std(0, correction=0))

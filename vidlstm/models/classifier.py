@@ -10,7 +10,7 @@ of the movement: `appearance` averages over the frames, and `change` reads, in o
 differs from the clip's own mean, where the place has gone. `--head mean` leaves the first alone.
 
 Every branch has several members (bagging, Breiman 1996): each leaves out another part of the
-training groups, and their log-probabilities are averaged.
+training groups, and their log-probabilities are averaged. They are computed side by side.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, HeadConfig, ModelConfig, StreamName
-from vidlstm.models.heads import build_head, masked_mean
+from vidlstm.models.heads import MeanHead, build_head, masked_mean
+from vidlstm.models.members import LayerNorm, Linear, RowDropout, Standardise
 
 
 @dataclass(frozen=True)
@@ -78,95 +79,59 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
     return tuple(specs)
 
 
-class Standardise(nn.Module):
-    """Shift and scale features by the statistics of the training clips, held fixed."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-
-    def fit(self, mean: Tensor, std: Tensor) -> None:
-        """Take the statistics `(D,)` of the training clips; a constant feature is left unscaled."""
-        self.mean.copy_(mean)
-        self.scale.copy_(torch.where(std > 1e-4, 1 / std.clamp(min=1e-4), torch.ones_like(std)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Standardise `(..., D)`."""
-        return torch.addcmul(-self.mean * self.scale, x, self.scale)
-
-
-class RowDropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) whose draws are made for all rows of a step.
-
-    So a row is treated the same whether it is computed with all the others, in a part of an accumulated
-    step, or in one of several processes.
-
-    Args:
-        share: Of the units that are dropped.
-    """
-
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.share = share
-        self.rows: tuple[slice, int] | None = None
-        """Which rows of how many come in; None: all that come in are all there are."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Drop units of `(B, ...)` while training, and scale the others up."""
-        if not self.training or not self.share:
-            return x
-        rows, total = self.rows or (slice(None), len(x))
-        kept = torch.empty(total, *x.shape[1:]).bernoulli_(1 - self.share)  # the same on every device
-        return x * (kept[rows] / (1 - self.share)).to(x.device)
-
-
 class Branch(nn.Module):
-    """One member of one branch: from a stream's vectors to logits."""
+    """One branch of every member: from a stream's vectors to logits."""
 
-    def __init__(self, spec: BranchSpec, widths: Mapping[str, int], num_classes: int) -> None:
+    def __init__(self, members: int, spec: BranchSpec, widths: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
         head = spec.head
         self.spec = spec
-        self.standardise = Standardise(widths[spec.stream])
+        self.members = members
+        self.standardise = Standardise(members, widths[spec.stream])
         self.project: nn.Module = RowDropout(head.dropout)
         if head.projection:
             self.project = nn.Sequential(
-                nn.Linear(widths[spec.stream], head.projection),
-                nn.LayerNorm(head.projection),
+                Linear(members, widths[spec.stream], head.projection),
+                LayerNorm(members, head.projection),
                 RowDropout(head.dropout / 2),
             )
-        self.head = build_head(head.projection or widths[spec.stream], head)
+        self.head = build_head(members, head.projection or widths[spec.stream], head)
         self.join = nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    Standardise(widths[name]), nn.Linear(widths[name], head.hidden), nn.LayerNorm(head.hidden)
+                    Standardise(members, widths[name]),
+                    Linear(members, widths[name], head.hidden),
+                    LayerNorm(members, head.hidden),
                 )
                 for name in spec.joined
             }
         )
         width = self.head.width + head.hidden * len(spec.joined)
-        self.classify = nn.Sequential(RowDropout(head.dropout), nn.Linear(width, num_classes))
+        self.classify = nn.Sequential(RowDropout(head.dropout), Linear(members, width, num_classes))
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Bring features `(B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
+        """Bring features `(M, B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
         if self.spec.rooted:
             steps = steps.sign() * steps.abs().sqrt()
-        return steps - masked_mean(steps, mask).unsqueeze(1) if self.spec.centred else steps
+        return steps - masked_mean(steps, mask).unsqueeze(-2) if self.spec.centred else steps
 
     def forward(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
-        """Map `(B, T, D)`, its mask `(B, T)` and the joined `(B, D')` to logits `(B, K)`."""
+        """Map `(M, B, T, D)`, its mask `(M, B, T)` and the joined `(M, B, D')` to logits `(M, B, K)`."""
         summary = self.head(self.project(self.standardise(self.prepare(steps, mask))), mask)
         parts = [summary, *(layers(summaries[name]) for name, layers in self.join.items())]
-        logits: Tensor = self.classify(torch.cat(parts, dim=1))
+        logits: Tensor = self.classify(torch.cat(parts, dim=-1))
         return logits
+
+    def parameters_of(self, member: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Return what holds all members side by side, and what is this member's alone."""
+        if isinstance(self.head, MeanHead):
+            return [*self.parameters()], []
+        alone = {id(parameter) for parameter in self.head.rnns.parameters()}
+        return [p for p in self.parameters() if id(p) not in alone], [*self.head.rnns[member].parameters()]
 
 
 class Classifier(nn.Module):
-    """All members of all branches, and their fusion.
+    """All branches of all members, and their fusion.
 
     Args:
         config: Streams, head, classes, members.
@@ -179,52 +144,53 @@ class Classifier(nn.Module):
     def __init__(self, config: ModelConfig, widths: Mapping[str, int]) -> None:
         super().__init__()
         self.specs = branch_specs(config)
-        self.members = nn.ModuleList(
-            nn.ModuleList(Branch(spec, widths, len(config.classes)) for spec in self.specs)
-            for _ in range(config.members)
+        self.members = config.members
+        self.branch = nn.ModuleList(
+            Branch(config.members, spec, widths, len(config.classes)) for spec in self.specs
         )
         self.register_buffer("fusion", torch.full((len(self.specs),), 1 / len(self.specs)))
         self.register_buffer("temperature", torch.ones(()))
 
-    def branches(self, member: int) -> list[Branch]:
-        """Return the branches of one member."""
-        chosen = self.members[member]
-        return [branch for branch in chosen.children() if isinstance(branch, Branch)]
+    @property
+    def branches(self) -> list[Branch]:
+        """The branches, in the order of the fusion weights."""
+        return [branch for branch in self.branch if isinstance(branch, Branch)]
 
-    def compute(self, member: int, rows: slice, total: int) -> None:
-        """Tell a member that what comes in from now on are these rows of a step of `total`."""
-        for module in self.members[member].modules():
+    def compute(self, rows: slice, total: int) -> None:
+        """Tell the branches that what comes in from now on are these rows of a step of `total`."""
+        for module in self.modules():
             if isinstance(module, RowDropout):
                 module.rows = (rows, total)
 
-    def member(
-        self,
-        number: int,
-        sequences: Mapping[str, Tensor],
-        masks: Mapping[str, Tensor],
-        summaries: Mapping[str, Tensor],
+    def logits(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the logits of one member's branches, `(S, B, K)`.
+        """Return the logits of every member's branches, `(S, M, B, K)`.
 
         Args:
-            number: Of the member.
-            sequences: By stream, float `(B, T, D)`.
-            masks: By stream, bool `(B, T)`, True on real steps.
-            summaries: By stream, float `(B, D)`.
+            sequences: By stream, float `(M, B, T, D)`, or `(1, B, T, D)` for all members the same.
+            masks: By stream, bool `(M, B, T)`, True on real steps.
+            summaries: By stream, float `(M, B, D)`.
         """
         return torch.stack(
             [
                 branch(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
-                for branch in self.branches(number)
+                for branch in self.branches
             ]
         )
 
     def forward(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the log-probabilities of every branch, members averaged: `(S, B, K)`."""
-        logits = torch.stack([self.member(m, sequences, masks, summaries) for m in range(len(self.members))])
-        return logits.log_softmax(-1).mean(0).log_softmax(-1)
+        """Return the log-probabilities of every branch, members averaged, `(S, B, K)`.
+
+        Args:
+            sequences: By stream, float `(B, T, D)`.
+            masks: By stream, bool `(B, T)`, True on real steps.
+            summaries: By stream, float `(B, D)`.
+        """
+        shared = ({name: x[None] for name, x in given.items()} for given in (sequences, masks, summaries))
+        return self.logits(*shared).log_softmax(-1).mean(1).log_softmax(-1)
 
     def fuse(self, log_probabilities: Tensor) -> Tensor:
         """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""

@@ -1,7 +1,8 @@
 """What reads a stream's vectors in order and sums them up: the LSTM, and the controls it must beat.
 
-A head maps a padded batch and its mask to one summary vector a clip. Padding never matters: a
-clip's summary is the same alone and among longer clips. No state survives from one call to the next.
+A head maps a padded batch and its mask to one summary vector a clip, for all members of a branch
+side by side (see `vidlstm.models.members`). Padding never matters: a clip's summary is the same alone
+and among longer clips. No state survives from one call to the next.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vidlstm.config import HeadConfig
+from vidlstm.models.members import Linear
 
 
 def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
-    """Average `(B, T, D)` over the real steps of `mask` `(B, T)` to `(B, D)`."""
+    """Average `(M, B, T, D)` over the real steps of `mask` `(M, B, T)` to `(M, B, D)`."""
     weights = mask.to(steps.dtype)
-    weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
-    return torch.bmm(weights.unsqueeze(1), steps).squeeze(1)
+    weights = weights / weights.sum(-1, keepdim=True).clamp(min=1)
+    return torch.matmul(weights.unsqueeze(-2), steps).squeeze(-2)
 
 
 class MeanHead(nn.Module):
@@ -28,7 +30,7 @@ class MeanHead(nn.Module):
         self.width = width
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Sum up `(B, T, D)` with `mask` `(B, T)` as `(B, D)`."""
+        """Sum up `(M, B, T, D)` with `mask` `(M, B, T)` as `(M, B, D)`."""
         return masked_mean(steps, mask)
 
 
@@ -45,63 +47,78 @@ class RecurrentHead(nn.Module):
     by gate (Saxe et al. 2014), input weights by Glorot & Bengio (2010).
     """
 
-    def __init__(self, inputs: int, config: HeadConfig) -> None:
+    def __init__(self, members: int, inputs: int, config: HeadConfig) -> None:
         super().__init__()
         cell = nn.LSTM if config.kind == "lstm" else nn.GRU
-        self.rnn = cell(
-            inputs,
-            config.hidden,
-            config.layers,
-            batch_first=True,
-            dropout=config.dropout if config.layers > 1 else 0.0,
-            bidirectional=config.bidirectional,
+        # PyTorch has no product of several LSTMs, so this is where members do take turns.
+        self.rnns = nn.ModuleList(
+            cell(
+                inputs,
+                config.hidden,
+                config.layers,
+                batch_first=True,
+                dropout=config.dropout if config.layers > 1 else 0.0,
+                bidirectional=config.bidirectional,
+            )
+            for _ in range(members)
         )
+        self.bidirectional = config.bidirectional
+        self.hidden = config.hidden
         self.summary = config.summary
         self.width = config.hidden * (2 if config.bidirectional else 1)
-        self.attention = nn.Linear(self.width, 1) if config.summary == "attention" else None
-        self._initialise()
-
-    def _initialise(self) -> None:
-        hidden = self.rnn.hidden_size
-        for name, parameter in self.rnn.named_parameters():
-            if name.startswith("weight"):
-                fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
-                for gate in torch.split(parameter.data, hidden):
-                    fill(gate)
-            else:
-                nn.init.zeros_(parameter)
-                if name.startswith("bias_ih") and isinstance(self.rnn, nn.LSTM):
-                    parameter.data[hidden : 2 * hidden] = 1  # gates lie in the order i, f, g, o
+        self.attention = Linear(members, self.width, 1) if config.summary == "attention" else None
+        for rnn in self.rnns:
+            _initialise(rnn)
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Read `(B, T, D)` in order, as far as `mask` `(B, T)` says; return `(B, H)`."""
-        if self.rnn.bidirectional and not bool(mask.all()):
-            lengths = mask.sum(1).clamp(min=1).cpu()
-            packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
-            outputs, _ = pad_packed_sequence(
-                self.rnn(packed)[0], batch_first=True, total_length=steps.shape[1]
-            )
-        else:
-            # Forwards, padding stands behind the real steps, which never see it: no need to pack.
-            outputs, _ = self.rnn(steps)
+        """Read `(M, B, T, D)` in order, as far as `mask` `(M, B, T)` says; return `(M, B, H)`."""
+        mask = mask.expand(steps.shape[:-1])
+        # Forwards, padding stands behind the real steps, which never see it: no need to pack.
+        packs = self.bidirectional and not bool(mask.all())
+        outputs = torch.stack(
+            [
+                _read_packed(rnn, own, real) if packs else rnn(own)[0]
+                for rnn, own, real in zip(self.rnns, steps, mask, strict=True)
+            ]
+        )
         if self.attention is not None:
             scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
-            weights: Tensor = scores.softmax(1).unsqueeze(-1)
-            return (outputs * weights).sum(1)
+            weights: Tensor = scores.softmax(-1).unsqueeze(-1)
+            return (outputs * weights).sum(-2)
         if self.summary == "mean":
             return masked_mean(outputs, mask)
         return self._last(outputs, mask)
 
     def _last(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Return the outputs where each direction has read the whole clip."""
-        last = (mask.sum(1) - 1).clamp(min=0)
-        forwards = outputs[torch.arange(len(outputs), device=outputs.device), last]
-        if not self.rnn.bidirectional:
-            return forwards
-        hidden = self.rnn.hidden_size
-        return torch.cat([forwards[:, :hidden], outputs[:, 0, hidden:]], dim=1)
+        last = (mask.sum(-1) - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, self.width)
+        at_end = outputs.gather(2, last).squeeze(2)
+        if not self.bidirectional:
+            return at_end
+        return torch.cat([at_end[..., : self.hidden], outputs[:, :, 0, self.hidden :]], dim=-1)
 
 
-def build_head(inputs: int, config: HeadConfig) -> MeanHead | RecurrentHead:
-    """Build the head that `config` names, for steps of width `inputs`."""
-    return MeanHead(inputs) if config.kind == "mean" else RecurrentHead(inputs, config)
+def _read_packed(rnn: nn.Module, steps: Tensor, mask: Tensor) -> Tensor:
+    lengths = mask.sum(1).clamp(min=1).cpu()
+    packed = pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
+    outputs, _ = pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=steps.shape[1])
+    return outputs
+
+
+def _initialise(rnn: nn.Module) -> None:
+    assert isinstance(rnn, nn.LSTM | nn.GRU)
+    hidden = rnn.hidden_size
+    for name, parameter in rnn.named_parameters():
+        if name.startswith("weight"):
+            fill = nn.init.orthogonal_ if name.startswith("weight_hh") else nn.init.xavier_uniform_
+            for gate in torch.split(parameter.data, hidden):
+                fill(gate)
+        else:
+            nn.init.zeros_(parameter)
+            if name.startswith("bias_ih") and isinstance(rnn, nn.LSTM):
+                parameter.data[hidden : 2 * hidden] = 1  # gates lie in the order i, f, g, o
+
+
+def build_head(members: int, inputs: int, config: HeadConfig) -> MeanHead | RecurrentHead:
+    """Build the head that `config` names, of so many members, for steps of width `inputs`."""
+    return MeanHead(inputs) if config.kind == "mean" else RecurrentHead(members, inputs, config)
