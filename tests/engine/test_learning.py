@@ -98,6 +98,19 @@ class TestTrainer:
         with pytest.raises(DataError, match=r"/data: no training clip of class 'b' can be read"):
             make_trainer(start_model(model_config(), clips, None, 0), clips, range(30), QUICK)
 
+    def test_the_seed_gives_the_same_weights_on_any_number_of_cores(self) -> None:
+        wide = model_config().changed(head={"hidden": 128})  # wide enough for threads to divide a matrix
+        before = torch.get_num_threads()
+        try:
+            states = []
+            for number in (1, 2):
+                torch.set_num_threads(number)
+                states.append(start_model(wide, toy(), None, 0).classifier.state_dict())
+                assert torch.get_num_threads() == number
+        finally:
+            torch.set_num_threads(before)
+        assert all(torch.equal(states[0][name], value) for name, value in states[1].items())
+
     def test_the_seed_gives_the_weights(self) -> None:
         digests = []
         for seed in (0, 0, 1):

@@ -271,7 +271,8 @@ def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed
     widths = clips.widths()
     if encoder is not None:
         widths["rgb"] = encoder.width
-    return build_model(config, widths, encoder)
+    with one_thread():  # orthogonal weights come out otherwise with another number of them
+        return build_model(config, widths, encoder)
 
 
 def start_from(earlier: Model, config: ModelConfig) -> Model:
