@@ -21,7 +21,7 @@ from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
-from vidlstm.engine.devices import use_threads
+from vidlstm.engine.devices import one_thread, use_threads
 from vidlstm.engine.evaluation import score_clips
 from vidlstm.engine.extraction import Extracted, Extractor
 from vidlstm.engine.looks import looks_of
