@@ -37,7 +37,7 @@ def run_part(name: str, kept: Path, real: Path | None, rounds: int) -> list[Resu
     if name == "training":
         from tests.benchmarks.speed.training import measure_training
 
-        return measure_training(real, rounds)
+        return measure_training(kept, real, rounds)
     if name == "startup":
         from tests.benchmarks.speed.startup import measure_startup
 
