@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -242,3 +244,27 @@ def test_or_at_once() -> None:
         while pool._workers[0]._process is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+RACE = """
+import sys, threading
+from vidlstm.engine.decoding import DecodePool, Job
+from pathlib import Path
+from functools import partial
+with DecodePool(1, 60.0) as pool:
+    assert "cv2" not in sys.modules
+    before = list(sys.path)
+    threading.Thread(target=__import__, args=("cv2",)).start()
+    while sys.path == before:  # until OpenCV puts its own folders into it
+        pass
+    job = lambda item: Job(Path(item), partial(len, item))
+    print([outcome for _, outcome in filter(None, pool.run(["abc"], job))])
+"""
+
+
+def test_a_process_that_starts_while_opencv_is_imported_finds_python_s_modules() -> None:
+    """OpenCV has a `typing` of its own, and it leads `sys.path` there for as long as it is imported."""
+    ended = subprocess.run(
+        [sys.executable, "-c", RACE], capture_output=True, text=True, cwd=Path.cwd(), timeout=120, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[3]\n", "")

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
+from multiprocessing import resource_tracker, spawn
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -232,7 +232,7 @@ class _Worker:
                 context = multiprocessing.get_context("spawn")
                 ours, theirs = context.Pipe()
                 process = context.Process(target=_serve, args=(theirs, self._num_threads), daemon=True)
-                with _without_main(), theirs:
+                with _without_main(), _without_opencv(), theirs:
                     process.start()
                 self._process, self._pipe = process, ours
             return self._pipe
@@ -313,6 +313,26 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         names.update(hidden)
+
+
+@contextlib.contextmanager
+def _without_opencv() -> Iterator[None]:
+    """Keep a new process from taking over where OpenCV leads `sys.path` while another thread imports it.
+
+    In its own folder it has a `typing`, among others, which would stand for Python's.
+    """
+    describe = spawn.get_preparation_data
+
+    def describe_without(name: str) -> dict[str, Any]:
+        told = describe(name)
+        told["sys_path"] = [folder for folder in told["sys_path"] if not Path(folder, "typing").is_dir()]
+        return told
+
+    spawn.get_preparation_data = describe_without
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = describe
 
 
 def _cause(exitcode: int | None) -> str:
