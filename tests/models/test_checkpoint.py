@@ -160,8 +160,15 @@ class TestRefused:
 
     def test_a_newer_version_with_the_way_out(self, good: Path) -> None:
         said = refusal(rewritten(good, version=str(VERSION + 1), config="whatever it may be by then"))
-        assert f"newer vidlstm (format {VERSION + 1}, this one reads up to {VERSION})" in said
+        assert f"newer vidlstm (format {VERSION + 1}, this one reads {VERSION})" in said
         assert "pip install --upgrade vidlstm" in said
+
+    def test_an_older_version_with_the_way_out(self, good: Path) -> None:
+        said = refusal(rewritten(good, version=str(VERSION - 1), config="whatever it was then"))
+        assert (
+            f"older vidlstm (format {VERSION - 1}, this one reads {VERSION}); `vidlstm train` it again"
+            in said
+        )
 
     @pytest.mark.parametrize(
         "changes",

@@ -122,7 +122,7 @@ def load_model(path: Path, *, control: bool = False) -> Model:
         control: Load the model's control too, if it has one.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from a newer version.
+        CheckpointError: It is missing, damaged, foreign or from another version.
     """
     header = read_header(path)
     with translated(path), safe_open(path, "pt") as file:

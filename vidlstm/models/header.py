@@ -19,7 +19,7 @@ from vidlstm.config import ModelConfig, from_dict
 from vidlstm.errors import CheckpointError, UsageError
 
 FORMAT = "vidlstm"
-VERSION = 1
+VERSION = 2  # 1 had the members one after another
 CONTROL = "control"
 """What the names of the control's tensors begin with: it is no part of the model."""
 
@@ -38,7 +38,7 @@ def read_header(path: Path) -> Header:
     """Read what a checkpoint says of itself.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from a newer version.
+        CheckpointError: It is missing, damaged, foreign or from another version.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
@@ -48,8 +48,13 @@ def read_header(path: Path) -> Header:
             raise CheckpointError(f"{path}: a safetensors file, but not a vidlstm checkpoint")
         if int(metadata["version"]) > VERSION:
             raise CheckpointError(
-                f"{path}: made by a newer vidlstm (format {metadata['version']}, this one reads up to "
+                f"{path}: made by a newer vidlstm (format {metadata['version']}, this one reads "
                 f"{VERSION}); pip install --upgrade vidlstm"
+            )
+        if int(metadata["version"]) < VERSION:
+            raise CheckpointError(
+                f"{path}: made by an older vidlstm (format {metadata['version']}, this one reads {VERSION}); "
+                "`vidlstm train` it again"
             )
         config = from_dict(ModelConfig, json.loads(metadata["config"]))
         widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
