@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName, parse_streams
 from vidlstm.models.classifier import Classifier, branch_specs
-from vidlstm.models.members import Standardise
+from vidlstm.models.members import RowDropout, Standardise
 
 WIDTHS = {"rgb": 6, "motion": 4, "colour": 3, "texture": 2}
 CLASSES = ("a", "b", "c")
@@ -202,6 +202,19 @@ class TestStandardise:
         layer(torch.randn(1, 8, 2))
         assert (layer.mean.tolist(), layer.scale.tolist()) == ([[0, 0]], [[1, 1]])
         assert list(layer.parameters()) == []
+
+
+class TestDropout:
+    @pytest.mark.parametrize("share", [0.25, 0.5, 0.9, 0.999])
+    def test_drops_that_share_and_keeps_the_mean(self, share: float) -> None:
+        torch.manual_seed(0)
+        dropped = RowDropout(share).train()(torch.ones(2, 500, 400))
+        assert float((dropped == 0).float().mean()) == pytest.approx(min(share, 255 / 256), abs=0.004)
+        assert float(dropped.mean()) == pytest.approx(1, abs=0.1)
+
+    def test_drops_none_in_evaluation(self) -> None:
+        ones = torch.ones(2, 3, 4)
+        assert torch.equal(RowDropout(0.5).eval()(ones), ones)
 
 
 class TestFuse:

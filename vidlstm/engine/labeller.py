@@ -69,7 +69,7 @@ def load_labeller(
         precision: Of the encoder.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from a newer version.
+        CheckpointError: It is missing, damaged, foreign or from another version.
         UsageError: The device or backend is not there.
         VidlstmError: OpenVINO cannot compute it.
     """

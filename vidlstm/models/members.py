@@ -1,6 +1,6 @@
 """Layers of several networks side by side, each with weights of its own.
 
-A model's members are alike and small: one after another, most of their time would go into calls that
+A model's members are alike and small: one after another, an eighth of the time would go into calls that
 compute little. So a layer holds all of them, and one product computes all. Shapes have the M members in
 front; an input whose first dimension is 1 is the same for every member.
 
@@ -76,12 +76,12 @@ class RowDropout(nn.Module):
     step, or in one of several processes.
 
     Args:
-        share: Of the units that are dropped, to the nearest 256th.
+        share: Of the units that are dropped, to the nearest 256th below 1.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.share = round(256 * share) / 256
+        self.share = min(round(256 * share), 255) / 256
         self.rows: tuple[slice, int] | None = None
         """Which rows of how many come in; None: all that come in are all there are."""
 
