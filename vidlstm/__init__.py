@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from vidlstm.errors import VidlstmError
 from vidlstm.records import Failure, Prediction
+from vidlstm.version import __version__
 
 if TYPE_CHECKING:
     from vidlstm.config import Backend, Precision
-    from vidlstm.engine.predictor import Predictor
+    from vidlstm.engine.prediction.predictor import Predictor
 
-__all__ = ["Failure", "Prediction", "VidlstmError", "load"]
-__version__ = "0.1.0"
+__all__ = ["Failure", "Prediction", "VidlstmError", "__version__", "load"]
 
 
 def load(
@@ -41,7 +41,7 @@ def load(
     Raises:
         VidlstmError: There is no such model, device or backend, or a number makes no sense.
     """
-    from vidlstm.engine.predictor import Predictor
+    from vidlstm.engine.prediction.predictor import Predictor
 
     return Predictor(
         checkpoint, device=device, backend=backend, precision=precision, workers=workers, timeout=timeout

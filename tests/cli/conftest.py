@@ -58,7 +58,7 @@ def make_model(path: Path, classes: Sequence[str] = ("sit", "wave")) -> Path:
     """Write a model of the motion stream that has learned nothing, always the same one."""
     import torch
 
-    from vidlstm.media.streams import SEQUENCE_DESCRIPTORS
+    from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
     from vidlstm.models.checkpoint import build_model, serialise
 
     config = ModelConfig.default("video", tuple(classes)).changed(

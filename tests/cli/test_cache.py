@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import Ended, shell
-from vidlstm.data.features import NETWORKS, FeatureStore, StreamFeatures
+from vidlstm.features.store import NETWORKS, FeatureStore, StreamFeatures
 from vidlstm.records import ClipInfo
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Outcome, vidlstm, write_clip
 from tests.media.conftest import lie_about_length, write_video
-from vidlstm.engine.lookalikes import cluster, look_at, near_pairs
+from vidlstm.engine.inspection.near_duplicates import cluster, look_at, near_pairs
 from vidlstm.media.opencv import cv2
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Outcome, vidlstm, write_clip
-from vidlstm.cli.inputs import Search, expand, parse_shard, parse_size, read_names, take_shard
-from vidlstm.cli.sorting import folder_name, sort_file
+from vidlstm.cli.rows.inputs import Search, expand, parse_shard, parse_size, read_names, take_shard
+from vidlstm.cli.rows.sorting import folder_name, sort_file
 from vidlstm.errors import UsageError
 
 ODD_NAMES = [

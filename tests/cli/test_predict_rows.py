@@ -11,8 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.cli.output import Done, Table
-from vidlstm.cli.rows import HEADERS, WRITERS, Format, Record, csv_row, encode, jsonl_row, key_of, tsv_row
+from vidlstm.cli.rows.formats import (
+    HEADERS,
+    WRITERS,
+    Format,
+    Record,
+    csv_row,
+    encode,
+    jsonl_row,
+    key_of,
+    tsv_row,
+)
+from vidlstm.cli.rows.output import Done, Table
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import Failure, Prediction, Problem, Score
 

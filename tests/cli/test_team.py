@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from tests.cli.conftest import ROOT, vidlstm
 from tests.tiny import write_action
-from vidlstm.engine.team import Team
+from vidlstm.engine.distributed import Team
 
 FROZEN = ("--streams", "motion", "--epochs", "3", "--members", "2", "--hidden", "8", "--workers", "1")
 FINE = ("--unfreeze", "1", "--epochs", "2", "--workers", "1")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import vidlstm
 from tests.report.made import make_epochs
-from vidlstm.engine.events import EventLog
+from vidlstm.engine.training.tensorboard import EventLog
 
 QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")
 
@@ -84,7 +84,7 @@ class TestResume:
 def test_a_package_that_is_not_there_is_found_before_any_work(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidlstm.engine.events.find_spec", lambda name: None)
+    monkeypatch.setattr("vidlstm.engine.training.tensorboard.find_spec", lambda name: None)
     ended = vidlstm("train", tiny_data, *QUICK, "--tensorboard", "--out", tmp_path / "run")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == (

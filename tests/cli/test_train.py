@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
 from tests.tiny import write_action
-from vidlstm.engine.training import Trainer
+from vidlstm.engine.training.trainer import Trainer
 from vidlstm.models.checkpoint import load_model, read_header
 
 QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")
@@ -323,7 +323,7 @@ class TestCtrlC:
         def interrupted(*_: object) -> Trainer:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("vidlstm.engine.control.make_trainer", interrupted)
+        monkeypatch.setattr("vidlstm.engine.training.baseline.make_trainer", interrupted)
         ended = vidlstm("train", tiny_data, *QUICK, "--out", tmp_path / "r", "--json")
         assert ended.status == 130
         assert "Interrupted: the control `mean`" in ended.err

@@ -15,16 +15,16 @@ import numpy as np
 import platformdirs
 import pytest
 
-from vidlstm.data import features as features_module
-from vidlstm.data.features import (
+from vidlstm.errors import FailureCode
+from vidlstm.features import store as features_module
+from vidlstm.features.store import (
     FeatureStore,
     StreamFeatures,
     clip_identity,
     default_root,
     entry_key,
-    write_atomically,
 )
-from vidlstm.errors import FailureCode
+from vidlstm.files import write_atomically
 from vidlstm.records import ClipInfo, Problem
 
 INFO = ClipInfo(num_frames=50, seconds=2.0, width=64, height=48)
@@ -231,7 +231,7 @@ class TestTrouble:
         script = f"""
 import itertools, numpy as np
 from pathlib import Path
-from vidlstm.data.features import FeatureStore, StreamFeatures
+from vidlstm.features.store import FeatureStore, StreamFeatures
 from vidlstm.records import ClipInfo
 store = FeatureStore(Path({str(tmp_path)!r}))
 values = np.ones((1, 3, 16, 20000), np.float16)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.data.loading import Batch, ClipFeatures, choose, training_batch, view_batch
+from vidlstm.features.batches import Batch, ClipFeatures, choose, training_batch, view_batch
 
 SIDES, VIEWS, WIDTH = 2, 3, 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.trees import dataset, plant
-from vidlstm.data.layouts import Side
+from vidlstm.data.layouts.folders import Side
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.splits import (
     Split,

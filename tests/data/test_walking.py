@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.trees import plant
-from vidlstm.data.samples import kind_of, walk
-from vidlstm.data.walking import SkipReason, frames_of, natural_key
+from vidlstm.data.walking import SkipReason, walk
+from vidlstm.files import frames_of, kind_of, natural_key
 
 
 def names(root: Path, glob: str | None = None, **options: object) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vidlstm.data.layouts import Side
+from vidlstm.data.layouts.folders import Side
 from vidlstm.data.samples import Dataset, Sample
 
 

@@ -10,10 +10,10 @@ import torch
 
 from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
-from vidlstm.engine.control import assess, control_trainer
-from vidlstm.engine.learning import Clips, make_trainer, start_model
+from vidlstm.engine.training.baseline import assess, control_trainer
+from vidlstm.engine.training.learning import Clips, make_trainer, start_model
+from vidlstm.metrics.classification import cautions
 from vidlstm.models.checkpoint import Model, control_config, load_model, read_header, serialise
-from vidlstm.report.figures import cautions
 
 TRAINING = replace(QUICK, epochs=16, learning_rate=0.02)
 LEARNED, HELD_OUT = range(60), range(60, 90)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.engine.decoding import DecodePool, Job
+from vidlstm.engine.extraction.pool import DecodePool, Job
 from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 LIMIT = 1.0
@@ -198,7 +198,7 @@ def test_the_end_does_not_wait_for_a_job_that_hangs() -> None:
 
 
 def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidlstm.engine.decoding._serve", act)  # dies of what it is given
+    monkeypatch.setattr("vidlstm.engine.extraction.pool._serve", act)  # dies of what it is given
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
@@ -248,7 +248,7 @@ def test_or_at_once() -> None:
 
 RACE = """
 import sys, threading
-from vidlstm.engine.decoding import DecodePool, Job
+from vidlstm.engine.extraction.pool import DecodePool, Job
 from pathlib import Path
 from functools import partial
 with DecodePool(1, 60.0) as pool:

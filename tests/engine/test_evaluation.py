@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from tests.engine.toys import WIDTHS, features, model_config, shaped
 from vidlstm.config import ModelConfig
-from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.evaluation import (
+from vidlstm.engine.scoring import (
     gain_interval,
     group_interval,
     log_probabilities,
     score_clips,
     summarise,
 )
-from vidlstm.engine.looks import Look, looks_of
+from vidlstm.engine.views import Look, looks_of
 from vidlstm.errors import FailureCode
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.records import Problem, Scored
 
@@ -235,7 +235,7 @@ class TestScores:
     def test_come_in_the_order_of_the_clips_beyond_one_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clips = shaped(23)[0]
         whole = score_clips(model(), clips)
-        monkeypatch.setattr("vidlstm.engine.evaluation._BATCH", 5)
+        monkeypatch.setattr("vidlstm.engine.scoring._BATCH", 5)
         np.testing.assert_allclose(score_clips(model(), clips), whole, atol=1e-5)
 
     def test_do_not_remember_earlier_clips(self) -> None:

@@ -17,13 +17,13 @@ from torch import nn
 
 from tests.tiny import write_action
 from vidlstm.config import ModelConfig, parse_streams
-from vidlstm.data.features import FeatureStore
 from vidlstm.engine import extraction
-from vidlstm.engine.decoding import DecodePool, Job
-from vidlstm.engine.extraction import Extracted, Extractor
-from vidlstm.engine.reading import ReadRequest
+from vidlstm.engine.extraction.extractor import Extracted, Extractor
+from vidlstm.engine.extraction.pool import DecodePool, Job
+from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.models.backends import TorchEncoder
+from vidlstm.features.store import FeatureStore
+from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.encoders import Encoder
 
 
@@ -253,7 +253,7 @@ class TestStore:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("vidlstm.data.features.write_atomically", full)
+        monkeypatch.setattr("vidlstm.features.store.write_atomically", full)
         results, _ = extract(clips, request("motion"), store)
         assert all(r.features is not None for r in results)
         assert store.write_error is not None

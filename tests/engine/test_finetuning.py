@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from tests.engine.toys import QUICK
 from vidlstm.config import ModelConfig, TrainConfig
-from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.extraction import Extracted, Extractor
-from vidlstm.engine.looks import looks_of
-from vidlstm.engine.pixels import PixelReader
-from vidlstm.engine.training import Learning, Part, Trainer
+from vidlstm.engine.extraction.extractor import Extracted, Extractor
+from vidlstm.engine.extraction.pixels import PixelReader
+from vidlstm.engine.training.trainer import Learning, Part, Trainer
+from vidlstm.engine.views import looks_of
 from vidlstm.errors import DataError, FailureCode
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder
 from vidlstm.records import Problem

@@ -14,9 +14,9 @@ import pytest
 import vidlstm
 from tests.cli.shell import TrainedRun
 from vidlstm.config import Backend
-from vidlstm.engine import labeller
-from vidlstm.engine.labeller import load_labeller
-from vidlstm.models.openvino import is_installed
+from vidlstm.engine.prediction import labeller
+from vidlstm.engine.prediction.labeller import load_labeller
+from vidlstm.models.backends.openvino import is_installed
 from vidlstm.records import Prediction
 
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")

@@ -14,15 +14,15 @@ import torch
 from tests.data.trees import dataset as make_dataset
 from tests.engine.toys import QUICK, WIDTHS, extracted, features, model_config, shaped
 from vidlstm.config import EncoderConfig, ModelConfig
-from vidlstm.data.features import write_atomically
 from vidlstm.data.fingerprints import fingerprint, fingerprints
-from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import split_rows, write_split
 from vidlstm.data.splits import Fold, Split, make_folds
-from vidlstm.engine.crossvalidation import crossvalidate, stream_subsets
-from vidlstm.engine.evaluation import summarise
-from vidlstm.engine.learning import (
+from vidlstm.engine.distributed import Team
+from vidlstm.engine.evaluation.crossval import crossvalidate, stream_subsets
+from vidlstm.engine.evaluation.subsets import choose_side, learned_clips, with_classes_of
+from vidlstm.engine.scoring import summarise
+from vidlstm.engine.training.learning import (
     Clips,
     describe_training,
     make_trainer,
@@ -32,10 +32,10 @@ from vidlstm.engine.learning import (
     start_model,
     train_request,
 )
-from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
-from vidlstm.engine.team import Team
-from vidlstm.engine.training import Learning
+from vidlstm.engine.training.trainer import Learning
 from vidlstm.errors import DataError, UsageError
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.files import write_atomically
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.models.encoders import build_encoder
 from vidlstm.records import Scored

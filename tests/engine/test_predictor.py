@@ -19,7 +19,7 @@ import vidlstm
 from tests.cli import conftest as commands
 from tests.cli.shell import TrainedRun
 from vidlstm.config import ModelConfig
-from vidlstm.engine.predictor import Predictor
+from vidlstm.engine.prediction.predictor import Predictor
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, serialise
 from vidlstm.models.encoders import build_encoder

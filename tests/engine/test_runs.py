@@ -15,7 +15,7 @@ import torch
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
 from vidlstm.config import to_dict
 from vidlstm.data.split_table import SplitRow, write_split
-from vidlstm.engine.runs import RunFolder, RunSettings, next_run
+from vidlstm.engine.training.run_folder import RunFolder, RunSettings, next_run
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, load_model
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.engine.toys import model_config, shaped
-from vidlstm.data.loading import Batch, choose, training_batch
-from vidlstm.engine.steps import Step, rows_of, side_by_side
+from vidlstm.engine.training.steps import Step, rows_of, side_by_side
+from vidlstm.features.batches import Batch, choose, training_batch
 from vidlstm.models.classifier import Classifier
 
 CPU = torch.device("cpu")

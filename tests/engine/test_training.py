@@ -16,12 +16,12 @@ from torch import Tensor
 
 from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
-from vidlstm.data.loading import Batch, ClipFeatures, view_batch
-from vidlstm.engine import training
-from vidlstm.engine.evaluation import log_probabilities
-from vidlstm.engine.looks import Look
-from vidlstm.engine.optimiser import AdamW
-from vidlstm.engine.training import Part, Trainer, rarity, standardise
+from vidlstm.engine.scoring import log_probabilities
+from vidlstm.engine.training import trainer as training
+from vidlstm.engine.training.optimiser import AdamW
+from vidlstm.engine.training.trainer import Part, Trainer, rarity, standardise
+from vidlstm.engine.views import Look
+from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.records import EpochReport
 
 CPU = torch.device("cpu")

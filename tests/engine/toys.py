@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
-from vidlstm.data.loading import ClipFeatures
 from vidlstm.data.samples import Dataset, Sample
-from vidlstm.engine.extraction import Extracted
-from vidlstm.engine.learning import Clips
-from vidlstm.engine.looks import looks_of
-from vidlstm.engine.training import Part, Trainer
+from vidlstm.engine.extraction.extractor import Extracted
+from vidlstm.engine.training.learning import Clips
+from vidlstm.engine.training.trainer import Part, Trainer
+from vidlstm.engine.views import looks_of
 from vidlstm.errors import FailureCode
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.classifier import Classifier
 from vidlstm.records import ClipInfo, Problem
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from tests.media.conftest import HEIGHT, WIDTH, lie_about_length, number_of, numbered_frame, write_video
 from vidlstm.config import Sampling
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media import capture
 from vidlstm.media.clips import Clip, ClipSpec, Limits, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
 from vidlstm.media.sampling import every_second, plan
-from vidlstm.media.video import open_video
+from vidlstm.media.video import opencv_reader as capture
+from vidlstm.media.video.open import open_video
 from vidlstm.records import ClipInfo
 
 Numbered = Callable[..., Path]
@@ -127,7 +127,7 @@ def test_frames_are_the_same_whether_or_not_a_thread_of_its_own_reduces_them(
     path = numbered(60)
     both = []
     for num_threads in (1, 2):
-        monkeypatch.setattr("vidlstm.media.gathering.decoding_threads", lambda number=num_threads: number)
+        monkeypatch.setattr("vidlstm.media.frame_pairs.decoding_threads", lambda number=num_threads: number)
         both.append(read_clip(path, ClipSpec(Sampling(num_frames=20), 3, WIDTH, every_second=True)).frames)
     np.testing.assert_array_equal(both[0], both[1])
     assert len(numbers(both[0])) == len(set(numbers(both[0]))) > 20

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.media import colour
+from vidlstm.media.descriptors import colour
 
 
 def plain(*rgb: int, side: int = 8) -> NDArray[np.uint8]:

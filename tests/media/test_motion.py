@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.media import motion
+from vidlstm.media.descriptors import motion
 
 Pixels = NDArray[np.uint8]
 

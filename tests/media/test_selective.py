@@ -14,15 +14,15 @@ import pytest
 
 from tests.media.conftest import HEIGHT, OPENCV, WIDTH, number_of, numbered_frame
 from vidlstm.config import Sampling
-from vidlstm.media import selective
-from vidlstm.media.capture import Capture
 from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
-from vidlstm.media.files import Limits, inspect
-from vidlstm.media.h264 import Role, role_of
+from vidlstm.media.file_types import Limits, inspect
 from vidlstm.media.opencv import cv2
-from vidlstm.media.reader import Video
-from vidlstm.media.selective import DoubtError, SelectiveVideo, open_selective
-from vidlstm.media.video import open_video
+from vidlstm.media.video import h264_reader as selective
+from vidlstm.media.video.base import Video
+from vidlstm.media.video.h264 import Role, role_of
+from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo, open_selective
+from vidlstm.media.video.open import open_video
+from vidlstm.media.video.opencv_reader import Capture
 
 av = pytest.importorskip("av", minversion="17", reason="PyAV is an extra")
 pytestmark = pytest.mark.skipif(OPENCV < (4, 13), reason="before 4.13 OpenCV converts colours otherwise")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.media import texture
+from vidlstm.media.descriptors import texture
 
 
 def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import vidlstm.media.pyav
-import vidlstm.media.video
+import vidlstm.media.video.open
+import vidlstm.media.video.pyav_reader
 from tests.media.conftest import (
     HEIGHT,
     OPENCV,
@@ -27,10 +27,11 @@ from tests.media.conftest import (
     write_video,
 )
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media import capture
+from vidlstm.files import is_frame_folder
 from vidlstm.media.opencv import cv2
-from vidlstm.media.pyav import open_pyav
-from vidlstm.media.video import Limits, count_frames, is_frame_folder, open_video, probe
+from vidlstm.media.video import opencv_reader as capture
+from vidlstm.media.video.open import Limits, count_frames, open_video, probe
+from vidlstm.media.video.pyav_reader import open_pyav
 
 Numbered = Callable[..., Path]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
@@ -327,7 +328,8 @@ def test_decoders_write_nothing_to_standard_error(tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from vidlstm.errors import InputError
-from vidlstm.media.video import count_frames
+from vidlstm.files import is_frame_folder
+from vidlstm.media.video.open import count_frames
 for name in sys.argv[1:]:
     try:
         print(count_frames(Path(name)))
@@ -347,7 +349,7 @@ import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from vidlstm.errors import VidlstmError
 try:
-    import vidlstm.media.video
+    import vidlstm.media.video.open
 except VidlstmError as error:
     print(error)
 """
@@ -423,8 +425,8 @@ def test_av1_comes_from_pyav(real_data: Path) -> None:
 
 @pytest.mark.real_data
 def test_av1_without_pyav_names_the_way_out(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vidlstm.media.pyav, "is_installed", lambda: False)
-    monkeypatch.setattr(vidlstm.media.video, "is_installed", lambda: False)
+    monkeypatch.setattr(vidlstm.media.video.pyav_reader, "is_installed", lambda: False)
+    monkeypatch.setattr(vidlstm.media.video.open, "is_installed", lambda: False)
     with pytest.raises(InputError, match=r"AV1: pip install vidlstm\[av\]") as caught:
         count_frames(real_data / "odd_inputs" / "av1_video.mkv")
     assert caught.value.code is FailureCode.UNSUPPORTED_CODEC

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vidlstm.config import EncoderConfig
-from vidlstm.models import fusing
-from vidlstm.models.backends import TorchEncoder
-from vidlstm.models.converting import openvino_encoder
+from vidlstm.models.backends import fused as fusing
+from vidlstm.models.backends.convert import openvino_encoder
+from vidlstm.models.backends.openvino import is_installed
+from vidlstm.models.backends.protocol import FrameEncoder
+from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.encoders import Encoder, build_encoder, for_inference
-from vidlstm.models.encoding import FrameEncoder
-from vidlstm.models.openvino import is_installed
 
 SIZE = 64
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
@@ -144,7 +144,7 @@ class TestOpenVino:
         assert [sorted(f.name for f in folder.iterdir()) for folder in kept_in.iterdir()] == [
             ["encoder.bin", "encoder.xml"]
         ]
-        monkeypatch.setattr("vidlstm.models.converting._convert", None)
+        monkeypatch.setattr("vidlstm.models.backends.convert._convert", None)
         again = openvino_encoder(lite0, SIZE, 3, 1, kept_in=kept_in)
         assert_close(again(pictures(3)), reference(lite0, pictures(3)), ROUNDING)
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from tests.models.test_classifier import CLASSES, WIDTHS, classifier
 from vidlstm.config import SUMMARY_STREAMS, ModelConfig, StreamName
+from vidlstm.models.backends.convert import convert_model
+from vidlstm.models.backends.openvino import OpenVinoClassifier, is_installed, kept_or_converted
 from vidlstm.models.checkpoint import Model
-from vidlstm.models.converting import convert_model
-from vidlstm.models.openvino import OpenVinoClassifier, is_installed, kept_or_converted
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidlstm.engine.evaluation import summarise
+from vidlstm.engine.scoring import summarise
 from vidlstm.errors import FailureCode
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.records import EpochReport, EvalReport, Problem, Scored

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.cli.shell import TrainedRun, shell
-from vidlstm.engine.strips import film_strip, film_strips
+from vidlstm.engine.extraction.thumbnails import film_strip, film_strips
 from vidlstm.media.jpeg import encode_jpeg
 
 

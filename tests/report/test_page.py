@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
-from vidlstm.records import Control, Interval
-from vidlstm.report.figures import (
+from vidlstm.metrics.classification import (
     calibration,
     calibration_bins,
     calibration_error,
@@ -19,6 +18,7 @@ from vidlstm.report.figures import (
     mistakes,
     top,
 )
+from vidlstm.records import Control, Interval
 from vidlstm.report.page import SHOWN_CLIPS
 from vidlstm.report.text import percent
 

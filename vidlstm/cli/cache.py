@@ -17,7 +17,7 @@ def cache(
     as_json: options.JsonOption = False,
 ) -> None:
     """Show place and size of the feature store ($VIDLSTM_CACHE_DIR), or clear it."""
-    from vidlstm.data.features import FeatureStore
+    from vidlstm.features.store import FeatureStore
 
     store = FeatureStore()
     if clear:

@@ -15,15 +15,15 @@ from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Exit, Voice, command
-from vidlstm.cli.rows import encode, tsv_field
+from vidlstm.cli.rows.formats import encode, tsv_field
 from vidlstm.config import Kind
-from vidlstm.data.layouts import count
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
-    from vidlstm.engine.checking import Checked, CheckReport, Twins
+    from vidlstm.engine.inspection.doctor import Checked, CheckReport, Twins
 
 _SHOWN = 10  # lines of a list, unless more is wanted
 _IMBALANCED = 3.0  # times: from here on it is worth a word
@@ -47,10 +47,10 @@ def check(
     voice = Voice.of(voice_options)
     dataset, files, notes = _find(data)
 
-    from vidlstm.engine.checking import assess
-    from vidlstm.engine.decoding import DecodePool, default_workers
-    from vidlstm.engine.examining import check_files
-    from vidlstm.media.files import Limits
+    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.engine.inspection.doctor import assess
+    from vidlstm.engine.inspection.inspect import check_files
+    from vidlstm.media.file_types import Limits
 
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
         found = check_files(files, pool, Limits())
@@ -74,7 +74,8 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
         DataError: There is nothing to check.
     """
     from vidlstm.data.samples import find_samples
-    from vidlstm.data.walking import SkipReason, kind_of, suffix_kind, walk
+    from vidlstm.data.walking import SkipReason, walk
+    from vidlstm.files import kind_of, suffix_kind
 
     root = data.data
     try:

@@ -18,8 +18,8 @@ from vidlstm.records import SCHEMA, EvalReport, Scored
 
 if TYPE_CHECKING:
     from vidlstm.data.splits import Fold
-    from vidlstm.engine.crossvalidation import FoldResult, Streams
-    from vidlstm.engine.learning import Clips
+    from vidlstm.engine.evaluation.crossval import FoldResult, Streams
+    from vidlstm.engine.training.learning import Clips
 
 
 @command
@@ -58,9 +58,9 @@ def crossval(
     else:
         rounds = make_folds(dataset, "group" if folds == "group" else int(folds), train_config.seed)
 
-    from vidlstm.engine.crossvalidation import ablation as trainings
-    from vidlstm.engine.crossvalidation import stream_subsets
-    from vidlstm.engine.learning import train_request
+    from vidlstm.engine.evaluation.crossval import ablation as trainings
+    from vidlstm.engine.evaluation.crossval import stream_subsets
+    from vidlstm.engine.training.learning import train_request
     from vidlstm.models.checkpoint import control_config, rgb_encoder
 
     encoder = None if config.encoder.small else rgb_encoder(config, seed=train_config.seed)
@@ -112,8 +112,8 @@ def _run(
     *,
     control: bool,
 ) -> list[FoldResult]:
-    from vidlstm.engine.crossvalidation import crossvalidate
-    from vidlstm.engine.decoding import num_cores
+    from vidlstm.engine.evaluation.crossval import crossvalidate
+    from vidlstm.engine.extraction.pool import num_cores
 
     processes = machine.workers or num_cores()
     results = crossvalidate(
@@ -130,7 +130,7 @@ def _pool(
     training: TrainConfig,
     control: list[Scored] | None = None,
 ) -> EvalReport:
-    from vidlstm.engine.evaluation import summarise
+    from vidlstm.engine.scoring import summarise
 
     scored = [s for r in results for s in r.scored[subset]]
     return summarise(config.classes, scored, seed=training.seed, control=control)
@@ -152,7 +152,7 @@ def _row(
 
 
 def _fold(classes: tuple[str, ...], result: FoldResult, subset: Streams) -> dict[str, Any]:
-    from vidlstm.engine.evaluation import hits
+    from vidlstm.engine.scoring import hits
 
     scored = result.scored[subset]
     top1 = float(hits(classes, scored).mean())
@@ -171,7 +171,7 @@ def _show_rows(voice: Voice, rows: list[dict[str, Any]]) -> None:
 def _to_json(
     report: EvalReport, rows: list[dict[str, Any]], num_folds: int, *, ablation: bool
 ) -> dict[str, Any]:
-    from vidlstm.report.figures import cautions
+    from vidlstm.metrics.classification import cautions
 
     pooled = report.to_json()
     keys = (

@@ -44,9 +44,9 @@ def evaluate(
     path = find_checkpoint(voice, checkpoint)
     dataset = find_dataset(voice, data)
 
-    from vidlstm.engine.control import assess
-    from vidlstm.engine.reading import ReadRequest
-    from vidlstm.engine.sides import choose_side, learned_clips, with_classes_of
+    from vidlstm.engine.evaluation.subsets import choose_side, learned_clips, with_classes_of
+    from vidlstm.engine.extraction.reading import ReadRequest
+    from vidlstm.engine.training.baseline import assess
     from vidlstm.models.checkpoint import load_model
 
     model = load_model(path, control=True)
@@ -67,14 +67,14 @@ def evaluate(
     report = assess(model, clips, range(len(dataset.samples)))
     show_report(voice, report)
     if report_file is not None:
-        from vidlstm.engine.reporting import read_epochs
+        from vidlstm.engine.training.run_folder import read_epochs
 
         leave_report(
             voice, report_file, report, model, dataset, side=side.description,
             epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
         )  # fmt: skip
     if as_json:
-        from vidlstm.report.figures import cautions
+        from vidlstm.metrics.classification import cautions
 
         print(json.dumps({**report.to_json(), "cautions": [*notes, *cautions(report)]}))
     return Exit.SOME_FAILED if report.failed else Exit.DONE

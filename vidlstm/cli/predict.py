@@ -18,12 +18,12 @@ from typer import Argument, Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Voice, command
-from vidlstm.cli.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
-from vidlstm.cli.labelling import Run, interruptible, say_beside_bar
-from vidlstm.cli.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
-from vidlstm.cli.rows import Format
+from vidlstm.cli.rows.formats import Format
+from vidlstm.cli.rows.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
+from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
+from vidlstm.cli.rows.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
+from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.cli.setup import find_checkpoint
-from vidlstm.cli.sorting import Sorter
 from vidlstm.errors import DataError, UsageError
 
 FILES = "Which files, and where the rows go"
@@ -103,8 +103,8 @@ def predict(
         voice.say(f"{resume}: {done.num_rows} rows are there already.")
     names = _skip(take_shard(names, part), done, sorter)
 
-    from vidlstm.engine.decoding import DecodePool, default_workers
-    from vidlstm.media.files import Limits
+    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.media.file_types import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
     run = Run(voice, sorter, rows_elsewhere=rows_elsewhere, tells_end=target is not None)
@@ -114,9 +114,9 @@ def predict(
         DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True) as pool,
         interruptible(run, pool.end_early),
     ):
-        from vidlstm.engine.labeller import load_labeller
-        from vidlstm.engine.prediction import make_extractor
-        from vidlstm.engine.prediction import predict as label
+        from vidlstm.engine.prediction.labeller import load_labeller
+        from vidlstm.engine.prediction.predict import make_extractor
+        from vidlstm.engine.prediction.predict import predict as label
 
         precision = machine.precision or "float32"
         labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)

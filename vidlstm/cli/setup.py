@@ -20,10 +20,10 @@ from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
-    from vidlstm.engine.extraction import Extractor
-    from vidlstm.engine.learning import Clips
-    from vidlstm.engine.reading import ReadRequest
-    from vidlstm.engine.team import Team
+    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.extraction.extractor import Extractor
+    from vidlstm.engine.extraction.reading import ReadRequest
+    from vidlstm.engine.training.learning import Clips
     from vidlstm.models.encoders import Encoder
 
 _SHOWN = 20  # names listed before "and N more"
@@ -104,11 +104,11 @@ def open_extractor(
         voice: Says if they cannot be kept.
         team: Processes of one training; those on this machine share its cores, and have a GPU each.
     """
-    from vidlstm.data.features import NETWORKS, FeatureStore
-    from vidlstm.engine.decoding import DecodePool, default_workers, num_cores
     from vidlstm.engine.devices import choose_device, make_frame_encoder, use_threads
-    from vidlstm.engine.extraction import Extractor
-    from vidlstm.engine.team import Team
+    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.extraction.extractor import Extractor
+    from vidlstm.engine.extraction.pool import DecodePool, default_workers, num_cores
+    from vidlstm.features.store import NETWORKS, FeatureStore
 
     team = team or Team()
     num_threads = max(1, num_cores() // team.neighbours)
@@ -120,7 +120,8 @@ def open_extractor(
         frames = make_frame_encoder(
             encoder,
             device,
-            request,
+            request.size,
+            request.channels,
             num_threads,
             backend=machine.backend,
             precision=machine.precision or "float32",
@@ -141,8 +142,8 @@ def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset, team: 
     Raises:
         DataError: Not one can be read.
     """
-    from vidlstm.engine.learning import Clips
-    from vidlstm.engine.team import Team
+    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.training.learning import Clips
 
     team = team or Team()
     mine = team.share(dataset.samples)
@@ -180,7 +181,7 @@ def find_checkpoint(voice: Voice, given: Path | None) -> Path:
 
 def show_report(voice: Voice, report: EvalReport) -> None:
     """Say the headline figures, what they do not carry, and a table of the classes."""
-    from vidlstm.report.figures import baselines, cautions
+    from vidlstm.metrics.classification import baselines, cautions
 
     low, high = report.top1_interval.low, report.top1_interval.high
     text = (

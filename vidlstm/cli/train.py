@@ -22,19 +22,20 @@ from vidlstm.cli.console import Exit, Voice, command
 from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import TrainConfig
-from vidlstm.engine.events import EventLog, require_tensorboard
+from vidlstm.engine.training.tensorboard import EventLog, require_tensorboard
 from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
 
 if TYPE_CHECKING:
-    from vidlstm.data.samples import Dataset, Side
+    from vidlstm.data.layouts.folders import Side
+    from vidlstm.data.samples import Dataset
     from vidlstm.data.split_table import SplitRow
     from vidlstm.data.splits import Split
-    from vidlstm.engine.extraction import Extractor
-    from vidlstm.engine.learning import Clips
-    from vidlstm.engine.runs import RunFolder, RunSettings
-    from vidlstm.engine.team import Team
-    from vidlstm.engine.training import Trainer
+    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.extraction.extractor import Extractor
+    from vidlstm.engine.training.learning import Clips
+    from vidlstm.engine.training.run_folder import RunFolder, RunSettings
+    from vidlstm.engine.training.trainer import Trainer
     from vidlstm.models.checkpoint import Model
     from vidlstm.models.encoders import Encoder
 
@@ -104,7 +105,7 @@ def train(
     cache: options.CacheOption = True,
 ) -> int:
     """Learn to tell the classes of DATA apart, and write a run folder with the model."""
-    from vidlstm.engine.team import Team, assembled
+    from vidlstm.engine.distributed import Team, assembled
 
     voice = Voice.of(voice_options) if Team.named().leads else Voice.silent()
     plan = _make_plan(voice, data, model, training, tuning, run_options, allow_shared_groups)
@@ -145,7 +146,7 @@ def _make_plan(
     from vidlstm.data.fingerprints import fingerprints
     from vidlstm.data.split_table import split_rows
     from vidlstm.data.splits import make_split
-    from vidlstm.engine.runs import RunSettings
+    from vidlstm.engine.training.run_folder import RunSettings
 
     split = make_split(
         dataset, seed=train_config.seed, val_share=val_share, allow_shared_groups=allow_shared_groups
@@ -173,7 +174,7 @@ def _earlier(
     if run_options.resume is None and tuning.start is None:
         return None, None
 
-    from vidlstm.engine.runs import RunFolder
+    from vidlstm.engine.training.run_folder import RunFolder
 
     if run_options.resume is not None:
         settings = RunFolder(run_options.resume).settings()
@@ -197,9 +198,9 @@ def _train(
     cache: bool,
     as_json: bool,
 ) -> int:
-    from vidlstm.engine.control import assess
-    from vidlstm.engine.learning import describe_training, start_from, train_request
-    from vidlstm.engine.runs import MODEL
+    from vidlstm.engine.training.baseline import assess
+    from vidlstm.engine.training.learning import describe_training, start_from, train_request
+    from vidlstm.engine.training.run_folder import MODEL
     from vidlstm.models.checkpoint import load_model, rgb_encoder
 
     dataset, split, config = plan.dataset, plan.split, plan.settings.model
@@ -272,7 +273,13 @@ def _prepare(
 ) -> tuple[Model, Trainer]:
     """Return the model that is to be trained and who trains it, with readers of pixels if need be."""
     from vidlstm.engine.devices import choose_device
-    from vidlstm.engine.learning import from_files, kept_pixels, make_trainer, pixel_request, start_model
+    from vidlstm.engine.training.learning import (
+        from_files,
+        kept_pixels,
+        make_trainer,
+        pixel_request,
+        start_model,
+    )
 
     config, training = plan.settings.model, plan.settings.training
     model = begun or start_model(config, clips, encoder, training.seed)
@@ -292,7 +299,7 @@ def _prepare(
 
 def _open_run(team: Team, plan: Plan, run_options: RunOptions) -> tuple[RunFolder, dict[str, Any] | None]:
     """Return the run's folder and, if it is resumed, the state of its trainer."""
-    from vidlstm.engine.runs import RunFolder, next_run
+    from vidlstm.engine.training.run_folder import RunFolder, next_run
 
     path = team.told(run_options.resume or run_options.out or next_run(Path("runs")))
     run = RunFolder(path)
@@ -357,7 +364,7 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder, events: EventLog
 
 def _train_control(voice: Voice, model: Model, clips: Clips, split: Split, config: TrainConfig) -> bool:
     """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
-    from vidlstm.engine.control import control_trainer
+    from vidlstm.engine.training.baseline import control_trainer
 
     try:
         control = control_trainer(model, clips, split.train, config)
@@ -402,7 +409,7 @@ def _tell_result(
 def _tell_start(voice: Voice, plan: Plan, earlier: Model, report: EvalReport) -> None:
     """Say what the run that fine-tuning started from gave on the same clips, where they are the same."""
     from vidlstm.data.split_table import read_split_rows
-    from vidlstm.engine.runs import SPLIT
+    from vidlstm.engine.training.run_folder import SPLIT
 
     before = earlier.training.get("top1")
     assert plan.start is not None
@@ -423,7 +430,7 @@ def _summary(
     report: EvalReport | None,
     seconds: dict[str, float],
 ) -> dict[str, object]:
-    from vidlstm.report.figures import cautions
+    from vidlstm.metrics.classification import cautions
 
     val = report and {
         "top1": report.top1, "top5": report.top5,

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from vidlstm.data.walking import frames_of
 from vidlstm.errors import FailureCode, InputError
+from vidlstm.files import frames_of
 
 BLOCK = 64 * 1024
 _DIGEST_BYTES = 16

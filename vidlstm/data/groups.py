@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidlstm.data.fingerprints import fingerprint, full_hash
-from vidlstm.data.walking import frames_of
 from vidlstm.errors import DataError, InputError, UsageError
+from vidlstm.files import frames_of
 
 MATCH_SHARE = 0.5
 """A naming rule holds when it fits this share of the clips. The other clips stand alone, as they

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vidlstm.data.layouts import Side, count, some
+from vidlstm.data.layouts.folders import Side, count, some
 from vidlstm.data.samples import Dataset
 
 

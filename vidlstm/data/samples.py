@@ -14,23 +14,11 @@ from pathlib import Path
 
 from vidlstm.config import Kind
 from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
-from vidlstm.data.layouts import WANTED, Listing, Row, Side, count, read_folders, some
-from vidlstm.data.splitfiles import read_split_file
-from vidlstm.data.tables import TABLE_NAMES, read_table
-from vidlstm.data.walking import PICTURE_SUFFIXES, VIDEO_SUFFIXES, frames_of, kind_of, walk
+from vidlstm.data.layouts.folders import WANTED, Listing, Row, Side, count, read_folders, some
+from vidlstm.data.layouts.split_files import read_split_file
+from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
 from vidlstm.errors import DataError, UsageError
-
-__all__ = [
-    "PICTURE_SUFFIXES",
-    "VIDEO_SUFFIXES",
-    "Dataset",
-    "Sample",
-    "Side",
-    "find_samples",
-    "frames_of",
-    "kind_of",
-    "walk",
-]
+from vidlstm.files import kind_of
 
 
 @dataclass(frozen=True)

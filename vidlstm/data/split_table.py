@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from vidlstm.data.layouts import Side, count, some
+from vidlstm.data.layouts.folders import Side, count, some
+from vidlstm.data.layouts.tables import read_table
 from vidlstm.data.samples import Dataset, Sample, relative_name
 from vidlstm.data.splits import SIDES, Split
-from vidlstm.data.tables import read_table
 from vidlstm.errors import DataError
 
 _COLUMNS = ("path", "label", "group", "split", "fingerprint")

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vidlstm.data.layouts import Side, some
+from vidlstm.data.layouts.folders import Side, some
 from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset
 from vidlstm.data.stratify import divide

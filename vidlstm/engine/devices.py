@@ -10,13 +10,12 @@ from typing import Literal
 import torch
 
 from vidlstm.config import Backend, Precision
-from vidlstm.engine.reading import ReadRequest
 from vidlstm.errors import UsageError
-from vidlstm.models.backends import TorchEncoder
-from vidlstm.models.converting import openvino_encoder
+from vidlstm.models.backends.convert import openvino_encoder
+from vidlstm.models.backends.openvino import is_installed
+from vidlstm.models.backends.protocol import FrameEncoder
+from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.encoders import Encoder
-from vidlstm.models.encoding import FrameEncoder
-from vidlstm.models.openvino import is_installed
 
 
 def choose_device(name: str, place: int = 0) -> torch.device:
@@ -56,7 +55,8 @@ def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "ope
 def make_frame_encoder(
     encoder: Encoder,
     device: torch.device,
-    request: ReadRequest,
+    size: int,
+    channels: int,
     num_threads: int,
     *,
     backend: Backend = "auto",
@@ -68,7 +68,8 @@ def make_frame_encoder(
     Args:
         encoder: That is frozen from now on.
         device: Where it computes.
-        request: Which says what its input is.
+        size: Side of the pictures, in pixels.
+        channels: Of the pictures.
         num_threads: That compute, on a CPU.
         backend: What computes it.
         precision: Of the computation.
@@ -80,7 +81,7 @@ def make_frame_encoder(
     chosen = choose_backend(backend, device)
     encoder.requires_grad_(False).eval().to(device)
     if chosen == "openvino":
-        return openvino_encoder(encoder, request.size, request.channels, num_threads, precision, kept_in)
+        return openvino_encoder(encoder, size, channels, num_threads, precision, kept_in)
     return TorchEncoder(encoder, num_threads, precision)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from vidlstm.data.features import write_atomically
 from vidlstm.data.samples import Dataset
-from vidlstm.engine.runs import METRICS
-from vidlstm.engine.strips import film_strips
+from vidlstm.engine.extraction.thumbnails import film_strips
+from vidlstm.files import write_atomically
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import EpochReport, EvalReport
 
@@ -87,15 +85,6 @@ def write_plots(
             file.unlink(missing_ok=True)
         else:
             write_atomically(file, png)
-
-
-def read_epochs(run: Path) -> list[EpochReport]:
-    """Return the epochs of the training that a run folder tells of; none when it does not."""
-    try:
-        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
-        return [EpochReport(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):
-        return []
 
 
 def describe(model: Model, dataset: Dataset, side: str) -> list[tuple[str, str]]:

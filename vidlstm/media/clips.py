@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from vidlstm.config import Sampling
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.files import Limits
-from vidlstm.media.frames_folder import FrameFolder
-from vidlstm.media.gathering import Fit, PairSpec, gather
-from vidlstm.media.reader import Image, Video
+from vidlstm.media.file_types import Limits
+from vidlstm.media.frame_pairs import Fit, PairSpec, gather
 from vidlstm.media.sampling import DEFAULT_FPS, every_second, plan, random_plan
-from vidlstm.media.selective import DoubtError
-from vidlstm.media.video import open_video
+from vidlstm.media.video.base import Image, Video
+from vidlstm.media.video.frame_folder import FrameFolder
+from vidlstm.media.video.h264_reader import DoubtError
+from vidlstm.media.video.open import open_video
 from vidlstm.records import ClipInfo, Problem
 
 __all__ = ["Clip", "ClipSpec", "Limits", "PairSpec", "read_clip"]

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vidlstm.config import EncoderConfig
 from vidlstm.errors import UsageError, WeightsError
 from vidlstm.models import efficientnet_lite
-from vidlstm.models.fusing import can_fuse, fold, fuse
+from vidlstm.models.backends.fused import can_fuse, fold, fuse
 
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)

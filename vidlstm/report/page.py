@@ -17,17 +17,17 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-import vidlstm
-from vidlstm.records import EpochReport, EvalReport, Score, Scored
-from vidlstm.report import svg
-from vidlstm.report.figures import (
+from vidlstm.metrics.classification import (
     cautions,
     confusions,
     doubtful_hits,
     mistakes,
     top,
 )
+from vidlstm.records import EpochReport, EvalReport, Score, Scored
+from vidlstm.report import svg
 from vidlstm.report.text import percent, printable
+from vidlstm.version import __version__
 
 SHOWN_CLIPS = 12
 """Strips of mistakes, and of doubtful hits: what keeps the page small."""
@@ -77,7 +77,7 @@ def render(
     page: str = _environment().get_template("page.html.jinja").render(
         report=report,
         title=title,
-        version=vidlstm.__version__,
+        version=__version__,
         facts=facts,
         command=command,
         cautions=[*notes, *cautions(report)],

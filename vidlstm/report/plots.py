@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from vidlstm.metrics.classification import BINS, Bin, calibration, calibration_error
 from vidlstm.records import EpochReport, EvalReport
-from vidlstm.report.figures import BINS, Bin, calibration, calibration_error
 from vidlstm.report.text import percent, shortened
 
 _DPI = 150

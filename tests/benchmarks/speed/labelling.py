@@ -125,15 +125,15 @@ def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
     """Take decoding and encoding apart, each alone in one thread."""
     import torch
 
-    from vidlstm.data.loading import ClipFeatures
-    from vidlstm.engine.evaluation import score_clips
-    from vidlstm.engine.reading import ReadRequest, read
+    from vidlstm.engine.extraction.reading import ReadRequest, read
+    from vidlstm.engine.scoring import score_clips
+    from vidlstm.features.batches import ClipFeatures
     from vidlstm.media.opencv import decode_with
-    from vidlstm.models.backends import TorchEncoder
+    from vidlstm.models.backends.convert import openvino_encoder
+    from vidlstm.models.backends.openvino import is_installed
+    from vidlstm.models.backends.protocol import FrameEncoder
+    from vidlstm.models.backends.torch import TorchEncoder
     from vidlstm.models.checkpoint import load_model
-    from vidlstm.models.converting import openvino_encoder
-    from vidlstm.models.encoding import FrameEncoder
-    from vidlstm.models.openvino import is_installed
 
     torch.set_num_threads(1)
     decode_with(1)

@@ -21,9 +21,9 @@ from tests.benchmarks.speed.readers import (
     ffmpeg_for_torchcodec,
 )
 from vidlstm.config import Sampling
-from vidlstm.media.gathering import square
+from vidlstm.media.frame_pairs import square
 from vidlstm.media.sampling import plan
-from vidlstm.media.video import count_frames, open_video
+from vidlstm.media.video.open import count_frames, open_video
 
 NUM_FRAMES = 16
 _REAL_CLIPS = 12

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.evaluation import score_clips
+from vidlstm.engine.scoring import score_clips
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.media.sampling import every_second, plan
 from vidlstm.models.checkpoint import Model, load_model
 

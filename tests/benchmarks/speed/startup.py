@@ -16,11 +16,11 @@ import sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from vidlstm.engine.evaluation import score_clips
-from vidlstm.data.loading import ClipFeatures
-from vidlstm.engine.decoding import num_cores
-from vidlstm.engine.reading import ReadRequest, read
-from vidlstm.models.backends import TorchEncoder
+from vidlstm.engine.scoring import score_clips
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.reading import ReadRequest, read
+from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.checkpoint import load_model
 model = load_model(Path(sys.argv[1]))
 encode = TorchEncoder(model.encoder, num_cores())

@@ -1,0 +1,1 @@
+"""The rows that predict writes: their inputs, formats, outputs, and where files are sorted to."""

@@ -1,0 +1,1 @@
+"""Every layout of a data set: class folders, tables, official split files."""

@@ -1,0 +1,210 @@
+"""What every layout is read into, one row a clip, and the reader of class folders.
+
+Each reader returns a `Listing` in plain values and leaves groups and kinds to `samples`. Class
+names are taken literally. Nothing is dropped in silence: what a reader passes over is in the
+listing's notes, and a listed file that is missing keeps its row.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from vidlstm.config import Kind
+from vidlstm.data.walking import SkipReason, walk
+from vidlstm.errors import DataError
+from vidlstm.files import is_frame_folder, suffix_kind
+
+Side = Literal["train", "val", "test"]
+SIDES: dict[str, Side] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What the sides of a split are called, in folders, tables and lists."""
+
+WANTED = "wanted are DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
+
+
+class Row(NamedTuple):
+    """One clip as a layout gives it. `kind` is None where the name does not tell."""
+
+    path: Path
+    label: str
+    kind: Kind | None
+    split: Side | None = None
+    group: str | None = None
+    exists: bool = True
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All clips of one layout.
+
+    Args:
+        root: What relative names of clips start from.
+        rows: In the order of the files or folders.
+        layout: What was recognised, in plain words.
+        notes: What was passed over, a sentence each.
+        lost: What may hold clips and cannot be looked at, a sentence each.
+        group_column: The column that `Row.group` comes from.
+        official: The split is a published one whose groups hold within a class only.
+    """
+
+    root: Path
+    rows: tuple[Row, ...]
+    layout: str
+    notes: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    group_column: str | None = None
+    official: bool = False
+
+
+def locate(
+    root: Path, names: Sequence[str], label: str, split: Side | None = None, group: str | None = None
+) -> Row:
+    """Return the row of a listed clip: of the first of its possible names that exists, else the first."""
+    for name in names:
+        path = root / name
+        try:
+            mode = path.stat().st_mode
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISDIR(mode):
+            return Row(path, label, "video" if is_frame_folder(path) else None, split, group)
+        return Row(path, label, suffix_kind(name), split, group)
+    return Row(root / names[0], label, suffix_kind(names[0]), split, group, exists=False)
+
+
+# ------------------------------------------------------------------------------- class folders
+
+
+def read_folders(root: Path, kind: Kind | None) -> Listing:
+    """Read `root/<class>/**/clip`, or the same under train/, val/ and test/.
+
+    A folder of numbered frames below a class folder is one clip; pictures right in a class folder
+    are pictures.
+
+    Raises:
+        DataError: The folder cannot be read, or holds clips but no class folders.
+    """
+    try:
+        shown = _shown(root)
+    except OSError as error:
+        raise DataError(f"{root}: cannot be read ({error.strerror})") from None
+    sides = _side_folders([p for p in shown if p.is_dir()])
+    skipped = _Skipped(root)
+    rows: list[Row] = []
+    for folder, side in sides.items() or [(root, None)]:
+        rows += _read_classes(folder, side, kind, skipped)
+    notes: list[str] = []
+    layout = "class folders"
+    if sides:
+        layout += f" under {', '.join(f'{p.name}/' for p in sides)}"
+        others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in sides]
+        if others:
+            notes.append(f"passed over beside {layout.partition('under ')[2]}: {some(others)}")
+    if skipped.loose and not rows:
+        raise DataError(
+            f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
+            f"(first: {skipped.loose[0]}); {WANTED}"
+        )
+    depth = len(root.parts) + (2 if sides else 1)
+    filled = {row.path.parts[:depth] for row in rows}
+    classes = [c for folder in sides or [root] for c in skipped.entered_folders(folder)]
+    empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled]
+    if empty and rows:
+        notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
+    notes += skipped.notes(kind)
+    return Listing(root, tuple(rows), layout, tuple(notes), tuple(skipped.lost()))
+
+
+def _shown(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _side_folders(folders: Sequence[Path]) -> dict[Path, Side]:
+    """Return the folders that are sides of a split, training first.
+
+    "train" is also a fine name for a class, so a lone folder of that name among others is none.
+    """
+    sides = {p: SIDES[p.name.lower()] for p in folders if p.name.lower() in SIDES}
+    found = set(sides.values())
+    if len(sides) < len(folders) and not ("train" in found and len(found) > 1):
+        return {}
+    order = list(SIDES.values())
+    return dict(sorted(sides.items(), key=lambda item: order.index(item[1])))
+
+
+def _read_classes(folder: Path, side: Side | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
+    depth = len(folder.parts)
+    for path in walk(folder, kind=kind, on_skip=skipped, clip_depth=2):
+        below = path.parts[depth:]
+        if len(below) < 2:
+            skipped.loose.append(path)
+        else:
+            yield Row(path, below[0], suffix_kind(path.name) or "video", side)
+
+
+_LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")
+
+
+class _Skipped:
+    """Collects what a walk passes over, and says it in a few sentences."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.loose: list[Path] = []
+        self._paths: dict[SkipReason, list[Path]] = {}
+
+    def __call__(self, path: Path, reason: SkipReason) -> None:
+        self._paths.setdefault(reason, []).append(path)
+
+    def lost(self) -> Iterator[str]:
+        return (self._sentence(reason) for reason in _LOST if reason in self._paths)
+
+    def notes(self, kind: Kind | None) -> Iterator[str]:
+        for reason, paths in self._paths.items():
+            if reason == "no media":
+                suffixes = Counter(p.suffix.lower() or "no suffix" for p in paths)
+                counts = ", ".join(f"{suffix} {n}" for suffix, n in suffixes.most_common(5))
+                what = {None: "neither video nor picture", "video": "no video", "picture": "no picture"}[kind]
+                yield f"{count(len(paths), 'file')} passed over ({what}): {counts}"
+            elif reason not in _LOST:
+                yield self._sentence(reason)
+        if self.loose:
+            yield f"{count(len(self.loose), 'clip')} outside of class folders passed over: " + some(
+                [self._name(p) for p in self.loose]
+            )
+
+    def _sentence(self, reason: SkipReason) -> str:
+        paths = self._paths[reason]
+        return f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
+
+    def entered_folders(self, folder: Path) -> list[Path]:
+        """Return the folders in one, without those that are passed over for a reason of their own."""
+        passed_over = {path for paths in self._paths.values() for path in paths}
+        if folder in passed_over:
+            return []
+        return [path for path in _shown(folder) if path.is_dir() and path not in passed_over]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+# -------------------------------------------------------------------------------------- words
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural if need be."""
+    return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Return the first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,109 @@
+"""Read tables: a CSV or TSV with a header, a row a clip.
+
+A bad row is an error that names its line. A listed file that is missing keeps its row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from vidlstm.data.layouts.folders import SIDES, Listing, Row, Side, count, locate
+from vidlstm.errors import DataError
+
+TABLE_NAMES = ("labels.csv", "labels.tsv")
+"""Tables that, lying in a folder, say all about it."""
+
+
+def read_table(file: Path, *, root: Path | None = None, group_column: str | None = None) -> Listing:
+    """Read a CSV or TSV with a header: `path,label` and optionally `group`, `split`.
+
+    Args:
+        file: UTF-8 (or UTF-16 with its mark), values parted by commas, tabs or semicolons.
+        root: What paths are relative to; by default the folder of the file.
+        group_column: Take the groups from this column rather than from `group`.
+
+    Raises:
+        DataError: The file cannot be read, lacks a column or has a bad row, named by its line.
+    """
+    root = file.parent if root is None else root
+    lines = _records(file)
+    _, header = next(lines, (0, []))
+    column_at = {name.strip().lower(): i for i, name in enumerate(header)}
+    for column in ("path", "label", group_column or "path"):
+        if column.lower() not in column_at:
+            present = ", ".join(header) or "nothing"
+            raise DataError(f'{file}: has no column "{column}"; its header has: {present}')
+    path_at, label_at, split_at = column_at["path"], column_at["label"], column_at.get("split")
+    group_at = column_at.get((group_column or "group").lower())
+
+    rows: list[Row] = []
+    first: dict[str, tuple[int, str]] = {}
+    num_repeated, file_name = 0, str(file)
+    for line, values in lines:
+        where = f"{file_name}, line {line}"
+        if len(values) > len(header) and not any(values[len(header) :]):
+            values = values[: len(header)]
+        if len(values) != len(header):
+            raise DataError(f"{where}: has {len(values)} values where the header has {len(header)}")
+        label = _text(values[label_at], "label", where)
+        group = None if group_at is None else _text(values[group_at], header[group_at], where)
+        if not values[path_at] or "\0" in values[path_at]:
+            raise DataError(f"{where}: has no usable path")
+        known_line, known_label = first.setdefault(values[path_at], (line, label))
+        if known_label != label:
+            raise DataError(
+                f'{where}: {values[path_at]} is "{label}" here and "{known_label}" in line {known_line}'
+            )
+        if known_line != line:
+            num_repeated += 1
+            continue
+        split = None if split_at is None else _side(values[split_at], where)
+        rows.append(locate(root, (values[path_at],), label, split, group))
+    notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
+    source = None if group_at is None else header[group_at].strip()
+    return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
+
+
+def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines of a table that are not blank, with their numbers."""
+    text = read_text(file)
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(",\t;", key=head.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for values in reader:
+            if any(value.strip() for value in values):
+                yield reader.line_num, values
+    except csv.Error as error:
+        raise DataError(f"{file}, line {reader.line_num}: is no proper CSV ({error})") from None
+
+
+def read_text(file: Path) -> str:
+    """Read a text file. Bytes that are not UTF-8 survive, so that file names made of them work.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    return data.decode("utf-8-sig", errors="surrogateescape")
+
+
+def _text(value: str, column: str, where: str) -> str:
+    if not value:
+        raise DataError(f"{where}: {column} is empty")
+    return value
+
+
+def _side(value: str, where: str) -> Side:
+    side = SIDES.get(value.strip().lower())
+    if side is None:
+        raise DataError(f'{where}: split is "{value}"; it must be train, val or test')
+    return side

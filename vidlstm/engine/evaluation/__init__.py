@@ -1,0 +1,1 @@
+"""How good is it? Cross-validation, and which clips are scored."""

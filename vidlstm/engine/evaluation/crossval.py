@@ -1,0 +1,173 @@
+"""How well would it do? Train on all folds but one, score that one, for each fold.
+
+Folds are independent, so they run in processes side by side. Branches are independent too, so one
+training tells what every subset of the streams would have given: an ablation costs no more than its
+largest row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
+from vidlstm.data.splits import Fold
+from vidlstm.engine.devices import use_threads
+from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.scoring import log_probabilities
+from vidlstm.engine.training.baseline import control_trainer, score_control
+from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.learning import Clips, kept_pixels, make_trainer, start_model
+from vidlstm.models.checkpoint import Model, rgb_encoder
+from vidlstm.models.classifier import fuse
+from vidlstm.records import Scored
+
+Streams = tuple[StreamName, ...]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
+
+    And those of the control of the whole model, where that was wanted and there is one.
+    """
+
+    fold: Fold
+    scored: dict[Streams, tuple[Scored, ...]]
+    control: tuple[Scored, ...] | None = None
+
+
+def stream_subsets(streams: Streams) -> list[Streams]:
+    """Return the subsets that one training tells of: each sequence stream alone, then all of them.
+
+    Summary streams stay, as they join a branch and cannot be taken from it after training.
+    """
+    summary = tuple(s for s in streams if s in SUMMARY_STREAMS)
+    alone: list[Streams] = [(s, *summary) for s in streams if s not in SUMMARY_STREAMS]
+    return alone if len(alone) == 1 else [*alone, streams]
+
+
+def ablation(config: ModelConfig) -> list[ModelConfig]:
+    """Return the trainings of an ablation, the whole model last.
+
+    Videos: the control `mean`, then `gru` and `lstm`. Pictures: the control on the regions alone, the
+    LSTM on them, with each summary stream, and with all.
+    """
+    if config.kind == "video":
+        heads: tuple[HeadKind, ...] = ("mean", "gru", "lstm")
+        return [with_head(config, head) for head in heads]
+    sequence = tuple(s for s in config.streams if s not in SUMMARY_STREAMS)
+    summary = [s for s in config.streams if s in SUMMARY_STREAMS]
+    lstm = with_head(config, "lstm")
+    sets = [sequence, *((*sequence, s) for s in summary if len(summary) > 1), config.streams]
+    return [replace(with_head(config, "mean"), streams=sequence), *(replace(lstm, streams=s) for s in sets)]
+
+
+def crossvalidate(
+    config: ModelConfig,
+    clips: Clips,
+    folds: Sequence[Fold],
+    training: TrainConfig,
+    *,
+    processes: int,
+    subsets: Sequence[Streams] = (),
+    control: bool = False,
+) -> Iterator[FoldResult]:
+    """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
+
+    Args:
+        config: Of the model.
+        clips: All of the data.
+        folds: That no group crosses.
+        training: How.
+        processes: Folds that run at once.
+        subsets: Of the streams; by default all of them together.
+        control: Train the control too.
+    """
+    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), control)
+    if processes <= 1 or len(folds) <= 1:
+        for fold in folds:
+            yield work(clips, fold)
+        return
+    context = multiprocessing.get_context("spawn")
+    processes = min(processes, len(folds))
+    given = clips, max(1, num_cores() // processes)
+    pool = ProcessPoolExecutor(processes, context, initializer=_receive, initargs=given)
+    try:
+        yield from pool.map(partial(_run_received, work), folds)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
+
+
+def _receive(clips: Clips, threads: int) -> None:
+    use_threads(threads)
+    _received.append(clips)
+
+
+def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
+    return work(_received[0], fold)
+
+
+def _run_fold(
+    config: ModelConfig,
+    training: TrainConfig,
+    subsets: Sequence[Streams],
+    control: bool,
+    clips: Clips,
+    fold: Fold,
+) -> FoldResult:
+    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
+    model = start_model(config, clips, encoder, training.seed)
+    trainer = make_trainer(model, clips, fold.train_indices, training, learning=kept_pixels(model))
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    usable = clips.usable(fold.test_indices)
+    labels = trainer.held_out_labels
+    held_out = trainer.held_out_scores(trainer.looks) if len(labels) else None
+    clips = clips.all_encoded(model.encoder)
+    features = [clips.features(i) for i in usable]
+    test = (
+        log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
+        if features
+        else None
+    )
+    scored = {}
+    for subset in subsets:
+        kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
+        scores = np.zeros((0, len(config.classes)))
+        if test is not None:
+            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(())
+            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
+            scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
+        scored[subset] = tuple(
+            clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
+        )
+    return FoldResult(fold, scored, _score_control(model, clips, fold, training) if control else None)
+
+
+def _score_control(
+    model: Model, clips: Clips, fold: Fold, training: TrainConfig
+) -> tuple[Scored, ...] | None:
+    trainer = control_trainer(model, clips, fold.train_indices, training)
+    if trainer is None:
+        return None
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    scored = score_control(replace(model, control=trainer.classifier), clips, fold.test_indices)
+    return None if scored is None else tuple(scored)
+
+
+def with_head(config: ModelConfig, head: HeadKind) -> ModelConfig:
+    """Return the config with another head and all else equal."""
+    return replace(config, head=replace(config.head, kind=head))

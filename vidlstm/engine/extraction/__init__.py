@@ -1,0 +1,1 @@
+"""Files to features: decoder processes, and the extractor that feeds the encoder."""

@@ -1,0 +1,50 @@
+"""Pixels for an encoder that learns: read from the files again each epoch, beside the training.
+
+Decoded clips of a real data set fit into no memory. The decoders work a small window ahead, so a step
+seldom waits for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.engine.extraction.extractor import Extractor
+from vidlstm.errors import DataError
+from vidlstm.features.batches import ClipFeatures
+
+
+class PixelReader:
+    """Reads clips as pixels.
+
+    Args:
+        extractor: Of the `rgb` stream alone, without an encoder and without a store.
+        paths: Of every clip.
+    """
+
+    def __init__(self, extractor: Extractor, paths: Sequence[Path]) -> None:
+        self.extractor = extractor
+        self.paths = paths
+
+    def read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
+        """Yield the pixels of each batch's clips.
+
+        Raises:
+            DataError: A clip that could be read before cannot be read any more.
+        """
+        results = self.extractor.extract(self.paths[i] for batch in batches for i in batch)
+        for batch in batches:
+            clips = []
+            for _ in batch:
+                extracted = next(results)
+                if extracted.features is None:
+                    why = extracted.problem.message if extracted.problem else ""
+                    raise DataError(
+                        f"{extracted.path}: could be read when training began, and now cannot ({why}); "
+                        "put it back and go on with --resume"
+                    )
+                clips.append(extracted.features)
+            yield clips

@@ -1,0 +1,142 @@
+"""What is made of one file: pixels for the encoder, descriptors for the other streams.
+
+Runs in a decoder process. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import Grid, Kind, ModelConfig, Sampling, StreamName
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.files import kind_of
+from vidlstm.media import image
+from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
+from vidlstm.media.descriptors import motion
+from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
+from vidlstm.media.file_types import Limits, read_head
+from vidlstm.media.sampling import every_second
+from vidlstm.records import ClipInfo
+
+SUMMARY_FRAMES = 8
+"""Moments of a video that its summary streams look at."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What the workers make of every file. Travels to them; holds only plain values."""
+
+    kind: Kind
+    streams: tuple[StreamName, ...]
+    sampling: Sampling
+    views: int
+    grid: Grid
+    size: int
+    channels: int
+    mirror: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    @staticmethod
+    def of(config: ModelConfig, *, views: int, limits: Limits | None = None) -> ReadRequest:
+        """Return the request that feeds a model of `config` with `views` views of each clip."""
+        return ReadRequest(
+            config.kind,
+            config.streams,
+            config.sampling,
+            views,
+            config.grid,
+            config.encoder.size,
+            config.encoder.channels,
+            config.mirror,
+            limits or Limits(),
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a worker made of one file.
+
+    Args:
+        frames: uint8 `(M, U, S, S, C)`, the distinct moments for the encoder, plain and (M = 2)
+            mirrored; None when `rgb` is off.
+        table: int64 `(V, T)` into the U of `frames`.
+        sequences: By stream, float32 `(V, T, D)`, each with a T of its own.
+        summaries: By stream, float32 `(D,)`.
+        info: What the file told.
+    """
+
+    frames: NDArray[np.uint8] | None
+    table: NDArray[np.int64]
+    sequences: dict[StreamName, NDArray[np.float32]]
+    summaries: dict[StreamName, NDArray[np.float32]]
+    info: ClipInfo
+
+
+def read(path: Path, request: ReadRequest) -> Reading:
+    """Read one file as the request says.
+
+    Raises:
+        InputError: The file cannot be used.
+    """
+    try:
+        return _read_picture(path, request) if request.kind == "picture" else _read_video(path, request)
+    except InputError as error:
+        other = kind_of(path)
+        wrong = error.code in (FailureCode.NOT_A_VIDEO, FailureCode.NOT_A_PICTURE)
+        if not wrong or other in (None, request.kind):
+            raise
+        message = f"is a {other}, and the model labels {request.kind}s"
+        raise InputError(path, FailureCode.WRONG_KIND, message) from None
+
+
+def _read_video(path: Path, request: ReadRequest) -> Reading:
+    wants_summary = any(s in SUMMARY_DESCRIPTORS for s in request.streams)
+    wants_frames = "rgb" in request.streams or wants_summary
+    spec = ClipSpec(
+        sampling=request.sampling,
+        views=request.views,
+        size=request.size if wants_frames else None,
+        pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
+        every_second=not wants_summary,
+    )
+    clip = read_clip(path, spec, limits=request.limits)
+    frames, table = clip.frames, clip.frame_table
+    few = np.linspace(0, len(frames) - 1, min(SUMMARY_FRAMES, len(frames))).astype(int)
+    if wants_summary:  # of all moments, not only of those that the `rgb` stream takes
+        moments, table = np.unique(every_second(table), return_inverse=True)
+        frames, table = frames[moments], table.reshape(len(clip.table), -1)
+    return Reading(
+        _to_channels(frames[None], request.channels) if "rgb" in request.streams else None,
+        table,
+        {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
+        {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
+        clip.info,
+    )
+
+
+def _read_picture(path: Path, request: ReadRequest) -> Reading:
+    read_head(path, request.limits)
+    picture = image.load_picture(path, image.PictureLimits(request.limits.max_pixels))
+    boxes = image.region_boxes(picture.shape[0], picture.shape[1], request.grid)
+    sides = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
+    regions = np.stack([image.cut_regions(side, boxes, request.size) for side in sides])
+    return Reading(
+        _to_channels(regions, request.channels) if "rgb" in request.streams else None,
+        np.arange(regions.shape[1])[None],
+        {},
+        {s: d.describe(picture[None]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
+        ClipInfo(num_frames=1, seconds=None, width=picture.shape[1], height=picture.shape[0]),
+    )
+
+
+def _to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    """Bring RGB `(..., 3)` to the encoder's number of channels."""
+    if channels == 3:
+        return frames
+    weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as cv2 and PIL
+    grey: NDArray[np.uint8] = np.rint(frames @ weights).astype(np.uint8)[..., None]
+    return grey

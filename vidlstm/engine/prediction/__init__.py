@@ -1,0 +1,1 @@
+"""One clip, one label: the loaded model, the loop over files, the Python interface."""

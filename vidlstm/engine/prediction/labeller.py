@@ -1,0 +1,161 @@
+"""A model that is ready to label, by torch or without it.
+
+On a CPU with OpenVINO nothing of torch is needed once the model has been converted, and importing it
+takes longer than labelling ten clips does. So torch is imported here where it is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+import vidlstm.models
+from vidlstm.config import Backend, ModelConfig, Precision
+from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.memory import keep_memory
+from vidlstm.engine.views import looks_of
+from vidlstm.features.batches import ClipFeatures, view_batch
+from vidlstm.features.store import NETWORKS, default_root
+from vidlstm.models.backends.openvino import (
+    Networks,
+    OpenVinoClassifier,
+    OpenVinoEncoder,
+    is_installed,
+    kept_or_converted,
+)
+from vidlstm.models.backends.protocol import FrameEncoder
+from vidlstm.models.header import read_header, translated
+
+if TYPE_CHECKING:
+    import torch
+
+_GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
+"""What stands under /dev for a GPU that torch may compute on: NVIDIA's, of a Jetson, Windows', AMD's."""
+
+
+@dataclass(frozen=True)
+class Labeller:
+    """A model that is ready to label.
+
+    Args:
+        config: Of the model.
+        encoder: Of the `rgb` stream; None where that is off.
+        score: Gives the calibrated probabilities `(N, K)` of clips.
+    """
+
+    config: ModelConfig
+    encoder: FrameEncoder | None
+    score: Callable[[Sequence[ClipFeatures]], NDArray[np.float64]]
+
+
+def load_labeller(
+    path: Path, *, device: str = "auto", backend: Backend = "auto", precision: Precision = "float32"
+) -> Labeller:
+    """Load a checkpoint, ready to label with.
+
+    Args:
+        path: Of the file.
+        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where it computes.
+        backend: What computes it. OpenVINO computes on the CPU, which is then the device that is meant.
+        precision: Of the encoder.
+
+    Raises:
+        CheckpointError: It is missing, damaged, foreign or from another version.
+        UsageError: The device or backend is not there.
+        VidlstmError: OpenVINO cannot compute it.
+    """
+    on_cpu = device == "cpu" or (device == "auto" and (backend == "openvino" or not _may_have_gpu()))
+    if backend != "torch" and on_cpu and is_installed():
+        return _by_openvino(path, precision)
+    from vidlstm.engine.devices import choose_backend, choose_device
+
+    place = choose_device(device)
+    if choose_backend(backend, place) == "openvino":
+        return _by_openvino(path, precision)
+    return _by_torch(path, place, precision)
+
+
+def _may_have_gpu() -> bool:
+    """Tell whether torch has to be asked for a GPU; a Linux without a driver's files has none."""
+    return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in _GPUS)
+
+
+def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labeller:
+    from vidlstm.engine.devices import one_thread
+    from vidlstm.engine.scoring import score_clips
+    from vidlstm.models.backends.torch import TorchEncoder
+    from vidlstm.models.checkpoint import load_model
+
+    keep_memory()
+    with one_thread():
+        model = load_model(path)
+    encoder = None
+    if model.encoder is not None:
+        model.encoder.requires_grad_(False).to(device)
+        encoder = TorchEncoder(model.encoder, num_cores(), precision)
+
+    def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+        with one_thread():
+            return score_clips(model, clips)
+
+    return Labeller(model.config, encoder, score)
+
+
+def _by_openvino(path: Path, precision: Precision) -> Labeller:
+    config = read_header(path).config
+    digest = _digest(path)
+    names = ("encoder", "classifier") if "rgb" in config.streams else ("classifier",)
+    kept_in = default_root() / NETWORKS
+    networks = kept_or_converted(kept_in / digest, names, partial(_convert, path, kept_in))
+    encoder = None
+    if "encoder" in networks:
+        encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), precision)
+        encoder.prepare()
+    return Labeller(config, encoder, partial(_score, config, OpenVinoClassifier(networks["classifier"])))
+
+
+def _convert(path: Path, kept_in: Path) -> Networks:
+    from vidlstm.engine.devices import one_thread
+    from vidlstm.models.backends.convert import convert_model
+    from vidlstm.models.checkpoint import load_model
+
+    with one_thread():
+        model = load_model(path)
+        return convert_model(model, len(looks_of(model.config)), kept_in)
+
+
+def _digest(path: Path) -> str:
+    """Return what tells a converted model from others: its file, the code that reads it, what converts it."""
+    digest = hashlib.blake2b(digest_size=16)
+    with translated(path):
+        digest.update(path.read_bytes())
+    for module in sorted(Path(vidlstm.models.__path__[0]).rglob("*.py")):
+        digest.update(module.read_bytes())
+    digest.update(f"{vidlstm.__version__} {version('torch')} {version('openvino')}".encode())
+    return digest.hexdigest()
+
+
+def _score(
+    config: ModelConfig, classifier: OpenVinoClassifier, clips: Sequence[ClipFeatures]
+) -> NDArray[np.float64]:
+    """Return the probabilities `(N, K)` of clips, each computed by itself: none is padded."""
+    scores = np.zeros((len(clips), len(config.classes)))
+    for clip, row in zip(clips, scores, strict=True):
+        looks = [view_batch([clip], look.view, look.side) for look in looks_of(config)]
+        row[:] = classifier(
+            {
+                name: np.concatenate([given[name] for given in batches]).astype(np.float32)
+                for batches in ([look.sequences for look in looks], [look.summaries for look in looks])
+                for name in batches[0]
+            }
+        )
+    return scores

@@ -1,0 +1,212 @@
+"""A run folder: what training leaves on disk, every file written beside and renamed.
+
+So a run can be killed at any moment and resumed. Before the first epoch ends there is nothing to go
+on from, and it starts anew; after that, `last.pt` holds everything that the next epoch depends on.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vidlstm.config import ModelConfig, TrainConfig, from_dict, to_dict
+from vidlstm.data.split_table import SplitRow, read_split_rows, tell_changes, write_split
+from vidlstm.engine.training.trainer import Trainer
+from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.files import write_atomically
+from vidlstm.models.checkpoint import Model, serialise
+from vidlstm.records import EpochReport
+
+MODEL = "model.safetensors"
+LAST = "last.pt"
+METRICS = "metrics.jsonl"
+SPLIT = "split.csv"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run was asked for: enough to ask for it again.
+
+    Args:
+        data: As it was named.
+        sources: The options that found its samples, groups and sides, as plain JSON values.
+        model: What is trained.
+        training: How.
+    """
+
+    data: str
+    sources: dict[str, Any]
+    model: ModelConfig
+    training: TrainConfig
+
+    def changes(self, now: RunSettings) -> list[str]:
+        """Say in a few words each which settings of model and training are others now."""
+        before, after = (
+            dict(_flat({"model": asdict(s.model), "training": asdict(s.training)})) for s in (self, now)
+        )
+        return [
+            f"{name} {before.get(name)} is now {after.get(name)}"
+            for name in sorted(before.keys() | after.keys())
+            if before.get(name) != after.get(name)
+        ]
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in plain.items():
+        dotted = f"{prefix}{name}"
+        found += _flat(value, f"{dotted}.") if isinstance(value, Mapping) else [(dotted, value)]
+    return found
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: Made when it is not there.
+
+    Raises:
+        UsageError: There is something else of that name, or a run that would be lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path}: is a file, but a run needs a folder; name another with --out")
+        self.path = path
+        self.epochs: list[EpochReport] = []
+        self._changed: tuple[RunSettings, Mapping[str, SplitRow]] | None = None
+
+    @property
+    def model(self) -> Path:
+        """The checkpoint that predict needs."""
+        return self.path / MODEL
+
+    def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
+        """Make the folder and note how the run was asked for, and with which clips.
+
+        Raises:
+            UsageError: A run is there, and nobody said it may go.
+        """
+        if self.model.exists() and not overwrite:
+            raise UsageError(f"{self.path}: holds a model already; name another --out, or pass --overwrite")
+        if (self.path / LAST).exists() and not overwrite:
+            raise UsageError(
+                f"{self.path}: holds a run that did not end; go on with --resume {self.path}, "
+                "name another --out, or pass --overwrite"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not go on from an old one
+            (self.path / stale).unlink(missing_ok=True)
+        self._note(settings, rows)
+
+    def reopen(
+        self, settings: RunSettings, rows: Mapping[str, SplitRow], *, allow_changes: bool
+    ) -> dict[str, Any] | None:
+        """Return the trainer's state after the newest epoch, None before the end of the first.
+
+        What is otherwise now is noted with the next epoch.
+
+        Args:
+            settings: How the run is asked for now.
+            rows: Its clips now.
+            allow_changes: Go on even if anything is otherwise than it was.
+
+        Raises:
+            UsageError: Something is otherwise.
+            CheckpointError: There is nothing to resume, or it is damaged.
+        """
+        changes = [
+            *self.settings().changes(settings),
+            *tell_changes(read_split_rows(self.path / SPLIT), rows),
+        ]
+        if changes and not allow_changes:
+            raise UsageError(
+                f"--resume {self.path}: this is no longer the same run: {'; '.join(changes)}. "
+                "Undo that, or pass --allow-changes to go on all the same"
+            )
+        if changes:
+            self._changed = (settings, rows)
+        return self._read_last()
+
+    def settings(self) -> RunSettings:
+        """Read how the run was asked for.
+
+        Raises:
+            CheckpointError: There is no run here, or its file is damaged.
+        """
+        file = self.path / CONFIG
+        try:
+            plain = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+            return RunSettings(
+                plain["data"],
+                dict(plain["sources"]),
+                from_dict(ModelConfig, plain["model"]),
+                from_dict(TrainConfig, plain["training"]),
+            )
+        except FileNotFoundError:
+            raise CheckpointError(f"{file}: is not there, so there is no run to resume") from None
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+            raise CheckpointError(f"{file}: cannot be read as a run's settings ({error})") from None
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file."""
+        write_atomically(self.path / name, text.encode("utf-8", "surrogateescape"))
+
+    def write_epoch(self, report: EpochReport, trainer: Trainer) -> None:
+        """Note an epoch, and everything that is needed to go on after it."""
+        if self._changed is not None:
+            self._note(*self._changed)
+            self._changed = None
+        self.epochs.append(report)
+        buffer = io.BytesIO()
+        torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in self.epochs]}, buffer)
+        write_atomically(self.path / LAST, buffer.getvalue())
+        self.write(METRICS, "".join(json.dumps(e.to_json()) + "\n" for e in self.epochs))
+
+    def write_model(self, model: Model) -> None:
+        """Write the checkpoint."""
+        write_atomically(self.model, serialise(model))
+
+    def _note(self, settings: RunSettings, rows: Mapping[str, SplitRow]) -> None:
+        """Write clips and settings; a folder is a run from the moment that its settings are there."""
+        write_split(self.path / SPLIT, rows)
+        self.write(CONFIG, json.dumps(to_dict(settings), indent=2) + "\n")
+
+    def _read_last(self) -> dict[str, Any] | None:
+        """Read what the newest epoch left; nothing in the file can run code."""
+        file = self.path / LAST
+        try:
+            saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            epochs = [EpochReport(**line) for line in saved["epochs"]]
+            state: dict[str, Any] = saved["trainer"]
+            state["epoch"]
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise CheckpointError(
+                f"{file}: damaged, it cannot be resumed from; start anew with --out {self.path} --overwrite"
+            ) from error
+        self.epochs = epochs
+        return state
+
+
+def next_run(root: Path) -> Path:
+    """Return the first of `runs/1`, `runs/2`, ... that is not there."""
+    taken = [int(p.name) for p in root.glob("*") if p.name.isdecimal()]
+    return root / str(max(taken, default=0) + 1)
+
+
+def read_epochs(run: Path) -> list[EpochReport]:
+    """Return the epochs of the training that a run folder tells of; none when it does not."""
+    try:
+        lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
+        return [EpochReport(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError):
+        return []

@@ -1,0 +1,414 @@
+"""The training loop on features that are there: epochs come out as records.
+
+An epoch's randomness follows from the seed and the epoch's number alone. So a run that is resumed
+from the state after any epoch ends bit for bit where the unbroken run ends.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vidlstm.config import TrainConfig
+from vidlstm.engine.distributed import Team
+from vidlstm.engine.extraction.pixels import PixelReader
+from vidlstm.engine.scoring import to_tensors
+from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.optimiser import AdamW, clip
+from vidlstm.engine.training.steps import Step, members_apart, rows_of, side_by_side
+from vidlstm.engine.views import Look
+from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
+from vidlstm.models.classifier import Classifier
+from vidlstm.models.encoders import Encoder, encode_clips
+from vidlstm.models.members import Standardise
+from vidlstm.records import EpochReport
+
+_STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
+_TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
+_CLIPS = 64  # of each member that are scored together
+_PIXEL_CLIPS = 8  # where the encoder learns
+_CHUNK = 32  # pictures that go through an encoder together where no more need to
+_MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one member learns from, and the clips held out from it."""
+
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How an encoder learns with the rest.
+
+    Args:
+        encoder: On the classifier's device; what of it learns is unfrozen.
+        reader: Of the pixels; None where the clips' `rgb` features are pixels themselves.
+        flips: Half of the clips are flipped left to right.
+        has_learned: Encoder and classifier come from another training, whose end counts as epoch 0.
+        bfloat16: The encoder computes in half precision.
+    """
+
+    encoder: Encoder
+    reader: PixelReader | None = None
+    flips: bool = False
+    has_learned: bool = False
+    bfloat16: bool = False
+
+
+class Trainer:
+    """Trains the members of a classifier on features, side by side.
+
+    Each member is validated on the clips held out from it, and early stopping and the best epoch
+    look at all of these together; they are also what fusion and temperature are fitted on.
+
+    Args:
+        classifier: On its device; trained in place.
+        clips: Features of every clip; None for those that no part names.
+        labels: int64 `(N,)`, class of every clip.
+        parts: One a member.
+        config: How.
+        mix_views: Every step may take another view (see `choose`).
+        looks: At each clip when it is scored.
+        mirror: Train on mirrored clips too.
+        learning: Of an encoder that is not frozen; trained in place.
+        team: The processes that train together.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        clips: Sequence[ClipFeatures | None],
+        labels: NDArray[np.int64],
+        parts: Sequence[Part],
+        config: TrainConfig,
+        *,
+        mix_views: bool,
+        looks: Sequence[Look],
+        mirror: bool,
+        learning: Learning | None = None,
+        team: Team | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.clips = clips
+        self.labels = labels
+        self.parts = parts
+        self.config = config
+        self.mix_views = mix_views
+        self.looks = looks
+        self.mirror = mirror
+        self.learning = learning
+        self.team = team or Team()
+        self.epoch = 0
+        self.best_epoch = 0
+        self.diverged = False
+        self._best = math.inf
+        self._best_state: dict[str, Tensor] | None = None
+        self._device = classifier.fusion.device
+        self._held_out = np.concatenate([part.val for part in parts])
+        self._networks = nn.ModuleDict({"classifier": classifier})
+        if learning is not None:
+            self._networks["encoder"] = learning.encoder
+        self._optimisers = {
+            name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
+        }
+        # What learns by itself: every member of every branch, and an encoder.
+        self._clipped = [
+            (member, *branch.parameters_of(member))
+            for branch in classifier.branches
+            for member in range(len(parts))
+        ]
+        if learning is not None:
+            self._clipped.append((0, [], [*learning.encoder.parameters()]))
+        if learning is None or not learning.has_learned:
+            for number, part in enumerate(parts):
+                some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
+                standardise(classifier, number, self._features(some))
+
+    def run(self) -> Iterator[EpochReport]:
+        """Train to the end, until validation no longer improves (`patience`), or until it diverges."""
+        if self.learning is not None and self.learning.has_learned and self._best_state is None:
+            self._keep_if_best(self._validate()[0])
+        while self.epoch < self.config.epochs and not self._out_of_patience() and not self.diverged:
+            started = time.monotonic()
+            self.epoch += 1
+            train_loss = self._learn()
+            self.diverged = not math.isfinite(train_loss)
+            val_loss, val_top1 = self._validate()
+            is_best = not self.diverged and self._keep_if_best(val_loss)
+            rate = self._rate(self.epoch) * self.config.learning_rate
+            seconds = time.monotonic() - started
+            yield EpochReport(
+                self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
+            )
+
+    def finish(self) -> None:
+        """Take the best epoch's weights; fit fusion and temperature on the held-out clips."""
+        if self._best_state is not None:
+            self._networks.load_state_dict(self._best_state)
+        if len(self._held_out):
+            weights, temperature = fit_fusion(self.held_out_scores(self.looks), self.held_out_labels)
+            self.classifier.fusion.copy_(weights)
+            self.classifier.temperature.copy_(temperature)
+        self._networks.eval()
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a resumed run needs: tensors and plain values."""
+        return {
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best": self._best,
+            "best_state": self._best_state,
+            "networks": self._networks.state_dict(),
+            "optimisers": {name: optimiser.state() for name, optimiser in self._optimisers.items()},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.epoch = state["epoch"]
+        self.best_epoch = state["best_epoch"]
+        self._best = state["best"]
+        self._best_state = state["best_state"]
+        self._networks.load_state_dict(state["networks"])
+        for name, optimiser in self._optimisers.items():
+            optimiser.restore(state["optimisers"][name])
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there are weights to take at the end."""
+        return self._best_state is not None
+
+    @property
+    def held_out_labels(self) -> Tensor:
+        """The classes of the held-out clips, int64 `(N,)`, part after part."""
+        return torch.from_numpy(self.labels[self._held_out])
+
+    @torch.inference_mode()
+    def held_out_scores(self, looks: Sequence[Look]) -> Tensor:
+        """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
+        self._networks.eval()
+        mine = [part.val[self.team.rank :: self.team.size] for part in self.parts]
+        found: list[list[Tensor]] = [[] for _ in self.parts]  # of each member's clips, `(S, K)` each
+        size = _PIXEL_CLIPS if self.learning is not None else _CLIPS
+        tables = [
+            side_by_side([val[start : start + size] for val in mine], [part.train[0] for part in self.parts])
+            for start in range(0, max(map(len, mine)), size)
+        ]
+        for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
+            scores = self._scores(clips, looks)
+            for member, number in enumerate(real.sum(1).tolist()):
+                found[member] += scores[:, member, :number].unbind(1)
+        return torch.stack([row for rows in found for row in self.team.gather(rows)], dim=1)
+
+    def _scores(self, clips: Sequence[ClipFeatures], looks: Sequence[Look]) -> Tensor:
+        """Return log-probabilities `(S, M, B, K)` of M * B clips, each by its member, averaged over looks."""
+        members = len(self.parts)
+        scores = []
+        for look in looks:
+            batch = to_tensors(view_batch(clips, look.view, look.side), self._device)
+            scores.append(self._logits(*(members_apart(x, members) for x in batch)).log_softmax(-1))
+        return torch.stack(scores).mean(0).log_softmax(-1).cpu()
+
+    def _features(self, indices: NDArray[np.int64]) -> list[ClipFeatures]:
+        return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
+
+    def _read(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
+        """Yield the features of each group's clips, with pixels where the encoder learns."""
+        reader = None if self.learning is None else self.learning.reader
+        if reader is None:
+            yield from map(self._features, groups)
+            return
+        for group, shown in zip(groups, reader.read(groups), strict=True):
+            yield [
+                replace(kept, sequences={**kept.sequences, **clip.sequences})
+                for kept, clip in zip(self._features(group), shown, strict=True)
+            ]
+
+    def _out_of_patience(self) -> bool:
+        patience = self.config.patience
+        return bool(patience and len(self._held_out) and self.epoch - self.best_epoch >= patience)
+
+    def _learn(self) -> float:
+        """Pass every member once over its training clips; return the mean loss."""
+        rng = np.random.default_rng([self.config.seed, self.epoch])
+        torch.manual_seed(int(rng.integers(2**62)))
+        self._networks.train()
+        config = self.config
+        odds = [rarity(self.labels[part.train], int(self.labels.max()) + 1) for part in self.parts]
+        orders = [self._order(part, own, rng) for part, own in zip(self.parts, odds, strict=True)]
+        weights = None
+        if config.balance == "loss":
+            weights = torch.tensor(np.stack(odds), dtype=torch.float32, device=self._device)
+        number = math.ceil(max(map(len, orders)) / config.batch_size)
+        batches = [
+            side_by_side(own, [part.train[0] for part in self.parts])
+            for own in zip(*(np.array_split(order, number) for order in orders), strict=True)
+        ]
+        losses = []
+        for done, ((_, real), step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
+            rate = self._rate(self.epoch - 1 + done / number)
+            losses.append(self._take(step, weights, rate).cpu() * torch.from_numpy(real.sum(1)))
+        lengths = torch.tensor([len(order) for order in orders])
+        return float((torch.stack(losses).sum(0) / lengths).mean())
+
+    def _order(self, part: Part, odds: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return a member's clips in the order in which it learns from them this epoch."""
+        if self.config.balance != "sampler":
+            return rng.permutation(part.train)
+        chances = odds[self.labels[part.train]]
+        return rng.choice(part.train, len(part.train), p=chances / chances.sum())
+
+    def _steps(
+        self, batches: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], rng: np.random.Generator
+    ) -> Iterator[Step]:
+        """Yield what is computed of each batch, a table of clips and which of them are real."""
+        mixup, learning = self.config.mixup, self.learning
+        mine = [rows_of(table.shape[1], self.team.rank, self.team.size) for table, _ in batches]
+        shown: Iterator[list[ClipFeatures]] = iter(())
+        if learning is not None and learning.reader is not None:  # of one member
+            shown = learning.reader.read(
+                [table[0, rows] for (table, _), rows in zip(batches, mine, strict=True)]
+            )
+        for (table, real), rows in zip(batches, mine, strict=True):
+            clips = self._features(table.ravel())
+            choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
+            batch = training_batch(clips, choices)
+            if learning is None:
+                yield Step.draw(batch, self.labels[table], real, rows, mixup, rng, self._device)
+                continue
+            pixels = batch.sequences["rgb"]
+            if learning.reader is not None:
+                pixels = training_batch(next(shown), choices[rows]).sequences["rgb"]
+                pixels = _padded(pixels, batch.masks["rgb"].shape[1])
+            yield Step.draw_pixels(
+                batch, pixels, self.labels[table[0]], rows, mixup, rng, self._device, flips=learning.flips
+            )
+
+    def _take(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
+        """Take one step of the optimisers at the learning rate `rate`; return the members' losses `(M,)`."""
+        losses = torch.zeros(len(self.parts), device=self._device)
+        in_parts = self.config.accumulate > 1 or self.team.size > 1
+        drawn = torch.get_rng_state()
+        for rows in step.parts(self.config.accumulate):
+            if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
+                torch.set_rng_state(drawn)
+                self.classifier.compute(rows, step.length)
+            part = step.loss(self._logits(*step.inputs(rows)), rows, weights, self.config.label_smoothing)
+            part.sum().backward()  # type: ignore[no-untyped-call]
+            losses += part.detach()
+        if self.team.size > 1:
+            gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
+            self.team.add([*gradients, losses])
+        for member, together, alone in self._clipped:
+            views = [p.grad.view(len(self.parts), -1)[member] for p in together if p.grad is not None]
+            clip([*views, *(p.grad for p in alone if p.grad is not None)], _MAX_GRADIENT)
+        for name, optimiser in self._optimisers.items():
+            fine = name == "encoder" and self.learning is not None and self.learning.encoder.keeps_statistics
+            peak = self.config.encoder_learning_rate if fine else self.config.learning_rate
+            optimiser.step(rate * peak)
+        return losses
+
+    def _logits(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return the logits of all members' branches, `(S, M, B, K)`, from features or from pixels."""
+        if self.learning is not None:
+            steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
+            sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
+        return self.classifier.logits(sequences, masks, summaries)
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
+        assert self.learning is not None
+        encoder = self.learning.encoder
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.learning.bfloat16):
+            if self.config.checkpointing and torch.is_grad_enabled():
+                encoded = [
+                    checkpoint(encoder, some, use_reentrant=False) for some in torch.split(pictures, _CHUNK)
+                ]
+                return torch.cat(encoded).float()
+            if torch.is_grad_enabled():
+                return encoder(pictures).float()  # type: ignore[no-any-return]
+            return torch.cat([encoder(some) for some in torch.split(pictures, _CHUNK)]).float()
+
+    def _rate(self, epochs: float) -> float:
+        """Return the share of its peak that the learning rate has after so many epochs.
+
+        A linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017).
+        """
+        done = epochs / self.config.epochs
+        warmup = self.config.warmup_epochs / self.config.epochs
+        if done < warmup:
+            share = (done + 1 / (self.config.epochs * 4)) / warmup
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-9)))
+        return min(share, 1.0)
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Return loss and top-1 of the held-out clips, all branches counting the same.
+
+        The loss is what is left at the best temperature: a network that grows too sure of itself is
+        put right at the end, so that alone shall not end its training.
+        """
+        if not len(self._held_out):
+            return None, None
+        fused = self.held_out_scores([Look()]).mean(0)
+        target = self.held_out_labels
+        sharpened = (fused / _TEMPERATURES.view(-1, 1, 1)).log_softmax(-1)
+        loss = -float(
+            sharpened.gather(-1, target.expand(len(_TEMPERATURES), -1)[..., None]).mean((1, 2)).max()
+        )
+        return loss, float((fused.argmax(1) == target).double().mean())
+
+    def _keep_if_best(self, val_loss: float | None) -> bool:
+        """Keep the weights when validation got better; without one, those of the last epoch."""
+        if val_loss is not None and not val_loss < self._best:  # nor one that is no number
+            return False
+        self._best = math.inf if val_loss is None else val_loss
+        self.best_epoch = self.epoch
+        self._best_state = {name: value.clone() for name, value in self._networks.state_dict().items()}
+        return True
+
+
+def _padded(pixels: Values, length: int) -> Values:
+    """Bring `(B, T, S, S, C)` to the length that the step's longest clip has, wherever that is computed."""
+    padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
+    padded[:, : pixels.shape[1]] = pixels
+    return padded
+
+
+def rarity(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
+    """Return a weight for every class, `(K,)`: inverse to its clips, 1 on average over the clips."""
+    counts = np.bincount(labels, minlength=num_classes)
+    weights: NDArray[np.float64] = len(labels) / np.maximum(counts, 1) / max(int((counts > 0).sum()), 1)
+    return weights
+
+
+def standardise(classifier: Classifier, member: int, clips: Sequence[ClipFeatures]) -> None:
+    """Measure mean and spread of the features over a member's training clips and fix them in its branches."""
+    batch = view_batch(clips)
+    for branch in classifier.branches:
+        if branch.spec.fixed:
+            steps = torch.from_numpy(batch.sequences[branch.spec.stream]).float().unsqueeze(0)
+            mask = torch.from_numpy(batch.masks[branch.spec.stream]).unsqueeze(0)
+            rows = branch.prepare(steps, mask)[mask]
+            std = rows.std(0, correction=0)
+            if branch.spec.one_scale:
+                std = std.square().mean().sqrt().expand_as(std)
+            branch.standardise.fit(member, rows.mean(0), std)
+        for name, layers in branch.join.items():
+            summary = torch.from_numpy(batch.summaries[name]).float()
+            assert isinstance(layers, nn.Sequential)
+            assert isinstance(layers[0], Standardise)
+            layers[0].fit(member, summary.mean(0), summary.std(0, correction=0))

@@ -1,0 +1,183 @@
+"""Look at a file before a decoder does.
+
+Promises that what passes is a regular, readable, non-empty file of a bearable size whose first
+bytes are not those of a picture, a sound or a playlist; a pipe, a device or a socket is never
+opened, so nothing here hangs. Whether the rest of the file can be decoded is not known yet.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vidlstm.errors import FailureCode, InputError
+
+_HEAD_BYTES = 256
+_PICTURES = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+_STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
+_MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
+# A sound file with a cover would otherwise be a video of one frame.
+_SOUNDS = {b"ID3": "MP3", b"fLaC": "FLAC"}
+# Playlists name other files; only the file that was asked for is read.
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
+_MATROSKA = b"\x1aE\xdf\xa3"
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide")  # that MP4 and MOV files begin with
+_CONTAINERS = (b"RIFF", _MATROSKA, b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
+# Where the sync bytes of MPEG transport streams are: .ts, and .m2ts with its time stamps.
+_STREAMS = ((0, 188), (4, 192))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one input may cost.
+
+    Args:
+        max_bytes: Size of a file.
+        max_pixels: Width times height of a frame; one frame takes three bytes a pixel.
+    """
+
+    max_bytes: int = 64 * 2**30
+    max_pixels: int = 2**27
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether `path` is a folder.
+
+    Raises:
+        InputError: This cannot be found out.
+    """
+    with translated(path):
+        return path.is_dir()
+
+
+def inspect(path: Path, limits: Limits) -> bytes:
+    """Return a file's first bytes, or say why it cannot be a video.
+
+    Raises:
+        InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `too_large`,
+            `read_error`, or `not_a_video` for a picture, a sound or a playlist.
+    """
+    head = read_head(path, limits)
+    _refuse_other_kinds(path, head)
+    return head
+
+
+def read_head(path: Path, limits: Limits) -> bytes:
+    """Return the first bytes of a regular file, whatever is in it.
+
+    Raises:
+        InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `too_large`, `read_error`.
+    """
+    with translated(path):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(path, FailureCode.NOT_A_FILE, f"is {_kind(status.st_mode)}, not a file")
+        # Between the look and the opening a file can become a pipe: never wait for its other end.
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            head = os.read(fd, _HEAD_BYTES)
+        finally:
+            os.close(fd)
+    if not head:
+        raise InputError(path, FailureCode.EMPTY_FILE, "has no bytes in it")
+    if status.st_size > limits.max_bytes:
+        raise InputError(
+            path, FailureCode.TOO_LARGE, f"has {status.st_size:,} bytes, more than {limits.max_bytes:,}"
+        )
+    return head
+
+
+def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
+    """Refuse a frame that would take too much memory.
+
+    Raises:
+        InputError: `too_large`.
+    """
+    if width * height > limits.max_pixels:
+        raise InputError(
+            path,
+            FailureCode.TOO_LARGE,
+            f"has frames of {width}x{height}, more than {limits.max_pixels:,} pixels",
+        )
+
+
+def looks_like_container(head: bytes) -> bool:
+    """Tell whether the first bytes are those of a common video file."""
+    return head.startswith(_CONTAINERS) or head[4:8] in _BOXES
+
+
+def matroska_or_mp4(head: bytes) -> Literal["matroska", "mov"] | None:
+    """Return FFmpeg's name for the container that the first bytes are of, if it is one of these two."""
+    if head.startswith(_MATROSKA):
+        return "matroska"
+    return "mov" if head[4:8] in _BOXES else None
+
+
+def has_index(head: bytes) -> bool:
+    """Tell whether a seek in such a file is cheap: a transport stream is searched byte by byte."""
+    return not any(
+        head[start : start + 1] == head[start + step : start + step + 1] == b"G" for start, step in _STREAMS
+    )
+
+
+def picture_format(head: bytes) -> str | None:
+    """Return the name of the picture format that the first bytes show, if any."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
+        return "HEIF"
+    return next((name for magic, name in _PICTURES.items() if head.startswith(magic)), None)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about `path` into an `InputError`."""
+    try:
+        yield
+    except ValueError:  # a NUL character in the name
+        raise InputError(path, FailureCode.NOT_FOUND, "is not a possible file name") from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise InputError(path, FailureCode.NOT_FOUND, "no such file") from None
+        if error.errno == errno.ELOOP:
+            raise InputError(path, FailureCode.NOT_FOUND, "is a link that leads back to itself") from None
+        if isinstance(error, PermissionError):
+            raise InputError(path, FailureCode.PERMISSION, "may not be read") from None
+        raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error.strerror}") from None
+
+
+def _refuse_other_kinds(path: Path, head: bytes) -> None:
+    def refuse(message: str) -> InputError:
+        return InputError(path, FailureCode.NOT_A_VIDEO, message)
+
+    picture = picture_format(head)
+    if picture and not (picture == "JPEG" and path.suffix.lower() in _MOTION_JPEG_SUFFIXES):
+        raise refuse(f"is a picture ({picture}), not a video: a model for pictures can label it")
+    sound = next((name for magic, name in _SOUNDS.items() if head.startswith(magic)), None)
+    if sound or head[4:12] == b"ftypM4A ":
+        raise refuse(f"is a sound file ({sound or 'M4A'}), not a video")
+    if head.startswith(_PLAYLISTS):
+        raise refuse("is a playlist or a text, not a video")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")

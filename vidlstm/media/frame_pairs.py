@@ -1,0 +1,249 @@
+"""Take moments, and the neighbours of moments, out of one pass over a clip.
+
+Every frame is reduced as soon as it is decoded, and only the reduced one is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.media.opencv import cv2, decoding_threads
+from vidlstm.media.sampling import known_fps
+from vidlstm.media.video.base import Image, Video
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Fit = Literal["squash", "crop"]
+
+
+@dataclass(frozen=True)
+class PairSpec:
+    """Pairs of neighbouring frames, for optical flow.
+
+    Args:
+        seconds: From a frame to its neighbour.
+        side: Longest side of the reduced frames, in pixels; they are never enlarged.
+    """
+
+    seconds: float
+    side: int
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was taken at U moments: shapes as in `vidlstm.media.clips.Clip`."""
+
+    frames: Image
+    times: NDArray[np.float64]
+    pairs: Image | None
+    pair_seconds: NDArray[np.float64] | None
+
+
+def gather(
+    video: Video,
+    moments: NDArray[np.int64],
+    pictured: NDArray[np.bool_],
+    size: int | None,
+    fit: Fit,
+    pair_spec: PairSpec | None,
+    at_least: int,
+) -> Gathered | None:
+    """Go over a clip that stands on its first frame, and take what is wanted.
+
+    Args:
+        video: The clip.
+        moments: Frame indices, `(U,)`, increasing strictly.
+        pictured: Which of them the square frames are wanted of, `(U,)`.
+        size: Side of the square frames; None for none.
+        fit: How a frame becomes a square.
+        pair_spec: Which neighbours are wanted; None for none.
+        at_least: The fewest frames that the clip may turn out to have without being read again.
+
+    Returns:
+        What was found; None when the clip ended before the last moment.
+    """
+    slots = {int(index): slot for slot, index in enumerate(moments)}
+    times = np.zeros(len(moments))
+    pairs = None if pair_spec is None else _Pairs(pair_spec, video)
+    chosen = set(slots)
+    if pairs is not None:
+        chosen |= pairs.spare_frames(slots, at_least)
+        if video.times is not None:
+            chosen |= pairs.neighbours(slots, video.times)
+    stops = sorted(chosen, reverse=True)
+    video.expect(stops)
+    with _Squares(int(pictured.sum()), size, fit) as squares:
+        while stops or (pairs is not None and pairs.searching):
+            target = stops[-1] if stops else video.index + 1
+            if pairs is not None and pairs.searching:
+                target = min(target, video.index + 1)
+            if not video.goto(target):
+                break
+            stopped = bool(stops) and stops[-1] == target
+            if stopped:
+                stops.pop()
+            if not stopped and not (pairs is not None and pairs.is_due(video.seconds)):
+                continue
+            image = video.image()
+            slot = slots.get(target)
+            if slot is not None:
+                times[slot] = video.seconds
+                if pictured[slot]:
+                    squares.take(image)
+            if pairs is not None:
+                pairs.see(video.seconds, image, slot)
+    if any(index in slots for index in stops):
+        return None
+    if pairs is None:
+        return Gathered(squares.frames, times, None, None)
+    return Gathered(squares.frames, times, *pairs.stack(len(moments)))
+
+
+def square(image: Image, size: int, fit: Fit) -> Image:
+    """Reduce a BGR frame to a square RGB one, `(size, size, 3)`."""
+    if fit == "crop":
+        height, width = image.shape[:2]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        image = image[top : top + side, left : left + side]
+    # The small picture is the cheap one to reorder.
+    return np.asarray(cv2.cvtColor(_resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _resize(image: Image, width: int, height: int) -> Image:
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
+
+
+class _Squares:
+    """Reduces one frame while the next is decoded, unless decoding may take a single thread only.
+
+    Attributes:
+        frames: `(F, S, S, 3)` RGB, complete at the end of the `with` block.
+    """
+
+    def __init__(self, count: int, size: int | None, fit: Fit) -> None:
+        self.frames = np.zeros((count, size or 0, size or 0, 3), dtype=np.uint8)
+        self._size = size
+        self._fit: Fit = fit
+        self._taken = 0
+        self._thread = ThreadPoolExecutor(1) if size is not None and decoding_threads() != 1 else None
+        self._pending: Future[None] | None = None
+
+    def take(self, image: Image) -> None:
+        """Take the next frame; when the one before is not done yet, wait, so that few are held."""
+        if self._size is None:
+            return
+        place, self._taken = self._taken, self._taken + 1
+        if self._thread is None:
+            self._reduce(place, image)
+            return
+        self._wait()
+        self._pending = self._thread.submit(self._reduce, place, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown()
+            self._wait()
+
+    def _reduce(self, place: int, image: Image) -> None:
+        self.frames[place] = square(image, self._size or 0, self._fit)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+
+class _Pairs:
+    """Finds for each moment the first frame that is shown `seconds` later or after."""
+
+    def __init__(self, spec: PairSpec, video: Video) -> None:
+        self._gap = spec.seconds
+        self._fps = known_fps(video.info.fps)
+        # Times are rounded in files: a quarter of a frame early is on time.
+        self._gap_at_least = spec.seconds - 0.25 / self._fps
+        height, width = video.image().shape[:2]
+        scale = min(1.0, spec.side / max(height, width))
+        self._shape = max(1, round(height * scale)), max(1, round(width * scale))
+        self._seen: list[tuple[float, Image]] = []
+        self._own: dict[int, int] = {}  # slot -> place in `_seen`
+        self._other: dict[int, int] = {}
+        self._waiting: list[int] = []
+        self._is_told = video.times is not None
+
+    @property
+    def searching(self) -> bool:
+        """Tell whether every frame has to be looked at: a neighbour is known by its time alone."""
+        return bool(self._waiting) and not self._is_told
+
+    def neighbours(self, moments: Iterable[int], times: NDArray[np.float64]) -> set[int]:
+        """Return the frames that `is_due` will say yes to, where the times of all frames are known."""
+        found: set[int] = set()
+        for index in moments:
+            late = np.flatnonzero(times[index + 1 :] - times[index] >= self._gap_at_least)
+            found.update((index + 1 + late[:1]).tolist())
+        return found
+
+    def spare_frames(self, moments: Iterable[int], at_least: int) -> set[int]:
+        """Return the frames to keep in case that the clip ends before a moment's neighbour comes."""
+        span = math.ceil(self._gap * self._fps) + 1
+        spare: set[int] = set()
+        for index in moments:
+            if index + span >= at_least:
+                spare.update(range(max(0, index - span), index if index >= span else index + span))
+        return spare
+
+    def is_due(self, seconds: float) -> bool:
+        """Tell whether a frame shown at this time is the neighbour of a moment."""
+        return any(seconds - self._time(slot) >= self._gap_at_least for slot in self._waiting)
+
+    def see(self, seconds: float, image: Image, slot: int | None) -> None:
+        """Take a frame, which is the moment `slot` if there is one."""
+        place = len(self._seen)
+        for waiting in [w for w in self._waiting if seconds - self._time(w) >= self._gap_at_least]:
+            self._other[waiting] = place
+            self._waiting.remove(waiting)
+        height, width = self._shape
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+        self._seen.append((seconds, _resize(grey, width, height)))
+        if slot is not None:
+            self._own[slot] = place
+            self._waiting.append(slot)
+
+    def stack(self, num_moments: int) -> tuple[Image, NDArray[np.float64]]:
+        """Return all pairs, each in time order, and the seconds between."""
+        pairs = np.zeros((num_moments, 2, *self._shape), dtype=np.uint8)
+        seconds = np.zeros(num_moments)
+        for slot in range(num_moments):
+            other = self._other[slot] if slot in self._other else self._best_place(slot)
+            places = sorted((self._own[slot], other))
+            (begin, first), (end, second) = (self._seen[place] for place in places)
+            pairs[slot] = first, second
+            seconds[slot] = end - begin
+        return pairs, seconds
+
+    def _best_place(self, slot: int) -> int:
+        """Return the nearest frame that is far enough in time, or else the farthest."""
+        own = self._own[slot]
+        others = [place for place in range(len(self._seen)) if place != own] or [own]
+
+        def unfitness(place: int) -> tuple[bool, float]:
+            distance = abs(self._seen[place][0] - self._time(slot))
+            return distance < self._gap_at_least, abs(distance - self._gap)
+
+        return min(others, key=unfitness)
+
+    def _time(self, slot: int) -> float:
+        return self._seen[self._own[slot]][0]

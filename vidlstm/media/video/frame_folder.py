@@ -1,0 +1,107 @@
+"""A clip that is a folder of numbered pictures: `img_00001.jpg`, `img_00002.jpg`, ...
+
+Pictures follow each other by the last number in their names, read as a number. Files that are
+not pictures inside are left out and counted; one that turns out damaged when it is wanted gives
+way to the next that can be read, and is counted too. There is no clock: 25 pictures a second.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.files import frames_of
+from vidlstm.media.file_types import Limits, picture_format, read_head, translated
+from vidlstm.media.image import PictureLimits, load_picture
+from vidlstm.media.sampling import DEFAULT_FPS
+from vidlstm.media.video.base import Image, Video, VideoInfo
+
+_NUMBER = re.compile(r"\d+(?=\D*$)")
+
+
+class FrameFolder(Video):
+    """An open folder of numbered pictures.
+
+    Attributes:
+        num_pictures: Files with a picture's name.
+        num_unreadable: Those among them that were found to be unreadable.
+
+    Raises:
+        InputError: `not_a_file`, there are no numbered pictures in it; `no_frames`, none can be read.
+    """
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        with translated(path):
+            names = [p for p in frames_of(path) if _NUMBER.search(p.name)]
+        if not names:
+            raise InputError(path, FailureCode.NOT_A_FILE, "is a folder without numbered pictures in it")
+        self._limits = limits
+        self._files = [p for p in names if _is_picture(p, limits)]
+        self.num_pictures = len(names)
+        self.num_unreadable = len(names) - len(self._files)
+        self._image: Image | None = None
+        super().__init__(path, VideoInfo(0, 0, DEFAULT_FPS, len(self._files), "", None))
+        if not self.step():
+            raise InputError(path, FailureCode.NO_FRAMES, f"none of its {len(names)} pictures can be read")
+        height, width = self.image().shape[:2]
+        seconds = len(self._files) / DEFAULT_FPS
+        self.info = VideoInfo(width, height, DEFAULT_FPS, len(self._files), "", seconds)
+
+    def step(self) -> bool:
+        """Go to the next picture; return False at the end."""
+        return self.goto(self.index + 1)
+
+    def goto(self, index: int) -> bool:
+        """Go forward to picture `index`; return False when the clip ends before it."""
+        if index < self.index:
+            raise ValueError(f"frame {index} lies before frame {self.index}: frames are read in order")
+        while index != self.index and index < len(self._files):
+            self._image = _read(self._files[index], self._limits)
+            if self._image is not None:
+                self.index, self.seconds = index, index / DEFAULT_FPS
+                break
+            del self._files[index]
+            self.num_unreadable += 1
+        if index < len(self._files):
+            return True
+        self.index = len(self._files) - 1
+        return self._meet_end()
+
+    def image(self) -> Image:
+        """Return the picture it stands on, `(H, W, 3)` uint8 BGR."""
+        if self._image is None:
+            raise InputError(self.path, FailureCode.READ_ERROR, f"picture {self.index} cannot be decoded")
+        return self._image
+
+    def read_to_end(self) -> int:
+        """Return the number of pictures, without reading the rest of them."""
+        self.count = len(self._files)
+        return self.count
+
+    @property
+    def end_seconds(self) -> float:
+        """When the last picture ends."""
+        return len(self._files) / DEFAULT_FPS
+
+    def close(self) -> None:
+        """Release the picture in memory."""
+        self._image = None
+
+
+def _is_picture(path: Path, limits: Limits) -> bool:
+    try:
+        return picture_format(read_head(path, limits)) is not None
+    except InputError:
+        return False
+
+
+def _read(path: Path, limits: Limits) -> Image | None:
+    try:
+        # Not OpenCV: its readers write about damaged pictures to standard error.
+        picture = load_picture(path, PictureLimits(limits.max_pixels))
+    except InputError:
+        return None
+    return np.ascontiguousarray(picture[..., ::-1])

@@ -1,0 +1,1 @@
+"""What computes a trained network: torch, oneDNN's fused layers, OpenVINO."""

@@ -1,0 +1,70 @@
+"""Who computes a frozen encoder: torch, or OpenVINO on a CPU.
+
+In float32 both give the same features to rounding, so labels do not depend on what is installed.
+bfloat16 gives features that are a few hundredths off: it is never chosen unasked, and it is part of
+`digest`, so that the feature store keeps the two apart.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidlstm.config import Precision
+from vidlstm.models.backends.protocol import CPU_BATCH
+from vidlstm.models.encoders import Encoder, for_inference, weights_digest
+
+_GPU_BATCH = 128
+
+
+class TorchEncoder:
+    """An encoder computed by torch.
+
+    On a CPU each thread computes pictures of its own: threads that share a picture wait for one
+    another at every layer, and the longer the busier the machine is.
+
+    Args:
+        encoder: On its device; it is copied when it is first needed.
+        num_threads: That compute, on a CPU.
+        precision: Of weights and activations.
+    """
+
+    def __init__(self, encoder: Encoder, num_threads: int, precision: Precision = "float32") -> None:
+        self.digest = features_digest(encoder, precision)
+        self._device = encoder.mean.device
+        on_cpu = self._device.type == "cpu"
+        self._batch = CPU_BATCH if on_cpu else _GPU_BATCH
+        alone = partial(torch.set_num_threads, 1)
+        self._threads = ThreadPoolExecutor(num_threads, initializer=alone) if on_cpu else None
+        self._prepare = partial(for_inference, encoder, getattr(torch, precision))
+
+    def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+        batches = [pictures[start : start + self._batch] for start in range(0, len(pictures), self._batch)]
+        run = map if self._threads is None else self._threads.map
+        encode = partial(_encode, self._quick, self._device)
+        features: NDArray[np.float16] = torch.cat(list(run(encode, batches))).numpy()
+        return features
+
+    @cached_property
+    def _quick(self) -> Encoder:
+        return self._prepare()
+
+
+@torch.inference_mode()
+def _encode(encoder: Encoder, device: torch.device, pictures: NDArray[np.uint8]) -> Tensor:
+    # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
+    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)
+    features: Tensor = encoder(batch).to("cpu", torch.float16)
+    return features
+
+
+def features_digest(encoder: Encoder, precision: Precision) -> str:
+    """Return what tells the features of two encoders apart."""
+    weights = weights_digest(encoder)
+    return weights if precision == "float32" else f"{weights} {precision}"
