@@ -135,7 +135,7 @@ class HeadConfig:
     """What reads a stream's vectors in order.
 
     Args:
-        kind: `lstm`, `gru`, or `mean`, the control that knows no order.
+        kind: `lstm`, `gru`, or `mean`, the baseline that knows no order.
         hidden: Width of the recurrent state, in each direction.
         layers: Recurrent layers.
         bidirectional: Read backwards as well.

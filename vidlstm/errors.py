@@ -6,7 +6,7 @@
     │   └── LeakError       one group stands on both sides of a given split
     ├── CheckpointError     a checkpoint is missing, damaged, foreign or from a newer version
     ├── WeightsError        an encoder's weights cannot be had
-    ├── TeamError           a process that trained with this one has ended
+    ├── DistributedError           a process that trained with this one has ended
     └── InputError          one input file cannot be used: it costs that file a row, not the run
 
 The command line turns an `InputError` into a row with a reason (exit status 1 at the end) and
@@ -44,7 +44,7 @@ class WeightsError(VidlstmError):
     """An encoder's weights cannot be had."""
 
 
-class TeamError(VidlstmError):
+class DistributedError(VidlstmError):
     """A process that trained with this one has ended."""
 
 

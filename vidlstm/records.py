@@ -178,7 +178,7 @@ class ClassReport:
 
 
 @dataclass(frozen=True)
-class Control:
+class Baseline:
     """What the `mean` head, which knows no order, gives on the same clips.
 
     Args:
@@ -207,7 +207,7 @@ class EvalReport:
         ece_uncalibrated: The same of the model without its temperature; None where that is not known.
         temperature: Of the model: what its logits are divided by; None where there is not one.
         majority: Top-1 of always naming the commonest class of the scored clips.
-        control: What the model has to beat beside that; None where it has no control.
+        baseline: What the model has to beat beside that; None where it has no baseline.
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
         scored: Every clip.
@@ -225,7 +225,7 @@ class EvalReport:
     ece_uncalibrated: float | None
     temperature: float | None
     majority: float
-    control: Control | None
+    baseline: Baseline | None
     per_class: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
     scored: tuple[Scored, ...] = field(repr=False)
@@ -233,8 +233,8 @@ class EvalReport:
     @property
     def baselines(self) -> dict[str, float]:
         """Top-1 of what a model has to beat, by name, on the same clips."""
-        control = {} if self.control is None else {"mean": self.control.top1}
-        return {"majority": self.majority, **control}
+        baseline = {} if self.baseline is None else {"mean": self.baseline.top1}
+        return {"majority": self.majority, **baseline}
 
     @property
     def failed(self) -> tuple[Scored, ...]:
@@ -258,7 +258,7 @@ class EvalReport:
             "temperature": self.temperature,
             "majority": self.majority,
             "baselines": self.baselines,
-            "gain_ci95": None if self.control is None else [self.control.gain.low, self.control.gain.high],
+            "gain_ci95": None if self.baseline is None else [self.baseline.gain.low, self.baseline.gain.high],
             "classes": list(self.classes),
             "per_class": [asdict(c) for c in self.per_class],
             "confusion": [list(row) for row in self.confusion],

@@ -326,9 +326,9 @@ class TestCtrlC:
         monkeypatch.setattr("vidlstm.engine.training.baseline.make_trainer", interrupted)
         ended = vidlstm("train", tiny_data, *QUICK, "--out", tmp_path / "r", "--json")
         assert ended.status == 130
-        assert "Interrupted: the control `mean`" in ended.err
+        assert "Interrupted: the baseline `mean`" in ended.err
         assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
-        assert load_model(tmp_path / "r" / "model.safetensors", control=True).control is None
+        assert load_model(tmp_path / "r" / "model.safetensors", baseline=True).baseline is None
 
 
 class TestKept:

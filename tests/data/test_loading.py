@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from vidlstm.features.batches import Batch, ClipFeatures, choose, training_batch, view_batch
 
-SIDES, VIEWS, WIDTH = 2, 3, 2
+SUBSETS, VIEWS, WIDTH = 2, 3, 2
 
 
-def clip(steps: int, number: int = 0, sides: int = SIDES, views: int = VIEWS) -> ClipFeatures:
+def clip(steps: int, number: int = 0, sides: int = SUBSETS, views: int = VIEWS) -> ClipFeatures:
     """Make a clip whose numbers tell where they stand: clip, side, view and step, a digit each."""
     side, view, step = np.ogrid[:sides, :views, :steps]
     places = (1000 * number + 100 * side + 10 * view + step).astype(np.float16)
@@ -24,7 +24,7 @@ def clip(steps: int, number: int = 0, sides: int = SIDES, views: int = VIEWS) ->
 
 class TestViewBatch:
     def test_pads_to_the_longest_with_zeros_and_a_mask(self) -> None:
-        batch = view_batch([clip(4), clip(1, 1), clip(3, 2)], view=0)
+        batch = view_batch([clip(4), clip(1, 1), clip(3, 2)], index=0)
         assert batch.sequences["motion"].shape == (3, 4, WIDTH)
         assert batch.sequences["motion"][..., 0].tolist() == [
             [0, 1, 2, 3], [1000, 0, 0, 0], [2000, 2001, 2002, 0],
@@ -34,14 +34,14 @@ class TestViewBatch:
         ]  # fmt: skip
 
     def test_each_stream_has_steps_of_its_own(self) -> None:
-        batch = view_batch([clip(5), clip(2, 1)], view=0)
+        batch = view_batch([clip(5), clip(2, 1)], index=0)
         assert batch.sequences["rgb"].shape == (2, 3, WIDTH + 1)
         assert batch.masks["rgb"].tolist() == [[True, True, True], [True, False, False]]
         assert batch.masks["motion"].sum(1).tolist() == [5, 2]
 
     def test_fewer_frames_are_fewer_steps_and_not_repeats(self) -> None:
         """Fault 11 of the peers: clips that are too short are left out, or filled up with repeats."""
-        batch = view_batch([clip(1), clip(16, 1)], view=0)
+        batch = view_batch([clip(1), clip(16, 1)], index=0)
         assert batch.masks["motion"].sum(1).tolist() == [1, 16]
         assert not batch.sequences["motion"][0, 1:].any()
 
@@ -60,12 +60,12 @@ class TestViewBatch:
         assert view_batch([clip(1)], view).sequences["motion"][0, 0, 0] == expected
 
     def test_side_1_is_the_mirrored_clip(self) -> None:
-        batch = view_batch([clip(2, 1)], view=0, side=1)
+        batch = view_batch([clip(2, 1)], index=0, mirrored=True)
         assert batch.sequences["motion"][0, :, 0].tolist() == [1100, 1101]
         assert batch.summaries["colour"].tolist() == [[1.5]]
 
     def test_a_stream_that_keeps_no_mirrored_side_gives_its_only_one(self) -> None:
-        batch = view_batch([clip(1, 1, sides=1)], view=0, side=1)
+        batch = view_batch([clip(1, 1, sides=1)], index=0, mirrored=True)
         assert batch.sequences["motion"][0, 0, 0] == 1000
         assert batch.summaries["colour"].tolist() == [[1]]
 

@@ -106,7 +106,7 @@ class TestChanges:
         now = dict(self.ROWS)
         del now["a/0.mp4"]
         now["a/1.mp4"] = replace(now["a/1.mp4"], fingerprint="other")
-        now["a/2.mp4"] = replace(now["a/2.mp4"], side="val")
+        now["a/2.mp4"] = replace(now["a/2.mp4"], subset="val")
         now["a/9.mp4"] = now["a/3.mp4"]
         assert tell_changes(self.ROWS, now) == [
             "1 clip new (a/9.mp4)",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.trees import dataset, plant
-from vidlstm.data.layouts.folders import Side
+from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.splits import (
     Split,
@@ -17,7 +17,7 @@ from vidlstm.data.splits import (
 )
 from vidlstm.errors import DataError, LeakError, UsageError
 
-Rows = list[tuple[str, str, Side | None]]
+Rows = list[tuple[str, str, Subset | None]]
 
 
 def persons(num_persons: int, classes: Sequence[str], takes: int = 1) -> Rows:
@@ -119,7 +119,7 @@ class TestSplit:
     def test_a_test_side_can_be_cut_too(self) -> None:
         data = dataset(persons(10, "abc"))
         split = make_split(data, seed=0, val_share=0.2, test_share=0.3)
-        assert [len(groups_of(data, split.side(side))) for side in ("train", "val", "test")] == [5, 2, 3]
+        assert [len(groups_of(data, split.subset(side))) for side in ("train", "val", "test")] == [5, 2, 3]
 
     def test_no_validation_side_if_none_is_wanted(self) -> None:
         split = make_split(dataset(singles(4, "ab")), seed=0, val_share=0)
@@ -147,7 +147,7 @@ class TestSplit:
             make_split(dataset(singles(4, "ab")), seed=0, val_share=shares[0], test_share=shares[1])
 
 
-def given(sides: dict[Side, Rows]) -> Dataset:
+def given(sides: dict[Subset, Rows]) -> Dataset:
     return dataset([(label, group, side) for side, rows in sides.items() for label, group, _ in rows])
 
 

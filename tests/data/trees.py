@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vidlstm.data.layouts.folders import Side
+from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.samples import Dataset, Sample
 
 
@@ -18,7 +18,7 @@ def plant(root: Path, names: Iterable[str], content: bytes = b"") -> Path:
     return root
 
 
-def dataset(rows: Sequence[tuple[str, str, Side | None]]) -> Dataset:
+def dataset(rows: Sequence[tuple[str, str, Subset | None]]) -> Dataset:
     """Make a data set in memory from label, group and split."""
     samples = tuple(
         Sample(Path(f"/data/{i:05d}.mp4"), label, group, side) for i, (label, group, side) in enumerate(rows)

@@ -20,7 +20,7 @@ from vidlstm.engine.scoring import (
     score_clips,
     summarise,
 )
-from vidlstm.engine.views import Look, looks_of
+from vidlstm.engine.views import View, views_of
 from vidlstm.errors import FailureCode
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.checkpoint import Model, build_model
@@ -249,22 +249,22 @@ class TestScores:
         views = np.random.default_rng(0).normal(size=(1, 3, 5, 6)).astype(np.float16)
         network = model(views=3)
         scores = log_probabilities(
-            network.classifier, [ClipFeatures({"motion": views}, {})], looks_of(network.config),
+            network.classifier, [ClipFeatures({"motion": views}, {})], views_of(network.config),
             torch.device("cpu"),
         )  # fmt: skip
         single = [
-            log_probabilities(network.classifier, [features(v)], [Look()], torch.device("cpu"))
+            log_probabilities(network.classifier, [features(v)], [View()], torch.device("cpu"))
             for v in views[0].astype(np.float32)
         ]
         torch.testing.assert_close(scores, torch.stack(single).mean(0).log_softmax(-1))
         assert (scores - single[0]).abs().max() > 1e-3
 
     def test_average_over_the_mirrored_clip_where_it_may_be_mirrored(self) -> None:
-        assert looks_of(model(views=2, mirror=True).config) == [
-            Look(0, 0),
-            Look(0, 1),
-            Look(1, 0),
-            Look(1, 1),
+        assert views_of(model(views=2, mirror=True).config) == [
+            View(0),
+            View(0, True),
+            View(1),
+            View(1, True),
         ]
-        assert looks_of(model(views=2).config) == [Look(0, 0), Look(1, 0)]
-        assert looks_of(model(mirror=True).config) == [Look(None, 0), Look(None, 1)]
+        assert views_of(model(views=2).config) == [View(0), View(1)]
+        assert views_of(model(mirror=True).config) == [View(None), View(None, True)]

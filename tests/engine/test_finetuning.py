@@ -19,7 +19,7 @@ from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pixels import PixelReader
 from vidlstm.engine.training.trainer import Learning, Part, Trainer
-from vidlstm.engine.views import looks_of
+from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, FailureCode
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.classifier import Classifier
@@ -96,7 +96,7 @@ def make(
     learning = Learning(encoder, Reader(), flips=False, has_learned=has_learned)
     trainer = Trainer(
         classifier, clips, everything % 2, [part], config,
-        mix_views=True, looks=looks_of(MODEL), mirror=False, learning=learning,
+        mix_views=True, views=views_of(MODEL), mirror=False, learning=learning,
     )  # fmt: skip
     return trainer, encoder
 

@@ -18,9 +18,9 @@ from vidlstm.data.fingerprints import fingerprint, fingerprints
 from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import split_rows, write_split
 from vidlstm.data.splits import Fold, Split, make_folds
-from vidlstm.engine.distributed import Team
+from vidlstm.engine.distributed import World
 from vidlstm.engine.evaluation.crossval import crossvalidate, stream_subsets
-from vidlstm.engine.evaluation.subsets import choose_side, learned_clips, with_classes_of
+from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
 from vidlstm.engine.scoring import summarise
 from vidlstm.engine.training.learning import (
     Clips,
@@ -160,16 +160,16 @@ class TestTeam:
         model = start_model(model_config(), clips, None, 0)
         config = replace(QUICK, batch_size=batch_size)
         with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(--batch-size\)"):
-            make_trainer(model, clips, range(num_clips), config, team=Team(0, 2))
+            make_trainer(model, clips, range(num_clips), config, world=World(0, 2))
 
     def test_what_learns_its_statistics_is_not_divided(self) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=8))
         learning = Learning(encoder)
         clips = toy()
         model = start_model(model_config(members=1), clips, None, 0)
-        for team, config in ((Team(0, 2), QUICK), (Team(), replace(QUICK, accumulate=2))):
+        for world, config in ((World(0, 2), QUICK), (World(), replace(QUICK, accumulate=2))):
             with pytest.raises(UsageError, match="learns from nothing cannot be trained with"):
-                make_trainer(model, clips, range(30), config, learning=learning, team=team)
+                make_trainer(model, clips, range(30), config, learning=learning, world=world)
 
 
 class TestStartFrom:
@@ -310,28 +310,28 @@ class TestSides:
         given = make_dataset(
             [("a", "1", "train"), ("b", "2", "val"), ("a", "3", "test"), ("b", "4", "train")]
         )
-        assert self.names(choose_side(given, tmp_path, None).dataset) == ["00002"]
-        assert self.names(choose_side(given, tmp_path, "val").dataset) == ["00001"]
-        assert self.names(choose_side(given, tmp_path, "train").dataset) == ["00000", "00003"]
-        assert len(choose_side(given, tmp_path, "all").dataset.samples) == 4
+        assert self.names(choose_subset(given, tmp_path, None).dataset) == ["00002"]
+        assert self.names(choose_subset(given, tmp_path, "val").dataset) == ["00001"]
+        assert self.names(choose_subset(given, tmp_path, "train").dataset) == ["00000", "00003"]
+        assert len(choose_subset(given, tmp_path, "all").dataset.samples) == 4
 
     def test_else_what_the_run_held_out_of_this_data(self, tmp_path: Path) -> None:
         split = Split((0, 1, 2, 3, 4), (5, 6, 7))
         write_split(tmp_path / "split.csv", split_rows(self.DATA, split, [""] * 8))
-        side = choose_side(self.DATA, tmp_path, None)
+        side = choose_subset(self.DATA, tmp_path, None)
         assert self.names(side.dataset) == ["00005", "00006", "00007"]
         assert "val side" in side.description
         assert "split.csv, 3 clips" in side.description
-        assert len(choose_side(self.DATA, tmp_path, "train").dataset.samples) == 5
+        assert len(choose_subset(self.DATA, tmp_path, "train").dataset.samples) == 5
 
     def test_else_all_of_it(self, tmp_path: Path) -> None:
-        assert choose_side(self.DATA, tmp_path, None).description == "all 8 clips"
+        assert choose_subset(self.DATA, tmp_path, None).description == "all 8 clips"
         (tmp_path / "split.csv").write_text("path,label,group,split\nother.mp4,a,g,val\n")
-        assert choose_side(self.DATA, tmp_path, None).description == "all 8 clips"
+        assert choose_subset(self.DATA, tmp_path, None).description == "all 8 clips"
 
     def test_a_side_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"--split test: neither .* try --split all"):
-            choose_side(self.DATA, tmp_path, "test")
+            choose_subset(self.DATA, tmp_path, "test")
 
     def test_the_model_s_order_of_classes_is_taken(self) -> None:
         model = build_model(model_config(num_classes=3), WIDTHS, None)

@@ -20,7 +20,7 @@ from vidlstm.engine.scoring import log_probabilities
 from vidlstm.engine.training import trainer as training
 from vidlstm.engine.training.optimiser import AdamW
 from vidlstm.engine.training.trainer import Part, Trainer, rarity, standardise
-from vidlstm.engine.views import Look
+from vidlstm.engine.views import View
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.records import EpochReport
 
@@ -53,7 +53,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def accuracy(trainer: Trainer, clips: list[ClipFeatures], labels: NDArray[np.int64]) -> float:
-    scores = trainer.classifier.fuse(log_probabilities(trainer.classifier, clips, [Look()], CPU))
+    scores = trainer.classifier.fuse(log_probabilities(trainer.classifier, clips, [View()], CPU))
     return float((scores.argmax(1).numpy() == labels).mean())
 
 
@@ -198,7 +198,7 @@ class TestStoppingEarly:
         part = Part(np.arange(18), np.arange(18, 24))
         trainer = make_trainer(clips, labels, [part])
         last = run(trainer)[trainer.best_epoch - 1]
-        scores = log_probabilities(trainer.classifier, clips[18:], [Look()], CPU).mean(0)
+        scores = log_probabilities(trainer.classifier, clips[18:], [View()], CPU).mean(0)
         target = torch.from_numpy(labels[18:])
         loss = min(  # of the temperature that suits best, which fusion fits in the end
             float(torch.nn.functional.cross_entropy(scores / t, target)) for t in training._TEMPERATURES

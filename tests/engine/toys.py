@@ -14,7 +14,7 @@ from vidlstm.data.samples import Dataset, Sample
 from vidlstm.engine.extraction.extractor import Extracted
 from vidlstm.engine.training.learning import Clips
 from vidlstm.engine.training.trainer import Part, Trainer
-from vidlstm.engine.views import looks_of
+from vidlstm.engine.views import views_of
 from vidlstm.errors import FailureCode
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.classifier import Classifier
@@ -82,7 +82,7 @@ def make_trainer(
     torch.manual_seed(config.seed)
     classifier = Classifier(model, WIDTHS)
     return Trainer(
-        classifier, clips, labels, parts, config, mix_views=True, looks=looks_of(model), mirror=False
+        classifier, clips, labels, parts, config, mix_views=True, views=views_of(model), mirror=False
     )
 
 

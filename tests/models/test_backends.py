@@ -80,7 +80,7 @@ class TestTorch:
         assert not any(isinstance(m, (nn.BatchNorm2d, fusing.FusedConv2d)) for m in quick.modules())
         assert_close(TorchEncoder(lite0, 2)(pictures()), reference(lite0, pictures()), ROUNDING)
 
-    @pytest.mark.skipif(not fusing.can_fuse(torch.device("cpu")), reason="this CPU or torch cannot")
+    @pytest.mark.skipif(not fusing.can_fuse_layers(torch.device("cpu")), reason="this CPU or torch cannot")
     def test_fuses_where_it_can(self, lite0: Encoder) -> None:
         quick = for_inference(lite0)
         kinds = {type(m) for m in quick.modules()}

@@ -101,7 +101,7 @@ class TestBranchSpecs:
         assert {s.stream for s in specs} | set(joined) == set(streams)
         assert len(joined) == len(set(joined))
         assert all(s.head.kind in (head, "mean") for s in specs)
-        if head == "mean":  # the control knows no order anywhere
+        if head == "mean":  # the baseline knows no order anywhere
             assert not any(s.centred or s.head.kind != "mean" for s in specs)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.cli.shell import TrainedRun, shell
-from vidlstm.engine.extraction.thumbnails import film_strip, film_strips
+from vidlstm.engine.extraction.thumbnails import thumbnail_strip, thumbnail_strips
 from vidlstm.media.jpeg import encode_jpeg
 
 
@@ -55,7 +55,7 @@ def test_a_report_that_could_not_be_written_is_found_early(trained_run: TrainedR
 
 def test_a_strip_shows_the_clip_in_its_shape(trained_run: TrainedRun) -> None:
     clip = next(trained_run.data.rglob("*.avi"))
-    strip = film_strip(clip, "video")
+    strip = thumbnail_strip(clip, "video")
     assert len(strip) == 6
     with Image.open(io.BytesIO(strip[0])) as image:
         assert (image.format, image.height) == ("JPEG", 96)
@@ -64,13 +64,13 @@ def test_a_strip_shows_the_clip_in_its_shape(trained_run: TrainedRun) -> None:
 def test_a_clip_that_cannot_be_read_has_no_strip(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    assert film_strips([broken, tmp_path / "gone.mp4"], "video") == {}
+    assert thumbnail_strips([broken, tmp_path / "gone.mp4"], "video") == {}
 
 
 def test_a_picture_is_a_strip_of_one_and_keeps_its_colours(tmp_path: Path) -> None:
     file = tmp_path / "red.png"
     Image.new("RGB", (200, 100), (220, 30, 20)).save(file)
-    (jpeg,) = film_strip(file, "picture")
+    (jpeg,) = thumbnail_strip(file, "picture")
     with Image.open(io.BytesIO(jpeg)) as image:
         assert image.size == (192, 96)
         assert np.allclose(np.asarray(image).mean((0, 1)), (220, 30, 20), atol=8)

@@ -18,7 +18,7 @@ from vidlstm.metrics.classification import (
     mistakes,
     top,
 )
-from vidlstm.records import Control, Interval
+from vidlstm.records import Baseline, Interval
 from vidlstm.report.page import SHOWN_CLIPS
 from vidlstm.report.text import percent
 
@@ -131,13 +131,13 @@ def test_a_model_no_better_than_naming_one_class_is_said_to_be() -> None:
 
 def test_what_the_model_has_to_beat_stands_beside_it() -> None:
     report = make_report(120, skill=2)
-    as_good = replace(report, control=Control(report.top1, Interval(-0.031, 0.024)))
+    as_good = replace(report, baseline=Baseline(report.top1, Interval(-0.031, 0.024)))
     page = make_page(as_good)
     assert f"always naming the commonest class: {percent(report.majority)}" in page
     assert f"the mean head, which knows no order: {percent(report.top1)}" in page
     assert "by -3.1 to +2.4 points (95 % interval): these clips do not show that order matters" in page
     assert "which knows no order" not in make_page(report)
-    better = replace(report, control=Control(0.3, Interval(0.1, 0.5)))
+    better = replace(report, baseline=Baseline(0.3, Interval(0.1, 0.5)))
     assert not any("order matters" in line for line in cautions(better))
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.table import Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.rows.formats import encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
@@ -33,7 +33,7 @@ _IMBALANCED = 3.0  # times: from here on it is worth a word
 def check(
     data: options.DataOptions,
     machine: options.MachineOptions,
-    voice_options: options.VoiceOptions,
+    console_options: options.ConsoleOptions,
     as_json: options.JsonOption = False,
     fix_list: Annotated[
         bool,
@@ -43,19 +43,19 @@ def check(
     seed: Annotated[int, Option(help="Of the split that is shown.", rich_help_panel=options.SPLIT)] = 0,
     val_share: options.ValShareOption = None,
 ) -> int:
-    """Look over a data set, labelled or not: what is broken, short, double, unbalanced, would leak."""
-    voice = Voice.of(voice_options)
+    """View over a data set, labelled or not: what is broken, short, double, unbalanced, would leak."""
+    console = Console.of(console_options)
     dataset, files, notes = _find(data)
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
-    from vidlstm.engine.inspection.doctor import assess
+    from vidlstm.engine.inspection.doctor import diagnose
     from vidlstm.engine.inspection.inspect import check_files
     from vidlstm.media.file_types import Limits
 
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
         found = check_files(files, pool, Limits())
-        facts = list(voice.progress(found, total=len(files), label="Checking", unit="file"))
-    report = assess(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
+        facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))
+    report = diagnose(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
     if fix_list:
         for file in (*report.unusable, *report.damaged):
             line = f"{file.path}\0" if null else f"{tsv_field(str(file.path))}\n"
@@ -63,7 +63,7 @@ def check(
     elif as_json:
         print(json.dumps(report.to_json()))
     else:
-        _Page(report, everything=voice.verbose).show()
+        _Page(report, everything=console.verbose).show()
     return Exit.SOME_FAILED if report.unusable else Exit.DONE
 
 
@@ -113,7 +113,7 @@ class _Page:
     def __init__(self, report: CheckReport, *, everything: bool) -> None:
         self.report = report
         self.most = len(report.files) if everything else _SHOWN
-        self.console = Console(highlight=False, soft_wrap=True)
+        self.console = RichConsole(highlight=False, soft_wrap=True)
 
     def show(self) -> None:
         """Print it, the worst last: that is what a terminal shows."""
@@ -200,8 +200,8 @@ def _counts(files: Sequence[Checked]) -> Iterator[int]:
     yield len(files)
     yield sum(not f.facts.usable for f in files)
     yield len({f.group for f in files})
-    for side in ("train", "val", "test"):
-        yield sum(f.side == side for f in files)
+    for subset in ("train", "val", "test"):
+        yield sum(f.subset == subset for f in files)
 
 
 def _problem(file: Checked) -> str:
@@ -221,8 +221,8 @@ def _twins(twins: Twins) -> str:
     marks = []
     if len(twins.labels) > 1:
         marks.append(f"classes {' and '.join(twins.labels)}")
-    if len(twins.sides) > 1:
-        marks.append(f"sides {' and '.join(twins.sides)}")
+    if len(twins.subsets) > 1:
+        marks.append(f"sides {' and '.join(twins.subsets)}")
     elif twins.num_groups > 1:
         marks.append(f"{twins.num_groups} groups")
     return ", ".join(str(m.path) for m in twins.members) + (f" [{'; '.join(marks)}]" if marks else "")

@@ -19,9 +19,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import typer
-from rich.console import Console
+from rich.console import Console as RichConsole
 
-from vidlstm.cli.options import VoiceOptions
+from vidlstm.cli.options import ConsoleOptions
 from vidlstm.errors import VidlstmError
 from vidlstm.report.text import printable
 
@@ -40,7 +40,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class Voice:
+class Console:
     """Says things on standard error.
 
     Args:
@@ -51,24 +51,24 @@ class Voice:
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
 
     @staticmethod
-    def silent() -> Voice:
+    def silent() -> Console:
         """Return one that never says anything: of a process that another one speaks for."""
-        voice = Voice(quiet=True)
-        voice.console = Console(stderr=True, quiet=True)
-        return voice
+        console = Console(quiet=True)
+        console.rich = RichConsole(stderr=True, quiet=True)
+        return console
 
     @staticmethod
-    def of(options: VoiceOptions) -> Voice:
-        """Return the voice that the options ask for."""
-        return Voice(quiet=options.quiet, verbose=options.verbose)
+    def of(options: ConsoleOptions) -> Console:
+        """Return the console that the options ask for."""
+        return Console(quiet=options.quiet, verbose=options.verbose)
 
     def say(self, text: str) -> None:
         """Say a line, unless quiet. Takes no markup."""
         if not self.quiet:
-            self.console.print(printable(text), markup=False)
+            self.rich.print(printable(text), markup=False)
 
     def detail(self, text: str) -> None:
         """Say a line when verbose."""
@@ -77,7 +77,7 @@ class Voice:
 
     def warn(self, text: str) -> None:
         """Say a line whatever the volume."""
-        self.console.print(printable(text), markup=False, style="yellow")
+        self.rich.print(printable(text), markup=False, style="yellow")
 
     def bar(self, *, total: int | None, label: str, unit: str) -> tqdm[Any]:
         """Return a progress bar that tells the rate and the time left; it shows on terminals only."""

@@ -10,7 +10,7 @@ from rich.table import Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.errors import UsageError
@@ -28,25 +28,25 @@ def crossval(
     model: options.ModelOptions,
     training: options.TrainOptions,
     machine: options.MachineOptions,
-    voice_options: options.VoiceOptions,
+    console_options: options.ConsoleOptions,
     folds: Annotated[
         str,
         Option(
-            help="A number of folds that no group crosses; group: one a group; split: the data's own sides."
+            help="A number of folds that no group crosses; group: one a group; split: the data's own subsets."
         ),
     ] = "5",
     ablation: Annotated[
-        bool, Option("--ablation", help="The table of streams and heads, the control among them.")
+        bool, Option("--ablation", help="The table of streams and heads, the baseline among them.")
     ] = False,
     repeat: Annotated[int, Option(min=1, help="Repeat with so many seeds, from --seed on.")] = 1,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
     """Train on all folds of DATA but one, score that one, for each fold; report all folds pooled."""
-    voice = Voice.of(voice_options)
+    console = Console.of(console_options)
     if folds not in ("group", "split") and not folds.isdecimal():
         raise UsageError(f"--folds {folds}: a number, group or split is needed")
-    dataset = find_dataset(voice, data)
+    dataset = find_dataset(console, data)
     config = model.configure(dataset.kind, dataset.classes)
     train_config = training.configure(config)
 
@@ -61,14 +61,14 @@ def crossval(
     from vidlstm.engine.evaluation.crossval import ablation as trainings
     from vidlstm.engine.evaluation.crossval import stream_subsets
     from vidlstm.engine.training.learning import train_request
-    from vidlstm.models.checkpoint import control_config, rgb_encoder
+    from vidlstm.models.checkpoint import baseline_config, rgb_encoder
 
     encoder = None if config.encoder.small else rgb_encoder(config, seed=train_config.seed)
-    with open_extractor(train_request(config), encoder, machine, cache=cache, voice=voice) as extractor:
-        clips = extract_dataset(voice, extractor, dataset)
-    tell_lengths(voice, clips)
+    with open_extractor(train_request(config), encoder, machine, cache=cache, console=console) as extractor:
+        clips = extract_dataset(console, extractor, dataset)
+    tell_lengths(console, clips)
     rows: list[dict[str, Any]] = []
-    control: list[Scored] | None = None
+    baseline: list[Scored] | None = None
     variants = trainings(config) if ablation else [config]
     for variant in variants:
         subsets = stream_subsets(variant.streams) if ablation else [variant.streams]
@@ -76,10 +76,10 @@ def crossval(
         for number in range(repeat):
             seeded = replace(train_config, seed=train_config.seed + number)
             wanted = not ablation and not number  # for the headline; an ablation has it as a row
-            results = _run(voice, variant, clips, rounds, seeded, machine, subsets, control=wanted)
+            results = _run(console, variant, clips, rounds, seeded, machine, subsets, baseline=wanted)
             runs.append((seeded, results))
-        if variant == control_config(variants[-1]):
-            control = [s for result in runs[0][1] for s in result.scored[variant.streams]]
+        if variant == baseline_config(variants[-1]):
+            baseline = [s for result in runs[0][1] for s in result.scored[variant.streams]]
         rows += [
             _row(
                 variant.head.kind,
@@ -89,20 +89,20 @@ def crossval(
             for subset in subsets
         ]
     seeded, results = runs[0]
-    if all(result.control is not None for result in results):
-        control = [s for result in results for s in result.control or ()]
-    report = _pool(config, results, variants[-1].streams, seeded, control)
-    voice.say(f"{len(rounds)} folds, pooled over the held-out clips{', first seed' if repeat > 1 else ''}:")
-    show_report(voice, report)
+    if all(result.baseline is not None for result in results):
+        baseline = [s for result in results for s in result.baseline or ()]
+    report = _pool(config, results, variants[-1].streams, seeded, baseline)
+    console.say(f"{len(rounds)} folds, pooled over the held-out clips{', first seed' if repeat > 1 else ''}:")
+    show_report(console, report)
     if ablation or repeat > 1:
-        _show_rows(voice, rows)
+        _show_rows(console, rows)
     if as_json:
         print(json.dumps(_to_json(report, rows, len(rounds), ablation=ablation)))
     return Exit.SOME_FAILED if report.failed else Exit.DONE
 
 
 def _run(
-    voice: Voice,
+    console: Console,
     config: ModelConfig,
     clips: Clips,
     rounds: tuple[Fold, ...],
@@ -110,17 +110,17 @@ def _run(
     machine: options.MachineOptions,
     subsets: list[Streams],
     *,
-    control: bool,
+    baseline: bool,
 ) -> list[FoldResult]:
     from vidlstm.engine.evaluation.crossval import crossvalidate
     from vidlstm.engine.extraction.pool import num_cores
 
     processes = machine.workers or num_cores()
     results = crossvalidate(
-        config, clips, rounds, training, processes=processes, subsets=subsets, control=control
+        config, clips, rounds, training, processes=processes, subsets=subsets, baseline=baseline
     )
     label = f"Folds, {config.head.kind}, seed {training.seed}"
-    return list(voice.progress(results, total=len(rounds), label=label, unit="fold"))
+    return list(console.progress(results, total=len(rounds), label=label, unit="fold"))
 
 
 def _pool(
@@ -128,12 +128,12 @@ def _pool(
     results: list[FoldResult],
     subset: Streams,
     training: TrainConfig,
-    control: list[Scored] | None = None,
+    baseline: list[Scored] | None = None,
 ) -> EvalReport:
     from vidlstm.engine.scoring import summarise
 
     scored = [s for r in results for s in r.scored[subset]]
-    return summarise(config.classes, scored, seed=training.seed, control=control)
+    return summarise(config.classes, scored, seed=training.seed, baseline=baseline)
 
 
 def _row(
@@ -159,13 +159,13 @@ def _fold(classes: tuple[str, ...], result: FoldResult, subset: Streams) -> dict
     return {"held_out": result.fold.held_out_name, "num_clips": len(scored), "top1": top1}
 
 
-def _show_rows(voice: Voice, rows: list[dict[str, Any]]) -> None:
+def _show_rows(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table("streams", "head", "top-1", "each seed")
     for row in rows:
         seeds = " ".join(f"{value:.3f}" for value in row["top1_per_seed"].values())
         table.add_row(row["streams"], row["head"], f"{row['top1']:.3f}", seeds)
-    if not voice.quiet:
-        voice.console.print(table)
+    if not console.quiet:
+        console.rich.print(table)
 
 
 def _to_json(

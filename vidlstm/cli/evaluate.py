@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import leave_report, require_folder
 from vidlstm.cli.setup import (
     extract_dataset,
@@ -25,11 +25,11 @@ from vidlstm.cli.setup import (
 def evaluate(
     data: options.DataOptions,
     machine: options.MachineOptions,
-    voice_options: options.VoiceOptions,
+    console_options: options.ConsoleOptions,
     checkpoint: options.CheckpointOption = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        Option(help="Side to score. Default: test, else what the model has not learned from."),
+        Option(help="Subset to score. Default: test, else what the model has not learned from."),
     ] = None,
     report_file: Annotated[
         Path | None,
@@ -39,38 +39,38 @@ def evaluate(
     cache: options.CacheOption = True,
 ) -> int:
     """Score a model on labelled clips that it has not learned from."""
-    voice = Voice.of(voice_options)
+    console = Console.of(console_options)
     require_folder(report_file)
-    path = find_checkpoint(voice, checkpoint)
-    dataset = find_dataset(voice, data)
+    path = find_checkpoint(console, checkpoint)
+    dataset = find_dataset(console, data)
 
-    from vidlstm.engine.evaluation.subsets import choose_side, learned_clips, with_classes_of
+    from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
     from vidlstm.engine.extraction.reading import ReadRequest
-    from vidlstm.engine.training.baseline import assess
+    from vidlstm.engine.training.baseline import score_with_baseline
     from vidlstm.models.checkpoint import load_model
 
-    model = load_model(path, control=True)
-    side = choose_side(dataset, path.parent, split)
-    voice.say(f"Scored: {side.description}.")
-    dataset = with_classes_of(side.dataset, model)
+    model = load_model(path, baseline=True)
+    subset = choose_subset(dataset, path.parent, split)
+    console.say(f"Scored: {subset.description}.")
+    dataset = with_classes_of(subset.dataset, model)
     notes = []
     if known := learned_clips(dataset, model):
         notes.append(
             f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
             f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
         )
-        voice.warn(notes[-1])
+        console.warn(notes[-1])
     request = ReadRequest.of(model.config, views=model.config.views)
-    with open_extractor(request, model.encoder, machine, cache=cache, voice=voice) as extractor:
-        clips = extract_dataset(voice, extractor, dataset)
-    tell_lengths(voice, clips)
-    report = assess(model, clips, range(len(dataset.samples)))
-    show_report(voice, report)
+    with open_extractor(request, model.encoder, machine, cache=cache, console=console) as extractor:
+        clips = extract_dataset(console, extractor, dataset)
+    tell_lengths(console, clips)
+    report = score_with_baseline(model, clips, range(len(dataset.samples)))
+    show_report(console, report)
     if report_file is not None:
         from vidlstm.engine.training.run_folder import read_epochs
 
         leave_report(
-            voice, report_file, report, model, dataset, side=side.description,
+            console, report_file, report, model, dataset, subset=subset.description,
             epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
         )  # fmt: skip
     if as_json:

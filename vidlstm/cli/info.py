@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
+from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 from typer import Argument
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Voice, command
+from vidlstm.cli.console import Console, command
 from vidlstm.cli.setup import find_checkpoint
 from vidlstm.config import to_dict
 from vidlstm.report.text import printable
@@ -26,7 +26,7 @@ def info(
     as_json: options.JsonOption = False,
 ) -> None:
     """Show what a model holds: classes, streams, sampling, sizes, how it was trained."""
-    path = find_checkpoint(Voice(), checkpoint)
+    path = find_checkpoint(Console(), checkpoint)
 
     from vidlstm.models.checkpoint import read_header
 
@@ -50,7 +50,7 @@ def info(
     table.add_row("parameters", f"{header.num_parameters:,}")
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
-    Console().print(table)
+    RichConsole().print(table)
 
 
 def _cell(text: object) -> Text:

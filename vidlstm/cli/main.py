@@ -19,7 +19,7 @@ COMMANDS = {
     "predict": "Label videos: one row for each, in order, as soon as it is ready.",
     "eval": "Score a model on labelled clips that it has not learned from.",
     "crossval": "Train on all folds of DATA but one, score that one, for each fold.",
-    "check": "Look over a data set, labelled or not: what is broken, short, double, unbalanced, would leak.",
+    "check": "View over a data set, labelled or not: what is broken, short, double, unbalanced, would leak.",
     "info": "Show what a model holds: classes, streams, sampling, sizes, how it was trained.",
     "cache": "Show place and size of the feature store ($VIDLSTM_CACHE_DIR), or clear it.",
 }

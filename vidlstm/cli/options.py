@@ -377,7 +377,7 @@ class MachineOptions:
 
 
 @dataclass(frozen=True)
-class VoiceOptions:
+class ConsoleOptions:
     """What is said on standard error."""
 
     quiet: Annotated[

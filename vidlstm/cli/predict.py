@@ -17,7 +17,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Voice, command
+from vidlstm.cli.console import Console, command
 from vidlstm.cli.rows.formats import Format
 from vidlstm.cli.rows.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
@@ -33,7 +33,7 @@ _TOP = 5  # classes in a row's `top`
 @command
 def predict(
     machine: options.MachineOptions,
-    voice_options: options.VoiceOptions,
+    console_options: options.ConsoleOptions,
     paths: Annotated[list[str], Argument(help="Files, folders, or - for paths on standard input.")],
     checkpoint: options.CheckpointOption = None,
     output_format: Annotated[
@@ -79,13 +79,13 @@ def predict(
     ] = "64G",
 ) -> int:
     """Label videos: one row for each, in order, as soon as it is ready."""
-    voice = Voice.of(voice_options)
+    console = Console.of(console_options)
     target = _choose_target(output, resume)
     chosen = choose_format(output_format, target)
     part = parse_shard(shard)
     max_bytes = parse_size(max_size)
-    sorter = Sorter.of(voice, move_to, link_to)
-    path = find_checkpoint(voice, checkpoint)
+    sorter = Sorter.of(console, move_to, link_to)
+    path = find_checkpoint(console, checkpoint)
 
     from vidlstm.models.header import read_header
 
@@ -95,19 +95,19 @@ def predict(
         glob=glob,
         separator=b"\0" if null else b"\n",
         outside=None if sorter is None else sorter.outside,
-        note=partial(say_beside_bar, voice),
+        note=partial(say_beside_bar, console),
     )
     names = _first_look(paths, search)
     done = Done.read(resume, chosen) if resume is not None else Done(chosen)
     if done.num_rows:
-        voice.say(f"{resume}: {done.num_rows} rows are there already.")
+        console.say(f"{resume}: {done.num_rows} rows are there already.")
     names = _skip(take_shard(names, part), done, sorter)
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
     from vidlstm.media.file_types import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
-    run = Run(voice, sorter, rows_elsewhere=rows_elsewhere, tells_end=target is not None)
+    run = Run(console, sorter, rows_elsewhere=rows_elsewhere, tells_end=target is not None)
     limits = Limits(max_bytes=max_bytes)
     with (
         open_output(target, chosen, config.classes, more=(top_k or 1) > 1) as write,

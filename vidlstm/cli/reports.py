@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidlstm.cli.console import Voice
+from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
 from vidlstm.records import EpochReport, EvalReport
 
@@ -34,13 +34,13 @@ def require_folder(report: Path | None) -> None:
 
 
 def leave_report(
-    voice: Voice,
+    console: Console,
     file: Path,
     report: EvalReport | None,
     model: Model,
     dataset: Dataset,
     *,
-    side: str,
+    subset: str,
     epochs: Sequence[EpochReport],
     notes: Sequence[str] = (),
     stem: str = "",
@@ -48,12 +48,12 @@ def leave_report(
     """Write the page, with the plots beside it, and say where.
 
     Args:
-        voice: Says it.
+        console: Says it.
         file: The page. Without a report there is none, nor may an older one stay.
         report: Of the clips that were scored, if any were.
         model: That scored them.
         dataset: They are part of it.
-        side: Which part, in words.
+        subset: Which part, in words.
         epochs: Of the training, as far as they are known.
         notes: What the reader must know before believing the figures.
         stem: What the plots' names begin with.
@@ -69,9 +69,9 @@ def leave_report(
         report,
         model,
         title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
-        facts=describe(model, dataset, side),
+        facts=describe(model, dataset, subset),
         command=shlex.join(["vidlstm", *sys.argv[1:]]),
         epochs=epochs,
         notes=notes,
     )
-    voice.say(f"Report: {file}")
+    console.say(f"Report: {file}")

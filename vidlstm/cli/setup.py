@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from vidlstm.cli.console import Voice
+from vidlstm.cli.console import Console
 from vidlstm.cli.options import DataOptions, MachineOptions
 from vidlstm.errors import CheckpointError, DataError
 from vidlstm.records import EvalReport
@@ -20,7 +20,7 @@ from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
-    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.distributed import World
     from vidlstm.engine.extraction.extractor import Extractor
     from vidlstm.engine.extraction.reading import ReadRequest
     from vidlstm.engine.training.learning import Clips
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SHOWN = 20  # names listed before "and N more"
 
 
-def find_dataset(voice: Voice, options: DataOptions) -> Dataset:
+def find_dataset(console: Console, options: DataOptions) -> Dataset:
     """Find the samples and say what was found: classes, clips, groups and the rule that gave them."""
     from vidlstm.data.samples import find_samples
 
@@ -44,19 +44,19 @@ def find_dataset(voice: Voice, options: DataOptions) -> Dataset:
     counts = dataset.class_counts.values()
     thing = "clips" if dataset.kind == "video" else "pictures"
     spread = f"{min(counts)} each" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} each"
-    voice.say(
+    console.say(
         f"{dataset.root}: {len(dataset.samples)} {thing} of {len(counts)} classes, {spread}"
         f" ({dataset.layout})."
     )
-    voice.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
+    console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
     for note in dataset.notes:
-        voice.say(note)
+        console.say(note)
     for loss in dataset.lost:
-        voice.warn(loss)
+        console.warn(loss)
     return dataset
 
 
-def tell_lengths(voice: Voice, clips: Clips) -> None:
+def tell_lengths(console: Console, clips: Clips) -> None:
     """Say how long and how large the readable clips are, and name the others with the reason."""
     infos = [e.info for e in clips.extracted if e.info is not None]
     if infos:
@@ -66,22 +66,22 @@ def tell_lengths(voice: Voice, clips: Clips) -> None:
         if seconds:
             middle = seconds[len(seconds) // 2]
             text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle. {text}"
-        voice.say(text)
-    tell_problems(voice, clips)
+        console.say(text)
+    tell_problems(console, clips)
 
 
-def tell_problems(voice: Voice, clips: Clips) -> None:
+def tell_problems(console: Console, clips: Clips) -> None:
     """Name the clips that cannot be read, or only in part, with the reason."""
     bad = [e for e in clips.extracted if e.problem is not None]
     if not bad:
         return
     unreadable = sum(e.features is None for e in bad)
-    voice.warn(f"{unreadable} clips cannot be read and {len(bad) - unreadable} only in part:")
-    for extracted in bad if voice.verbose else bad[:_SHOWN]:
+    console.warn(f"{unreadable} clips cannot be read and {len(bad) - unreadable} only in part:")
+    for extracted in bad if console.verbose else bad[:_SHOWN]:
         assert extracted.problem is not None
-        voice.warn(f"  {extracted.path}: {extracted.problem.code.value}: {extracted.problem.message}")
-    if len(bad) > _SHOWN and not voice.verbose:
-        voice.warn(f"  and {len(bad) - _SHOWN} more (--verbose names them; `vidlstm check` lists all)")
+        console.warn(f"  {extracted.path}: {extracted.problem.code.value}: {extracted.problem.message}")
+    if len(bad) > _SHOWN and not console.verbose:
+        console.warn(f"  and {len(bad) - _SHOWN} more (--verbose names them; `vidlstm check` lists all)")
 
 
 @contextlib.contextmanager
@@ -91,8 +91,8 @@ def open_extractor(
     machine: MachineOptions,
     *,
     cache: bool,
-    voice: Voice,
-    team: Team | None = None,
+    console: Console,
+    world: World | None = None,
 ) -> Iterator[Extractor]:
     """Start decoder processes and bring the encoder to its device.
 
@@ -101,19 +101,19 @@ def open_extractor(
         encoder: Of the `rgb` stream.
         machine: Options.
         cache: Keep features.
-        voice: Says if they cannot be kept.
-        team: Processes of one training; those on this machine share its cores, and have a GPU each.
+        console: Says if they cannot be kept.
+        world: Processes of one training; those on this machine share its cores, and have a GPU each.
     """
     from vidlstm.engine.devices import choose_device, make_frame_encoder, use_threads
-    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.distributed import World
     from vidlstm.engine.extraction.extractor import Extractor
     from vidlstm.engine.extraction.pool import DecodePool, default_workers, num_cores
     from vidlstm.features.store import NETWORKS, FeatureStore
 
-    team = team or Team()
-    num_threads = max(1, num_cores() // team.neighbours)
+    world = world or World()
+    num_threads = max(1, num_cores() // world.local_size)
     use_threads(num_threads)
-    device = choose_device(machine.device, team.place)
+    device = choose_device(machine.device, world.local_rank)
     store = FeatureStore() if cache else None
     frames = None
     if encoder is not None:
@@ -127,30 +127,32 @@ def open_extractor(
             precision=machine.precision or "float32",
             kept_in=None if store is None else store.root / NETWORKS,
         )
-    workers = machine.workers or max(1, default_workers() // team.neighbours)
+    workers = machine.workers or max(1, default_workers() // world.local_size)
     with DecodePool(workers, machine.timeout) as pool:
         yield Extractor(request, frames, store, pool)
     if store is not None and store.write_error is not None:
-        voice.warn(
+        console.warn(
             f"features could not be kept in {store.root}: {store.write_error}; they were used all the same"
         )
 
 
-def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset, team: Team | None = None) -> Clips:
-    """Extract every sample, with progress; a team shares the work.
+def extract_dataset(
+    console: Console, extractor: Extractor, dataset: Dataset, world: World | None = None
+) -> Clips:
+    """Extract every sample, with progress; a world shares the work.
 
     Raises:
         DataError: Not one can be read.
     """
-    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.distributed import World
     from vidlstm.engine.training.learning import Clips
 
-    team = team or Team()
-    mine = team.share(dataset.samples)
+    world = world or World()
+    mine = world.shard(dataset.samples)
     results = extractor.extract(s.path for s in mine)
-    own = list(voice.progress(results, total=len(mine), label="Reading", unit="clip"))
+    own = list(console.progress(results, total=len(mine), label="Reading", unit="clip"))
     total = len(dataset.samples)
-    clips = Clips(dataset, tuple(team.gather(own)))
+    clips = Clips(dataset, tuple(world.gather(own)))
     if all(e.features is None for e in clips.extracted):
         first = clips.extracted[0]
         why = first.problem.message if first.problem else ""
@@ -158,7 +160,7 @@ def extract_dataset(voice: Voice, extractor: Extractor, dataset: Dataset, team: 
     return clips
 
 
-def find_checkpoint(voice: Voice, given: Path | None) -> Path:
+def find_checkpoint(console: Console, given: Path | None) -> Path:
     """Return the checkpoint to use and, when nobody named it, say which.
 
     Raises:
@@ -167,7 +169,7 @@ def find_checkpoint(voice: Voice, given: Path | None) -> Path:
     if given is not None:
         return given / "model.safetensors" if given.is_dir() else given
     if named := os.environ.get("VIDLSTM_CHECKPOINT"):
-        voice.say(f"Model: {named} ($VIDLSTM_CHECKPOINT)")
+        console.say(f"Model: {named} ($VIDLSTM_CHECKPOINT)")
         return Path(named)
     runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime_ns)
     if not runs:
@@ -175,11 +177,11 @@ def find_checkpoint(voice: Voice, given: Path | None) -> Path:
             "no model: there is none in runs/ under this folder; train one with `vidlstm train DATA`, "
             "or name one with --checkpoint FILE"
         )
-    voice.say(f"Model: {runs[-1]}")
+    console.say(f"Model: {runs[-1]}")
     return runs[-1]
 
 
-def show_report(voice: Voice, report: EvalReport) -> None:
+def show_report(console: Console, report: EvalReport) -> None:
     """Say the headline figures, what they do not carry, and a table of the classes."""
     from vidlstm.metrics.classification import baselines, cautions
 
@@ -190,14 +192,14 @@ def show_report(voice: Voice, report: EvalReport) -> None:
         f"mean class accuracy {report.mean_class_accuracy:.3f}, macro F1 {report.macro_f1:.3f}, "
         f"{report.num_clips} clips; {'; '.join(f'{name}: {top1:.3f}' for name, top1 in baselines(report))}"
     )
-    voice.say(text)
+    console.say(text)
     before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
-    voice.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
+    console.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
     if report.failed:
-        voice.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
+        console.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
     for caution in cautions(report):
-        voice.say(caution)
-    if not voice.quiet and sys.stderr.isatty():
+        console.say(caution)
+    if not console.quiet and sys.stderr.isatty():
         table = Table("class", "precision", "recall", "F1", "clips")
         for row in report.per_class:
             table.add_row(
@@ -207,4 +209,4 @@ def show_report(voice: Voice, report: EvalReport) -> None:
                 f"{row.f1:.3f}",
                 str(row.support),
             )
-        voice.console.print(table)
+        console.rich.print(table)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Exit, Voice, command
+from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import PAGE, leave_report
 from vidlstm.cli.setup import extract_dataset, find_dataset, open_extractor, show_report, tell_lengths
 from vidlstm.config import TrainConfig
@@ -27,11 +27,11 @@ from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
 
 if TYPE_CHECKING:
-    from vidlstm.data.layouts.folders import Side
+    from vidlstm.data.layouts.folders import Subset
     from vidlstm.data.samples import Dataset
     from vidlstm.data.split_table import SplitRow
     from vidlstm.data.splits import Split
-    from vidlstm.engine.distributed import Team
+    from vidlstm.engine.distributed import World
     from vidlstm.engine.extraction.extractor import Extractor
     from vidlstm.engine.training.learning import Clips
     from vidlstm.engine.training.run_folder import RunFolder, RunSettings
@@ -99,25 +99,27 @@ def train(
     tuning: options.FineTuneOptions,
     machine: options.MachineOptions,
     run_options: RunOptions,
-    voice_options: options.VoiceOptions,
+    console_options: options.ConsoleOptions,
     as_json: options.JsonOption = False,
     allow_shared_groups: options.SharedGroupsOption = False,
     cache: options.CacheOption = True,
 ) -> int:
     """Learn to tell the classes of DATA apart, and write a run folder with the model."""
-    from vidlstm.engine.distributed import Team, assembled
+    from vidlstm.engine.distributed import World, process_group
 
-    voice = Voice.of(voice_options) if Team.named().leads else Voice.silent()
-    plan = _make_plan(voice, data, model, training, tuning, run_options, allow_shared_groups)
+    console = Console.of(console_options) if World.from_environment().is_main else Console.silent()
+    plan = _make_plan(console, data, model, training, tuning, run_options, allow_shared_groups)
 
     from vidlstm.engine.devices import choose_device
 
-    with assembled(choose_device(machine.device, Team.named().place)) as team:
-        return _train(voice, team, plan, machine, run_options, cache=cache, as_json=as_json and team.leads)
+    with process_group(choose_device(machine.device, World.from_environment().local_rank)) as world:
+        return _train(
+            console, world, plan, machine, run_options, cache=cache, as_json=as_json and world.is_main
+        )
 
 
 def _make_plan(
-    voice: Voice,
+    console: Console,
     data: options.DataOptions,
     model: options.ModelOptions,
     training: options.TrainOptions,
@@ -131,7 +133,7 @@ def _make_plan(
     val_share = training.val_share if training.val_share is not None else sources.get("val_share")
     allow_shared_groups = allow_shared_groups or bool(sources.get("allow_shared_groups"))
     data = data.over(sources)
-    dataset = find_dataset(voice, data)
+    dataset = find_dataset(console, data)
     config = model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
     config = tuning.configure(config, model.members)
     if run_options.resume is not None and earlier is not None:
@@ -151,11 +153,11 @@ def _make_plan(
     split = make_split(
         dataset, seed=train_config.seed, val_share=val_share, allow_shared_groups=allow_shared_groups
     )
-    voice.say(
+    console.say(
         f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, {len(split.test)} to test."
     )
     for note in split.notes:
-        voice.warn(note)
+        console.warn(note)
     sources = {
         **data.sources(),
         "val_share": val_share,
@@ -189,8 +191,8 @@ def _earlier(
 
 
 def _train(
-    voice: Voice,
-    team: Team,
+    console: Console,
+    world: World,
     plan: Plan,
     machine: options.MachineOptions,
     run_options: RunOptions,
@@ -198,7 +200,7 @@ def _train(
     cache: bool,
     as_json: bool,
 ) -> int:
-    from vidlstm.engine.training.baseline import assess
+    from vidlstm.engine.training.baseline import score_with_baseline
     from vidlstm.engine.training.learning import describe_training, start_from, train_request
     from vidlstm.engine.training.run_folder import MODEL
     from vidlstm.models.checkpoint import load_model, rgb_encoder
@@ -206,52 +208,53 @@ def _train(
     dataset, split, config = plan.dataset, plan.split, plan.settings.model
     seed = plan.settings.training.seed
     # Before the folder is made, as any of this may turn out not to be there.
-    earlier = None if plan.start is None else load_model(plan.start / MODEL, control=True)
+    earlier = None if plan.start is None else load_model(plan.start / MODEL, baseline=True)
     begun = None if earlier is None else start_from(earlier, config)
     encoder = rgb_encoder(config, seed=seed) if begun is None else begun.encoder
-    run, state = _open_run(team, plan, run_options)
-    opened = partial(open_extractor, machine=machine, voice=voice, team=team)
+    run, state = _open_run(world, plan, run_options)
+    opened = partial(open_extractor, machine=machine, console=console, world=world)
     started = time.monotonic()
     with opened(train_request(config), None if config.encoder.small else encoder, cache=cache) as extractor:
-        clips = extract_dataset(voice, extractor, dataset, team)
-    tell_lengths(voice, clips)
+        clips = extract_dataset(console, extractor, dataset, world)
+    tell_lengths(console, clips)
     extracted = time.monotonic()
     with contextlib.ExitStack() as stack:
-        model, trainer = _prepare(stack, team, plan, machine, clips, encoder, begun, earlier, opened)
+        model, trainer = _prepare(stack, world, plan, machine, clips, encoder, begun, earlier, opened)
         if state is not None:
             _restore(run, trainer, state)
-            voice.say(f"Resumed after epoch {trainer.epoch} of {trainer.config.epochs}.")
+            console.say(f"Resumed after epoch {trainer.epoch} of {trainer.config.epochs}.")
         events = None
-        if run_options.tensorboard and team.leads:
+        if run_options.tensorboard and world.is_main:
             events = stack.enter_context(contextlib.closing(EventLog(run.path, run.epochs)))
-        interrupted = _run_epochs(voice, trainer, run, events)
+        interrupted = _run_epochs(console, trainer, run, events)
         trainer.finish()
-    if not team.leads:
+    if not world.is_main:
         return Exit.INTERRUPTED if interrupted else Exit.DONE
     if earlier is not None and trainer.best_epoch == 0:
-        voice.warn(f"Fine-tuning made nothing better: the model is that of {plan.start}, as it was.")
+        console.warn(f"Fine-tuning made nothing better: the model is that of {plan.start}, as it was.")
         model = earlier
     else:
         if config.encoder.learns and not config.encoder.small:
             with opened(train_request(config), model.encoder, cache=cache) as extractor:
-                clips = extract_dataset(voice, extractor, dataset)
+                clips = extract_dataset(console, extractor, dataset)
         clips = clips.all_encoded(model.encoder)
         if not interrupted:
-            interrupted = _train_control(voice, model, clips, split, plan.settings.training)
-    side: Side = "test" if split.test else "val"
-    scored = split.side(side)
-    report = assess(model, clips, scored, seed=seed) if scored else None
+            interrupted = _train_baseline(console, model, clips, split, plan.settings.training)
+    subset: Subset = "test" if split.test else "val"
+    scored = split.subset(subset)
+    report = score_with_baseline(model, clips, scored, seed=seed) if scored else None
     seconds = {"extract": round(extracted - started, 2), "train": round(time.monotonic() - extracted, 2)}
     model.training = describe_training(
         model, plan.settings.data, plan.settings.training, clips, split, plan.prints, trainer, report
     )
     run.write_model(model)
-    _tell_result(voice, run, model, trainer, report, side)
+    _tell_result(console, run, model, trainer, report, subset)
     if earlier is not None and report is not None and model is not earlier:
-        _tell_start(voice, plan, earlier, report)
-    side_text = f"the {side} side, {len(scored)} clips that nothing was learned from"
+        _tell_start(console, plan, earlier, report)
+    side_text = f"the {subset} subset, {len(scored)} clips that nothing was learned from"
     leave_report(
-        voice, run.path / PAGE, report, model, dataset, side=side_text, epochs=run.epochs, notes=split.notes
+        console, run.path / PAGE, report, model, dataset, subset=side_text,
+        epochs=run.epochs, notes=split.notes
     )  # fmt: skip
     if as_json:
         print(json.dumps(_summary(run, clips, split, trainer, report, seconds)))
@@ -262,7 +265,7 @@ def _train(
 
 def _prepare(
     stack: contextlib.ExitStack,
-    team: Team,
+    world: World,
     plan: Plan,
     machine: options.MachineOptions,
     clips: Clips,
@@ -285,33 +288,33 @@ def _prepare(
     model = begun or start_model(config, clips, encoder, training.seed)
     learning = kept_pixels(model)
     if config.encoder.learns and not config.encoder.small:
-        device = choose_device(machine.device, team.place)
+        device = choose_device(machine.device, world.local_rank)
         model.modules().to(device)
         pixels = stack.enter_context(opened(pixel_request(config), None, cache=False))
         half = (machine.precision or ("bfloat16" if device.type == "cuda" else "float32")) == "bfloat16"
         learning = from_files(model, pixels, clips, has_learned=begun is not None, bfloat16=half)
     divided_by = None if earlier is None else earlier.config.members
     trainer = make_trainer(
-        model, clips, plan.split.train, training, learning=learning, divided_by=divided_by, team=team
+        model, clips, plan.split.train, training, learning=learning, divided_by=divided_by, world=world
     )
     return model, trainer
 
 
-def _open_run(team: Team, plan: Plan, run_options: RunOptions) -> tuple[RunFolder, dict[str, Any] | None]:
+def _open_run(world: World, plan: Plan, run_options: RunOptions) -> tuple[RunFolder, dict[str, Any] | None]:
     """Return the run's folder and, if it is resumed, the state of its trainer."""
     from vidlstm.engine.training.run_folder import RunFolder, next_run
 
-    path = team.told(run_options.resume or run_options.out or next_run(Path("runs")))
+    path = world.broadcast(run_options.resume or run_options.out or next_run(Path("runs")))
     run = RunFolder(path)
     state = None
-    if team.leads and run_options.resume is None:
+    if world.is_main and run_options.resume is None:
         run.create(plan.settings, plan.rows, overwrite=run_options.overwrite)
-    elif team.leads:
+    elif world.is_main:
         state = run.reopen(plan.settings, plan.rows, allow_changes=run_options.allow_changes)
-    found = team.gather([plan.rows])
+    found = world.gather([plan.rows])
     if any(rows != found[0] for rows in found):
         raise DataError(f"{plan.dataset.root}: the processes do not find the same clips there")
-    return run, team.told(state)
+    return run, world.broadcast(state)
 
 
 def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
@@ -324,29 +327,29 @@ def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
         ) from error
 
 
-def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder, events: EventLog | None) -> bool:
+def _run_epochs(console: Console, trainer: Trainer, run: RunFolder, events: EventLog | None) -> bool:
     """Train with progress; Ctrl-C ends training and keeps the best so far. Tell whether it came.
 
     Raises:
         UsageError: There is no best so far, as the first epoch diverged.
     """
-    team, total = trainer.team, trainer.config.epochs
+    world, total = trainer.world, trainer.config.epochs
     try:
-        with voice.bar(total=total, label="Training", unit="epoch") as bar:
+        with console.bar(total=total, label="Training", unit="epoch") as bar:
             bar.update(trainer.epoch)
             for report in trainer.run():
                 if events is not None:
                     events.write(report)
-                if team.leads and not trainer.diverged:  # nobody would want to go on from there
+                if world.is_main and not trainer.diverged:  # nobody would want to go on from there
                     run.write_epoch(report, trainer)
                 bar.set_postfix_str(_epoch_line(report))
                 bar.update()
-                voice.detail(f"epoch {report.epoch}/{report.num_epochs}: {_epoch_line(report)}")
+                console.detail(f"epoch {report.epoch}/{report.num_epochs}: {_epoch_line(report)}")
     except KeyboardInterrupt:
-        if not run.epochs or team.size > 1:  # the others of a team are interrupted somewhere else
-            voice.warn(f"To go on: --resume {run.path}")
+        if not run.epochs or world.size > 1:  # the others of a world are interrupted somewhere else
+            console.warn(f"To go on: --resume {run.path}")
             raise
-        voice.warn(
+        console.warn(
             f"Interrupted after epoch {trainer.epoch}: the best so far, epoch {trainer.best_epoch}, is kept. "
             f"To go on: --resume {run.path}"
         )
@@ -358,26 +361,30 @@ def _run_epochs(voice: Voice, trainer: Trainer, run: RunFolder, events: EventLog
         )
         if not trainer.has_best:
             raise UsageError(advice)
-        voice.warn(f"{advice[0].upper()}{advice[1:]}. The best so far, epoch {trainer.best_epoch}, is kept.")
+        console.warn(
+            f"{advice[0].upper()}{advice[1:]}. The best so far, epoch {trainer.best_epoch}, is kept."
+        )
     return False
 
 
-def _train_control(voice: Voice, model: Model, clips: Clips, split: Split, config: TrainConfig) -> bool:
+def _train_baseline(console: Console, model: Model, clips: Clips, split: Split, config: TrainConfig) -> bool:
     """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
-    from vidlstm.engine.training.baseline import control_trainer
+    from vidlstm.engine.training.baseline import baseline_trainer
 
     try:
-        control = control_trainer(model, clips, split.train, config)
-        if control is None:
+        baseline = baseline_trainer(model, clips, split.train, config)
+        if baseline is None:
             return False
-        for _ in voice.progress(control.run(), total=control.config.epochs, label="Control", unit="epoch"):
+        for _ in console.progress(
+            baseline.run(), total=baseline.config.epochs, label="Baseline", unit="epoch"
+        ):
             pass
     except KeyboardInterrupt:
-        voice.warn("Interrupted: the control `mean`, which knows no order, is left out.")
+        console.warn("Interrupted: the baseline `mean`, which knows no order, is left out.")
         return True
-    if control.has_best:
-        control.finish()
-        model.control = control.classifier
+    if baseline.has_best:
+        baseline.finish()
+        model.baseline = baseline.classifier
     return False
 
 
@@ -389,24 +396,24 @@ def _epoch_line(report: EpochReport) -> str:
 
 
 def _tell_result(
-    voice: Voice, run: RunFolder, model: Model, trainer: Trainer, report: EvalReport | None, side: str
+    console: Console, run: RunFolder, model: Model, trainer: Trainer, report: EvalReport | None, subset: str
 ) -> None:
     best = f"Best epoch: {trainer.best_epoch} of {trainer.epoch}."
     if report is None:
-        voice.say(f"{best} Nothing was held out, so nothing is known of how good it is.")
+        console.say(f"{best} Nothing was held out, so nothing is known of how good it is.")
     else:
-        voice.say(f"{best} On the {side} side:")
-        show_report(voice, report)
+        console.say(f"{best} On the {subset} subset:")
+        show_report(console, report)
     weights = model.classifier.fusion.tolist()
     counts = ", ".join(
         f"{spec.name} {weight:.2f}" for spec, weight in zip(model.classifier.specs, weights, strict=True)
     )
-    voice.say(f"How much each branch counts: {counts}.")
-    voice.say(f"Run folder: {run.path}")
-    voice.say(f"Next: vidlstm predict --checkpoint {run.model} CLIP_OR_FOLDER")
+    console.say(f"How much each branch counts: {counts}.")
+    console.say(f"Run folder: {run.path}")
+    console.say(f"Next: vidlstm predict --checkpoint {run.model} CLIP_OR_FOLDER")
 
 
-def _tell_start(voice: Voice, plan: Plan, earlier: Model, report: EvalReport) -> None:
+def _tell_start(console: Console, plan: Plan, earlier: Model, report: EvalReport) -> None:
     """Say what the run that fine-tuning started from gave on the same clips, where they are the same."""
     from vidlstm.data.split_table import read_split_rows
     from vidlstm.engine.training.run_folder import SPLIT
@@ -417,9 +424,9 @@ def _tell_start(voice: Voice, plan: Plan, earlier: Model, report: EvalReport) ->
         return
     text = f"The run that it started from, {plan.start}, gave {before:.3f} on the same clips"
     if report.top1 < before:
-        voice.warn(f"{text}, which is better: keep that one.")
+        console.warn(f"{text}, which is better: keep that one.")
     else:
-        voice.say(f"{text}.")
+        console.say(f"{text}.")
 
 
 def _summary(

@@ -1,1 +1,1 @@
-"""Which files, whose label, which side of the split, and the feature store."""
+"""Which files, whose label, which subset of the split, and the feature store."""

@@ -1,4 +1,4 @@
-"""Say which samples belong together, so that no recording is on both sides of a split.
+"""Say which samples belong together, so that no recording is in two subsets of a split.
 
 A group is everything that shares a recording, a person or a scene. Where it comes from, in order:
 what the user names (a column or a regular expression), the naming rules of well-known data sets,
@@ -88,7 +88,7 @@ def by_names_or_content(
         labels: Of the samples.
         relative: The paths relative to the root, with slashes: they name a group of content.
         per_class: Keep an HMDB51 source apart for each class, as its official splits do: they let
-            one film show different classes on different sides.
+            one film show different classes in different subsets.
     """
     stems = [path.stem for path in paths]
     best: list[str | None] = [None] * len(paths)

@@ -1,4 +1,4 @@
-"""Find groups that a given split puts on more than one side: what is learned there is known here."""
+"""Find groups that a given split puts in more than one subset: what is learned there is known here."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vidlstm.data.layouts.folders import Side, count, some
+from vidlstm.data.layouts.folders import Subset, count, some
 from vidlstm.data.samples import Dataset
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A group that a given split puts on several sides, and its number of samples on each."""
+    """A group that a given split puts in several subsets, and its number of samples on each."""
 
     group: str
-    num_samples: Mapping[Side, int]
+    num_samples: Mapping[Subset, int]
 
 
 def find_leaks(dataset: Dataset) -> tuple[Leak, ...]:
-    """Return the groups that a given split puts on more than one side, sorted by name."""
-    sides: defaultdict[str, Counter[Side]] = defaultdict(Counter)
+    """Return the groups that a given split puts in more than one subset, sorted by name."""
+    subsets: defaultdict[str, Counter[Subset]] = defaultdict(Counter)
     for sample in dataset.samples:
         if sample.split is not None:
-            sides[sample.group][sample.split] += 1
-    return tuple(Leak(group, dict(counts)) for group, counts in sorted(sides.items()) if len(counts) > 1)
+            subsets[sample.group][sample.split] += 1
+    return tuple(Leak(group, dict(counts)) for group, counts in sorted(subsets.items()) if len(counts) > 1)
 
 
 def describe_leaks(leaks: Sequence[Leak]) -> str:
     """Say in one sentence how many groups leak, and name up to five."""
     names = [
-        f"{leak.group} ({', '.join(f'{n} {side}' for side, n in sorted(leak.num_samples.items()))})"
+        f"{leak.group} ({', '.join(f'{n} {subset}' for subset, n in sorted(leak.num_samples.items()))})"
         for leak in leaks
     ]
     verb = "is" if len(leaks) == 1 else "are"
-    return f"{count(len(leaks), 'group')} {verb} on several sides of the given split: {some(names, 5)}"
+    return f"{count(len(leaks), 'group')} {verb} in several subsets of the given split: {some(names, 5)}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vidlstm.config import Kind
 from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
-from vidlstm.data.layouts.folders import WANTED, Listing, Row, Side, count, read_folders, some
+from vidlstm.data.layouts.folders import WANTED, Listing, Row, Subset, count, read_folders, some
 from vidlstm.data.layouts.split_files import read_split_file
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
 from vidlstm.errors import DataError, UsageError
@@ -28,14 +28,14 @@ class Sample:
     Args:
         path: The file, or the folder of numbered frames.
         label: Its class.
-        group: What it shares a recording with: a group never crosses sides of a split.
-        split: The side that the data puts it on, if it does.
+        group: What it shares a recording with: a group never crosses subsets of a split.
+        split: The subset that the data puts it on, if it does.
     """
 
     path: Path
     label: str
     group: str
-    split: Side | None = None
+    split: Subset | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Dataset:
 
     @property
     def has_split(self) -> bool:
-        """Whether the data itself puts samples on sides."""
+        """Whether the data itself puts samples on subsets."""
         return any(sample.split for sample in self.samples)
 
 

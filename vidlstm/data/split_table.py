@@ -1,6 +1,6 @@
-"""The table of a run's clips: which side each was on, and what it held.
+"""The table of a run's clips: which subset each was on, and what it held.
 
-Training leaves it as `split.csv`. `eval` finds the held-out side in it, and a run that is resumed
+Training leaves it as `split.csv`. `eval` finds the held-out subset in it, and a run that is resumed
 finds out whether its data have changed. It can be given as a table of samples, too.
 """
 
@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
-from vidlstm.data.layouts.folders import Side, count, some
+from vidlstm.data.layouts.folders import Subset, count, some
 from vidlstm.data.layouts.tables import read_table
 from vidlstm.data.samples import Dataset, Sample, relative_name
-from vidlstm.data.splits import SIDES, Split
+from vidlstm.data.splits import SUBSETS, Split
 from vidlstm.errors import DataError
 
 _COLUMNS = ("path", "label", "group", "split", "fingerprint")
@@ -27,23 +27,23 @@ class SplitRow:
 
     label: str
     group: str
-    side: str
+    subset: str
     fingerprint: str
 
 
 def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> dict[str, SplitRow]:
-    """Return the row of every sample that is on a side, by its name relative to the root of the data.
+    """Return the row of every sample that is in a subset, by its name relative to the root of the data.
 
     Args:
         dataset: The samples.
-        split: Their sides.
+        split: Their subsets.
         fingerprints: Of every sample's content; empty where it cannot be read.
     """
-    sides = {index: side for side in SIDES for index in split.side(side)}
+    subsets = {index: subset for subset in SUBSETS for index in split.subset(subset)}
     return {
-        _name(sample, dataset): SplitRow(sample.label, sample.group, sides[index], fingerprints[index])
+        _name(sample, dataset): SplitRow(sample.label, sample.group, subsets[index], fingerprints[index])
         for index, sample in enumerate(dataset.samples)
-        if index in sides
+        if index in subsets
     }
 
 
@@ -99,7 +99,7 @@ def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) ->
 def read_split(path: Path, dataset: Dataset) -> Split:
     """Read what `write_split` wrote, for the same data, which may have moved, grown or shrunk.
 
-    Samples that the file does not name are on no side; the notes count them, and the names in the
+    Samples that the file does not name are in no subset; the notes count them, and the names in the
     file that the data lacks.
 
     Raises:
@@ -108,21 +108,21 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     listed = {
         relative_name(row.path, dataset.root): row.split for row in read_table(path, root=dataset.root).rows
     }
-    sides: dict[Side, list[int]] = {side: [] for side in SIDES}
+    subsets: dict[Subset, list[int]] = {subset: [] for subset in SUBSETS}
     num_found = 0
     for index, sample in enumerate(dataset.samples):
-        side = listed.get(_name(sample, dataset))
-        if side is not None:
-            sides[side].append(index)
+        subset = listed.get(_name(sample, dataset))
+        if subset is not None:
+            subsets[subset].append(index)
             num_found += 1
     if not num_found:
         raise DataError(f"{path}: names no clip of {dataset.root}; it belongs to other data")
     notes = []
     if num_found < len(dataset.samples):
-        notes.append(f"{count(len(dataset.samples) - num_found, 'clip')} not in {path.name}, so on no side")
+        notes.append(f"{count(len(dataset.samples) - num_found, 'clip')} not in {path.name}, so in no subset")
     if num_found < len(listed):
         notes.append(f"{count(len(listed) - num_found, 'clip')} of {path.name} no longer in the data")
-    return Split(tuple(sides["train"]), tuple(sides["val"]), tuple(sides["test"]), tuple(notes))
+    return Split(tuple(subsets["train"]), tuple(subsets["val"]), tuple(subsets["test"]), tuple(notes))
 
 
 def _name(sample: Sample, dataset: Dataset) -> str:

@@ -1,7 +1,7 @@
 """Sides and folds that no group crosses.
 
 Where every sample is its own group, they are stratified random ones. The same samples and seed
-give the same sides, whatever the order of the files and wherever they lie.
+give the same subsets, whatever the order of the files and wherever they lie.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vidlstm.data.layouts.folders import Side, some
+from vidlstm.data.layouts.folders import Subset, some
 from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset
 from vidlstm.data.stratify import divide
@@ -29,26 +29,26 @@ __all__ = [
 ]
 
 _VAL_SHARE = 0.2
-SIDES: tuple[Side, ...] = ("train", "val", "test")
+SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of a data set's samples on each side, ascending, and what to know about them."""
+    """Indices of a data set's samples on each subset, ascending, and what to know about them."""
 
     train: tuple[int, ...]
     val: tuple[int, ...]
     test: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def side(self, name: Side) -> tuple[int, ...]:
-        """Return the indices of one side."""
+    def subset(self, name: Subset) -> tuple[int, ...]:
+        """Return the indices of one subset."""
         return {"train": self.train, "val": self.val, "test": self.test}[name]
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One round of a cross-validation: what is held out, and the indices on either side."""
+    """One round of a cross-validation: what is held out, and the indices on either subset."""
 
     held_out_name: str
     train_indices: tuple[int, ...]
@@ -63,21 +63,21 @@ def make_split(
     test_share: float = 0.0,
     allow_shared_groups: bool = False,
 ) -> Split:
-    """Put every sample on a side. Sides that the data gives stay as they are.
+    """Put every sample in a subset. Sides that the data gives stay as they are.
 
-    A side that is missing is cut from the training samples by group. Every class stays on the
-    training side; one that another side lacks is named in the notes.
+    A subset that is missing is cut from the training samples by group. Every class stays on the
+    training subset; one that another subset lacks is named in the notes.
 
     Args:
         dataset: The samples.
         seed: The same seed gives the same split.
-        val_share: Share of the samples that become validation, unless the data gives that side; by
-            default a fifth, or none where the data has a test side to score by.
+        val_share: Share of the samples that become validation, unless the data gives that subset; by
+            default a fifth, or none where the data has a test subset to score by.
         test_share: Likewise for test.
-        allow_shared_groups: Accept a given split with a group on several sides.
+        allow_shared_groups: Accept a given split with a group in several subsets.
 
     Raises:
-        LeakError: A given split has a group on several sides.
+        LeakError: A given split has a group in several subsets.
         DataError: A class has no training samples, or no group can be held out.
         UsageError: The shares make no sense.
     """
@@ -91,26 +91,26 @@ def make_split(
             f"{dataset.root}: {describe_leaks(leaks)}; scores would be too good. Mend the split, or "
             "accept it with --allow-shared-groups"
         )
-    given: dict[Side, list[int]] = {"train": [], "val": [], "test": []}
+    given: dict[Subset, list[int]] = {"train": [], "val": [], "test": []}
     for index, sample in enumerate(dataset.samples):
         given[sample.split or "train"].append(index)
     untaught = sorted(set(dataset.classes) - {dataset.samples[i].label for i in given["train"]})
     if untaught:
         raise DataError(f"{dataset.root}: its split has no clip of {_quoted(untaught)} on the train side")
-    wanted: dict[Side, float] = {"val": val_share, "test": test_share}
-    cut = {side: share for side, share in wanted.items() if share > 0 and not given[side]}
-    shares: dict[Side, float] = {"train": 1 - sum(cut.values()), **cut}
+    wanted: dict[Subset, float] = {"val": val_share, "test": test_share}
+    cut = {subset: share for subset, share in wanted.items() if share > 0 and not given[subset]}
+    shares: dict[Subset, float] = {"train": 1 - sum(cut.values()), **cut}
     labels = [sample.label for sample in dataset.samples]
     groups = [sample.group for sample in dataset.samples]
     train = given["train"]
     bins = divide(train, labels, groups, list(shares.values()), seed, required=True)
-    for side, part in zip(shares, bins, strict=True):
-        given[side] = part
+    for subset, part in zip(shares, bins, strict=True):
+        given[subset] = part
         if not part:
             raise DataError(
-                f"{dataset.root}: no group can be held out for {side}, because each class needs one to learn "
-                f"from. {dataset.group_rule} Name finer groups with --group-by or --group-column, or give "
-                "the sides yourself"
+                f"{dataset.root}: no group can be held out for {subset}, because each class needs one to "
+                f"learn from. {dataset.group_rule} Name finer groups with --group-by or --group-column, "
+                "or give the subsets yourself"
             )
     notes = list(_missing_notes(given, labels, groups))
     if leaks:
@@ -119,7 +119,7 @@ def make_split(
 
 
 def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tuple[Fold, ...]:
-    """Divide all samples into folds, whatever sides the data gives.
+    """Divide all samples into folds, whatever subsets the data gives.
 
     Args:
         dataset: The samples.
@@ -129,7 +129,7 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
 
     Raises:
         UsageError: There are fewer groups than folds.
-        DataError: A class would be missing from a fold's training side.
+        DataError: A class would be missing from a fold's training subset.
     """
     labels = [sample.label for sample in dataset.samples]
     groups = [sample.group for sample in dataset.samples]
@@ -172,16 +172,16 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
 
 
 def given_fold(dataset: Dataset) -> Fold:
-    """Return the one fold that the data's own sides make: learn from train and val, score test.
+    """Return the one fold that the data's own subsets make: learn from train and val, score test.
 
     Raises:
-        UsageError: The data has no test side, or nothing beside it.
+        UsageError: The data has no test subset, or nothing beside it.
     """
     test = tuple(i for i, sample in enumerate(dataset.samples) if sample.split == "test")
     train = tuple(i for i, sample in enumerate(dataset.samples) if sample.split != "test")
     if not test or not train:
         raise UsageError(
-            f"--folds split: {dataset.root} has no train and test side of its own; give a number"
+            f"--folds split: {dataset.root} has no train and test subset of its own; give a number"
         )
     return Fold("test", train, test)
 
@@ -189,10 +189,10 @@ def given_fold(dataset: Dataset) -> Fold:
 def hold_out(
     indices: Sequence[int], labels: Sequence[str], groups: Sequence[str], share: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Cut a validation side from some samples, for example for early stopping inside a fold.
+    """Cut a validation subset from some samples, for example for early stopping inside a fold.
 
     Where no group can be spared, because all samples are of one or each class is, the cut goes
-    through the groups, and the score on the held-out side flatters.
+    through the groups, and the score on the held-out subset flatters.
 
     Args:
         indices: Which samples to divide.
@@ -231,14 +231,14 @@ def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Seq
 
 
 def _missing_notes(
-    sides: Mapping[Side, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
+    subsets: Mapping[Subset, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
 ) -> Iterable[str]:
-    """Say which classes a side lacks, and which of them could not be on it."""
-    everything = [i for part in sides.values() for i in part]
+    """Say which classes a subset lacks, and which of them could not be on it."""
+    everything = [i for part in subsets.values() for i in part]
     num_groups = _groups_per_class(everything, labels, groups)
-    words: dict[Side, str] = {"val": "validation", "test": "test"}
-    for side, word in words.items():
-        present = {labels[i] for i in sides[side]}
+    words: dict[Subset, str] = {"val": "validation", "test": "test"}
+    for subset, word in words.items():
+        present = {labels[i] for i in subsets[subset]}
         for lonely in (True, False):
             names = [n for n, count in num_groups.items() if n not in present and (count == 1) == lonely]
             if not names or not present:

@@ -1,4 +1,4 @@
-"""The processes that train one model together, as torchrun starts them; alone, a team of one.
+"""The processes that train one model together, as torchrun starts them; alone, a world of one.
 
 Every process knows the same clips and draws the same random numbers for the whole of a step; of each
 step it computes its own rows, and the gradients are added up. So the result is that of one process,
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from vidlstm.errors import TeamError
+from vidlstm.errors import DistributedError
 
 if TYPE_CHECKING:
     import torch
@@ -29,34 +29,34 @@ _PATIENCE = timedelta(days=2)  # reading a large share of clips takes long; a de
 
 
 @dataclass(frozen=True)
-class Team:
+class World:
     """The processes that train together.
 
     Args:
         rank: Of this one; 0 leads: it alone writes files and speaks.
         size: How many there are.
-        neighbours: How many of them are on this machine.
-        place: Of this one among its neighbours, from 0.
+        local_size: How many of them are on this machine.
+        local_rank: Of this one among its local_size, from 0.
     """
 
     rank: int = 0
     size: int = 1
-    neighbours: int = 1
-    place: int = 0
+    local_size: int = 1
+    local_rank: int = 0
 
     @staticmethod
-    def named() -> Team:
-        """Return the team that torchrun's environment variables describe, a team of one without them."""
+    def from_environment() -> World:
+        """Return the world that torchrun's environment variables describe, a world of one without them."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK")
         values = [os.environ.get(name, "") for name in names]
-        return Team(*map(int, values)) if all(value.isdecimal() for value in values) else Team()
+        return World(*map(int, values)) if all(value.isdecimal() for value in values) else World()
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes the files and speaks."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T]) -> Sequence[T]:
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's part of `items`; the parts may differ in length by one."""
         return items[self.rank :: self.size]
 
@@ -68,7 +68,7 @@ class Team:
         """Put the parts that `share` gave together again.
 
         Raises:
-            TeamError: Another process has ended.
+            DistributedError: Another process has ended.
         """
         if self.size == 1:
             return list(mine)
@@ -80,11 +80,11 @@ class Team:
         total = sum(len(part) for part in parts)
         return [parts[i % self.size][i // self.size] for i in range(total)]
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> None:
         """Add every tensor up over the processes, in place, so that all hold the sums.
 
         Raises:
-            TeamError: Another process has ended.
+            DistributedError: Another process has ended.
         """
         if self.size == 1 or not tensors:
             return
@@ -99,11 +99,11 @@ class Team:
             tensor.copy_(flat[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
 
-    def told(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """Return the leader's `value`.
 
         Raises:
-            TeamError: Another process has ended.
+            DistributedError: Another process has ended.
         """
         if self.size == 1:
             return value
@@ -116,15 +116,15 @@ class Team:
 
 
 @contextlib.contextmanager
-def assembled(device: torch.device) -> Iterator[Team]:
+def process_group(device: torch.device) -> Iterator[World]:
     """Wait for the other processes, and part from them at the end.
 
     Raises:
-        TeamError: They cannot be reached, or one of them ends early.
+        DistributedError: They cannot be reached, or one of them ends early.
     """
-    team = Team.named()
-    if team.size == 1:
-        yield team
+    world = World.from_environment()
+    if world.size == 1:
+        yield world
         return
     import torch
     import torch.distributed as dist
@@ -137,7 +137,7 @@ def assembled(device: torch.device) -> Iterator[Team]:
     try:
         with _together():
             dist.init_process_group(backend, timeout=_PATIENCE)
-        yield team
+        yield world
     finally:
         signal.signal(signal.SIGTERM, handler)
         if dist.is_initialized():
@@ -150,10 +150,10 @@ def _together() -> Iterator[None]:
         yield
     except (RuntimeError, ValueError) as error:
         why = (str(error).splitlines() or [""])[0][:200]
-        raise TeamError(
+        raise DistributedError(
             f"another process of this training ended, so this one ends, too; go on with --resume ({why})"
         ) from error
 
 
 def _end(*_: object) -> None:
-    raise TeamError("torchrun ended this process, as another one had ended; go on with --resume")
+    raise DistributedError("torchrun ended this process, as another one had ended; go on with --resume")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidlstm.data.samples import Dataset
-from vidlstm.engine.extraction.thumbnails import film_strips
+from vidlstm.engine.extraction.thumbnails import thumbnail_strips
 from vidlstm.files import write_atomically
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import EpochReport, EvalReport
@@ -44,7 +44,7 @@ def write_page(
         report,
         title=title,
         facts=facts,
-        strips=film_strips(shown_clips(report), model.config.kind),
+        strips=thumbnail_strips(shown_clips(report), model.config.kind),
         command=command,
         curves=epochs,
         notes=notes,
@@ -87,18 +87,18 @@ def write_plots(
             write_atomically(file, png)
 
 
-def describe(model: Model, dataset: Dataset, side: str) -> list[tuple[str, str]]:
+def describe(model: Model, dataset: Dataset, subset: str) -> list[tuple[str, str]]:
     """Return names and values of what a reader wants to know of data, split and model.
 
     Args:
         model: With the facts of its training.
         dataset: That was scored, or a part of it was.
-        side: Which part, in words.
+        subset: Which part, in words.
     """
     config, training = model.config, model.training
     facts = [
         ("Data", str(dataset.root)),
-        ("Scored", side),
+        ("Scored", subset),
         ("Groups", dataset.group_rule),
         ("Streams", "+".join(config.streams)),
         ("Head", f"{config.head.kind}, {config.members} networks averaged"),

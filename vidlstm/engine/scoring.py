@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidlstm.engine.views import Look, looks_of
+from vidlstm.engine.views import View, views_of
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.metrics.classification import calibration_bins, calibration_error, uncalibrated
 from vidlstm.models.checkpoint import Model
-from vidlstm.records import ClassReport, Control, EvalReport, Interval, Scored
+from vidlstm.records import Baseline, ClassReport, EvalReport, Interval, Scored
 
 _BATCH = 256
 _RESAMPLES = 2000
@@ -36,22 +36,22 @@ def to_tensors(
 
 @torch.inference_mode()
 def log_probabilities(
-    network: Callable[..., Tensor], clips: Sequence[ClipFeatures], looks: Sequence[Look], device: torch.device
+    network: Callable[..., Tensor], clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
 ) -> Tensor:
-    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over looks.
+    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over views.
 
     Args:
         network: Maps sequences, masks and summaries to `(S, B, K)`; in evaluation mode.
         clips: At least one; each clip's scores are its own, whoever is in its batch.
-        looks: At each clip.
+        views: Of each clip.
         device: Of the network.
     """
     batches = []
     for start in range(0, len(clips), _BATCH):
         part = clips[start : start + _BATCH]
         batch_scores = [
-            network(*to_tensors(view_batch(part, look.view, look.side), device)).log_softmax(-1)
-            for look in looks
+            network(*to_tensors(view_batch(part, view.index, mirrored=view.mirrored), device)).log_softmax(-1)
+            for view in views
         ]
         batches.append(torch.stack(batch_scores).mean(0).log_softmax(-1))
     return torch.cat(batches, dim=1)
@@ -63,7 +63,7 @@ def score_clips(model: Model, clips: Sequence[ClipFeatures]) -> NDArray[np.float
     if not clips:
         return np.zeros((0, len(model.config.classes)))
     classifier = model.classifier.eval()
-    branches = log_probabilities(classifier, clips, looks_of(model.config), classifier.fusion.device)
+    branches = log_probabilities(classifier, clips, views_of(model.config), classifier.fusion.device)
     probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
     return probabilities
 
@@ -80,7 +80,7 @@ def summarise(
     *,
     seed: int = 0,
     temperature: float | None = None,
-    control: Sequence[Scored] | None = None,
+    baseline: Sequence[Scored] | None = None,
 ) -> EvalReport:
     """Compute every figure of an evaluation.
 
@@ -89,7 +89,7 @@ def summarise(
         scored: At least one clip, whose label is one of the classes.
         seed: Of the resampling.
         temperature: Of the model, when one model scored all of them.
-        control: The same clips as the model's control scored them.
+        baseline: The same clips as the model's baseline scored them.
     """
     truth = np.array([classes.index(s.label) for s in scored])
     ok = np.array([not s.failed for s in scored])
@@ -121,7 +121,7 @@ def summarise(
         else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature), truth[ok])),
         temperature=temperature,
         majority=float(support.max() / len(scored)),
-        control=None if control is None else _compare(hit, hits(classes, control), groups, seed),
+        baseline=None if baseline is None else _compare(hit, hits(classes, baseline), groups, seed),
         per_class=tuple(
             ClassReport(name, float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
@@ -132,9 +132,9 @@ def summarise(
 
 
 def _compare(
-    hit: NDArray[np.bool_], control: NDArray[np.bool_], groups: NDArray[np.int64], seed: int
-) -> Control:
-    return Control(float(control.mean()), gain_interval(hit, control, groups, seed=seed))
+    hit: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64], seed: int
+) -> Baseline:
+    return Baseline(float(baseline.mean()), gain_interval(hit, baseline, groups, seed=seed))
 
 
 def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:

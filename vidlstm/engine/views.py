@@ -1,4 +1,4 @@
-"""How a model looks at a clip to score it. Imports no torch."""
+"""Test-time augmentation: the views of a clip whose scores a model averages. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from vidlstm.config import ModelConfig
 
 
 @dataclass(frozen=True)
-class Look:
-    """One way to look at a clip: a view, plain (side 0) or mirrored (side 1)."""
+class View:
+    """One temporal sample of a clip, as it is or mirrored left to right.
 
-    view: int | None = None
-    side: int = 0
-
-
-def looks_of(config: ModelConfig) -> list[Look]:
-    """Return the looks whose scores a model averages: its views, mirrored too where it may be.
-
-    One view is the middle one of those that are stored.
+    Args:
+        index: Of the temporal sample; None takes the middle one of those that are stored.
+        mirrored: Take the mirrored clip.
     """
-    views: list[int | None] = [None] if config.views == 1 else list(range(config.views))
-    sides = (0, 1) if config.mirror else (0,)
-    return [Look(view, side) for view in views for side in sides]
+
+    index: int | None = None
+    mirrored: bool = False
+
+
+def views_of(config: ModelConfig) -> list[View]:
+    """Return the views whose scores a model averages; with `mirror`, each one mirrored as well."""
+    indices: list[int | None] = [None] if config.views == 1 else list(range(config.views))
+    return [View(i, mirrored) for i in indices for mirrored in ((False, True) if config.mirror else (False,))]

@@ -56,17 +56,17 @@ class Choices:
     """What is taken of each of B clips.
 
     Args:
-        sides: int64 `(B,)`; 1 takes the mirrored clip, of the streams that keep it.
+        mirrored: int64 `(B,)`; 1 takes the mirrored clip, of the streams that keep it.
         views: By stream, int64 `(B, T)`: the view that each step is taken from; what stands behind a
             clip's last step is not looked at.
     """
 
-    sides: NDArray[np.int64]
+    mirrored: NDArray[np.int64]
     views: Mapping[str, NDArray[np.int64]]
 
     def __getitem__(self, rows: slice) -> Choices:
         """Return those of some clips."""
-        return Choices(self.sides[rows], {name: views[rows] for name, views in self.views.items()})
+        return Choices(self.mirrored[rows], {name: views[rows] for name, views in self.views.items()})
 
 
 def choose(
@@ -85,11 +85,11 @@ def choose(
     num_views = np.array([clip.num_views for clip in clips])
     limits = np.repeat(num_views[:, None], 2 + sum(steps.values()) * mix_views, axis=1)
     limits[:, 0] = 2 if mirror else 1
-    sides, one, *others = np.split(
+    mirrored, one, *others = np.split(
         rng.integers(limits), [1, 2, *(2 + np.cumsum(list(steps.values())))], axis=1
     )
     views = others if mix_views else [np.repeat(one, number, axis=1) for number in steps.values()]
-    return Choices(sides[:, 0], dict(zip(steps, views, strict=False)))
+    return Choices(mirrored[:, 0], dict(zip(steps, views, strict=False)))
 
 
 def training_batch(clips: Sequence[ClipFeatures], choices: Choices) -> Batch:
@@ -99,39 +99,46 @@ def training_batch(clips: Sequence[ClipFeatures], choices: Choices) -> Batch:
         clips: At least one.
         choices: For them.
     """
-    sides = choices.sides.tolist()
+    mirrored = choices.mirrored.tolist()
     padded, masks = {}, {}
     for name, first in clips[0].sequences.items():
         lengths = np.array([clip.sequences[name].shape[2] for clip in clips])
         steps = np.arange(lengths.max())
         rows = choices.views[name][:, : len(steps)] * lengths[:, None] + steps
         places: Values = np.zeros((len(clips), len(steps), *first.shape[3:]), first.dtype)
-        for clip, side, length, row, place in zip(clips, sides, lengths.tolist(), rows, places, strict=True):
-            moments = _side(clip.sequences[name], side).reshape(-1, *first.shape[3:])
+        for clip, flip, length, row, place in zip(
+            clips, mirrored, lengths.tolist(), rows, places, strict=True
+        ):
+            moments = _plain_or_mirrored(clip.sequences[name], flip).reshape(-1, *first.shape[3:])
             place[:length] = moments.take(row[:length], axis=0)
         padded[name], masks[name] = places, steps < lengths[:, None]
     summaries: dict[str, Values] = {
-        name: np.array([_side(clip.summaries[name], side) for clip, side in zip(clips, sides, strict=True)])
+        name: np.array(
+            [
+                _plain_or_mirrored(clip.summaries[name], flip)
+                for clip, flip in zip(clips, mirrored, strict=True)
+            ]
+        )
         for name in clips[0].summaries
     }
     return Batch(padded, masks, summaries)
 
 
-def view_batch(clips: Sequence[ClipFeatures], view: int | None = None, side: int = 0) -> Batch:
+def view_batch(clips: Sequence[ClipFeatures], index: int | None = None, *, mirrored: bool = False) -> Batch:
     """Collect one view of every clip, unchanged: the middle one unless told.
 
     Args:
         clips: At least one.
-        view: Its number; a clip with fewer views gives its last.
-        side: 1 takes the mirrored clip, of the streams that keep it.
+        index: Of the view; a clip with fewer views gives its last.
+        mirrored: Take the mirrored clip, of the streams that keep it.
     """
     num_views = np.array([clip.num_views for clip in clips])
-    numbers = num_views // 2 if view is None else np.minimum(view, num_views - 1)
+    numbers = num_views // 2 if index is None else np.minimum(index, num_views - 1)
     steps = {name: max(clip.sequences[name].shape[2] for clip in clips) for name in clips[0].sequences}
     views = {name: np.repeat(numbers[:, None], number, axis=1) for name, number in steps.items()}
-    return training_batch(clips, Choices(np.full(len(clips), side), views))
+    return training_batch(clips, Choices(np.full(len(clips), int(mirrored)), views))
 
 
-def _side(values: Values, side: int) -> Values:
-    chosen: Values = values[min(side, len(values) - 1)]
+def _plain_or_mirrored(values: Values, mirrored: int) -> Values:
+    chosen: Values = values[min(mirrored, len(values) - 1)]
     return chosen

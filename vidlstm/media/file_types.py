@@ -1,4 +1,4 @@
-"""Look at a file before a decoder does.
+"""View at a file before a decoder does.
 
 Promises that what passes is a regular, readable, non-empty file of a bearable size whose first
 bytes are not those of a picture, a sound or a playlist; a pipe, a device or a socket is never
@@ -58,7 +58,7 @@ def is_folder(path: Path) -> bool:
     Raises:
         InputError: This cannot be found out.
     """
-    with translated(path):
+    with as_input_errors(path):
         return path.is_dir()
 
 
@@ -80,7 +80,7 @@ def read_head(path: Path, limits: Limits) -> bytes:
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `too_large`, `read_error`.
     """
-    with translated(path):
+    with as_input_errors(path):
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(path, FailureCode.NOT_A_FILE, f"is {_kind(status.st_mode)}, not a file")
@@ -142,7 +142,7 @@ def picture_format(head: bytes) -> str | None:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def as_input_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about `path` into an `InputError`."""
     try:
         yield

@@ -158,10 +158,10 @@ def cautions(report: EvalReport) -> list[str]:
             f"The interval reaches down to {low:.2f}, and always naming the commonest class gives "
             f"{report.majority:.2f}: these clips do not show that the model is better than that."
         )
-    if report.control is not None and report.control.gain.low <= 0:
-        gain = report.control.gain
+    if report.baseline is not None and report.baseline.gain.low <= 0:
+        gain = report.baseline.gain
         found.append(
-            f"The mean head, which knows no order, gives {report.control.top1:.2f}; the model is above that "
+            f"The mean head, which knows no order, gives {report.baseline.top1:.2f}; the model is above that "
             f"by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): these clips do not "
             "show that order matters."
         )

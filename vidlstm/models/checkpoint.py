@@ -21,7 +21,7 @@ from vidlstm.config import ModelConfig, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder
-from vidlstm.models.header import CONTROL, FORMAT, VERSION, Header, read_header, translated
+from vidlstm.models.header import BASELINE, FORMAT, VERSION, Header, as_checkpoint_errors, read_header
 
 __all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", "read_header", "serialise"]
 
@@ -36,7 +36,7 @@ class Model:
         classifier: Branches, fusion, temperature.
         widths: D of every stream.
         training: Facts about how it was made, as plain JSON values.
-        control: What the same streams give without their order, see `control_config`; None where nobody
+        baseline: What the same streams give without their order, see `baseline_config`; None where nobody
             has trained it, or where it is not wanted.
     """
 
@@ -45,15 +45,15 @@ class Model:
     classifier: Classifier
     widths: dict[str, int]
     training: dict[str, Any]
-    control: Classifier | None = None
+    baseline: Classifier | None = None
 
     def modules(self) -> nn.ModuleDict:
         """Return all parts as one module, which is what a checkpoint's tensors are named after."""
         parts: dict[str, nn.Module] = {"classifier": self.classifier}
         if self.encoder is not None:
             parts["encoder"] = self.encoder
-        if self.control is not None:
-            parts[CONTROL] = self.control
+        if self.baseline is not None:
+            parts[BASELINE] = self.baseline
         return nn.ModuleDict(parts)
 
 
@@ -105,38 +105,38 @@ def _in_order(file: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
-def control_config(config: ModelConfig) -> ModelConfig | None:
-    """Return what a model's control is: all of it but the order of the steps.
+def baseline_config(config: ModelConfig) -> ModelConfig | None:
+    """Return what a model's baseline is: all of it but the order of the steps.
 
     None where the model knows no order itself. An encoder that has learned is as good as frozen then:
-    the control reads the same features.
+    the baseline reads the same features.
     """
     return None if config.head.kind == "mean" else config.changed(head={"kind": "mean"})
 
 
-def load_model(path: Path, *, control: bool = False) -> Model:
+def load_model(path: Path, *, baseline: bool = False) -> Model:
     """Load a checkpoint, ready to predict with, on the CPU and in evaluation mode.
 
     Args:
         path: Of the file.
-        control: Load the model's control too, if it has one.
+        baseline: Load the model's baseline too, if it has one.
 
     Raises:
         CheckpointError: It is missing, damaged, foreign or from another version.
     """
     header = read_header(path)
-    with translated(path), safe_open(path, "pt") as file:
+    with as_checkpoint_errors(path), safe_open(path, "pt") as file:
         tensors: dict[str, Tensor] = {
             name: file.get_tensor(name)
             for name in file.keys()  # noqa: SIM118
-            if control or not name.startswith(f"{CONTROL}.")
+            if baseline or not name.startswith(f"{BASELINE}.")
         }
     try:
         encoder = rgb_encoder(header.config, load_weights=False)
         model = build_model(header.config, header.widths, encoder)
-        twin = control_config(header.config)
-        if twin is not None and any(name.startswith(f"{CONTROL}.") for name in tensors):
-            model.control = Classifier(twin, header.widths)
+        twin = baseline_config(header.config)
+        if twin is not None and any(name.startswith(f"{BASELINE}.") for name in tensors):
+            model.baseline = Classifier(twin, header.widths)
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from vidlstm.config import EncoderConfig
 from vidlstm.errors import UsageError, WeightsError
 from vidlstm.models import efficientnet_lite
-from vidlstm.models.backends.fused import can_fuse, fold, fuse
+from vidlstm.models.backends.fused import can_fuse_layers, fold, fuse_layers
 
 _IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
@@ -157,8 +157,8 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
 def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32) -> Encoder:
     """Return a frozen copy that computes the same, faster: layers folded and fused, channels last."""
     quick = fold(encoder).requires_grad_(False).to(dtype)
-    if can_fuse(encoder.mean.device):
-        fuse(quick)
+    if can_fuse_layers(encoder.mean.device):
+        fuse_layers(quick)
     return quick.to(memory_format=torch.channels_last)
 
 

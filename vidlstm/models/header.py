@@ -19,9 +19,9 @@ from vidlstm.config import ModelConfig, from_dict
 from vidlstm.errors import CheckpointError, UsageError
 
 FORMAT = "vidlstm"
-VERSION = 2  # 1 had the members one after another
-CONTROL = "control"
-"""What the names of the control's tensors begin with: it is no part of the model."""
+VERSION = 3  # 1 had the members one after another, 2 called the baseline "control"
+BASELINE = "baseline"
+"""What the names of the baseline's tensors begin with: it is no part of the model."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def read_header(path: Path) -> Header:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
-    with translated(path), safe_open(path, "np") as file:
+    with as_checkpoint_errors(path), safe_open(path, "np") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise CheckpointError(f"{path}: a safetensors file, but not a vidlstm checkpoint")
@@ -62,13 +62,13 @@ def read_header(path: Path) -> Header:
         shapes = [
             file.get_slice(name).get_shape()
             for name in file.keys()  # noqa: SIM118 - not a dict
-            if not name.startswith(f"{CONTROL}.")
+            if not name.startswith(f"{BASELINE}.")
         ]
     return Header(config, widths, training, sum(map(math.prod, shapes)))
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def as_checkpoint_errors(path: Path) -> Iterator[None]:
     """Turn what reading a damaged or foreign file raises into a `CheckpointError`."""
     try:
         yield

@@ -23,7 +23,7 @@ def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
 
 
 class MeanHead(nn.Module):
-    """The control: an average over the steps, which knows no order."""
+    """The baseline: an average over the steps, which knows no order."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vidlstm.cli.console import Exit, Voice
+from vidlstm.cli.console import Console, Exit
 from vidlstm.cli.rows.formats import Record
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.records import Prediction
@@ -20,14 +20,16 @@ class Run:
     """Writes the rows of one run, and knows how it went.
 
     Args:
-        voice: Says what the rows do not.
+        console: Says what the rows do not.
         sorter: Of the labelled files, if any.
         rows_elsewhere: The rows do not go to the terminal, which is free for notes and progress.
         tells_end: Say how many are done even if nothing went wrong.
     """
 
-    def __init__(self, voice: Voice, sorter: Sorter | None, *, rows_elsewhere: bool, tells_end: bool) -> None:
-        self.voice = voice
+    def __init__(
+        self, console: Console, sorter: Sorter | None, *, rows_elsewhere: bool, tells_end: bool
+    ) -> None:
+        self.console = console
         self.sorter = sorter
         self.rows_elsewhere = rows_elsewhere
         self.tells_end = tells_end
@@ -38,17 +40,17 @@ class Run:
 
     def write(self, records: Iterator[Record], write: Callable[[Record], None]) -> int:
         """Write the records as they come, and return the exit status."""
-        voice = Voice(quiet=not self.rows_elsewhere or self.voice.quiet)
-        with voice.bar(total=None, label="Labelling", unit="file") as bar:
+        console = Console(quiet=not self.rows_elsewhere or self.console.quiet)
+        with console.bar(total=None, label="Labelling", unit="file") as bar:
             for record in records:
                 self._take(record, write, bar)
         if self.reader_left.is_set():
             return Exit.DONE
         if self.interrupted.is_set():
-            self.voice.warn(f"interrupted: {self._summary()}")
+            self.console.warn(f"interrupted: {self._summary()}")
             return Exit.INTERRUPTED
         if self.num_failed or self.tells_end:
-            self.voice.say(self._summary())
+            self.console.say(self._summary())
         sorting_failed = self.sorter is not None and self.sorter.failed
         return Exit.SOME_FAILED if self.num_failed or sorting_failed else Exit.DONE
 
@@ -66,7 +68,7 @@ class Run:
             if self.rows_elsewhere:
                 with bar.external_write_mode():
                     problem = record.problem
-                    self.voice.warn(f"{record.path}: {problem.code.value}: {problem.message}")
+                    self.console.warn(f"{record.path}: {problem.code.value}: {problem.message}")
         elif self.sorter is not None and isinstance(record, Prediction) and record.label is not None:
             self.sorter.put(record.path, record.label)
 
@@ -74,10 +76,10 @@ class Run:
         return f"{self.num_done} done, {self.num_failed} of them with an error"
 
 
-def say_beside_bar(voice: Voice, text: str) -> None:
+def say_beside_bar(console: Console, text: str) -> None:
     """Say a line while a progress bar may stand on the terminal."""
     with tqdm.external_write_mode():
-        voice.say(text)
+        console.say(text)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vidlstm.cli.console import Voice
+from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
 
 How = Literal["move", "link"]
@@ -24,13 +24,13 @@ _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')  # in a folder's name, s
 class Sorter:
     """Puts labelled files into class folders, and says what did not go smoothly."""
 
-    voice: Voice
+    console: Console
     root: Path
     how: How
     failed: int = 0
 
     @staticmethod
-    def of(voice: Voice, move_to: Path | None, link_to: Path | None) -> Sorter | None:
+    def of(console: Console, move_to: Path | None, link_to: Path | None) -> Sorter | None:
         """Return the sorter that the options ask for.
 
         Raises:
@@ -39,8 +39,8 @@ class Sorter:
         if move_to is not None and link_to is not None:
             raise UsageError("--move-to and --link-to exclude each other")
         if move_to is not None:
-            return Sorter(voice, move_to, "move")
-        return None if link_to is None else Sorter(voice, link_to, "link")
+            return Sorter(console, move_to, "move")
+        return None if link_to is None else Sorter(console, link_to, "link")
 
     @property
     def outside(self) -> Path:
@@ -54,10 +54,10 @@ class Sorter:
             target = sort_file(source, label, self.root, self.how)
         except OSError as error:
             self.failed += 1
-            self.voice.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
+            self.console.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
             return
         if target.name != source.name:
-            self.voice.say(f"{name}: its name was taken, so it is {target} now")
+            self.console.say(f"{name}: its name was taken, so it is {target} now")
 
 
 def sort_file(source: Path, label: str, root: Path, how: How) -> Path:

@@ -19,13 +19,13 @@ from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError
 from vidlstm.files import is_frame_folder, suffix_kind
 
-Side = Literal["train", "val", "test"]
-SIDES: dict[str, Side] = {
+Subset = Literal["train", "val", "test"]
+SUBSETS: dict[str, Subset] = {
     "train": "train", "training": "train",
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""What the sides of a split are called, in folders, tables and lists."""
+"""What the subsets of a split are called, in folders, tables and lists."""
 
 WANTED = "wanted are DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
 
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     path: Path
     label: str
     kind: Kind | None
-    split: Side | None = None
+    split: Subset | None = None
     group: str | None = None
     exists: bool = True
 
@@ -65,7 +65,7 @@ class Listing:
 
 
 def locate(
-    root: Path, names: Sequence[str], label: str, split: Side | None = None, group: str | None = None
+    root: Path, names: Sequence[str], label: str, split: Subset | None = None, group: str | None = None
 ) -> Row:
     """Return the row of a listed clip: of the first of its possible names that exists, else the first."""
     for name in names:
@@ -96,16 +96,16 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         shown = _shown(root)
     except OSError as error:
         raise DataError(f"{root}: cannot be read ({error.strerror})") from None
-    sides = _side_folders([p for p in shown if p.is_dir()])
+    subsets = _subset_folders([p for p in shown if p.is_dir()])
     skipped = _Skipped(root)
     rows: list[Row] = []
-    for folder, side in sides.items() or [(root, None)]:
-        rows += _read_classes(folder, side, kind, skipped)
+    for folder, subset in subsets.items() or [(root, None)]:
+        rows += _read_classes(folder, subset, kind, skipped)
     notes: list[str] = []
     layout = "class folders"
-    if sides:
-        layout += f" under {', '.join(f'{p.name}/' for p in sides)}"
-        others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in sides]
+    if subsets:
+        layout += f" under {', '.join(f'{p.name}/' for p in subsets)}"
+        others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in subsets]
         if others:
             notes.append(f"passed over beside {layout.partition('under ')[2]}: {some(others)}")
     if skipped.loose and not rows:
@@ -113,9 +113,9 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
             f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
             f"(first: {skipped.loose[0]}); {WANTED}"
         )
-    depth = len(root.parts) + (2 if sides else 1)
+    depth = len(root.parts) + (2 if subsets else 1)
     filled = {row.path.parts[:depth] for row in rows}
-    classes = [c for folder in sides or [root] for c in skipped.entered_folders(folder)]
+    classes = [c for folder in subsets or [root] for c in skipped.entered_folders(folder)]
     empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled]
     if empty and rows:
         notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
@@ -127,27 +127,27 @@ def _shown(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _side_folders(folders: Sequence[Path]) -> dict[Path, Side]:
-    """Return the folders that are sides of a split, training first.
+def _subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
+    """Return the folders that are subsets of a split, training first.
 
     "train" is also a fine name for a class, so a lone folder of that name among others is none.
     """
-    sides = {p: SIDES[p.name.lower()] for p in folders if p.name.lower() in SIDES}
-    found = set(sides.values())
-    if len(sides) < len(folders) and not ("train" in found and len(found) > 1):
+    subsets = {p: SUBSETS[p.name.lower()] for p in folders if p.name.lower() in SUBSETS}
+    found = set(subsets.values())
+    if len(subsets) < len(folders) and not ("train" in found and len(found) > 1):
         return {}
-    order = list(SIDES.values())
-    return dict(sorted(sides.items(), key=lambda item: order.index(item[1])))
+    order = list(SUBSETS.values())
+    return dict(sorted(subsets.items(), key=lambda item: order.index(item[1])))
 
 
-def _read_classes(folder: Path, side: Side | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
+def _read_classes(folder: Path, subset: Subset | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
     depth = len(folder.parts)
     for path in walk(folder, kind=kind, on_skip=skipped, clip_depth=2):
         below = path.parts[depth:]
         if len(below) < 2:
             skipped.loose.append(path)
         else:
-            yield Row(path, below[0], suffix_kind(path.name) or "video", side)
+            yield Row(path, below[0], suffix_kind(path.name) or "video", subset)
 
 
 _LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from vidlstm.data.layouts.folders import SIDES, Listing, Row, Side, count, locate
+from vidlstm.data.layouts.folders import SUBSETS, Listing, Row, Subset, count, locate
 from vidlstm.data.layouts.tables import read_table, read_text
 from vidlstm.errors import DataError
 
@@ -25,7 +25,7 @@ _HMDB51 = re.compile(r"(?P<label>.+)_test_split(?P<number>\d+)\.txt$")
 _UCF101 = re.compile(r"(?:train|test)list(?P<number>\d+)\.txt$")
 _SIDE_WORD = re.compile(r"(?<![a-z])(?:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)", re.IGNORECASE)
 _LINE = re.compile(r"(?P<path>.+?)(?:\s+(?:\d+\s+)?(?P<index>\d+))?\s*$")
-_HMDB51_SIDES: dict[str, Side | None] = {"0": None, "1": "train", "2": "test"}
+_HMDB51_SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}
 
 
 def read_split_file(
@@ -92,14 +92,14 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
         label = match["label"]
         for line, text in _lines(file):
             name, _, code = text.rstrip().rpartition(" ")
-            if not name or code not in _HMDB51_SIDES:
+            if not name or code not in _HMDB51_SUBSETS:
                 raise DataError(f'{file}, line {line}: "{text}" is not a name and 0, 1 or 2')
-            side = _HMDB51_SIDES[code]
-            if side is None:
+            subset = _HMDB51_SUBSETS[code]
+            if subset is None:
                 unused += 1
                 continue
             name = name.rstrip()
-            rows.append(locate(root, (f"{label}/{name}", name), label, side))
+            rows.append(locate(root, (f"{label}/{name}", name), label, subset))
     notes = (
         (f"{count(unused, 'clip')} passed over that HMDB51 split {number} does not use",) if unused else ()
     )
@@ -108,38 +108,38 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
 
 def _read_lists(file: Path, root: Path, class_list: Path | None) -> Listing:
     files = _siblings(file)
-    listed = [(f, side, line, text) for f, side in files for line, text in _lines(f)]
-    parsed = [(f"{f}, line {line}", side, _LINE.match(text)) for f, side, line, text in listed]
+    listed = [(f, subset, line, text) for f, subset in files for line, text in _lines(f)]
+    parsed = [(f"{f}, line {line}", subset, _LINE.match(text)) for f, subset, line, text in listed]
     indices = {int(m["index"]) for _, _, m in parsed if m and m["index"]}
     if class_list is None and (file.parent / "classInd.txt").is_file():
         class_list = file.parent / "classInd.txt"
     names = {} if class_list is None else _read_class_list(class_list, indices)
     rows = []
-    for where, side, match in parsed:
+    for where, subset, match in parsed:
         if match is None:
             raise DataError(f"{where}: has no path")
         path, index = match["path"], match["index"]
         label = _label(path, index, names, where)
         # Some unpack all clips into one folder, others into class folders.
-        rows.append(locate(root, (path, PurePosixPath(path).name), label, side))
+        rows.append(locate(root, (path, PurePosixPath(path).name), label, subset))
     kind = "UCF101 split lists" if _UCF101.match(file.name) else "lists of paths"
     if len(files) == 1:
         kind = kind.replace("lists", "list")
     return Listing(root, tuple(rows), f"{kind} ({', '.join(f.name for f, _ in files)})")
 
 
-def _siblings(file: Path) -> list[tuple[Path, Side | None]]:
-    """Return a list with those of the other sides, which have the same name but for the side's word."""
+def _siblings(file: Path) -> list[tuple[Path, Subset | None]]:
+    """Return a list with those of the other subsets, which have the same name but for the side's word."""
     match = _SIDE_WORD.search(file.name)
     if not match:
         return [(file, None)]
-    found: dict[Path, Side | None] = {}
-    for word, side in SIDES.items():
+    found: dict[Path, Subset | None] = {}
+    for word, subset in SUBSETS.items():
         sibling = file.with_name(file.name[: match.start()] + word + file.name[match.end() :])
         if match.group().lower() == word:
-            found[file] = side
+            found[file] = subset
         elif sibling.is_file():
-            found[sibling] = side
+            found[sibling] = subset
     return list(found.items())
 
 

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from vidlstm.data.layouts.folders import SIDES, Listing, Row, Side, count, locate
+from vidlstm.data.layouts.folders import SUBSETS, Listing, Row, Subset, count, locate
 from vidlstm.errors import DataError
 
 TABLE_NAMES = ("labels.csv", "labels.tsv")
@@ -60,7 +60,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         if known_line != line:
             num_repeated += 1
             continue
-        split = None if split_at is None else _side(values[split_at], where)
+        split = None if split_at is None else _subset(values[split_at], where)
         rows.append(locate(root, (values[path_at],), label, split, group))
     notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
@@ -102,8 +102,8 @@ def _text(value: str, column: str, where: str) -> str:
     return value
 
 
-def _side(value: str, where: str) -> Side:
-    side = SIDES.get(value.strip().lower())
-    if side is None:
+def _subset(value: str, where: str) -> Subset:
+    subset = SUBSETS.get(value.strip().lower())
+    if subset is None:
         raise DataError(f'{where}: split is "{value}"; it must be train, val or test')
-    return side
+    return subset

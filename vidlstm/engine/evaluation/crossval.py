@@ -21,7 +21,7 @@ from vidlstm.data.splits import Fold
 from vidlstm.engine.devices import use_threads
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.scoring import log_probabilities
-from vidlstm.engine.training.baseline import control_trainer, score_control
+from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
 from vidlstm.engine.training.fusion import fit_fusion
 from vidlstm.engine.training.learning import Clips, kept_pixels, make_trainer, start_model
 from vidlstm.models.checkpoint import Model, rgb_encoder
@@ -35,12 +35,12 @@ Streams = tuple[StreamName, ...]
 class FoldResult:
     """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
 
-    And those of the control of the whole model, where that was wanted and there is one.
+    And those of the baseline of the whole model, where that was wanted and there is one.
     """
 
     fold: Fold
     scored: dict[Streams, tuple[Scored, ...]]
-    control: tuple[Scored, ...] | None = None
+    baseline: tuple[Scored, ...] | None = None
 
 
 def stream_subsets(streams: Streams) -> list[Streams]:
@@ -56,7 +56,7 @@ def stream_subsets(streams: Streams) -> list[Streams]:
 def ablation(config: ModelConfig) -> list[ModelConfig]:
     """Return the trainings of an ablation, the whole model last.
 
-    Videos: the control `mean`, then `gru` and `lstm`. Pictures: the control on the regions alone, the
+    Videos: the baseline `mean`, then `gru` and `lstm`. Pictures: the baseline on the regions alone, the
     LSTM on them, with each summary stream, and with all.
     """
     if config.kind == "video":
@@ -77,7 +77,7 @@ def crossvalidate(
     *,
     processes: int,
     subsets: Sequence[Streams] = (),
-    control: bool = False,
+    baseline: bool = False,
 ) -> Iterator[FoldResult]:
     """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
 
@@ -88,9 +88,9 @@ def crossvalidate(
         training: How.
         processes: Folds that run at once.
         subsets: Of the streams; by default all of them together.
-        control: Train the control too.
+        baseline: Train the baseline too.
     """
-    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), control)
+    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), baseline)
     if processes <= 1 or len(folds) <= 1:
         for fold in folds:
             yield work(clips, fold)
@@ -121,7 +121,7 @@ def _run_fold(
     config: ModelConfig,
     training: TrainConfig,
     subsets: Sequence[Streams],
-    control: bool,
+    baseline: bool,
     clips: Clips,
     fold: Fold,
 ) -> FoldResult:
@@ -133,11 +133,11 @@ def _run_fold(
     trainer.finish()
     usable = clips.usable(fold.test_indices)
     labels = trainer.held_out_labels
-    held_out = trainer.held_out_scores(trainer.looks) if len(labels) else None
+    held_out = trainer.held_out_scores(trainer.views) if len(labels) else None
     clips = clips.all_encoded(model.encoder)
     features = [clips.features(i) for i in usable]
     test = (
-        log_probabilities(model.classifier, features, trainer.looks, torch.device("cpu"))
+        log_probabilities(model.classifier, features, trainer.views, torch.device("cpu"))
         if features
         else None
     )
@@ -152,19 +152,19 @@ def _run_fold(
         scored[subset] = tuple(
             clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
         )
-    return FoldResult(fold, scored, _score_control(model, clips, fold, training) if control else None)
+    return FoldResult(fold, scored, _score_baseline(model, clips, fold, training) if baseline else None)
 
 
-def _score_control(
+def _score_baseline(
     model: Model, clips: Clips, fold: Fold, training: TrainConfig
 ) -> tuple[Scored, ...] | None:
-    trainer = control_trainer(model, clips, fold.train_indices, training)
+    trainer = baseline_trainer(model, clips, fold.train_indices, training)
     if trainer is None:
         return None
     for _ in trainer.run():
         pass
     trainer.finish()
-    scored = score_control(replace(model, control=trainer.classifier), clips, fold.test_indices)
+    scored = score_baseline(replace(model, baseline=trainer.classifier), clips, fold.test_indices)
     return None if scored is None else tuple(scored)
 
 

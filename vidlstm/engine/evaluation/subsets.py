@@ -16,17 +16,17 @@ from vidlstm.models.checkpoint import Model
 
 
 @dataclass(frozen=True)
-class ScoredSide:
+class ScoredSubset:
     """Which samples an evaluation is made on, and why these."""
 
     dataset: Dataset
     description: str
 
 
-def choose_side(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSide:
+def choose_subset(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSubset:
     """Choose the samples to score: ones that the model has not learned from, unless told otherwise.
 
-    The data's test side where it has one; else the side that the run held out, when this is the
+    The data's test subset where it has one; else the subset that the run held out, when this is the
     data it was trained on; else all of it.
 
     Args:
@@ -35,9 +35,9 @@ def choose_side(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSide:
         wanted: `train`, `val`, `test`, `all`, or None to choose.
 
     Raises:
-        UsageError: The side that was asked for is empty or unknown.
+        UsageError: The subset that was asked for is empty or unknown.
     """
-    everything = ScoredSide(dataset, f"all {len(dataset.samples)} clips")
+    everything = ScoredSubset(dataset, f"all {len(dataset.samples)} clips")
     if wanted == "all":
         return everything
     given: dict[str, list[int]] = {"train": [], "val": [], "test": []}
@@ -48,15 +48,15 @@ def choose_side(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSide:
     if (not given["test"] and wanted != "train") or not any(given.values()):
         held = _run_split(dataset, run)
         if held is not None:
-            given = {name: list(held.side(name)) for name in ("train", "val", "test")}
+            given = {name: list(held.subset(name)) for name in ("train", "val", "test")}
             source = f"of {run / SPLIT}"
     for name in [wanted] if wanted else ["test", "val"]:
         if chosen := given[name]:
             part = replace(dataset, samples=tuple(dataset.samples[i] for i in chosen))
-            return ScoredSide(part, f"the {name} side {source}, {len(chosen)} clips")
+            return ScoredSubset(part, f"the {name} subset {source}, {len(chosen)} clips")
     if wanted:
         raise UsageError(
-            f"--split {wanted}: neither the data nor the run's {SPLIT} has that side; try --split all"
+            f"--split {wanted}: neither the data nor the run's {SPLIT} has that subset; try --split all"
         )
     return everything
 

@@ -17,7 +17,7 @@ _MAX_WIDTH = 192
 _SIDE = 192  # frames are read as squares of this side, then given their shape back
 
 
-def film_strip(path: Path, kind: Kind) -> list[bytes]:
+def thumbnail_strip(path: Path, kind: Kind) -> list[bytes]:
     """Return frames spread over a clip, or one of a picture, as JPEG files 96 pixels high.
 
     Raises:
@@ -31,12 +31,12 @@ def film_strip(path: Path, kind: Kind) -> list[bytes]:
     return [encode_jpeg(frame, width, _HEIGHT) for frame in clip.frames]
 
 
-def film_strips(paths: Iterable[Path], kind: Kind) -> dict[Path, list[bytes]]:
+def thumbnail_strips(paths: Iterable[Path], kind: Kind) -> dict[Path, list[bytes]]:
     """Return the strips of the clips that can be read."""
     strips = {}
     for path in paths:
         try:
-            strips[path] = film_strip(path, kind)
+            strips[path] = thumbnail_strip(path, kind)
         except (InputError, OSError):
             continue  # a strip is an illustration: the page says that there is none
     return strips

@@ -1,6 +1,6 @@
 """The data doctor: what is readable, how much of it there is, what is there twice, what would leak.
 
-`assess` puts together what reading every file (`vidlstm.engine.inspection.inspect`) has told.
+`diagnose` puts together what reading every file (`vidlstm.engine.inspection.inspect`) has told.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from vidlstm.config import Kind
 from vidlstm.data.groups import equal_files
-from vidlstm.data.layouts.folders import Side
+from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.leaks import describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import make_split
@@ -36,7 +36,7 @@ class Checked:
         facts: What reading it told.
         label: Its class, in a labelled data set.
         group: Its group, likewise.
-        side: The side of the split that training would put it on.
+        subset: The subset of the split that training would put it on.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class Checked:
     facts: Facts
     label: str | None = None
     group: str | None = None
-    side: Side | None = None
+    subset: Subset | None = None
 
     @property
     def is_short(self) -> bool:
@@ -53,7 +53,7 @@ class Checked:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `check --json` says of a file."""
-        names = {"path": str(self.path), "label": self.label, "group": self.group, "side": self.side}
+        names = {"path": str(self.path), "label": self.label, "group": self.group, "side": self.subset}
         return {**names, **self.facts.to_json(), "too_short": self.is_short}
 
 
@@ -75,19 +75,19 @@ class Twins:
         return tuple(sorted({m.label for m in self.members if m.label is not None}))
 
     @property
-    def sides(self) -> tuple[str, ...]:
-        """The sides that training would put them on: more than one is a leak."""
-        return tuple(sorted({m.side for m in self.members if m.side is not None}))
+    def subsets(self) -> tuple[str, ...]:
+        """The subsets that training would put them on: more than one is a leak."""
+        return tuple(sorted({m.subset for m in self.members if m.subset is not None}))
 
     @property
     def num_groups(self) -> int:
-        """Their groups: with more than one, another seed may put them on different sides."""
+        """Their groups: with more than one, another seed may put them in different subsets."""
         return len({m.group for m in self.members if m.group is not None})
 
     def to_json(self) -> dict[str, Any]:
         """Return what `check --json` says of them."""
         paths = [str(m.path) for m in self.members]
-        return {"paths": paths, "labels": self.labels, "sides": self.sides, "num_groups": self.num_groups}
+        return {"paths": paths, "labels": self.labels, "sides": self.subsets, "num_groups": self.num_groups}
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class CheckReport:
         files: Everything, in order.
         twins: Exact ones first.
         group_rule: Where groups come from; empty for files without labels.
-        leaks: What puts one recording on two sides, a sentence each.
+        leaks: What puts one recording on two subsets, a sentence each.
         notes: What else to know, a sentence each.
     """
 
@@ -146,7 +146,7 @@ class CheckReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `check --json`."""
-        sides = Counter(f.side for f in self.files if f.side is not None)
+        subsets = Counter(f.subset for f in self.files if f.subset is not None)
         return {
             "schema": SCHEMA,
             "root": str(self.root),
@@ -160,7 +160,7 @@ class CheckReport:
             "imbalance": self.imbalance,
             "num_groups": len({f.group for f in self.files if f.group is not None}),
             "group_rule": self.group_rule or None,
-            "split": dict(sorted(sides.items())),
+            "split": dict(sorted(subsets.items())),
             "leaks": list(self.leaks),
             "exact_duplicates": [t.to_json() for t in self.twins if t.exact],
             "near_duplicates": [t.to_json() for t in self.twins if not t.exact],
@@ -169,7 +169,7 @@ class CheckReport:
         }
 
 
-def assess(
+def diagnose(
     root: Path,
     files: Sequence[tuple[Path, Kind]],
     facts: Sequence[Facts],
@@ -191,7 +191,7 @@ def assess(
         notes: What is known already.
     """
     notes, leaks = list(notes), []
-    sides: dict[int, Side] = {}
+    subsets: dict[int, Subset] = {}
     if dataset is not None:
         notes += dataset.lost + dataset.notes
         if found := find_leaks(dataset):
@@ -202,11 +202,11 @@ def assess(
             notes.append(f"training would refuse this: {error}")
         else:
             notes += split.notes[1 if found else 0 :]  # the first one is the leak
-            names: tuple[Side, ...] = ("train", "val", "test")
-            sides = {index: side for side in names for index in split.side(side)}
+            names: tuple[Subset, ...] = ("train", "val", "test")
+            subsets = {index: subset for subset in names for index in split.subset(subset)}
     labels = [(None, None)] * len(files) if dataset is None else [(s.label, s.group) for s in dataset.samples]
     checked = tuple(
-        Checked(path, kind, fact, label, group, sides.get(i))
+        Checked(path, kind, fact, label, group, subsets.get(i))
         for i, ((path, kind), fact, (label, group)) in enumerate(zip(files, facts, labels, strict=True))
     )
     exact = equal_files([path for path, _ in files])
@@ -218,10 +218,10 @@ def assess(
         for members in groups
     )
     for is_exact, word in ((True, "equal files"), (False, "files that look the same")):
-        crossing = [t for t in twins if t.exact == is_exact and len(t.sides) > 1]
+        crossing = [t for t in twins if t.exact == is_exact and len(t.subsets) > 1]
         if crossing:
             first = " and ".join(str(m.path) for m in crossing[0].members[:2])
-            leaks.append(f"{len(crossing)} sets of {word} would be on several sides: {first}")
+            leaks.append(f"{len(crossing)} sets of {word} would be in several subsets: {first}")
     rule = dataset.group_rule if dataset is not None else ""
     layout = dataset.layout if dataset is not None else "files without labels"
     return CheckReport(root, layout, checked, twins, rule, tuple(leaks), tuple(notes))

@@ -22,7 +22,7 @@ import vidlstm.models
 from vidlstm.config import Backend, ModelConfig, Precision
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.memory import keep_memory
-from vidlstm.engine.views import looks_of
+from vidlstm.engine.views import views_of
 from vidlstm.features.batches import ClipFeatures, view_batch
 from vidlstm.features.store import NETWORKS, default_root
 from vidlstm.models.backends.openvino import (
@@ -33,7 +33,7 @@ from vidlstm.models.backends.openvino import (
     kept_or_converted,
 )
 from vidlstm.models.backends.protocol import FrameEncoder
-from vidlstm.models.header import read_header, translated
+from vidlstm.models.header import as_checkpoint_errors, read_header
 
 if TYPE_CHECKING:
     import torch
@@ -130,13 +130,13 @@ def _convert(path: Path, kept_in: Path) -> Networks:
 
     with one_thread():
         model = load_model(path)
-        return convert_model(model, len(looks_of(model.config)), kept_in)
+        return convert_model(model, len(views_of(model.config)), kept_in)
 
 
 def _digest(path: Path) -> str:
     """Return what tells a converted model from others: its file, the code that reads it, what converts it."""
     digest = hashlib.blake2b(digest_size=16)
-    with translated(path):
+    with as_checkpoint_errors(path):
         digest.update(path.read_bytes())
     for module in sorted(Path(vidlstm.models.__path__[0]).rglob("*.py")):
         digest.update(module.read_bytes())
@@ -150,12 +150,12 @@ def _score(
     """Return the probabilities `(N, K)` of clips, each computed by itself: none is padded."""
     scores = np.zeros((len(clips), len(config.classes)))
     for clip, row in zip(clips, scores, strict=True):
-        looks = [view_batch([clip], look.view, look.side) for look in looks_of(config)]
+        batches = [view_batch([clip], view.index, mirrored=view.mirrored) for view in views_of(config)]
         row[:] = classifier(
             {
-                name: np.concatenate([given[name] for given in batches]).astype(np.float32)
-                for batches in ([look.sequences for look in looks], [look.summaries for look in looks])
-                for name in batches[0]
+                name: np.concatenate([values[name] for values in given]).astype(np.float32)
+                for given in ([b.sequences for b in batches], [b.summaries for b in batches])
+                for name in given[0]
             }
         )
     return scores

@@ -1,6 +1,6 @@
-"""A model and its control, scored side by side on clips that neither has learned from.
+"""A model and its baseline, scored side by side on clips that neither has learned from.
 
-The control is the same model with the head `mean`: it sees every step and knows no order. What it gives
+The baseline is the same model with the head `mean`: it sees every step and knows no order. What it gives
 as well, the LSTM need not be thanked for.
 """
 
@@ -13,29 +13,29 @@ from vidlstm.config import EncoderConfig, TrainConfig
 from vidlstm.engine.scoring import summarise
 from vidlstm.engine.training.learning import Clips, make_trainer, score, start_model
 from vidlstm.engine.training.trainer import Trainer
-from vidlstm.models.checkpoint import Model, control_config
+from vidlstm.models.checkpoint import Model, baseline_config
 from vidlstm.records import EvalReport, Scored
 
 
-def control_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:
-    """Return a trainer of the model's control, None if it has none.
+def baseline_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:
+    """Return a trainer of the model's baseline, None if it has none.
 
     It has the same clips, as features of the model's encoder, and as many members. Three quarters of the
     epochs do for it, as without an LSTM it learns faster: over folds and seeds, top-1 was that of all
     epochs (half of them were measured to cost it 0.025).
     """
-    twin = control_config(model.config)
+    twin = baseline_config(model.config)
     if twin is None:
         return None
-    if model.config.encoder.learns:  # it has learned by now: to the control it is one more frozen encoder
+    if model.config.encoder.learns:  # it has learned by now: to the baseline it is one more frozen encoder
         frozen = twin.changed(encoder={"name": EncoderConfig.name, "unfrozen": 0})
         config = replace(TrainConfig.default(frozen), seed=config.seed)
     manners = replace(config, epochs=-(-3 * config.epochs // 4))
     return make_trainer(start_model(twin, clips, None, config.seed), clips, train, manners)
 
 
-def assess(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0) -> EvalReport:
-    """Score clips by a model and, if it is at hand, by its control.
+def score_with_baseline(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0) -> EvalReport:
+    """Score clips by a model and, if it is at hand, by its baseline.
 
     Args:
         model: On its device.
@@ -48,13 +48,13 @@ def assess(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0)
         score(model, clips, indices),
         seed=seed,
         temperature=float(model.classifier.temperature),
-        control=score_control(model, clips, indices),
+        baseline=score_baseline(model, clips, indices),
     )
 
 
-def score_control(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored] | None:
-    """Score samples by the model's control; None if it is not at hand."""
-    twin = control_config(model.config)
-    if twin is None or model.control is None:
+def score_baseline(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored] | None:
+    """Score samples by the model's baseline; None if it is not at hand."""
+    twin = baseline_config(model.config)
+    if twin is None or model.baseline is None:
         return None
-    return score(Model(twin, None, model.control, model.widths, {}), clips, indices)
+    return score(Model(twin, None, model.baseline, model.widths, {}), clips, indices)

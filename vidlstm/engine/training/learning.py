@@ -20,14 +20,14 @@ from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Split
 from vidlstm.data.stratify import divide
 from vidlstm.engine.devices import one_thread, use_threads
-from vidlstm.engine.distributed import Team
+from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pixels import PixelReader
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.scoring import score_clips
 from vidlstm.engine.training.trainer import Learning, Part, Trainer
-from vidlstm.engine.views import looks_of
+from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.checkpoint import Model, build_model
@@ -110,7 +110,7 @@ def make_trainer(
     *,
     learning: Learning | None = None,
     divided_by: int | None = None,
-    team: Team | None = None,
+    world: World | None = None,
 ) -> Trainer:
     """Return a trainer for the readable clips of the training side, divided among the members.
 
@@ -125,11 +125,11 @@ def make_trainer(
         learning: Of an encoder that learns.
         divided_by: How many members there are parts for, if not as many as there are: a network that
             goes on learning leaves out what it left out as one of these.
-        team: The processes that train together.
+        world: The processes that train together.
 
     Raises:
         DataError: No clip of some class can be read, so there is nothing to learn it from.
-        UsageError: These settings cannot be had with this model or team.
+        UsageError: These settings cannot be had with this model or world.
     """
     labels = clips.labels()
     usable = clips.usable(train)
@@ -147,7 +147,7 @@ def make_trainer(
             config.seed,
         )[: model.config.members]
     ]
-    _check_steps(min(len(part.train) for part in parts), config, team or Team(), learning)
+    _check_steps(min(len(part.train) for part in parts), config, world or World(), learning)
     if learning is None:
         use_threads(1)
     keep_memory()
@@ -158,24 +158,24 @@ def make_trainer(
         parts,
         config,
         mix_views=model.config.kind == "video" and model.config.sampling.method == "uniform",
-        looks=looks_of(model.config),
+        views=views_of(model.config),
         mirror=model.config.mirror,
         learning=learning,
-        team=team,
+        world=world,
     )
 
 
-def _check_steps(num_clips: int, config: TrainConfig, team: Team, learning: Learning | None) -> None:
+def _check_steps(num_clips: int, config: TrainConfig, world: World, learning: Learning | None) -> None:
     """Be sure that a step can be divided into parts that add up to the whole."""
     if learning is not None and not learning.encoder.keeps_statistics:
         # Its normalisation looks at all pictures of a step together.
-        for many, name in ((team.size, "several processes"), (config.accumulate, "--accumulate")):
+        for many, name in ((world.size, "several processes"), (config.accumulate, "--accumulate")):
             if many > 1:
                 raise UsageError(f"an encoder that learns from nothing cannot be trained with {name}")
-    if team.size > 1 and (config.batch_size < 4 * team.size or num_clips < 2 * team.size):
+    if world.size > 1 and (config.batch_size < 4 * world.size or num_clips < 2 * world.size):
         raise UsageError(  # every process must have a pair of clips in every step
-            f"{team.size} processes need steps of at least {4 * team.size} clips (--batch-size) "
-            f"and {2 * team.size} clips to learn from"
+            f"{world.size} processes need steps of at least {4 * world.size} clips (--batch-size) "
+            f"and {2 * world.size} clips to learn from"
         )
 
 

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vidlstm.config import TrainConfig
-from vidlstm.engine.distributed import Team
+from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.pixels import PixelReader
 from vidlstm.engine.scoring import to_tensors
 from vidlstm.engine.training.fusion import fit_fusion
 from vidlstm.engine.training.optimiser import AdamW, clip
 from vidlstm.engine.training.steps import Step, members_apart, rows_of, side_by_side
-from vidlstm.engine.views import Look
+from vidlstm.engine.views import View
 from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, encode_clips
@@ -80,10 +80,10 @@ class Trainer:
         parts: One a member.
         config: How.
         mix_views: Every step may take another view (see `choose`).
-        looks: At each clip when it is scored.
+        views: Of each clip when it is scored.
         mirror: Train on mirrored clips too.
         learning: Of an encoder that is not frozen; trained in place.
-        team: The processes that train together.
+        world: The processes that train together.
     """
 
     def __init__(
@@ -95,10 +95,10 @@ class Trainer:
         config: TrainConfig,
         *,
         mix_views: bool,
-        looks: Sequence[Look],
+        views: Sequence[View],
         mirror: bool,
         learning: Learning | None = None,
-        team: Team | None = None,
+        world: World | None = None,
     ) -> None:
         self.classifier = classifier
         self.clips = clips
@@ -106,10 +106,10 @@ class Trainer:
         self.parts = parts
         self.config = config
         self.mix_views = mix_views
-        self.looks = looks
+        self.views = views
         self.mirror = mirror
         self.learning = learning
-        self.team = team or Team()
+        self.world = world or World()
         self.epoch = 0
         self.best_epoch = 0
         self.diverged = False
@@ -158,7 +158,7 @@ class Trainer:
         if self._best_state is not None:
             self._networks.load_state_dict(self._best_state)
         if len(self._held_out):
-            weights, temperature = fit_fusion(self.held_out_scores(self.looks), self.held_out_labels)
+            weights, temperature = fit_fusion(self.held_out_scores(self.views), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
         self._networks.eval()
@@ -195,10 +195,10 @@ class Trainer:
         return torch.from_numpy(self.labels[self._held_out])
 
     @torch.inference_mode()
-    def held_out_scores(self, looks: Sequence[Look]) -> Tensor:
+    def held_out_scores(self, views: Sequence[View]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
         self._networks.eval()
-        mine = [part.val[self.team.rank :: self.team.size] for part in self.parts]
+        mine = [part.val[self.world.rank :: self.world.size] for part in self.parts]
         found: list[list[Tensor]] = [[] for _ in self.parts]  # of each member's clips, `(S, K)` each
         size = _PIXEL_CLIPS if self.learning is not None else _CLIPS
         tables = [
@@ -206,17 +206,17 @@ class Trainer:
             for start in range(0, max(map(len, mine)), size)
         ]
         for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
-            scores = self._scores(clips, looks)
+            scores = self._scores(clips, views)
             for member, number in enumerate(real.sum(1).tolist()):
                 found[member] += scores[:, member, :number].unbind(1)
-        return torch.stack([row for rows in found for row in self.team.gather(rows)], dim=1)
+        return torch.stack([row for rows in found for row in self.world.gather(rows)], dim=1)
 
-    def _scores(self, clips: Sequence[ClipFeatures], looks: Sequence[Look]) -> Tensor:
-        """Return log-probabilities `(S, M, B, K)` of M * B clips, each by its member, averaged over looks."""
+    def _scores(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> Tensor:
+        """Return log-probabilities `(S, M, B, K)` of M * B clips, each by its member, averaged over views."""
         members = len(self.parts)
         scores = []
-        for look in looks:
-            batch = to_tensors(view_batch(clips, look.view, look.side), self._device)
+        for view in views:
+            batch = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), self._device)
             scores.append(self._logits(*(members_apart(x, members) for x in batch)).log_softmax(-1))
         return torch.stack(scores).mean(0).log_softmax(-1).cpu()
 
@@ -274,7 +274,7 @@ class Trainer:
     ) -> Iterator[Step]:
         """Yield what is computed of each batch, a table of clips and which of them are real."""
         mixup, learning = self.config.mixup, self.learning
-        mine = [rows_of(table.shape[1], self.team.rank, self.team.size) for table, _ in batches]
+        mine = [rows_of(table.shape[1], self.world.rank, self.world.size) for table, _ in batches]
         shown: Iterator[list[ClipFeatures]] = iter(())
         if learning is not None and learning.reader is not None:  # of one member
             shown = learning.reader.read(
@@ -298,7 +298,7 @@ class Trainer:
     def _take(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
         """Take one step of the optimisers at the learning rate `rate`; return the members' losses `(M,)`."""
         losses = torch.zeros(len(self.parts), device=self._device)
-        in_parts = self.config.accumulate > 1 or self.team.size > 1
+        in_parts = self.config.accumulate > 1 or self.world.size > 1
         drawn = torch.get_rng_state()
         for rows in step.parts(self.config.accumulate):
             if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
@@ -307,9 +307,9 @@ class Trainer:
             part = step.loss(self._logits(*step.inputs(rows)), rows, weights, self.config.label_smoothing)
             part.sum().backward()  # type: ignore[no-untyped-call]
             losses += part.detach()
-        if self.team.size > 1:
+        if self.world.size > 1:
             gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
-            self.team.add([*gradients, losses])
+            self.world.all_reduce([*gradients, losses])
         for member, together, alone in self._clipped:
             views = [p.grad.view(len(self.parts), -1)[member] for p in together if p.grad is not None]
             clip([*views, *(p.grad for p in alone if p.grad is not None)], _MAX_GRADIENT)
@@ -363,7 +363,7 @@ class Trainer:
         """
         if not len(self._held_out):
             return None, None
-        fused = self.held_out_scores([Look()]).mean(0)
+        fused = self.held_out_scores([View()]).mean(0)
         target = self.held_out_labels
         sharpened = (fused / _TEMPERATURES.view(-1, 1, 1)).log_softmax(-1)
         loss = -float(

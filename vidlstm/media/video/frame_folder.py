@@ -14,7 +14,7 @@ import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import frames_of
-from vidlstm.media.file_types import Limits, picture_format, read_head, translated
+from vidlstm.media.file_types import Limits, as_input_errors, picture_format, read_head
 from vidlstm.media.image import PictureLimits, load_picture
 from vidlstm.media.sampling import DEFAULT_FPS
 from vidlstm.media.video.base import Image, Video, VideoInfo
@@ -34,7 +34,7 @@ class FrameFolder(Video):
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
-        with translated(path):
+        with as_input_errors(path):
             names = [p for p in frames_of(path) if _NUMBER.search(p.name)]
         if not names:
             raise InputError(path, FailureCode.NOT_A_FILE, "is a folder without numbered pictures in it")

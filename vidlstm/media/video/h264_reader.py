@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.media.file_types import Limits, check_pixels, matroska_or_mp4, translated
+from vidlstm.media.file_types import Limits, as_input_errors, check_pixels, matroska_or_mp4
 from vidlstm.media.opencv import decoding_threads, opencv_version
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
@@ -102,7 +102,7 @@ class SelectiveVideo(Video):
         self._error: type[Exception] = av.error.FFmpegError
         self._reformatter: Any = VideoReformatter()
         with ExitStack() as stack:
-            with translated(path):
+            with as_input_errors(path):
                 # An open file and not its name, and one kind of container: nothing else is ever opened.
                 file = stack.enter_context(path.open("rb"))
             try:

@@ -19,7 +19,7 @@ import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import suffix_kind
-from vidlstm.media.file_types import Limits, check_pixels, translated
+from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
 from vidlstm.media.opencv import cv2, decoding_threads
 from vidlstm.media.sampling import MAX_FPS, known_fps
 from vidlstm.media.video.base import Image, Video, VideoInfo
@@ -186,7 +186,7 @@ def _openable_name(path: Path, stack: ExitStack) -> str:
     # FFmpeg takes `%03d` for a series of pictures, and a picture's suffix for a picture.
     is_misread = "%" in name or suffix_kind(path.name) == "picture"
     if (is_misread or not _is_utf8(name)) and _DESCRIPTORS.exists():
-        with translated(path):
+        with as_input_errors(path):
             fd = os.open(path, os.O_RDONLY)
         stack.callback(os.close, fd)
         return str(_DESCRIPTORS / str(fd))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.file_types import Limits, check_pixels, translated
+from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
 from vidlstm.media.sampling import MAX_FPS
 from vidlstm.media.video.base import Image, Video, VideoInfo
 
@@ -53,7 +53,7 @@ class PyAvVideo(Video):
 
         self._error: type[Exception] = av.error.FFmpegError
         with contextlib.ExitStack() as stack:
-            with translated(path):
+            with as_input_errors(path):
                 # An open file and not its name: no protocol, no pattern, any bytes.
                 file = stack.enter_context(path.open("rb"))
             expected = _count_packets(av, file)

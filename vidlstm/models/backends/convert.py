@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, Precision
-from vidlstm.models.backends.openvino import Networks, OpenVinoEncoder, kept_or_converted, translated
+from vidlstm.models.backends.openvino import Networks, OpenVinoEncoder, as_openvino_errors, kept_or_converted
 from vidlstm.models.backends.torch import features_digest
 from vidlstm.models.checkpoint import Model
 from vidlstm.models.classifier import Classifier
@@ -60,7 +60,7 @@ def convert_model(model: Model, num_looks: int, kept_in: Path | None = None) -> 
 
 
 def _encoder_network(encoder: Encoder, shape: tuple[int, int, int], kept_in: Path | None) -> Any:
-    with translated() as library:
+    with as_openvino_errors() as library:
         folder = None if kept_in is None else kept_in / _name(library.__version__, encoder, shape)
     convert = partial(_convert_encoder, encoder, shape)
     return kept_or_converted(folder, ("encoder",), convert)["encoder"]
@@ -86,7 +86,7 @@ def _convert_classifier(model: Model, num_looks: int) -> Any:
 
 
 def _convert(network: nn.Module, examples: Sequence[Tensor]) -> Any:
-    with translated() as library, warnings.catch_warnings(), torch.inference_mode():
+    with as_openvino_errors() as library, warnings.catch_warnings(), torch.inference_mode():
         # Of shapes that become constants, as they are meant to, and of torch.jit.
         warnings.simplefilter("ignore")
         return library.convert_model(network.eval(), example_input=tuple(examples))

@@ -50,7 +50,7 @@ def fold(network: T) -> T:
     return network
 
 
-def fuse(network: nn.Module) -> None:
+def fuse_layers(network: nn.Module) -> None:
     """Let oneDNN compute each convolution of a folded network together with the activation after it.
 
     Changes the network, which must be on the CPU and have its final weights and type.
@@ -61,7 +61,7 @@ def fuse(network: nn.Module) -> None:
                 module._modules[name] = FusedConv2d(conv, _take_activation(module, name))
 
 
-def can_fuse(device: torch.device) -> bool:
+def can_fuse_layers(device: torch.device) -> bool:
     """Tell whether this torch has oneDNN's fused convolutions for this device."""
     names = ("_convolution_pointwise", "_reorder_convolution_weight")
     return (

@@ -87,7 +87,7 @@ class OpenVinoEncoder:
 
     @cached_property
     def _queue(self) -> openvino.AsyncInferQueue:
-        with translated() as library:
+        with as_openvino_errors() as library:
             return library.AsyncInferQueue(library.compile_model(self._network(), "CPU", self._settings))
 
 
@@ -103,7 +103,7 @@ class OpenVinoClassifier:
 
     def __init__(self, network: openvino.Model) -> None:
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        with translated() as library:
+        with as_openvino_errors() as library:
             self._request = library.compile_model(network, "CPU", settings).create_infer_request()
 
     def __call__(self, streams: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
@@ -120,7 +120,7 @@ class OpenVinoClassifier:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[Any]:
+def as_openvino_errors() -> Iterator[Any]:
     """Import OpenVINO, and turn what it raises into a `VidlstmError`."""
     # OpenVINO reports its import to its makers by this package, unless it finds none. Nothing that a
     # user labels with this tool shall make it call anybody.
@@ -149,7 +149,7 @@ def kept_or_converted(
     Raises:
         VidlstmError: OpenVINO cannot be loaded, or it cannot compute them.
     """
-    with translated() as library:
+    with as_openvino_errors() as library:
         if folder is None:
             return convert()
         with contextlib.suppress(RuntimeError):

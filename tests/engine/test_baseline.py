@@ -1,4 +1,4 @@
-"""The control: what the same streams give without their order, beside every headline."""
+"""The baseline: what the same streams give without their order, beside every headline."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
-from vidlstm.engine.training.baseline import assess, control_trainer
+from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.learning import Clips, make_trainer, start_model
 from vidlstm.metrics.classification import cautions
-from vidlstm.models.checkpoint import Model, control_config, load_model, read_header, serialise
+from vidlstm.models.checkpoint import Model, baseline_config, load_model, read_header, serialise
 
 TRAINING = replace(QUICK, epochs=16, learning_rate=0.02)
 LEARNED, HELD_OUT = range(60), range(60, 90)
@@ -34,11 +34,11 @@ def trained(clips: Clips) -> Model:
 
 
 def add_control(model: Model, clips: Clips) -> None:
-    trainer = control_trainer(model, clips, LEARNED, TRAINING)
+    trainer = baseline_trainer(model, clips, LEARNED, TRAINING)
     assert trainer is not None
     list(trainer.run())
     trainer.finish()
-    model.control = trainer.classifier
+    model.baseline = trainer.classifier
 
 
 @pytest.fixture(scope="module")
@@ -54,48 +54,48 @@ def model(clips: Clips) -> Model:
 class TestWhatItIs:
     def test_the_model_with_the_head_that_knows_no_order(self) -> None:
         config = ModelConfig.default("video", ("a", "b")).changed(members=3, views=5)
-        control = control_config(config)
-        assert control is not None
-        assert control.head.kind == "mean"
-        assert control.changed(head={"kind": "lstm"}) == config
+        baseline = baseline_config(config)
+        assert baseline is not None
+        assert baseline.head.kind == "mean"
+        assert baseline.changed(head={"kind": "lstm"}) == config
 
     def test_there_is_none_of_a_model_that_knows_no_order_itself(self) -> None:
-        assert control_config(model_config("mean")) is None
+        assert baseline_config(model_config("mean")) is None
 
     def test_an_encoder_that_has_learned_serves_the_control_as_a_frozen_one_would(self) -> None:
         config = ModelConfig.default("picture", ("a", "b"), "simple")
-        assert control_config(config) == config.changed(head={"kind": "mean"})
+        assert baseline_config(config) == config.changed(head={"kind": "mean"})
 
 
 class TestTraining:
     def test_follows_from_the_seed_and_leaves_the_model_alone(self, clips: Clips, model: Model) -> None:
         before = {name: tensor.clone() for name, tensor in model.classifier.state_dict().items()}
-        assert model.control is not None
-        first = model.control.state_dict()
+        assert model.baseline is not None
+        first = model.baseline.state_dict()
         torch.rand(3)  # whatever came before
-        other = replace(model, control=None)
+        other = replace(model, baseline=None)
         add_control(other, clips)
-        assert other.control is not None
-        assert all(torch.equal(first[name], tensor) for name, tensor in other.control.state_dict().items())
+        assert other.baseline is not None
+        assert all(torch.equal(first[name], tensor) for name, tensor in other.baseline.state_dict().items())
         assert all(
             torch.equal(before[name], tensor) for name, tensor in model.classifier.state_dict().items()
         )
 
     def test_learns_what_needs_no_order(self) -> None:
         clips = toy("shaped")
-        report = assess(trained(clips), clips, HELD_OUT)
+        report = score_with_baseline(trained(clips), clips, HELD_OUT)
         assert report.baselines["mean"] > 0.8
         assert any("do not show that order matters" in line for line in cautions(report))
 
 
 class TestReport:
     def test_order_alone_is_what_the_control_cannot_know(self, clips: Clips, model: Model) -> None:
-        report = assess(model, clips, HELD_OUT)
+        report = score_with_baseline(model, clips, HELD_OUT)
         assert report.baselines.keys() == {"majority", "mean"}
         assert report.top1 > 0.9
         assert report.baselines["mean"] == pytest.approx(0.5, abs=0.15)
-        assert report.control is not None
-        assert 0 < report.control.gain.low < report.top1 - report.control.top1 < report.control.gain.high
+        assert report.baseline is not None
+        assert 0 < report.baseline.gain.low < report.top1 - report.baseline.top1 < report.baseline.gain.high
         assert not any("order matters" in line for line in cautions(report))
         assert report.to_json()["baselines"] == report.baselines
 
@@ -103,16 +103,16 @@ class TestReport:
         gone = list(clips.extracted)
         for i in (60, 61):
             gone[i] = replace(gone[i], features=None)
-        some = assess(model, replace(clips, extracted=tuple(gone)), HELD_OUT)
-        assert some.control is not None
-        assert some.control.top1 <= 28 / 30
-        assert assess(model, replace(clips, extracted=tuple(gone)), [60, 61]).baselines == {
+        some = score_with_baseline(model, replace(clips, extracted=tuple(gone)), HELD_OUT)
+        assert some.baseline is not None
+        assert some.baseline.top1 <= 28 / 30
+        assert score_with_baseline(model, replace(clips, extracted=tuple(gone)), [60, 61]).baselines == {
             "majority": 0.5,
             "mean": 0.0,
         }
 
     def test_without_one_only_the_commonest_class_is_named(self, clips: Clips, model: Model) -> None:
-        report = assess(replace(model, control=None), clips, HELD_OUT)
+        report = score_with_baseline(replace(model, baseline=None), clips, HELD_OUT)
         assert report.to_json()["baselines"] == {"majority": 0.5}
         assert report.to_json()["gain_ci95"] is None
 
@@ -125,14 +125,16 @@ class TestCheckpoint:
         return file
 
     def test_it_travels_beside_the_model(self, file: Path, clips: Clips, model: Model) -> None:
-        assert assess(load_model(file, control=True), clips, HELD_OUT) == assess(model, clips, HELD_OUT)
+        assert score_with_baseline(load_model(file, baseline=True), clips, HELD_OUT) == score_with_baseline(
+            model, clips, HELD_OUT
+        )
 
     def test_whoever_does_not_ask_for_it_does_not_load_it(self, file: Path, model: Model) -> None:
-        assert load_model(file).control is None
-        assert model.control is not None
+        assert load_model(file).baseline is None
+        assert model.baseline is not None
         sizes = [p.numel() for p in model.classifier.state_dict().values()]
         assert read_header(file).num_parameters == sum(sizes)
 
     def test_a_file_without_one_loads(self, file: Path, model: Model) -> None:
-        file.write_bytes(serialise(replace(model, control=None)))
-        assert load_model(file, control=True).control is None
+        file.write_bytes(serialise(replace(model, baseline=None)))
+        assert load_model(file, baseline=True).baseline is None

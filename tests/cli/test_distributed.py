@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from tests.cli.conftest import ROOT, vidlstm
 from tests.tiny import write_action
-from vidlstm.engine.distributed import Team
+from vidlstm.engine.distributed import World
 
 FROZEN = ("--streams", "motion", "--epochs", "3", "--members", "2", "--hidden", "8", "--workers", "1")
 FINE = ("--unfreeze", "1", "--epochs", "2", "--workers", "1")
@@ -58,28 +58,28 @@ class TestShares:
     @pytest.mark.parametrize("total", [0, 1, 5, 12])
     @pytest.mark.parametrize("size", [1, 2, 3])
     def test_every_item_is_one_process_s(self, total: int, size: int) -> None:
-        shares = [Team(rank, size).share(range(total)) for rank in range(size)]
+        shares = [World(rank, size).shard(range(total)) for rank in range(size)]
         assert sorted(item for share in shares for item in share) == [*range(total)]
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
     def test_alone_everything_stays_as_it_is(self) -> None:
-        team, tensor = Team(), torch.ones(3)
-        team.add([tensor])
-        assert (team.gather([1, 2]), team.told("x"), tensor.tolist()) == ([1, 2], "x", [1, 1, 1])
+        world, tensor = World(), torch.ones(3)
+        world.all_reduce([tensor])
+        assert (world.gather([1, 2]), world.broadcast("x"), tensor.tolist()) == ([1, 2], "x", [1, 1, 1])
 
     def test_torchrun_names_the_team(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert Team.named() == Team()
+        assert World.from_environment() == World()
         for name, value in {"RANK": 3, "WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
             monkeypatch.setenv(name, str(value))
-        assert Team.named() == Team(3, 4, 2, 1)
-        assert not Team.named().leads
+        assert World.from_environment() == World(3, 4, 2, 1)
+        assert not World.from_environment().is_main
 
 
 def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
     assert vidlstm("train", data, *FROZEN, "--quiet", "--out", tmp_path / "one").status == 0
-    team = torchrun(2, data, *FROZEN, "--out", "two", "--json", cwd=tmp_path)
-    out, err = team.communicate(timeout=120)
-    assert team.returncode == 0, err
+    world = torchrun(2, data, *FROZEN, "--out", "two", "--json", cwd=tmp_path)
+    out, err = world.communicate(timeout=120)
+    assert world.returncode == 0, err
     assert out.count("\n") == 1  # one process speaks
     assert json.loads(out)["num_clips"] == {"train": 11, "val": 2}
     assert err.count("Run folder: two") == 1
@@ -95,14 +95,14 @@ def test_fine_tuning_as_well_and_a_dead_one_ends_the_run_which_goes_on_alone(
     fine = (*FINE, "--from", tmp_path / "start")
     assert vidlstm("train", data, *fine, "--quiet", "--out", tmp_path / "one").status == 0
 
-    team = torchrun(2, data, *fine, "--out", "two", cwd=tmp_path)
+    world = torchrun(2, data, *fine, "--out", "two", cwd=tmp_path)
     while not (tmp_path / "two" / "last.pt").exists():
         time.sleep(0.01)
-        assert team.poll() is None
-    listed = subprocess.run(["pgrep", "-P", str(team.pid)], capture_output=True, text=True, check=True)
+        assert world.poll() is None
+    listed = subprocess.run(["pgrep", "-P", str(world.pid)], capture_output=True, text=True, check=True)
     os.kill(int(listed.stdout.split()[1]), signal.SIGKILL)
-    _, err = team.communicate(timeout=120)
-    assert team.returncode != 0
+    _, err = world.communicate(timeout=120)
+    assert world.returncode != 0
     assert "go on with --resume" in err
     assert not (tmp_path / "two" / "model.safetensors").exists()
 
