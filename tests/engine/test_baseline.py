@@ -12,8 +12,8 @@ from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.learning import Clips, make_trainer, start_model
-from vidlstm.metrics.classification import cautions
 from vidlstm.models.checkpoint import Model, baseline_config, load_model, read_header, serialise
+from vidlstm.report.findings import cautions
 
 TRAINING = replace(QUICK, epochs=16, learning_rate=0.02)
 LEARNED, HELD_OUT = range(60), range(60, 90)

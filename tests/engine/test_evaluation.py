@@ -13,16 +13,12 @@ from numpy.typing import NDArray
 
 from tests.engine.toys import WIDTHS, features, model_config, shaped
 from vidlstm.config import ModelConfig
-from vidlstm.engine.scoring import (
-    gain_interval,
-    group_interval,
-    log_probabilities,
-    score_clips,
-    summarise,
-)
+from vidlstm.engine.scoring import log_probabilities, score_clips
 from vidlstm.engine.views import View, views_of
 from vidlstm.errors import FailureCode
 from vidlstm.features.batches import ClipFeatures
+from vidlstm.metrics.classification import summarise
+from vidlstm.metrics.intervals import gain_interval, group_interval
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.records import Problem, Scored
 

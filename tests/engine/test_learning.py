@@ -21,7 +21,6 @@ from vidlstm.data.splits import Fold, Split, make_folds
 from vidlstm.engine.distributed import World
 from vidlstm.engine.evaluation.crossval import crossvalidate, stream_subsets
 from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
-from vidlstm.engine.scoring import summarise
 from vidlstm.engine.training.learning import (
     Clips,
     describe_training,
@@ -36,6 +35,7 @@ from vidlstm.engine.training.trainer import Learning
 from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.files import write_atomically
+from vidlstm.metrics.classification import summarise
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.models.encoders import build_encoder
 from vidlstm.records import Scored

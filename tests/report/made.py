@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vidlstm.engine.scoring import summarise
 from vidlstm.errors import FailureCode
 from vidlstm.media.jpeg import encode_jpeg
+from vidlstm.metrics.classification import summarise
 from vidlstm.records import EpochReport, EvalReport, Problem, Scored
 from vidlstm.report.page import render, shown_clips
 

@@ -130,7 +130,7 @@ def _pool(
     training: TrainConfig,
     baseline: list[Scored] | None = None,
 ) -> EvalReport:
-    from vidlstm.engine.scoring import summarise
+    from vidlstm.metrics.classification import summarise
 
     scored = [s for r in results for s in r.scored[subset]]
     return summarise(config.classes, scored, seed=training.seed, baseline=baseline)
@@ -152,7 +152,7 @@ def _row(
 
 
 def _fold(classes: tuple[str, ...], result: FoldResult, subset: Streams) -> dict[str, Any]:
-    from vidlstm.engine.scoring import hits
+    from vidlstm.metrics.classification import hits
 
     scored = result.scored[subset]
     top1 = float(hits(classes, scored).mean())
@@ -171,7 +171,7 @@ def _show_rows(console: Console, rows: list[dict[str, Any]]) -> None:
 def _to_json(
     report: EvalReport, rows: list[dict[str, Any]], num_folds: int, *, ablation: bool
 ) -> dict[str, Any]:
-    from vidlstm.metrics.classification import cautions
+    from vidlstm.report.findings import cautions
 
     pooled = report.to_json()
     keys = (

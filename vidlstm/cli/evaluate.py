@@ -74,7 +74,7 @@ def evaluate(
             epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
         )  # fmt: skip
     if as_json:
-        from vidlstm.metrics.classification import cautions
+        from vidlstm.report.findings import cautions
 
         print(json.dumps({**report.to_json(), "cautions": [*notes, *cautions(report)]}))
     return Exit.SOME_FAILED if report.failed else Exit.DONE

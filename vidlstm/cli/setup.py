@@ -183,7 +183,7 @@ def find_checkpoint(console: Console, given: Path | None) -> Path:
 
 def show_report(console: Console, report: EvalReport) -> None:
     """Say the headline figures, what they do not carry, and a table of the classes."""
-    from vidlstm.metrics.classification import baselines, cautions
+    from vidlstm.report.findings import baselines, cautions
 
     low, high = report.top1_interval.low, report.top1_interval.high
     text = (

@@ -437,7 +437,7 @@ def _summary(
     report: EvalReport | None,
     seconds: dict[str, float],
 ) -> dict[str, object]:
-    from vidlstm.metrics.classification import cautions
+    from vidlstm.report.findings import cautions
 
     val = report and {
         "top1": report.top1, "top5": report.top5,

@@ -1,4 +1,7 @@
-"""What a report shows, computed from an evaluation: calibration bins, mistakes, doubtful hits, cautions."""
+"""How good predicted labels and scores are: accuracy, per-class figures, calibration.
+
+A clip that could not be read counts as a mistake. It is never dropped or replaced.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,80 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.records import EvalReport, Score, Scored
+from vidlstm.metrics.intervals import gain_interval, group_interval
+from vidlstm.records import Baseline, ClassReport, EvalReport, Scored
 
 BINS = 15
-"""Of equal width, in the calibration error and the reliability diagram."""
-_SHOWN_CLASSES = 6
-_BASELINES = {
-    "majority": "always naming the commonest class",
-    "mean": "the mean head, which knows no order",
-}
+"""Number of equally wide confidence bins of the calibration error and the reliability diagram."""
+
+
+def hits(classes: Sequence[str], scored: Sequence[Scored]) -> NDArray[np.bool_]:
+    """Tell for each clip whether its best class is the right one, bool `(N,)`; a failed clip is wrong."""
+    best = [classes[int(np.argmax(s.scores))] if s.scores else None for s in scored]
+    return np.array([guess == s.label for guess, s in zip(best, scored, strict=True)], bool)
+
+
+def summarise(
+    classes: Sequence[str],
+    scored: Sequence[Scored],
+    *,
+    seed: int = 0,
+    temperature: float | None = None,
+    baseline: Sequence[Scored] | None = None,
+) -> EvalReport:
+    """Compute every figure of an evaluation.
+
+    Args:
+        classes: In the model's order.
+        scored: At least one clip, whose label is one of the classes.
+        seed: Of the resampling.
+        temperature: Of the model, when one model scored all of them.
+        baseline: The same clips as the model's baseline scored them.
+    """
+    truth = np.array([classes.index(s.label) for s in scored])
+    ok = np.array([not s.failed for s in scored])
+    scores = np.array([s.scores if s.scores else [0.0] * len(classes) for s in scored])
+    order = np.argsort(-scores, axis=1, kind="stable")
+    guess = np.where(ok, order[:, 0], -1)
+    hit = hits(classes, scored)
+    hit5 = ok & (order[:, :5] == truth[:, None]).any(axis=1)
+    confusion = np.zeros((len(classes),) * 2, int)
+    np.add.at(confusion, (truth[ok], guess[ok]), 1)
+    right, guessed = confusion.diagonal(), confusion.sum(0)
+    support = np.bincount(truth, minlength=len(classes))
+    precision, recall = right / np.maximum(guessed, 1), right / np.maximum(support, 1)
+    f1 = 2 * right / np.maximum(guessed + support, 1)
+    present = support > 0
+    groups = np.unique([s.group for s in scored], return_inverse=True)[1]
+    return EvalReport(
+        classes=tuple(classes),
+        num_clips=len(scored),
+        num_groups=int(groups.max()) + 1,
+        top1=float(hit.mean()),
+        top1_interval=group_interval(hit, groups, seed=seed),
+        top5=float(hit5.mean()),
+        mean_class_accuracy=float(recall[present].mean()),
+        macro_f1=float(f1[present].mean()),
+        ece=calibration_error(calibration_bins(scores[ok], truth[ok])),
+        ece_uncalibrated=None
+        if temperature is None
+        else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature), truth[ok])),
+        temperature=temperature,
+        majority=float(support.max() / len(scored)),
+        baseline=None if baseline is None else _compare(hit, hits(classes, baseline), groups, seed),
+        per_class=tuple(
+            ClassReport(name, float(p), float(r), float(f), int(n))
+            for name, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
+        ),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+        scored=tuple(scored),
+    )
+
+
+def _compare(
+    hit: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64], seed: int
+) -> Baseline:
+    return Baseline(float(baseline.mean()), gain_interval(hit, baseline, groups, seed=seed))
 
 
 @dataclass(frozen=True)
@@ -34,16 +102,6 @@ class Bin:
     num_clips: int
     confidence: float
     accuracy: float
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """One class taken for another."""
-
-    true: str
-    guess: str
-    num_clips: int
-    share: float
 
 
 def calibration(report: EvalReport, *, temperature: float = 1.0) -> tuple[Bin, ...]:
@@ -97,76 +155,3 @@ def uncalibrated(scores: NDArray[np.float64], temperature: float) -> NDArray[np.
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
     return probabilities
-
-
-def top(report: EvalReport, clip: Scored, number: int) -> list[Score]:
-    """Return the best classes of a clip that did not fail, best first."""
-    order = np.argsort(-np.array(clip.scores), kind="stable")[:number]
-    return [Score(report.classes[i], clip.scores[i]) for i in order]
-
-
-def mistakes(report: EvalReport, number: int) -> list[Scored]:
-    """Return the mistakes that the model was surest of, surest first."""
-    wrong = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label != s.label]
-    return sorted(wrong, key=lambda s: -max(s.scores))[:number]
-
-
-def doubtful_hits(report: EvalReport, number: int) -> list[Scored]:
-    """Return the hits that the model was least sure of, least sure first."""
-    right = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label == s.label]
-    return sorted(right, key=lambda s: max(s.scores))[:number]
-
-
-def confusions(report: EvalReport, number: int) -> list[Confusion]:
-    """Return which class was taken for which, commonest first."""
-    found = [
-        Confusion(report.classes[true], report.classes[guess], count, count / report.per_class[true].support)
-        for true, row in enumerate(report.confusion)
-        for guess, count in enumerate(row)
-        if count and guess != true
-    ]
-    return sorted(found, key=lambda c: (-c.num_clips, -c.share))[:number]
-
-
-def baselines(report: EvalReport) -> list[tuple[str, float]]:
-    """Return what the model has to beat on these clips, in words, and its top-1."""
-    return [(_BASELINES[name], top1) for name, top1 in report.baselines.items()]
-
-
-def cautions(report: EvalReport) -> list[str]:
-    """Say what the figures do not carry, in sentences."""
-    found = []
-    low, high = report.top1_interval.low, report.top1_interval.high
-    if high - low > 0.2:
-        found.append(
-            f"The 95 % interval of top-1 is {100 * (high - low):.0f} points wide: {report.num_clips} clips "
-            f"of {report.num_groups} groups are too few to say how good the model is."
-        )
-    if report.num_groups < 10:
-        groups = "1 group" if report.num_groups == 1 else f"{report.num_groups} groups"
-        found.append(
-            f"The scored clips are of {groups} only: the interval, resampled over so few, is too narrow."
-        )
-    if report.top1 == 1.0:
-        unseen = 1 - 0.025 ** (1 / report.num_clips)  # the exact binomial interval's end (Clopper & Pearson)
-        found.append(
-            f"No mistake among {report.num_clips} clips does not mean that there are none: even if all clips "
-            f"were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise."
-        )
-    if low <= report.majority:
-        found.append(
-            f"The interval reaches down to {low:.2f}, and always naming the commonest class gives "
-            f"{report.majority:.2f}: these clips do not show that the model is better than that."
-        )
-    if report.baseline is not None and report.baseline.gain.low <= 0:
-        gain = report.baseline.gain
-        found.append(
-            f"The mean head, which knows no order, gives {report.baseline.top1:.2f}; the model is above that "
-            f"by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): these clips do not "
-            "show that order matters."
-        )
-    if few := [c.label for c in report.per_class if c.support < 5]:
-        names = ", ".join(few[:_SHOWN_CLASSES])
-        more = f" and {len(few) - _SHOWN_CLASSES} more" if len(few) > _SHOWN_CLASSES else ""
-        found.append(f"Fewer than 5 clips each, so their own figures mean little: {names}{more}.")
-    return found

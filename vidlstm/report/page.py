@@ -17,15 +17,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vidlstm.metrics.classification import (
-    cautions,
-    confusions,
-    doubtful_hits,
-    mistakes,
-    top,
-)
 from vidlstm.records import EpochReport, EvalReport, Score, Scored
 from vidlstm.report import svg
+from vidlstm.report.findings import cautions, confusions, doubtful_hits, mistakes, top
 from vidlstm.report.text import percent, printable
 from vidlstm.version import __version__
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from vidlstm.metrics.classification import BINS, baselines, calibration
+from vidlstm.metrics.classification import BINS, calibration
 from vidlstm.records import EpochReport, EvalReport
+from vidlstm.report.findings import baselines
 from vidlstm.report.text import percent, printable, shortened
 
 _SHADES = 5  # of the confusion matrix; the style gives each its colour and its text's

@@ -1,0 +1,72 @@
+"""How far an accuracy, and the difference between two, can be trusted: 95 % confidence intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.records import Interval
+
+_RESAMPLES = 2000
+
+
+def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:
+    """Return the 95 % interval of the accuracy, by the bootstrap over groups (Davison & Hinkley 1997, 3.8).
+
+    Clips of one recording stand or fall together, so whole groups are drawn with replacement. With
+    few groups, or no mistake at all, that says nothing; so the interval is never narrower than
+    as many independent clips would give (Wilson 1927).
+
+    Args:
+        hit: bool `(N,)`.
+        groups: `(N,)`, numbered from 0.
+        seed: Of the resampling.
+    """
+    low, high = _resampled(hit.astype(np.float64), groups, seed)
+    share = float(hit.mean())
+    below, above = _margins(hit)
+    return Interval(max(0.0, min(low, share - below)), min(1.0, max(high, share + above)))
+
+
+def gain_interval(
+    hit: NDArray[np.bool_], other: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0
+) -> Interval:
+    """Return the 95 % interval of what one accuracy is above another on the same clips.
+
+    As for `group_interval`, whole groups are drawn, and the interval is never narrower than as many
+    independent pairs would give (Newcombe 1998, method 10 without its correction for continuity).
+
+    Args:
+        hit: bool `(N,)`.
+        other: bool `(N,)`, of the same clips.
+        groups: `(N,)`, numbered from 0.
+        seed: Of the resampling.
+    """
+    gain = hit.astype(np.float64) - other
+    low, high = _resampled(gain, groups, seed)
+    (below, above), (other_below, other_above) = _margins(hit), _margins(other)
+    vary = hit.std() > 0 and other.std() > 0
+    twice = 2 * float(np.corrcoef(hit, other)[0, 1]) if vary else 0.0
+    down = math.sqrt(below**2 - twice * below * other_above + other_above**2)
+    up = math.sqrt(above**2 - twice * above * other_below + other_below**2)
+    return Interval(min(low, float(gain.mean()) - down), max(high, float(gain.mean()) + up))
+
+
+def _margins(hit: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return how far the 95 % interval of a share of independent clips goes down and up (Wilson 1927)."""
+    count, share, z = len(hit), float(hit.mean()), 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return share - middle + half, middle + half - share
+
+
+def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Return the 2.5 % and 97.5 % quantiles of the mean of `(N,)` over clips whose groups are drawn anew."""
+    num_groups = int(groups.max()) + 1
+    sums = np.bincount(groups, weights=values, minlength=num_groups)
+    sizes = np.bincount(groups, minlength=num_groups)
+    drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    return float(low), float(high)
