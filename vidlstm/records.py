@@ -98,6 +98,23 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Span:
+    """What happens from `start` to `end` of a film, in seconds, half-open `[start, end)`.
+
+    Args:
+        start: When it begins.
+        end: When it ends.
+        label: Its class.
+        score: Calibrated probability of the class over the span, 0 to 1.
+    """
+
+    start: float
+    end: float
+    label: str
+    score: float = 1.0
+
+
+@dataclass(frozen=True)
 class ClipInfo:
     """What reading a clip told of it: kept beside its features.
 

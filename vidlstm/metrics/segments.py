@@ -1,0 +1,187 @@
+"""How well labelled time spans of films agree with the truth.
+
+Spans are in seconds, half-open `[start, end)`; what no span covers is background, and no class. Two spans
+of one label that touch are one (`timeline`), because no scorer of frames could tell them apart. Where two
+spans overlap, the one that begins later counts.
+
+- `frame_accuracy`: share of time with the right label, background included. The usual count of equal
+  frames is this at a finite frame rate.
+- `edit_score`: 1 minus the Levenshtein distance of the two sequences of labels, over the length of the
+  longer (Lea et al., "Learning convolutional action primitives for fine-grained action recognition", 2016).
+- `f1`: of spans at an IoU threshold; matches of all films are counted together (Lea et al., "Temporal
+  convolutional networks for action segmentation and detection", CVPR 2017).
+- `average_precision`: of one class at an IoU threshold (Caba Heilbron et al., "ActivityNet", CVPR 2015),
+  with the precision made monotone, as for PASCAL VOC 2010.
+
+Public scorers give the same on random timelines (`tests/metrics/test_segments.py`), but for these faults:
+
+- MS-TCN's `eval.py` ends the last segment of a film one frame early when it is no background, so a
+  right last segment of two frames has an IoU of 0.5; and it divides by zero where neither film nor
+  prediction has a segment (here: 1).
+- MS-TCN lets a prediction try only the true segment that it overlaps most, even if another prediction
+  has taken that one. So does this module: the published figures depend on it.
+- ActivityNet's scorer sorts predictions by score alone. The order of equal scores is then that of the
+  file. Here it is that of films and times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import pairwise
+
+import numpy as np
+
+from vidlstm.records import Span
+
+Spans = Sequence[Span]
+
+F1_IOUS = (0.1, 0.25, 0.5)
+MAP_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Spans that were found, made up and missed; they add up over films."""
+
+    found: int = 0
+    made_up: int = 0
+    missed: int = 0
+
+    def __add__(self, other: Matches) -> Matches:
+        return Matches(
+            self.found + other.found, self.made_up + other.made_up, self.missed + other.missed
+        )
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 1 where there is nothing to find and nothing was found."""
+        total = 2 * self.found + self.made_up + self.missed
+        return 2 * self.found / total if total else 1.0
+
+
+def timeline(spans: Spans) -> list[Span]:
+    """Return spans in the order of time that neither overlap nor touch another of the same label."""
+    begin = sorted((s for s in spans if s.end > s.start), key=lambda s: (s.start, s.end))
+    edges = sorted({t for s in begin for t in (s.start, s.end)})
+    laid: list[Span] = []
+    open_spans: list[tuple[float, int, Span]] = []  # a heap: the one that began last comes first
+    place = 0
+    for start, end in pairwise(edges):
+        while place < len(begin) and begin[place].start <= start:
+            heappush(open_spans, (-begin[place].start, -place, begin[place]))
+            place += 1
+        while open_spans and open_spans[0][2].end <= start:
+            heappop(open_spans)
+        if not open_spans:
+            continue
+        span = open_spans[0][2]
+        if laid and laid[-1].end == start and laid[-1].label == span.label:
+            last = laid.pop()
+            laid.append(Span(last.start, end, span.label, max(last.score, span.score)))
+        else:
+            laid.append(Span(start, end, span.label, span.score))
+    return laid
+
+
+def frame_accuracy(truth: Spans, guess: Spans, seconds: float) -> float:
+    """Return the share of `[0, seconds)` that has the same label, or none, in both."""
+    truth, guess = timeline(truth), timeline(guess)
+    edges = {0.0, seconds} | {t for s in (*truth, *guess) for t in (s.start, s.end)}
+    inside = sorted(t for t in edges if 0 <= t <= seconds)
+    same = sum(
+        end - start
+        for start, end in pairwise(inside)
+        if _label_at(truth, (start + end) / 2) == _label_at(guess, (start + end) / 2)
+    )
+    return same / seconds if seconds else 1.0
+
+
+def edit_score(truth: Spans, guess: Spans) -> float:
+    """Return how alike the sequences of labels are, 0 to 1, whatever the times."""
+    wanted, given = ([s.label for s in timeline(spans)] for spans in (truth, guess))
+    if not wanted and not given:
+        return 1.0
+    row = np.arange(len(given) + 1)
+    for label in wanted:
+        # The row before holds distances; deletions and substitutions first, then insertions along it.
+        different = np.array([label != other for other in given], int)
+        best = np.concatenate(([row[0] + 1], np.minimum(row[1:] + 1, row[:-1] + different)))
+        places = np.arange(len(best))
+        row = np.minimum.accumulate(best - places) + places
+    return 1.0 - float(row[-1]) / max(len(wanted), len(given))
+
+
+def count_matches(truth: Spans, guess: Spans, iou: float) -> Matches:
+    """Match the spans of one film.
+
+    Each guess, in the order of time, takes the true span of its label that it overlaps most, if by
+    `iou` or more and if no guess before has taken it.
+    """
+    truth, guess = timeline(truth), timeline(guess)
+    taken: set[int] = set()
+    for span in guess:
+        overlaps = [intersection_over_union(span, t) if t.label == span.label else 0.0 for t in truth]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        if best >= 0 and overlaps[best] >= iou:
+            taken.add(best)
+    return Matches(len(taken), len(guess) - len(taken), len(truth) - len(taken))
+
+
+def average_precision(
+    truths: Sequence[Spans], guesses: Sequence[Spans], label: str, iou: float
+) -> float:
+    """Return the average precision of one class over films, NaN where no film holds it.
+
+    Guesses are taken best score first; each takes the free true span of its film and label that it
+    overlaps most, if by `iou` or more.
+
+    Args:
+        truths: Of each film.
+        guesses: Of each film, with scores.
+        label: Of the class.
+        iou: Threshold.
+    """
+    wanted = [[s for s in timeline(truth) if s.label == label] for truth in truths]
+    total = sum(map(len, wanted))
+    if not total:
+        return float("nan")
+    given = [(-s.score, film, s.start, s) for film, guess in enumerate(guesses) for s in guess if s.label == label]
+    taken: set[tuple[int, int]] = set()
+    hits = []
+    for _, film, _, span in sorted(given, key=lambda g: g[:3]):
+        free = [
+            (intersection_over_union(span, t), -number)
+            for number, t in enumerate(wanted[film])
+            if (film, number) not in taken
+        ]
+        overlap, number = max(free, default=(0.0, 0))
+        hits.append(overlap >= iou)
+        if hits[-1]:
+            taken.add((film, -number))
+    if not hits:
+        return 0.0
+    found = np.cumsum(hits)
+    precision = found / np.arange(1, len(hits) + 1)
+    envelope = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(envelope[np.array(hits)].sum() / total)
+
+
+def mean_average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], iou: float) -> float:
+    """Return the mean of the average precision over the classes of the truth; NaN where there is none."""
+    labels = sorted({s.label for truth in truths for s in truth})
+    precisions = [average_precision(truths, guesses, label, iou) for label in labels]
+    return float(np.mean(precisions)) if precisions else float("nan")
+
+
+def intersection_over_union(one: Span, other: Span) -> float:
+    """Return how much two spans share of what they cover together, 0 to 1, whatever their labels."""
+    shared = min(one.end, other.end) - max(one.start, other.start)
+    if shared <= 0:
+        return 0.0
+    return shared / (one.end - one.start + other.end - other.start - shared)
+
+
+def _label_at(laid: Spans, time: float) -> str | None:
+    return next((s.label for s in laid if s.start <= time < s.end), None)
