@@ -15,9 +15,9 @@ spans overlap, the one that begins later counts.
 
 Public scorers give the same on random timelines (`tests/metrics/test_segments.py`), but for these faults:
 
-- MS-TCN's `eval.py` ends the last segment of a film one frame early when it is no background, so a
-  right last segment of two frames has an IoU of 0.5; and it divides by zero where neither film nor
-  prediction has a segment (here: 1).
+- MS-TCN's `eval.py` ends the last segment of a film one frame early, in truth and prediction alike: its
+  IoU is off by up to a frame, and that of a segment of one frame is 0 / 0. It also divides by zero
+  where neither truth nor prediction has a segment (here: 1).
 - MS-TCN lets a prediction try only the true segment that it overlaps most, even if another prediction
   has taken that one. So does this module: the published figures depend on it.
 - ActivityNet's scorer sorts predictions by score alone. The order of equal scores is then that of the
@@ -50,9 +50,7 @@ class Matches:
     missed: int = 0
 
     def __add__(self, other: Matches) -> Matches:
-        return Matches(
-            self.found + other.found, self.made_up + other.made_up, self.missed + other.missed
-        )
+        return Matches(self.found + other.found, self.made_up + other.made_up, self.missed + other.missed)
 
     @property
     def f1(self) -> float:
@@ -129,9 +127,7 @@ def count_matches(truth: Spans, guess: Spans, iou: float) -> Matches:
     return Matches(len(taken), len(guess) - len(taken), len(truth) - len(taken))
 
 
-def average_precision(
-    truths: Sequence[Spans], guesses: Sequence[Spans], label: str, iou: float
-) -> float:
+def average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], label: str, iou: float) -> float:
     """Return the average precision of one class over films, NaN where no film holds it.
 
     Guesses are taken best score first; each takes the free true span of its film and label that it
@@ -147,7 +143,9 @@ def average_precision(
     total = sum(map(len, wanted))
     if not total:
         return float("nan")
-    given = [(-s.score, film, s.start, s) for film, guess in enumerate(guesses) for s in guess if s.label == label]
+    given = [
+        (-s.score, film, s.start, s) for film, guess in enumerate(guesses) for s in guess if s.label == label
+    ]
     taken: set[tuple[int, int]] = set()
     hits = []
     for _, film, _, span in sorted(given, key=lambda g: g[:3]):
