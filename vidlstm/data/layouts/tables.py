@@ -29,7 +29,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         DataError: The file cannot be read, lacks a column or has a bad row, named by its line.
     """
     root = file.parent if root is None else root
-    lines = _records(file)
+    lines = read_records(file)
     _, header = next(lines, (0, []))
     column_at = {name.strip().lower(): i for i, name in enumerate(header)}
     for column in ("path", "label", group_column or "path"):
@@ -60,14 +60,14 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         if known_line != line:
             num_repeated += 1
             continue
-        split = None if split_at is None else _subset(values[split_at], where)
+        split = None if split_at is None else subset_of(values[split_at], where)
         rows.append(locate(root, (values[path_at],), label, split, group))
     notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
 
 
-def _records(file: Path) -> Iterator[tuple[int, list[str]]]:
+def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines of a table that are not blank, with their numbers."""
     text = read_text(file)
     head = next((line for line in text.splitlines() if line.strip()), "")
@@ -102,7 +102,7 @@ def _text(value: str, column: str, where: str) -> str:
     return value
 
 
-def _subset(value: str, where: str) -> Subset:
+def subset_of(value: str, where: str) -> Subset:
     subset = SUBSETS.get(value.strip().lower())
     if subset is None:
         raise DataError(f'{where}: split is "{value}"; it must be train, val or test')

@@ -1,0 +1,62 @@
+"""ActivityNet's JSON: the annotations of a data set (`database`), and predictions (`results`).
+
+    {"database": {"ID": {"duration": 82.7, "subset": "training",
+                         "annotations": [{"segment": [6.2, 7.9], "label": "Surfing"}]}}}
+    {"results":  {"ID": [{"segment": [6.2, 7.9], "label": "Surfing", "score": 0.9}]}}
+
+Times are seconds. A film is named by its file name without the suffix, and some tools put `v_` before it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
+from vidlstm.data.layouts.folders import SUBSETS
+from vidlstm.records import Span
+
+
+def is_activitynet(plain: Any) -> bool:
+    """Tell whether a JSON value has this form."""
+    return any(isinstance(fields_of(plain).get(key), dict) for key in ("database", "results"))
+
+
+def read_activitynet(file: Path, plain: Any) -> Annotations:
+    """Read annotations or predictions; what makes no sense is a problem."""
+    spans: list[LabelledSpan] = []
+    problems: list[SpanProblem] = []
+    films = list(_films(plain))
+    for name, subset, segments in films:
+        subset = SUBSETS.get((text_of(subset) or "").lower())
+        for place, entry in enumerate(segments, 1):
+            where = f"{file}, {name} number {place}"
+            times = [number_of(t) for t in items_of(fields_of(entry).get("segment"))]
+            label = text_of(fields_of(entry).get("label"))
+            if label is None or len(times) != 2 or times[0] is None or times[1] is None:
+                message = "a segment of two numbers and a label are needed"
+                problems.append(SpanProblem(SpanCode.UNREADABLE, where, name, message))
+                continue
+            spans.append(LabelledSpan(name, times[0], times[1], label, where, split=subset))
+    names = tuple(dict.fromkeys(name for name, _, _ in films))
+    return Annotations(names, tuple(spans), tuple(problems), f"ActivityNet JSON {file.name}")
+
+
+def _films(plain: Any) -> Iterator[tuple[str, Any, list[Any]]]:
+    for name, entry in fields_of(fields_of(plain).get("database")).items():
+        yield name, fields_of(entry).get("subset"), items_of(fields_of(entry).get("annotations"))
+    for name, segments in fields_of(fields_of(plain).get("results")).items():
+        yield name, None, items_of(segments)
+
+
+def write_activitynet(film: Path, spans: Sequence[Span]) -> str:
+    """Return one film's spans as predictions."""
+    rows = [
+        {"segment": [round(s.start, 4), round(s.end, 4)], "label": s.label, "score": round(s.score, 6)}
+        for s in spans
+    ]
+    plain = {"version": "vidlstm", "results": {film.stem: rows}, "external_data": {}}
+    return json.dumps(plain, indent=1) + "\n"

@@ -1,0 +1,129 @@
+"""Which annotation format a file has, and which films its names mean.
+
+A format is told by the suffix and the first lines or keys, never by trying. Films are looked for where the
+table says (CSV), or by name in the folder of the annotation file and below (programs write the paths and
+addresses of the machine that they ran on, which are not followed).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from vidlstm.data.annotations.activitynet import is_activitynet, read_activitynet
+from vidlstm.data.annotations.boris import is_boris, read_boris
+from vidlstm.data.annotations.elan import read_elan
+from vidlstm.data.annotations.label_studio import is_label_studio, read_label_studio
+from vidlstm.data.annotations.spans import Annotations
+from vidlstm.data.annotations.table import is_span_table, read_span_table
+from vidlstm.data.annotations.values import read_json, require_bearable
+from vidlstm.data.layouts.tables import read_records
+from vidlstm.errors import DataError
+from vidlstm.files import suffix_kind
+
+SPAN_TABLES = ("spans.csv", "spans.tsv")
+"""Tables of spans that, lying in a folder, say all about it."""
+_TABLES = (".csv", ".tsv")
+
+
+def annotation_files(data: Path) -> tuple[Path, ...]:
+    """Return the annotation files that a data set consists of; none where it is something else.
+
+    Raises:
+        DataError: A table or JSON file cannot be read.
+    """
+    if data.is_dir():
+        table = next((data / name for name in SPAN_TABLES if (data / name).is_file()), None)
+        return (table,) if table is not None else tuple(sorted(data.glob("*.eaf")))
+    suffix = data.suffix.lower()
+    if suffix in (".eaf", ".json"):
+        return (data,)
+    if suffix in _TABLES and data.is_file():
+        require_bearable(data)
+        _, header = next(read_records(data), (0, []))
+        if is_span_table(header) or is_boris(header):
+            return (data,)
+    return ()
+
+
+def read_annotations(files: Sequence[Path], group_column: str | None = None) -> Annotations:
+    """Read annotation files, of the same or different formats.
+
+    Raises:
+        DataError: A file cannot be read or has none of the formats; it is named.
+    """
+    read = [_read(file, group_column) for file in files]
+    films = tuple(dict.fromkeys(name for a in read for name in a.films))
+    layout = read[0].layout if len(read) == 1 else f"{len(read)} annotation files"
+    spans, problems = (s for a in read for s in a.spans), (p for a in read for p in a.problems)
+    return Annotations(films, tuple(spans), tuple(problems), layout)
+
+
+def _read(file: Path, group_column: str | None) -> Annotations:
+    suffix = file.suffix.lower()
+    if suffix == ".eaf":
+        return read_elan(file)
+    if suffix == ".json":
+        plain = read_json(file)
+        if is_activitynet(plain):
+            return read_activitynet(file, plain)
+        if is_label_studio(plain):
+            return read_label_studio(file, plain)
+        raise DataError(f"{file}: is neither Label Studio's JSON (a list of tasks) nor ActivityNet's")
+    lines = read_records(file)
+    _, header = next(lines, (0, []))
+    if is_boris(header):
+        return read_boris(file, header, lines)
+    return read_span_table(file, header, lines, group_column)
+
+
+def locate_films(annotations: Annotations, root: Path, *, trusted: bool) -> dict[str, Path | None]:
+    """Find the file of each film.
+
+    Args:
+        annotations: Name the films.
+        root: The folder of the annotation file.
+        trusted: Names are paths, relative to `root`, and are followed wherever they lead.
+
+    Returns:
+        By the name in the annotations; None for a film that is not there.
+    """
+    if trusted:
+        return {name: root / name if os.path.lexists(root / name) else None for name in annotations.films}
+    below = _names_below(root)
+    return {name: _find(name, root, below) for name in annotations.films}
+
+
+def _names_below(root: Path) -> dict[str, Path]:
+    """Return videos in a folder and below by file name, and by that without its suffix."""
+    found: dict[str, Path] = {}
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            if suffix_kind(name) == "video":
+                path = Path(folder, name)
+                found.setdefault(name, path)
+                found.setdefault(path.stem, path)
+    return found
+
+
+def _find(name: str, root: Path, below: dict[str, Path]) -> Path | None:
+    for spelled in dict.fromkeys((name, unquote(name))):
+        relative = PurePosixPath(spelled.replace("\\", "/"))
+        inside = not relative.is_absolute() and ".." not in relative.parts and ":" not in spelled
+        if inside and (root / relative).is_file():
+            return root / relative
+        for known in _spellings(relative.name):
+            if known in below:
+                return below[known]
+    return None
+
+
+def _spellings(name: str) -> Iterable[str]:
+    yield name
+    if name.startswith("v_"):  # ActivityNet's prefix
+        yield name.removeprefix("v_")
+    else:
+        yield f"v_{name}"

@@ -1,0 +1,134 @@
+"""Label Studio's JSON: a list of tasks, each a film with the results of one or more annotators.
+
+    [{"data": {"video": "/data/upload/1/1a2b3c4d-day.mp4"},
+      "annotations": [{"result": [{"type": "timelinelabels",
+         "value": {"ranges": [{"start": 31, "end": 75}], "timelinelabels": ["wave"]}}]}]}]
+
+Two units are in use. `ranges` of `TimelineLabels` are frames, counted from 1, the last one included; at
+which rate is not in the file unless the task's data says so (`fps`, `frame_rate`, `framerate`), and is the
+film's own otherwise. `start` and `end` of `Labels` on audio or video are seconds. All ranges of a result
+are read. The compact export (`JSON_MIN`) is read too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
+from vidlstm.files import suffix_kind
+from vidlstm.records import Span
+
+_RATES = ("fps", "frame_rate", "framerate", "frameRate")
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
+"""What Label Studio puts before the name of an uploaded file."""
+
+
+def is_label_studio(plain: Any) -> bool:
+    """Tell whether a JSON value has this form."""
+    return isinstance(plain, list) and bool(plain) and all(_film_of(fields_of(task)) for task in plain[:1])
+
+
+def read_label_studio(file: Path, plain: Any) -> Annotations:
+    """Read tasks; what makes no sense is a problem."""
+    spans: list[LabelledSpan] = []
+    problems: list[SpanProblem] = []
+    films: dict[str, None] = {}
+    for place, given in enumerate(items_of(plain), 1):
+        task = fields_of(given)
+        where = f"{file}, task {task.get('id', place)}"
+        film = _film_of(task)
+        if film is None:
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", "names no video"))
+            continue
+        films[film] = None
+        results, others = _results(task)
+        if others:
+            message = f"{others} more annotations of {film} are not read, only the first is"
+            problems.append(SpanProblem(SpanCode.OTHER_ANNOTATOR, where, film, message))
+        for number, result in enumerate(results, 1):
+            source = f"{where}, result {number}"
+            found = list(_spans(result, film, source, _rate_of(task, result)))
+            spans += [s for s in found if s is not None]
+            if None in found or (not found and _is_span(result)):
+                message = "two numbers and a label are needed"
+                problems.append(SpanProblem(SpanCode.UNREADABLE, source, film, message))
+    return Annotations(tuple(films), tuple(spans), tuple(problems), f"Label Studio JSON {file.name}")
+
+
+def _film_of(task: dict[str, Any]) -> str | None:
+    """Return the name of the first video among a task's data, without what Label Studio put before it."""
+    data = fields_of(task.get("data")) or task
+    names = [*(text_of(value) for value in data.values()), text_of(task.get("file_upload"))]
+    for name in names:
+        # What follows ?d= is the path of a file on Label Studio's own machine.
+        shown = (name or "").split("?d=")[-1].split("?")[0]
+        if suffix_kind(shown) == "video":
+            folder, slash, last = shown.rpartition("/")
+            uploaded = "/upload/" in shown or shown == task.get("file_upload")
+            return folder + slash + _UPLOAD.sub("", last) if uploaded else shown
+    return None
+
+
+def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
+    """Return the results of the first annotation, else the first prediction; and how many more there are."""
+    for key in ("annotations", "completions", "predictions"):
+        given = [a for a in map(fields_of, items_of(task.get(key))) if not a.get("was_cancelled")]
+        if given:
+            return [fields_of(r) for r in items_of(given[0].get("result"))], len(given) - 1
+    compact = [fields_of(v) for values in task.values() for v in items_of(values)]
+    return [{"value": value} for value in compact if _is_span({"value": value})], 0
+
+
+def _is_span(result: dict[str, Any]) -> bool:
+    value = fields_of(result.get("value"))
+    return "timelinelabels" in value or "ranges" in value or {"start", "end"} <= value.keys()
+
+
+def _spans(
+    result: dict[str, Any], film: str, source: str, rate: float | None
+) -> Iterator[LabelledSpan | None]:
+    """Yield what a result says; None for what makes no sense."""
+    value = fields_of(result.get("value"))
+    ranges = items_of(value.get("ranges"))
+    labels = [text_of(x) for x in items_of(value.get("timelinelabels")) or items_of(value.get("labels"))]
+    if not _is_span(result):
+        return
+    for given in ranges or [value]:
+        start, end = (number_of(fields_of(given).get(key)) for key in ("start", "end"))
+        for label in labels or [None]:
+            if label is None or start is None or end is None:
+                yield None
+            elif ranges:
+                yield LabelledSpan(film, start - 1, end, label, source, in_frames=True, frame_rate=rate)
+            else:
+                yield LabelledSpan(film, start, end, label, source)
+
+
+def _rate_of(task: dict[str, Any], result: dict[str, Any]) -> float | None:
+    """Return the frame rate that a task says its numbers are of, None where it does not."""
+    data, value = fields_of(task.get("data")), fields_of(result.get("value"))
+    rates = [number_of(data.get(key)) for key in _RATES]
+    count, seconds = number_of(value.get("framesCount")), number_of(value.get("duration"))
+    if count and seconds:
+        rates.insert(0, count / seconds)
+    return next((rate for rate in rates if rate is not None and rate > 0), None)
+
+
+def write_label_studio(film: Path, spans: Sequence[Span], frame_rate: float) -> str:
+    """Return one film's spans as a task with predictions, to be imported and corrected."""
+    results = []
+    for number, span in enumerate(spans, 1):
+        first = round(span.start * frame_rate) + 1
+        last = max(first, round(span.end * frame_rate))
+        value = {"ranges": [{"start": first, "end": last}], "timelinelabels": [span.label]}
+        names = {"id": f"span{number}", "from_name": "timelineLabels", "to_name": "video"}
+        results.append({**names, "type": "timelinelabels", "value": value, "score": round(span.score, 6)})
+    mean = sum(s.score for s in spans) / len(spans) if spans else 0.0
+    prediction = {"model_version": "vidlstm", "score": round(mean, 6), "result": results}
+    task = {"data": {"video": film.as_posix(), "fps": round(frame_rate, 6)}, "predictions": [prediction]}
+    return json.dumps([task], indent=1) + "\n"

@@ -1,0 +1,71 @@
+"""A CSV or TSV of spans: `path,start,end,label`, and optionally `group` and `split`; times in seconds.
+
+A row with a path alone says that nothing happens in that film. So what `vidlstm spans` writes is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.values import number_of
+from vidlstm.data.layouts.tables import subset_of
+from vidlstm.errors import DataError
+
+_NEEDED = ("path", "start", "end", "label")
+
+
+def is_span_table(header: Sequence[str]) -> bool:
+    """Tell whether a table's header is that of spans in films."""
+    return {"start", "end"} <= {name.strip().lower() for name in header}
+
+
+def read_span_table(
+    file: Path, header: Sequence[str], lines: Iterable[tuple[int, list[str]]], group_column: str | None = None
+) -> Annotations:
+    """Read the rows below a header; a row that makes no sense is a problem.
+
+    Args:
+        file: The table.
+        header: Its first line.
+        lines: The others, with their numbers.
+        group_column: Take the groups from this column rather than from `group`.
+
+    Raises:
+        DataError: A column is missing, or a split is none of train, val and test.
+    """
+    place = {name.strip().lower(): i for i, name in enumerate(header)}
+    group_name = (group_column or "group").lower()
+    for column in (*_NEEDED, *([group_name] if group_column else [])):
+        if column not in place:
+            raise DataError(f'{file}: has no column "{column}"; its header has: {", ".join(header)}')
+    spans: list[LabelledSpan] = []
+    problems: list[SpanProblem] = []
+    films: dict[str, None] = {}
+    for line, values in lines:
+        where = f"{file}, line {line}"
+        cells = [*values, *[""] * (len(header) - len(values))]
+        film, start_text, end_text, label = (cells[place[name]] for name in _NEEDED)
+        if not film or "\0" in film:
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", "has no usable path"))
+            continue
+        films[film] = None
+        if not (start_text or end_text or label):
+            continue
+        start, end = number_of(start_text), number_of(end_text)
+        if start is None or end is None or not label:
+            message = (
+                f"start {start_text!r}, end {end_text!r}, label {label!r}: two numbers and a name are needed"
+            )
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message))
+            continue
+        split = cells[place["split"]] if "split" in place else ""
+        spans.append(
+            LabelledSpan(
+                film, start, end, label, where,
+                group=(cells[place[group_name]] or None) if group_name in place else None,
+                split=subset_of(split, where) if split else None,
+            )
+        )  # fmt: skip
+    return Annotations(tuple(films), tuple(spans), tuple(problems), f"table of spans {file.name}")

@@ -1,0 +1,82 @@
+"""Read files from anywhere into plain values: sizes, nesting and numbers are checked here."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+from vidlstm.errors import DataError
+
+MAX_BYTES = 256 * 2**20
+"""An annotation file has no more: a day of spans takes a few megabytes."""
+
+
+def read_bytes(file: Path) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        DataError: It cannot be read, or is larger than an annotation file can be.
+    """
+    try:
+        require_bearable(file)
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def require_bearable(file: Path) -> None:
+    """Refuse a file that is too large to be read whole.
+
+    Raises:
+        DataError: It is larger than an annotation file can be.
+        OSError: It cannot be looked at.
+    """
+    size = file.stat().st_size
+    if size > MAX_BYTES:
+        raise DataError(f"{file}: has {size:,} bytes; an annotation file has {MAX_BYTES:,} at most")
+
+
+def read_json(file: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: It is no JSON, is nested too deeply, or holds NaN or infinity.
+    """
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(f"{name} is no JSON number")
+
+    try:
+        return json.loads(read_bytes(file).decode("utf-8-sig"), parse_constant=refuse)
+    except RecursionError:
+        raise DataError(f"{file}: is nested too deeply for an annotation file") from None
+    except ValueError as error:
+        raise DataError(f"{file}: is no proper JSON ({error})") from None
+
+
+def number_of(value: object) -> float | None:
+    """Return a finite number, given as one or as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def text_of(value: object) -> str | None:
+    """Return a text that is not blank, None for anything else."""
+    return value.strip() if isinstance(value, str) and value.strip() else None
+
+
+def items_of(value: object) -> list[Any]:
+    """Return a list as it is, an empty one for anything else."""
+    return value if isinstance(value, list) else []
+
+
+def fields_of(value: object) -> dict[str, Any]:
+    """Return an object as it is, an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
