@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -17,6 +18,12 @@ from tests.cli.shell import Ended, shell
 from vidlstm.cli import main
 
 COMMANDS = list(main.COMMANDS)
+OFF_UNLESS_GIVEN = {"--split-file", "--class-list", "--from", "--resume", "--output", "--move-to"} | {
+    "--link-to",
+    "--shard",
+    "--report",
+}
+"""Options whose default is that nothing happens."""
 HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", "numpy")
 
 
@@ -98,12 +105,41 @@ class TestHelp:
         assert all(re.search(rf"^\W*{name}\b", said, re.MULTILINE) for name in COMMANDS)
 
     def test_a_newcomer_sees_the_options_that_matter_first(self, tmp_path: Path) -> None:
-        said = shell("train", "--help", cwd=tmp_path, COLUMNS="100").out
+        said = shell("train", "--help", cwd=tmp_path, COLUMNS="80").out
         first_panel = said[said.index("─ Options") :].split("╰")[0]
-        shown = set(re.findall(r"(?<!\S)--[a-z-]+", first_panel)) - {"--help"}
+        shown = set(re.findall(r"(?<!\S)--[a-z-]+", first_panel)) - {"--help", "--help-all"}
         assert 3 <= len(shown) <= 7
         assert {"--streams", "--head", "--out"} <= shown
-        assert all(panel in said for panel in ("─ Training", "─ The model", "─ The machine"))
+        assert len(said.splitlines()) <= 2 * 24
+        assert not any(panel in said for panel in ("─ Training", "─ Model", "─ Hardware"))
+
+    def test_help_all_shows_every_option(self, tmp_path: Path) -> None:
+        said = shell("train", "--help-all", cwd=tmp_path, COLUMNS="100").out
+        assert all(panel in said for panel in ("─ Training", "─ Model", "─ Hardware", "─ Data layouts"))
+        assert {"--streams", "--mixup", "--workers", "--unfreeze"} <= set(re.findall(r"--[a-z-]+", said))
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_ends_with_examples_that_use_options_it_has(self, command: str, tmp_path: Path) -> None:
+        said = shell(command, "--help-all", cwd=tmp_path, COLUMNS="100").out
+        panels, examples = said.split("Examples:\n")
+        used = [word for line in examples.splitlines() for word in re.findall(r"(?<= )--[a-z-]+", line)]
+        assert f"vidlstm {command}" in examples
+        assert all(option in panels for option in used)
+
+    @pytest.mark.parametrize("command", COMMANDS)
+    def test_every_option_with_a_value_shows_its_default(self, command: str) -> None:
+        group = get_command(main.app)
+        assert isinstance(group, TyperGroup)
+        own: Any = group.get_command(None, command)  # type: ignore[arg-type]
+        without = [
+            option.opts[0]
+            for option in own.params
+            if option.param_type_name == "option"
+            and not option.is_flag
+            and option.default is None
+            and not option.show_default
+        ]
+        assert set(without) <= OFF_UNLESS_GIVEN
 
     def test_h_is_help_and_nothing_is_help_too(self, tmp_path: Path) -> None:
         assert shell("train", "-h", cwd=tmp_path).out == shell("train", "--help", cwd=tmp_path).out

@@ -10,13 +10,18 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.console import command
 
+EXAMPLES = (
+    "vidlstm cache",
+    "vidlstm cache --clear",
+)
+
 
 @command
 def cache(
-    clear: Annotated[bool, Option("--clear", help="Remove every kept feature.")] = False,
+    clear: Annotated[bool, Option("--clear", help="Delete all stored features.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show place and size of the feature store ($VIDLSTM_CACHE_DIR), or clear it."""
+    """Show the location and size of the feature store, or clear it."""
     from vidlstm.features.store import FeatureStore
 
     store = FeatureStore()

@@ -29,6 +29,12 @@ _SHOWN = 10  # lines of a list, unless more is wanted
 _IMBALANCED = 3.0  # times: from here on it is worth a word
 
 
+EXAMPLES = (
+    "vidlstm check clips/",
+    "vidlstm check clips/ --fix-list -0 | xargs -0 -I{} mv {} broken/",
+)
+
+
 @command
 def check(
     data: options.DataOptions,
@@ -37,13 +43,13 @@ def check(
     as_json: options.JsonOption = False,
     fix_list: Annotated[
         bool,
-        Option("--fix-list", help="Print only the paths of files that cannot be read, or only in part."),
+        Option("--fix-list", help="Print only the paths of files that are unreadable or damaged."),
     ] = False,
-    null: Annotated[bool, Option("-0", "--null", help="End each path of --fix-list in NUL.")] = False,
-    seed: Annotated[int, Option(help="Of the split that is shown.", rich_help_panel=options.SPLIT)] = 0,
+    null: Annotated[bool, Option("-0", "--null", help="End each path of --fix-list with NUL.")] = False,
+    seed: Annotated[int, Option(help="Random seed of the split shown.", rich_help_panel=options.SPLIT)] = 0,
     val_share: options.ValShareOption = None,
 ) -> int:
-    """View over a data set, labelled or not: what is broken, short, double, unbalanced, would leak."""
+    """Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets."""
     console = Console.of(console_options)
     dataset, files, notes = _find(data)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import typer
 from rich.console import Console as RichConsole
 
-from vidlstm.cli.options import ConsoleOptions
+from vidlstm.cli.options import ConsoleOptions, HelpAllOption
 from vidlstm.errors import VidlstmError
 from vidlstm.report.text import printable
 
@@ -108,6 +108,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(**kwargs: Any) -> Any:
+        kwargs.pop("help_all", None)
         try:
             for name, group in groups.items():
                 kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
@@ -159,6 +160,9 @@ def _spread(
                 default=default,
                 annotation=fields_hints[field.name],
             )
+    spread["help_all"] = inspect.Parameter(
+        "help_all", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=HelpAllOption
+    )
     return groups, list(spread.values()), {name: p.annotation for name, p in spread.items()}
 
 

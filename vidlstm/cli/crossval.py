@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from vidlstm.engine.training.learning import Clips
 
 
+EXAMPLES = (
+    "vidlstm crossval clips/",
+    "vidlstm crossval labels.csv --folds group --repeat 3",
+)
+
+
 @command
 def crossval(
     data: options.DataOptions,
@@ -32,17 +38,17 @@ def crossval(
     folds: Annotated[
         str,
         Option(
-            help="A number of folds that no group crosses; group: one a group; split: the data's own subsets."
+            help="Number of folds; or group: one fold per group; or split: the train and test sets of DATA."
         ),
     ] = "5",
     ablation: Annotated[
-        bool, Option("--ablation", help="The table of streams and heads, the baseline among them.")
+        bool, Option("--ablation", help="Compare streams and heads, including the baseline.")
     ] = False,
-    repeat: Annotated[int, Option(min=1, help="Repeat with so many seeds, from --seed on.")] = 1,
+    repeat: Annotated[int, Option(min=1, help="Repeat with N consecutive seeds, starting at --seed.")] = 1,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
-    """Train on all folds of DATA but one, score that one, for each fold; report all folds pooled."""
+    """Estimate accuracy by cross-validation: train on all folds but one, score that one."""
     console = Console.of(console_options)
     if folds not in ("group", "split") and not folds.isdecimal():
         raise UsageError(f"--folds {folds}: a number, group or split is needed")

@@ -20,6 +20,11 @@ from vidlstm.cli.setup import (
     tell_lengths,
 )
 
+EXAMPLES = (
+    "vidlstm eval more_clips/",
+    "vidlstm eval test.csv --checkpoint runs/first --report report.html",
+)
+
 
 @command
 def evaluate(
@@ -29,16 +34,16 @@ def evaluate(
     checkpoint: options.CheckpointOption = None,
     split: Annotated[
         Literal["train", "val", "test", "all"] | None,
-        Option(help="Subset to score. Default: test, else what the model has not learned from."),
+        Option(help="Subset to score.", show_default="test, else what the run held out, else all"),
     ] = None,
     report_file: Annotated[
         Path | None,
-        Option("--report", help="Write a page to look at, such as out.html, and plots beside it."),
+        Option("--report", help="Write an HTML report to this file, and plots beside it."),
     ] = None,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
-    """Score a model on labelled clips that it has not learned from."""
+    """Score a model on labelled clips that it was not trained on."""
     console = Console.of(console_options)
     require_folder(report_file)
     path = find_checkpoint(console, checkpoint)

@@ -17,15 +17,24 @@ from vidlstm.cli.setup import find_checkpoint
 from vidlstm.config import to_dict
 from vidlstm.report.text import printable
 
+EXAMPLES = (
+    "vidlstm info",
+    "vidlstm info runs/first --json",
+)
+
 
 @command
 def info(
     checkpoint: Annotated[
-        Path | None, Argument(help="Model file or run folder. Default: as for predict.")
+        Path | None,
+        Argument(
+            help="Model file or run folder.",
+            show_default="$VIDLSTM_CHECKPOINT, else the newest model in runs/",
+        ),
     ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Show what a model holds: classes, streams, sampling, sizes, how it was trained."""
+    """Show a model's classes, settings and training data."""
     path = find_checkpoint(Console(), checkpoint)
 
     from vidlstm.models.checkpoint import read_header

@@ -10,18 +10,18 @@ import sys
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import vidlstm
 
 COMMANDS = {
-    "train": "Learn to tell the classes of DATA apart, and write a run folder with the model.",
-    "predict": "Label videos: one row for each, in order, as soon as it is ready.",
-    "eval": "Score a model on labelled clips that it has not learned from.",
-    "crossval": "Train on all folds of DATA but one, score that one, for each fold.",
-    "check": "View over a data set, labelled or not: what is broken, short, double, unbalanced, would leak.",
-    "info": "Show what a model holds: classes, streams, sampling, sizes, how it was trained.",
-    "cache": "Show place and size of the feature store ($VIDLSTM_CACHE_DIR), or clear it.",
+    "train": "Train a model on DATA and write a run folder.",
+    "predict": "Label clips: one row per file, in order, as soon as it is ready.",
+    "eval": "Score a model on labelled clips that it was not trained on.",
+    "crossval": "Estimate accuracy by cross-validation: train on all folds but one, score that one.",
+    "check": "Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets.",
+    "info": "Show a model's classes, settings and training data.",
+    "cache": "Show the location and size of the feature store, or clear it.",
 }
 """What the overview says of each command, which imports none of them."""
 
@@ -30,6 +30,22 @@ _SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
+
+
+class _Command(TyperCommand):
+    """A command with two helps: `--help` shows what most people need, `--help-all` every option."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help; without the advanced options, unless `--help-all` asks for them."""
+        from vidlstm.cli.options import ADVANCED, ALL
+
+        advanced = [p for p in self.params if getattr(p, "rich_help_panel", None) in ADVANCED]
+        for option in advanced:
+            option.hidden = ALL not in ctx.meta  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+        for option in advanced:
+            option.hidden = False  # type: ignore[attr-defined]
+        formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in ctx.obj))
 
 
 class _Commands(TyperGroup):
@@ -45,7 +61,9 @@ class _Commands(TyperGroup):
             return None
         name = _MODULES.get(cmd_name, cmd_name)
         alone = typer.Typer(add_completion=False, rich_markup_mode="rich", **_SETTINGS)
-        alone.command(cmd_name)(getattr(importlib.import_module(f"vidlstm.cli.{name}"), name))
+        module = importlib.import_module(f"vidlstm.cli.{name}")
+        settings = {"obj": module.EXAMPLES, **_SETTINGS["context_settings"]}
+        alone.command(cmd_name, cls=_Command, context_settings=settings)(getattr(module, name))
         return typer.main.get_command(alone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002

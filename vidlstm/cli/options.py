@@ -1,8 +1,8 @@
 """Options that mean the same in every command, declared once, in groups that a command takes whole.
 
-A command names a group as a parameter (`data: DataOptions`); `console.command` spreads its fields
-out for Typer. A newcomer needs few of them: the others stand in panels of their own in `--help`.
-None means that the default of the configuration holds.
+A command takes a group as one parameter (`data: DataOptions`); `console.command` spreads its fields
+out for Typer. `--help` shows the options that most people need, `--help-all` the advanced panels too.
+None means that the default of the configuration holds; `show_default` says what that is.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import typer
 from typer import Argument, Option
 
 from vidlstm.config import (
@@ -29,13 +30,23 @@ from vidlstm.config import (
 )
 from vidlstm.errors import UsageError
 
-READING = "What is read of a clip or picture"
-MODEL = "The model"
+BASIC = "Options"
+SPLIT = "Groups and splits"
+OUTPUT = "Output"
+LAYOUT = "Data layouts"
+READING = "Sampling of clips and pictures"
+MODEL = "Model"
 TRAINING = "Training"
-FINE_TUNING = "Fine-tuning: the encoder learns, too"
-SPLIT = "Layouts, groups and splits"
-MACHINE = "The machine"
-OUTPUT = "What is said"
+FINE_TUNING = "Encoder fine-tuning"
+MACHINE = "Hardware and cache"
+
+ADVANCED = frozenset({LAYOUT, READING, MODEL, TRAINING, FINE_TUNING, MACHINE})
+"""Panels that `--help` leaves out and `--help-all` shows."""
+ALL = "vidlstm.all"
+"""Key in a context's `meta` when all options are to be shown."""
+
+_MODEL = ModelConfig("video", ("a", "b"), ("rgb",))
+_TRAIN = TrainConfig()
 
 T = TypeVar("T")
 
@@ -47,34 +58,39 @@ def given(**options: T | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which data, and what its groups and sides are."""
+    """Which data, and how its groups and splits are found."""
 
     data: Annotated[
-        Path, Argument(help="Class folders, a folder with labels.csv, a CSV/TSV of path,label, or a list.")
+        Path,
+        Argument(help="Class folders, a labels.csv or its folder, a CSV or TSV, or a list of clips."),
     ]
     kind: Annotated[
         Kind | None,
         Option(
             "--kind",
-            help="Take only videos, or only pictures, of data that holds both.",
-            rich_help_panel=SPLIT,
+            help="Use only videos, or only pictures. Needed if DATA has both.",
+            show_default="whatever DATA holds",
+            rich_help_panel=LAYOUT,
         ),
     ] = None
     group_by: Annotated[
         str | None,
         Option(
-            help="Regular expression that finds a clip's group (recording, person) in its path.",
+            help="Regular expression for the recording or person in a path.",
+            show_default="common naming schemes",
             rich_help_panel=SPLIT,
         ),
     ] = None
     group_column: Annotated[
-        str | None, Option(help="Column of the table to take groups from.", rich_help_panel=SPLIT)
+        str | None,
+        Option(help="Table column that holds the group.", show_default="group", rich_help_panel=SPLIT),
     ] = None
     split_file: Annotated[
-        Path | None, Option(help="Official split file of UCF101 or HMDB51.", rich_help_panel=SPLIT)
+        Path | None, Option(help="Official split file of UCF101 or HMDB51.", rich_help_panel=LAYOUT)
     ] = None
     class_list: Annotated[
-        Path | None, Option(help="Class names of a list of paths and class numbers.", rich_help_panel=SPLIT)
+        Path | None,
+        Option(help="Class names for a list of paths and class numbers.", rich_help_panel=LAYOUT),
     ] = None
 
     def sources(self) -> dict[str, Any]:
@@ -96,91 +112,162 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What is read of a clip and what reads it."""
+    """What is read of a clip, and the network that reads it."""
 
     streams: Annotated[
         str | None,
         Option(
-            help="What is looked at, joined by +: rgb, motion, colour, texture. "
-            "Default: rgb+motion for video, rgb+colour+texture for pictures."
+            help="rgb, motion, colour and texture, joined by +.",
+            show_default="rgb+motion",
         ),
     ] = None
     head: Annotated[
         HeadKind | None,
-        Option(help="What reads the frames in order: lstm (default), gru, or mean, which knows no order."),
+        Option(help="What reads the frames; mean ignores order.", show_default=_MODEL.head.kind),
     ] = None
     frames: Annotated[
         int | None,
-        Option(help="Moments of a clip that are read (with fps: at most).", rich_help_panel=READING),
+        Option(
+            help="Moments to read per clip. With --sampling fps: the maximum.",
+            show_default=str(_MODEL.sampling.num_frames),
+            rich_help_panel=READING,
+        ),
     ] = None
     sampling: Annotated[
         SamplingMethod | None,
         Option(
-            help="uniform: spread over the clip; dense: a run of frames; fps: a rate (long clips give more).",
+            help="uniform: spread over the clip. dense: a run of frames. fps: a fixed rate.",
+            show_default=_MODEL.sampling.method,
             rich_help_panel=READING,
         ),
     ] = None
     stride: Annotated[
-        int | None, Option(help="Frames from one moment to the next (dense).", rich_help_panel=READING)
-    ] = None
-    rate: Annotated[float | None, Option(help="Moments a second (fps).", rich_help_panel=READING)] = None
-    grid: Annotated[
-        str | None, Option(help="Regions of a picture, rows x columns, such as 4x4.", rich_help_panel=READING)
-    ] = None
-    overlap: Annotated[
-        float | None, Option(help="Share that neighbouring regions have in common.", rich_help_panel=READING)
-    ] = None
-    order: Annotated[
-        RegionOrder | None, Option(help="In which order regions are read.", rich_help_panel=READING)
-    ] = None
-    encoder: Annotated[
-        str | None,
+        int | None,
         Option(
-            help="efficientnet_lite0 (default), simple, or a classification CNN of torchvision by its name.",
-            rich_help_panel=MODEL,
+            help="Frames between moments, for --sampling dense.",
+            show_default=str(_MODEL.sampling.stride),
+            rich_help_panel=READING,
         ),
     ] = None
-    weights: Annotated[
-        str | None, Option(help="The encoder's weights: default, none or a file.", rich_help_panel=MODEL)
-    ] = None
-    size: Annotated[
-        int | None, Option(help="Side of the encoder's input, in pixels.", rich_help_panel=MODEL)
-    ] = None
-    grey: Annotated[
-        bool, Option("--grey", help="Read pictures in grey (encoder simple).", rich_help_panel=MODEL)
-    ] = False
-    hidden: Annotated[int | None, Option(help="Width of the LSTM's state.", rich_help_panel=MODEL)] = None
-    layers: Annotated[int | None, Option(help="Layers of the LSTM.", rich_help_panel=MODEL)] = None
-    bidirectional: Annotated[
-        bool | None,
-        Option("--bidirectional/--forward-only", help="Read backwards as well.", rich_help_panel=MODEL),
-    ] = None
-    dropout: Annotated[
-        float | None, Option(help="Share of units dropped while training.", rich_help_panel=MODEL)
-    ] = None
-    summary: Annotated[
-        SummaryKind | None,
+    rate: Annotated[
+        float | None,
         Option(
-            help="What becomes of the LSTM's outputs: last real step, mean, attention.", rich_help_panel=MODEL
+            help="Moments per second, for --sampling fps.",
+            show_default=str(_MODEL.sampling.rate),
+            rich_help_panel=READING,
+        ),
+    ] = None
+    grid: Annotated[
+        str | None,
+        Option(
+            help="Regions of a picture: rows x columns.",
+            show_default=f"{_MODEL.grid.rows}x{_MODEL.grid.columns}",
+            rich_help_panel=READING,
+        ),
+    ] = None
+    overlap: Annotated[
+        float | None,
+        Option(
+            help="Overlap of neighbouring regions, from 0 to below 1.",
+            show_default=str(_MODEL.grid.overlap),
+            rich_help_panel=READING,
+        ),
+    ] = None
+    order: Annotated[
+        RegionOrder | None,
+        Option(
+            help="Order in which regions are read.", show_default=_MODEL.grid.order, rich_help_panel=READING
         ),
     ] = None
     views: Annotated[
         int | None,
-        Option(help="Temporal samples of a clip whose scores are averaged.", rich_help_panel=READING),
+        Option(
+            help="Temporal samples per clip; their scores are averaged.",
+            show_default=str(_MODEL.views),
+            rich_help_panel=READING,
+        ),
     ] = None
-
+    encoder: Annotated[
+        str | None,
+        Option(
+            help="Per-frame CNN: efficientnet_lite0, a torchvision classifier by name, or simple, "
+            "the article's network, which has its own defaults.",
+            show_default=_MODEL.encoder.name,
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    weights: Annotated[
+        str | None,
+        Option(
+            help="Encoder weights: default (pretrained), none (train from scratch), or a file.",
+            show_default=_MODEL.encoder.weights,
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        Option(
+            help="Width and height of the encoder's input, in pixels.",
+            show_default="224; pictures 160",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    grey: Annotated[
+        bool, Option("--grey", help="Read pictures in grey, for --encoder simple.", rich_help_panel=MODEL)
+    ] = False
+    hidden: Annotated[
+        int | None,
+        Option(
+            help="Size of the LSTM's hidden state.",
+            show_default=f"{_MODEL.head.hidden}",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    layers: Annotated[
+        int | None,
+        Option(help="Number of LSTM layers.", show_default=str(_MODEL.head.layers), rich_help_panel=MODEL),
+    ] = None
+    bidirectional: Annotated[
+        bool | None,
+        Option(
+            "--bidirectional/--forward-only",
+            help="Read the sequence in both directions.",
+            show_default="bidirectional",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    dropout: Annotated[
+        float | None,
+        Option(
+            help="Dropout before the classifier.",
+            show_default=f"{_MODEL.head.dropout}",
+            rich_help_panel=MODEL,
+        ),
+    ] = None
+    summary: Annotated[
+        SummaryKind | None,
+        Option(
+            help="How the LSTM's outputs become one vector.",
+            show_default=_MODEL.head.summary,
+            rich_help_panel=MODEL,
+        ),
+    ] = None
     mirror: Annotated[
         bool | None,
         Option(
             "--mirror/--no-mirror",
-            help="A clip flipped left to right is of the same class. "
-            "Default: unless a class is named after a side or turn (left, right, clockwise, ...).",
+            help="Treat a clip flipped left to right as the same class.",
+            show_default="mirror, unless a class name says left, right or clockwise",
             rich_help_panel=MODEL,
         ),
     ] = None
     members: Annotated[
         int | None,
-        Option(help="Networks that are averaged, each trained on other groups.", rich_help_panel=MODEL),
+        Option(
+            help="Ensemble members, each trained on different groups.",
+            show_default=f"{_MODEL.members}",
+            rich_help_panel=MODEL,
+        ),
     ] = None
 
     def configure(
@@ -224,7 +311,8 @@ class ModelOptions:
 ValShareOption = Annotated[
     float | None,
     Option(
-        help="Share of the data held out to score the model. Default: 0.2; 0 if there is a test side.",
+        help="Share of clips held out for the score.",
+        show_default="0.2; 0 with a test set",
         rich_help_panel=SPLIT,
     ),
 ]
@@ -235,36 +323,81 @@ class TrainOptions:
     """How a model is trained."""
 
     seed: Annotated[
-        int | None, Option(help="The same seed gives the same split, weights and figures. Default: 0.")
+        int | None,
+        Option(
+            help="Random seed, for split and weights.",
+            show_default=str(_TRAIN.seed),
+        ),
     ] = None
-    epochs: Annotated[int | None, Option(help="Passes over the data, at most.", rich_help_panel=TRAINING)] = (
-        None
-    )
-    batch_size: Annotated[int | None, Option(help="Clips of one step.", rich_help_panel=TRAINING)] = None
+    epochs: Annotated[
+        int | None,
+        Option(
+            help="Maximum number of epochs.",
+            show_default=f"{_TRAIN.epochs}; pictures 30",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        Option(
+            help="Clips per step.",
+            show_default=f"{_TRAIN.batch_size}; pictures 64",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     learning_rate: Annotated[
-        float | None, Option("--lr", help="Peak learning rate.", rich_help_panel=TRAINING)
+        float | None,
+        Option(
+            "--lr",
+            help="Peak learning rate.",
+            show_default=f"{_TRAIN.learning_rate}; pictures 0.002",
+            rich_help_panel=TRAINING,
+        ),
     ] = None
-    weight_decay: Annotated[float | None, Option(help="Of AdamW.", rich_help_panel=TRAINING)] = None
+    weight_decay: Annotated[
+        float | None,
+        Option(
+            help="Weight decay of AdamW.",
+            show_default=f"{_TRAIN.weight_decay}",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     warmup_epochs: Annotated[
-        int | None, Option(help="Epochs until the peak rate.", rich_help_panel=TRAINING)
+        int | None,
+        Option(
+            help="Epochs until the learning rate peaks.",
+            show_default=f"{_TRAIN.warmup_epochs}; pictures 3",
+            rich_help_panel=TRAINING,
+        ),
     ] = None
     label_smoothing: Annotated[
-        float | None, Option(help="Share of the target spread over all classes.", rich_help_panel=TRAINING)
+        float | None,
+        Option(
+            help="Share of each target spread over all classes.",
+            show_default=str(_TRAIN.label_smoothing),
+            rich_help_panel=TRAINING,
+        ),
     ] = None
-    mixup: Annotated[float | None, Option(help="Strength of mixup; 0: none.", rich_help_panel=TRAINING)] = (
-        None
-    )
+    mixup: Annotated[
+        float | None,
+        Option(
+            help="Strength of mixup. 0 turns it off.",
+            show_default=f"{_TRAIN.mixup}",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None
     patience: Annotated[
         int | None,
         Option(
-            help="Epochs without a better validation until training stops; 0: never.",
+            help="Stop after this many epochs without improvement. 0 never stops early.",
+            show_default=f"{_TRAIN.patience}",
             rich_help_panel=TRAINING,
         ),
     ] = None
     balance: Annotated[
         BatchBalance | None,
         Option(
-            help="Rare classes: drawn more often, weighted more in the loss, or left.",
+            help="Rare classes: sampler draws them more often, loss weights them more.",
+            show_default=_TRAIN.balance,
             rich_help_panel=TRAINING,
         ),
     ] = None
@@ -278,26 +411,33 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """How an encoder learns."""
+    """How the encoder is fine-tuned."""
 
     unfreeze: Annotated[
         str | None,
         Option(
-            help="Let the encoder's last N stages, or all, learn too, from pixels.",
+            help="Train the encoder's last N stages as well, or all. Has its own training defaults.",
+            show_default="0",
             rich_help_panel=FINE_TUNING,
         ),
     ] = None
     start: Annotated[
         Path | None,
-        Option("--from", help="Start from a trained run: its encoder and head.", rich_help_panel=FINE_TUNING),
+        Option("--from", help="Start from the encoder and head of this run.", rich_help_panel=FINE_TUNING),
     ] = None
     encoder_lr: Annotated[
-        float | None, Option(help="Peak learning rate of the encoder.", rich_help_panel=FINE_TUNING)
+        float | None,
+        Option(
+            help="Peak learning rate of the encoder.",
+            show_default=str(_TRAIN.encoder_learning_rate),
+            rich_help_panel=FINE_TUNING,
+        ),
     ] = None
     accumulate: Annotated[
         int | None,
         Option(
-            help="Pass a step's clips through in so many parts: less memory, the same result.",
+            help="Split each step into N parts. Needs less memory; the result is the same.",
+            show_default=str(_TRAIN.accumulate),
             rich_help_panel=FINE_TUNING,
         ),
     ] = None
@@ -305,7 +445,8 @@ class FineTuneOptions:
         bool | None,
         Option(
             "--checkpointing/--no-checkpointing",
-            help="Compute the encoder's activations twice rather than keep them: less memory, more time.",
+            help="Recompute the encoder's activations. Needs less memory and more time.",
+            show_default="no-checkpointing",
             rich_help_panel=FINE_TUNING,
         ),
     ] = None
@@ -351,39 +492,43 @@ class FineTuneOptions:
 class MachineOptions:
     """Where it runs."""
 
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=MACHINE)] = "auto"
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
     backend: Annotated[
         Backend,
         Option(
-            help="What computes the encoder. auto: on a CPU openvino, where it is installed.",
+            help="What computes the networks. auto: OpenVINO on a CPU if it is installed, else torch.",
             rich_help_panel=MACHINE,
         ),
     ] = "auto"
     precision: Annotated[
         Precision | None,
         Option(
-            help="Of the encoder. bfloat16 is faster where the machine has it; its scores differ a little. "
-            "Default: float32; bfloat16 while an encoder learns on a GPU.",
+            help="Precision of the encoder. bfloat16 is faster on some machines; scores differ a little.",
+            show_default="float32; bfloat16 for fine-tuning on a GPU",
             rich_help_panel=MACHINE,
         ),
     ] = None
     workers: Annotated[
         int | None,
-        Option(min=1, help="Decoder processes. Default: one a core, 8 at most.", rich_help_panel=MACHINE),
+        Option(
+            min=1, help="Decoder processes.", show_default="one per core, at most 8", rich_help_panel=MACHINE
+        ),
     ] = None
-    timeout: Annotated[
-        float, Option(min=0.1, help="Seconds that one file may take.", rich_help_panel=MACHINE)
-    ] = 120.0
+    timeout: Annotated[float, Option(min=0.1, help="Seconds allowed per file.", rich_help_panel=MACHINE)] = (
+        120.0
+    )
 
 
 @dataclass(frozen=True)
 class ConsoleOptions:
-    """What is said on standard error."""
+    """How much is written to standard error."""
 
     quiet: Annotated[
-        bool, Option("--quiet", "-q", help="Say only what went wrong.", rich_help_panel=OUTPUT)
+        bool, Option("--quiet", "-q", help="Show only warnings and errors.", rich_help_panel=OUTPUT)
     ] = False
-    verbose: Annotated[bool, Option("--verbose", "-v", help="Say more.", rich_help_panel=OUTPUT)] = False
+    verbose: Annotated[bool, Option("--verbose", "-v", help="Show more detail.", rich_help_panel=OUTPUT)] = (
+        False
+    )
 
 
 CheckpointOption = Annotated[
@@ -391,23 +536,38 @@ CheckpointOption = Annotated[
     Option(
         "--checkpoint",
         "-c",
-        help="Model. Default: $VIDLSTM_CHECKPOINT, else the newest runs/*/model.safetensors.",
+        help="Model file or run folder.",
+        show_default="$VIDLSTM_CHECKPOINT, else the newest model in runs/",
     ),
 ]
 JsonOption = Annotated[
-    bool, Option("--json", help="One JSON object on standard output, for a machine to read.")
+    bool, Option("--json", help="Print one JSON object to standard output.", rich_help_panel=OUTPUT)
 ]
 CacheOption = Annotated[
     bool,
     Option(
-        "--cache/--no-cache", help="Keep features, so that a clip is encoded once.", rich_help_panel=MACHINE
+        "--cache/--no-cache",
+        help="Keep features on disk, so that each clip is encoded only once.",
+        rich_help_panel=MACHINE,
     ),
 ]
 SharedGroupsOption = Annotated[
     bool,
     Option(
         "--allow-shared-groups",
-        help="Accept a given split with one group on both sides: scores will be too good.",
-        rich_help_panel=SPLIT,
+        help="Accept a given split in which a group is in two subsets. Scores will be too high.",
+        rich_help_panel=LAYOUT,
     ),
+]
+
+
+def _help_all(ctx: typer.Context, wanted: bool) -> None:
+    if wanted:
+        ctx.meta[ALL] = True
+        typer.echo(ctx.get_help(), color=ctx.color)
+        raise typer.Exit
+
+
+HelpAllOption = Annotated[
+    bool, Option("--help-all", is_eager=True, callback=_help_all, help="Show every option and exit.")
 ]

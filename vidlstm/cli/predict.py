@@ -26,8 +26,15 @@ from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.cli.setup import find_checkpoint
 from vidlstm.errors import DataError, UsageError
 
-FILES = "Which files, and where the rows go"
+FILES = "Input and output"
 _TOP = 5  # classes in a row's `top`
+
+
+EXAMPLES = (
+    "vidlstm predict clip.mp4",
+    "vidlstm predict clips/ --output rows.jsonl",
+    "find . -name '*.mp4' -print0 | vidlstm predict -0 - | grep wave",
+)
 
 
 @command
@@ -38,47 +45,56 @@ def predict(
     checkpoint: options.CheckpointOption = None,
     output_format: Annotated[
         Format | None,
-        Option("--format", "-f", help="Default: table on a terminal, tsv in a pipe; a file's by its name."),
+        Option(
+            "--format",
+            "-f",
+            help="Output format.",
+            show_default="table on a terminal, else tsv; for --output by the file's name",
+        ),
     ] = None,
     top_k: Annotated[
-        int | None, Option(min=1, help="Classes in a jsonl row's `top` (5), or in a row of the table (1).")
+        int | None, Option(min=1, help="Classes to list per clip.", show_default="5 in jsonl, 1 elsewhere")
     ] = None,
-    min_score: Annotated[float, Option(min=0, max=1, help="Below it a label is left empty: unknown.")] = 0.0,
+    min_score: Annotated[float, Option(min=0, max=1, help="Leave the label empty below this score.")] = 0.0,
     output: Annotated[
         Path | None, Option("--output", "-o", help="Append the rows to this file.", rich_help_panel=FILES)
     ] = None,
     resume: Annotated[
         Path | None,
-        Option(help="As --output, but skip the inputs that have a row in it.", rich_help_panel=FILES),
+        Option(
+            help="Append to this file, and skip inputs that already have a row in it.", rich_help_panel=FILES
+        ),
     ] = None,
     glob: Annotated[
-        str | None, Option(help="Which files of a folder. Default: video files.", rich_help_panel=FILES)
+        str | None,
+        Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES),
     ] = None,
     null: Annotated[
         bool,
         Option(
-            "-0", "--null", help="Paths on standard input end in NUL (find -print0).", rich_help_panel=FILES
+            "-0",
+            "--null",
+            help="Paths on standard input end in NUL, as from find -print0.",
+            rich_help_panel=FILES,
         ),
     ] = False,
     shard: Annotated[
         str | None,
         Option(
-            help="i/n: label only every n-th input, from the i-th on (job arrays).", rich_help_panel=FILES
+            help="i/n: label every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES
         ),
     ] = None,
     move_to: Annotated[
         Path | None,
-        Option(help="Move labelled files into DIR/<class>/, over no other file.", rich_help_panel=FILES),
+        Option(help="Move labelled files to DIR/<class>/. Never overwrites a file.", rich_help_panel=FILES),
     ] = None,
     link_to: Annotated[
         Path | None,
-        Option(help="Link labelled files into DIR/<class>/ instead.", rich_help_panel=FILES),
+        Option(help="Link labelled files into DIR/<class>/.", rich_help_panel=FILES),
     ] = None,
-    max_size: Annotated[
-        str, Option(help="Leave larger files unread.", rich_help_panel=options.MACHINE)
-    ] = "64G",
+    max_size: Annotated[str, Option(help="Skip larger files.", rich_help_panel=options.MACHINE)] = "64G",
 ) -> int:
-    """Label videos: one row for each, in order, as soon as it is ready."""
+    """Label clips: one row per file, in order, as soon as it is ready."""
     console = Console.of(console_options)
     target = _choose_target(output, resume)
     chosen = choose_format(output_format, target)

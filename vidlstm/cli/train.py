@@ -40,34 +40,35 @@ if TYPE_CHECKING:
     from vidlstm.models.encoders import Encoder
 
 
+EXAMPLES = (
+    "vidlstm train clips/",
+    "vidlstm train labels.csv --group-column person --out runs/first",
+    "vidlstm train --resume runs/first",
+)
+
+
 @dataclass(frozen=True)
 class RunOptions:
     """Which run folder, and what happens to a run that is there."""
 
-    out: Annotated[
-        Path | None, Option("--out", "-o", help="Run folder. Default: the next of runs/1, runs/2, ...")
-    ] = None
+    out: Annotated[Path | None, Option("--out", "-o", help="Run folder.", show_default="the next runs/N")] = (
+        None
+    )
+    resume: Annotated[Path | None, Option(help="Continue the run in this folder.")] = None
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace the run in --out.", rich_help_panel=options.OUTPUT)
     ] = False
-    resume: Annotated[
-        Path | None,
-        Option(
-            help="Go on with the run in this folder, whatever ended it.", rich_help_panel=options.TRAINING
-        ),
-    ] = None
     allow_changes: Annotated[
         bool,
         Option(
             "--allow-changes",
-            help="Resume even though data or options are no longer the same.",
+            help="Resume although data or options have changed.",
             rich_help_panel=options.TRAINING,
         ),
     ] = False
-
     tensorboard: Annotated[
         bool,
-        Option("--tensorboard", help="Write events for TensorBoard, too.", rich_help_panel=options.OUTPUT),
+        Option("--tensorboard", help="Write TensorBoard events as well.", rich_help_panel=options.TRAINING),
     ] = False
 
     def __post_init__(self) -> None:
@@ -104,7 +105,7 @@ def train(
     allow_shared_groups: options.SharedGroupsOption = False,
     cache: options.CacheOption = True,
 ) -> int:
-    """Learn to tell the classes of DATA apart, and write a run folder with the model."""
+    """Train a model on DATA and write a run folder."""
     from vidlstm.engine.distributed import World, process_group
 
     console = Console.of(console_options) if World.from_environment().is_main else Console.silent()
