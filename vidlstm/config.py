@@ -93,7 +93,7 @@ class EncoderConfig:
     """The per-frame CNN.
 
     Args:
-        name: `efficientnet_lite0`, `simple`, or a classification CNN of torchvision.
+        name: `efficientnet_lite0` to `efficientnet_lite2`, `simple`, or a classification CNN of torchvision.
         weights: `default` (pretrained), `none` (from scratch) or the path of a state dict.
         size: Side of the square input, in pixels.
         channels: 3 for RGB, 1 for grey.

