@@ -11,7 +11,7 @@ from vidlstm.errors import FailureCode
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.metrics.classification import summarise
 from vidlstm.records import EpochReport, EvalReport, Problem, Scored
-from vidlstm.report.page import render, shown_clips
+from vidlstm.report.page import pictured_clips, render
 
 ACTIONS = ("sit down", "stand up", "wave", "clap", "jump", "walk to the left")
 
@@ -80,7 +80,7 @@ def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_b
         report,
         title="data on runs/1",
         facts=[("Data", "data"), ("Seed", "0")],
-        strips={path: [jpeg] * 6 for path in shown_clips(report)},
+        thumbnails={path: [jpeg] * 6 for path in pictured_clips(report)},
         command="vidlstm eval data --report out.html",
         curves=curves,
     )

@@ -12,7 +12,7 @@ from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_rep
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
 from vidlstm.records import Baseline, Interval
 from vidlstm.report.findings import cautions, doubtful_hits, mistakes, top
-from vidlstm.report.page import SHOWN_CLIPS
+from vidlstm.report.page import MAX_CLIPS
 from vidlstm.report.text import percent
 
 
@@ -55,7 +55,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 def test_the_page_stays_small(num_clips: int, number: int) -> None:
     report = make_report(num_clips, numbered(number), skill=3)
     assert len(make_page(report, curves=make_epochs(), frame_bytes=3500)) < 1_500_000
-    assert len(mistakes(report, SHOWN_CLIPS)) <= SHOWN_CLIPS
+    assert len(mistakes(report, MAX_CLIPS)) <= MAX_CLIPS
 
 
 def test_mistakes_come_surest_first_and_hits_least_sure_first() -> None:
@@ -93,7 +93,7 @@ class TestCalibration:
         before = calibration(report, temperature=1.5)
         assert calibration_error(before) == report.ece_uncalibrated != report.ece
         page = make_page(report)
-        assert f"Before calibration (dashed): {report.ece_uncalibrated:.3f}" in page
+        assert f"Before calibration (grey): {report.ece_uncalibrated:.3f}" in page
         assert "Temperature: 1.500" in page
 
     def test_a_page_that_knows_of_no_temperature_says_nothing_of_before(self) -> None:

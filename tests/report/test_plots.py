@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.report.made import make_epochs, make_report, numbered
-from vidlstm.report.plots import draw_confusion, draw_curves, draw_reliability
+from vidlstm.report.plots import confusion_png, curves_png, reliability_png
 
 
 def _size(png: bytes) -> tuple[int, int]:
@@ -18,26 +18,26 @@ def _size(png: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("number", [2, 6, 101])
 def test_every_class_of_a_confusion_matrix_has_room_for_its_name(number: int) -> None:
-    width, height = _size(draw_confusion(make_report(2 * number, numbered(number))))
+    width, height = _size(confusion_png(make_report(2 * number, numbered(number))))
     assert min(width, height) >= 20 * number
 
 
 def test_labels_are_not_taken_for_mathematics_nor_for_a_script_the_font_must_have() -> None:
-    assert _size(draw_confusion(make_report(12, ["$x_", "\udcff\n", "跳跃", "$a$"])))
+    assert _size(confusion_png(make_report(12, ["$x_", "\udcff\n", "跳跃", "$a$"])))
 
 
 def test_curves_of_one_epoch_and_without_validation() -> None:
-    assert _size(draw_curves(make_epochs(40)))
-    assert _size(draw_curves(make_epochs(1)))
-    assert _size(draw_curves([replace(e, val_loss=None, val_top1=None) for e in make_epochs(3)]))
+    assert _size(curves_png(make_epochs(40)))
+    assert _size(curves_png(make_epochs(1)))
+    assert _size(curves_png([replace(e, val_loss=None, val_top1=None) for e in make_epochs(3)]))
 
 
 def test_reliability_with_and_without_the_uncalibrated_model() -> None:
-    assert _size(draw_reliability(make_report()))
-    assert _size(draw_reliability(make_report(temperature=None)))
+    assert _size(reliability_png(make_report()))
+    assert _size(reliability_png(make_report(temperature=None)))
 
 
 def test_nothing_readable_can_be_drawn_too() -> None:
     nothing = make_report(6, num_failed=6)
-    assert _size(draw_confusion(nothing))
-    assert _size(draw_reliability(nothing))
+    assert _size(confusion_png(nothing))
+    assert _size(reliability_png(nothing))

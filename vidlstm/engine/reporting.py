@@ -38,13 +38,13 @@ def write_page(
     Raises:
         OSError: The file cannot be written.
     """
-    from vidlstm.report.page import render, shown_clips
+    from vidlstm.report.page import pictured_clips, render
 
     page = render(
         report,
         title=title,
         facts=facts,
-        strips=thumbnail_strips(shown_clips(report), model.config.kind),
+        thumbnails=thumbnail_strips(pictured_clips(report), model.config.kind),
         command=command,
         curves=epochs,
         notes=notes,
@@ -72,12 +72,12 @@ def write_plots(
     Raises:
         OSError: A file cannot be written.
     """
-    from vidlstm.report.plots import draw_confusion, draw_curves, draw_reliability
+    from vidlstm.report.plots import confusion_png, curves_png, reliability_png
 
     plots = {
-        "curves.png": draw_curves(epochs) if epochs else None,
-        "confusion.png": draw_confusion(report) if report else None,
-        "reliability.png": draw_reliability(report) if report else None,
+        "curves.png": curves_png(epochs) if epochs else None,
+        "confusion.png": confusion_png(report) if report else None,
+        "reliability.png": reliability_png(report) if report else None,
     }
     for name, png in plots.items():
         file = folder / f"{stem}{name}"

@@ -1,7 +1,7 @@
-"""The HTML report: one file that opens anywhere, with no network and no other file.
+"""The HTML report: one file that needs no other file and no network.
 
-Names come from the user's disk and are not to be trusted: everything is escaped, and a Content
-Security Policy lets the page run its own script and nothing else, and load nothing at all.
+File and class names are not trusted. They are escaped, and a Content Security Policy allows the page
+its own script and style and no request at all.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vidlstm.records import EpochReport, EvalReport, Score, Scored
-from vidlstm.report import svg
-from vidlstm.report.findings import cautions, confusions, doubtful_hits, mistakes, top
+from vidlstm.report.findings import baselines, cautions, confusions, doubtful_hits, mistakes, top
+from vidlstm.report.matrix import matrix
+from vidlstm.report.plots import curves_svg, reliability_svg
 from vidlstm.report.text import percent, printable
 from vidlstm.version import __version__
 
-SHOWN_CLIPS = 12
-"""Strips of mistakes, and of doubtful hits: what keeps the page small."""
-_SHOWN_FAILED = 200
-_SHOWN_CONFUSIONS = 15
+MAX_CLIPS = 12
+"""Mistakes with thumbnails, and as many doubtful hits: a limit for the size of the page."""
+_MAX_FAILED = 200
+_MAX_CONFUSIONS = 15
 
 
 @dataclass(frozen=True)
 class Card:
-    """A clip as the page shows it."""
+    """One clip on the page."""
 
     path: str
     link: str
@@ -40,9 +41,9 @@ class Card:
     images: list[str]
 
 
-def shown_clips(report: EvalReport) -> list[Path]:
-    """Return the clips that the page shows, whose film strips it asks for."""
-    clips = mistakes(report, SHOWN_CLIPS) + doubtful_hits(report, SHOWN_CLIPS)
+def pictured_clips(report: EvalReport) -> list[Path]:
+    """Return the clips that the page shows thumbnails of."""
+    clips = mistakes(report, MAX_CLIPS) + doubtful_hits(report, MAX_CLIPS)
     return [clip.path for clip in clips]
 
 
@@ -51,7 +52,7 @@ def render(
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
-    strips: Mapping[Path, Sequence[bytes]],
+    thumbnails: Mapping[Path, Sequence[bytes]],
     command: str,
     curves: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
@@ -59,13 +60,13 @@ def render(
     """Return the page.
 
     Args:
-        report: What it is about.
-        title: Of the page.
+        report: The evaluation.
+        title: Title of the page.
         facts: Names and values: data, split, model, seed.
-        strips: JPEG files of the clips that `shown_clips` names, as far as there are any.
-        command: That makes the same report again.
-        curves: Epochs of the training, as far as they are known.
-        notes: What else the reader must know before believing the figures.
+        thumbnails: JPEG files of the clips that `pictured_clips` returns. Some may be missing.
+        command: The command that makes this report.
+        curves: Epochs of the training, if they are known.
+        notes: Cautions in addition to those that follow from the report.
     """
     script, style = (Markup(_source(name)) for name in ("page.js.jinja", "page.css.jinja"))
     page: str = _environment().get_template("page.html.jinja").render(
@@ -75,14 +76,14 @@ def render(
         facts=facts,
         command=command,
         cautions=[*notes, *cautions(report)],
-        headline=svg.headline(report),
-        curves=svg.curves(curves) if curves else None,
-        confusion=svg.confusion(report),
-        reliability=svg.reliability(report),
-        confusions=confusions(report, _SHOWN_CONFUSIONS),
-        mistakes=[_card(report, clip, strips) for clip in mistakes(report, SHOWN_CLIPS)],
-        doubtful=[_card(report, clip, strips) for clip in doubtful_hits(report, SHOWN_CLIPS)],
-        failed=report.failed[:_SHOWN_FAILED],
+        bars=[("this model", report.top1), *baselines(report)],
+        curves=curves_svg(curves) if curves else None,
+        matrix=matrix(report),
+        reliability=reliability_svg(report),
+        confusions=confusions(report, _MAX_CONFUSIONS),
+        mistakes=[_card(report, clip, thumbnails) for clip in mistakes(report, MAX_CLIPS)],
+        doubtful=[_card(report, clip, thumbnails) for clip in doubtful_hits(report, MAX_CLIPS)],
+        failed=report.failed[:_MAX_FAILED],
         num_failed=len(report.failed),
         script=script,
         style=style,
@@ -92,8 +93,8 @@ def render(
     return page
 
 
-def _card(report: EvalReport, clip: Scored, strips: Mapping[Path, Sequence[bytes]]) -> Card:
-    images = [base64.b64encode(jpeg).decode() for jpeg in strips.get(clip.path, ())]
+def _card(report: EvalReport, clip: Scored, thumbnails: Mapping[Path, Sequence[bytes]]) -> Card:
+    images = [base64.b64encode(jpeg).decode() for jpeg in thumbnails.get(clip.path, ())]
     return Card(str(clip.path), _link(clip.path), clip.label, top(report, clip, 3), images)
 
 
@@ -106,7 +107,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("vidlstm", "report"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_printable,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -116,7 +117,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _shown(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

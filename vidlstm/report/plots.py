@@ -1,60 +1,80 @@
-"""Training curves, confusion matrix and reliability diagram as PNG, for papers and for a quick look.
+"""Training curves, confusion matrix and reliability diagram, drawn by matplotlib.
 
-Each function returns the bytes of a file. No pyplot: nothing global is touched, no window can open.
+`curves_png` and the other `..._png` functions return PNG files for papers. `curves_svg` and
+`reliability_svg` return the same plots as inline SVG for the report page, whose style sheet gives
+them their colours. No pyplot: nothing global is changed and no window can open.
 """
 
 from __future__ import annotations
 
 import io
+import logging
+import math
 import warnings
 from collections.abc import Sequence
+from xml.etree import ElementTree
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from markupsafe import Markup
 
 from vidlstm.metrics.classification import BINS, Bin, calibration, calibration_error
 from vidlstm.records import EpochReport, EvalReport
 from vidlstm.report.text import percent, shortened
 
+# On import, matplotlib logs where it keeps its settings and when it looks for fonts: not for our users.
+_log = logging.getLogger("matplotlib")
+_level = _log.level
+_log.setLevel(logging.ERROR)
+import matplotlib  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.ticker import MaxNLocator  # noqa: E402
+
+_log.setLevel(_level)
+
 _DPI = 150
-_BLUE, _ORANGE, _GREY = "#1c5fb0", "#c2500a", "#767676"
-_NUMBERED = 40  # classes up to which every cell has its number
+_BLUE, _ORANGE, _GREY, _RULE = "#1c5fb0", "#c2500a", "#767676", "#d4d4d4"
+_THEME = {
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--paper)",
+    _BLUE: "var(--blue)",
+    _ORANGE: "var(--orange)",
+    _GREY: "var(--grey)",
+    _RULE: "var(--rule)",
+}
+"""Variables of the page's style sheet that stand for matplotlib's colours."""
+_NUMBERED = 40  # up to so many classes, every cell of the confusion matrix shows its count
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
 
 
-def draw_curves(epochs: Sequence[EpochReport]) -> bytes:
-    """Draw the losses, and the validation's top-1, over the epochs.
+def curves_png(epochs: Sequence[EpochReport]) -> bytes:
+    """Draw training loss, validation loss and validation accuracy over the epochs.
 
     Args:
         epochs: At least one.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, accuracy = figure.subplots(1, 2)
-    numbers = [e.epoch for e in epochs]
-    losses.plot(numbers, [e.train_loss for e in epochs], color=_GREY, linestyle="--", label="training")
-    validated = [e for e in epochs if e.val_loss is not None and e.val_top1 is not None]
-    at = [e.epoch for e in validated]
-    losses.plot(at, [e.val_loss for e in validated], color=_BLUE, label="validation")
-    losses.set(title="Loss", xlabel="epoch")
-    losses.set_ylim(bottom=0)
-    losses.legend()
-    accuracy.plot(at, [e.val_top1 for e in validated], color=_BLUE)
-    accuracy.set(title="Top-1 on validation", xlabel="epoch", ylim=(0, 1.02))
-    best = [e for e in validated if e.is_best][-1:]
-    for epoch in best:
-        accuracy.plot([epoch.epoch], [epoch.val_top1], "o", color=_ORANGE, label=f"best: epoch {epoch.epoch}")
-        accuracy.legend(loc="lower right")
-    for axes in (losses, accuracy):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
+    panels = _panels(epochs)
+    figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
+    for axes, (title, values) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw_curve(axes, epochs, title, values)
     return _png(figure)
 
 
-def draw_confusion(report: EvalReport) -> bytes:
-    """Draw the confusion matrix: shares of each true class as shades, and numbers of clips.
+def curves_svg(epochs: Sequence[EpochReport]) -> Markup:
+    """Draw the same, a picture for each curve, so that a narrow page can put them below each other."""
+    drawn = []
+    for title, values in _panels(epochs):
+        figure = Figure(figsize=(4.8, 3.2), layout="constrained")
+        _draw_curve(figure.subplots(), epochs, title, values)
+        drawn.append(_svg(figure, f"{title} over {len(epochs)} epochs"))
+    return Markup("").join(drawn)
 
-    Legible from 2 to some hundred classes: the picture grows with them.
+
+def confusion_png(report: EvalReport) -> bytes:
+    """Draw the confusion matrix: the shade is the share of the true class, the number counts clips.
+
+    The picture grows with the number of classes, so that it stays legible with some hundred.
     """
     size = len(report.classes)
     cell = 0.5 if size <= 12 else 0.3 if size <= _NUMBERED else 0.17
@@ -66,10 +86,10 @@ def draw_confusion(report: EvalReport) -> bytes:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     labels = [shortened(name, 28) for name in report.classes]
-    # Labels are no mathematics: a lone `$` would be a syntax error.
+    # parse_math=False, as a lone `$` in a class name would be a syntax error.
     axes.set_xticks(range(size), labels, rotation=90, fontsize=font, parse_math=False)
     axes.set_yticks(range(size), labels, fontsize=font, parse_math=False)
-    axes.set(xlabel="recognised as", ylabel="true class")
+    axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(f"{report.num_clips} clips, top-1 {percent(report.top1)}", fontsize=10)
     for true, guess in np.argwhere(counts):
         if size <= _NUMBERED or true != guess:
@@ -84,32 +104,94 @@ def draw_confusion(report: EvalReport) -> bytes:
     return _png(figure)
 
 
-def draw_reliability(report: EvalReport) -> bytes:
-    """Draw how often the model is right against how sure it is; faint beside it, before calibration."""
-    figure = Figure(figsize=(4.2, 4.2), layout="constrained")
+def reliability_png(report: EvalReport) -> bytes:
+    """Draw accuracy against confidence, with calibration and (grey) without."""
+    return _png(_reliability(report))
+
+
+def reliability_svg(report: EvalReport) -> Markup:
+    """Draw the same for the page."""
+    return _svg(_reliability(report), "Reliability diagram: accuracy against confidence")
+
+
+def _panels(epochs: Sequence[EpochReport]) -> list[tuple[str, list[float | None]]]:
+    """Return titles and values. Training and validation loss are not comparable, so each has its own axes:
+    the first is of mixed clips and smoothed labels.
+    """
+    panels: list[tuple[str, list[float | None]]] = [("Training loss", [e.train_loss for e in epochs])]
+    if any(e.val_loss is not None for e in epochs):
+        panels.append(("Validation loss", [e.val_loss for e in epochs]))
+        panels.append(("Validation top-1", [e.val_top1 for e in epochs]))
+    return panels
+
+
+def _draw_curve(axes: Axes, epochs: Sequence[EpochReport], title: str, values: list[float | None]) -> None:
+    known = [(e, v) for e, v in zip(epochs, values, strict=True) if v is not None and math.isfinite(v)]
+    axes.plot([e.epoch for e, _ in known], [v for _, v in known], color=_BLUE)
+    best = [(e.epoch, v) for e, v in known if e.is_best and e.val_top1 is not None][-1:]
+    for epoch, value in best:
+        axes.plot([epoch], [value], "o", color=_ORANGE, label=f"best: epoch {epoch}")
+        axes.legend(frameon=False)
+    axes.set(title=title, xlabel="epoch")
+    axes.set_ylim(bottom=0, top=1.02 if "top-1" in title else None)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=_RULE)
+
+
+def _reliability(report: EvalReport) -> Figure:
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle=":")
-    if report.temperature is not None:
-        _draw_bins(axes, calibration(report, temperature=report.temperature), "before calibration", _GREY)
     bins = calibration(report)
-    _draw_bins(axes, bins, "calibrated", _BLUE)
     for b in bins:
         axes.bar(b.low, b.accuracy, 1 / BINS, align="edge", color=_BLUE, alpha=0.2)
-    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="upper left", fontsize=8)
-    return _png(figure)
+    if report.temperature is not None:
+        _draw_bins(axes, calibration(report, temperature=report.temperature), "uncalibrated", _GREY, "o--")
+    _draw_bins(axes, bins, "calibrated", _BLUE, "o-")
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(loc="upper left", frameon=False)
+    return figure
 
 
-def _draw_bins(axes: Axes, bins: Sequence[Bin], name: str, colour: str) -> None:
-    error = f"ECE {calibration_error(bins):.3f}"
+def _draw_bins(axes: Axes, bins: Sequence[Bin], name: str, colour: str, style: str) -> None:
     confidence, accuracy = [b.confidence for b in bins], [b.accuracy for b in bins]
-    axes.plot(confidence, accuracy, "o-", color=colour, markersize=4, label=f"{name}: {error}".strip(": "))
+    label = f"{name}: ECE {calibration_error(bins):.3f}"
+    axes.plot(confidence, accuracy, style, color=colour, markersize=4, label=label)
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # The font lacks a label's script: boxes stand for it in the picture; the page has the text.
+        # Where the font lacks the script of a label, the picture has boxes; the page has the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _svg(figure: Figure, name: str) -> Markup:
+    """Return a figure as inline SVG with the theme's colours.
+
+    matplotlib writes colours as `style` attributes, which the page's Content Security Policy
+    forbids. They become attributes of their own here.
+    """
+    buffer = io.BytesIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag == f"{{{_SVG}}}style":
+                parent.remove(child)
+    for element in root.iter():
+        if element.tag == f"{{{_SVG}}}g":
+            element.attrib.pop("id", None)  # the same in every figure
+        for declaration in element.attrib.pop("style", "").split(";"):
+            key, _, value = (part.strip() for part in declaration.partition(":"))
+            if key and key != "font-family":
+                element.set(key, _THEME.get(value, value))
+    _, _, width, height = root.attrib["viewBox"].split()
+    root.attrib.update({"class": "plot", "role": "img", "aria-label": name, "width": width, "height": height})
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    return Markup(ElementTree.tostring(root, encoding="unicode"))
