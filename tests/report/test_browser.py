@@ -66,7 +66,7 @@ def test_a_click_on_a_heading_sorts_and_another_turns_the_order(browser: Browser
 def test_nothing_is_wider_than_a_phone(browser: Browser, tmp_path: Path, number: int) -> None:
     browser.open(_page(tmp_path, 4 * number, numbered(number)), width=360, height=740)
     assert browser.run("return document.documentElement.scrollWidth") <= 360
-    size = "return parseFloat(getComputedStyle(document.querySelector('td.hit4')).fontSize)"
+    size = "return parseFloat(getComputedStyle(document.querySelector('div.matrix tbody td')).fontSize)"
     assert browser.run(size) >= 9
     assert browser.run("return document.querySelector('div.matrix table').getBoundingClientRect().width") >= (
         17 * number

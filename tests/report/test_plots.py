@@ -1,13 +1,14 @@
 """Plots are whole PNG files, whatever the classes are called and however many there are."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from tests.report.made import make_epochs, make_report, numbered
-from vidlstm.report.plots import confusion_png, curves_png, reliability_png
+from vidlstm.report.plots import confusion_png, curves_png, curves_svg, reliability_png, reliability_svg
 
 
 def _size(png: bytes) -> tuple[int, int]:
@@ -41,3 +42,24 @@ def test_nothing_readable_can_be_drawn_too() -> None:
     nothing = make_report(6, num_failed=6)
     assert _size(confusion_png(nothing))
     assert _size(reliability_png(nothing))
+
+
+def test_plots_of_the_page_follow_its_theme_and_need_no_inline_style() -> None:
+    for drawn in (curves_svg(make_epochs()), reliability_svg(make_report())):
+        assert "style" not in drawn  # which the page's policy forbids
+        assert re.findall("#[0-9a-f]{6}", drawn) == []
+        assert "var(--blue)" in drawn
+        assert 'role="img"' in drawn
+
+
+def test_no_two_plots_of_one_page_share_a_name_within() -> None:
+    names = re.findall(r'\bid="(.*?)"', curves_svg(make_epochs()) + reliability_svg(make_report()))
+    assert len(names) == len(set(names)) > 0
+
+
+def test_losses_that_are_not_comparable_have_axes_of_their_own() -> None:
+    assert curves_svg(make_epochs()).count("<svg") == 3
+    without = [replace(e, val_loss=None, val_top1=None) for e in make_epochs(3)]
+    assert curves_svg(without).count("<svg") == 1
+    diverged = [replace(e, train_loss=float("nan")) for e in make_epochs(3)]
+    assert curves_svg(diverged).count("<svg") == 3
