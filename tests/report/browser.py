@@ -58,7 +58,7 @@ class Browser:
         return [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
 
     def requests(self) -> list[str]:
-        """Return the addresses requested since the last call, without those in the page and of the browser itself."""
+        """Return the addresses requested since the last call, without those of the browser itself."""
         sent = [m for m in self.log() if m["method"] == "Network.requestWillBeSent"]
         addresses = [m["params"]["request"]["url"] for m in sent]
         return [address for address in addresses if not address.startswith(("data:", "chrome:"))]
