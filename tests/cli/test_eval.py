@@ -75,7 +75,7 @@ class TestSide:
     def test_is_by_default_what_training_held_out(self, trained_run: TrainedRun) -> None:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do
         assert said["num_clips"] == len(held_out(trained_run)) == 2
-        assert "val side" in err
+        assert "val subset" in err
         assert "learned from" not in err
 
     def test_may_be_chosen_and_known_clips_are_warned_of(self, trained_run: TrainedRun) -> None:

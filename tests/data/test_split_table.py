@@ -70,7 +70,7 @@ class TestTable:
         split = read_split(tmp_path / "split.csv", now)
         assert len(split.train + split.val) == 9
         assert split.notes == (
-            "2 clips not in split.csv, so on no side",
+            "2 clips not in split.csv, so in no subset",
             "1 clip of split.csv no longer in the data",
         )
 
@@ -112,7 +112,7 @@ class TestChanges:
             "1 clip new (a/9.mp4)",
             "1 clip gone (a/0.mp4)",
             "1 clip with other content (a/1.mp4)",
-            "1 clip with another label, group or side (a/2.mp4)",
+            "1 clip with another label, group or subset (a/2.mp4)",
         ]
 
     @pytest.mark.parametrize("text", ["", "path,label\n", "path,label,group,split,fingerprint\na,b\n", "\0"])

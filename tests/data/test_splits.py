@@ -173,7 +173,7 @@ class TestGivenSides:
 
     def test_a_class_must_be_taught(self) -> None:
         data = given({"train": singles(5, "ab"), "test": [("c", "x", None)]})
-        with pytest.raises(DataError, match='no clip of "c" on the train side'):
+        with pytest.raises(DataError, match='no clip of "c" in the train subset'):
             make_split(data, seed=0)
 
     def test_a_group_on_two_sides_is_refused_and_named(self) -> None:
@@ -181,7 +181,7 @@ class TestGivenSides:
         with pytest.raises(LeakError) as caught:
             make_split(data, seed=0)
         message = str(caught.value)
-        assert "7 groups are on several sides" in message
+        assert "7 groups are in several subsets" in message
         assert "person00 (2 test, 2 train)" in message
         assert "person05" not in message
         assert "and 2 more" in message
@@ -191,7 +191,7 @@ class TestGivenSides:
         data = given({"train": persons(8, "ab"), "test": persons(1, "ab")})
         split = make_split(data, seed=0, allow_shared_groups=True)
         assert len(split.test) == 2
-        assert "1 group is on several sides" in split.notes[0]
+        assert "1 group is in several subsets" in split.notes[0]
 
     def test_leaks_are_counted_by_side(self) -> None:
         data = given({"train": persons(2, "ab"), "val": persons(1, "ab"), "test": [("a", "z", None)]})

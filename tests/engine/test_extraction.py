@@ -17,7 +17,7 @@ from torch import nn
 
 from tests.tiny import write_action
 from vidlstm.config import ModelConfig, parse_streams
-from vidlstm.engine import extraction
+from vidlstm.engine.extraction import extractor as extraction
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pool import DecodePool, Job
 from vidlstm.engine.extraction.reading import ReadRequest

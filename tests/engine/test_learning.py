@@ -320,7 +320,7 @@ class TestSides:
         write_split(tmp_path / "split.csv", split_rows(self.DATA, split, [""] * 8))
         side = choose_subset(self.DATA, tmp_path, None)
         assert self.names(side.dataset) == ["00005", "00006", "00007"]
-        assert "val side" in side.description
+        assert "val subset" in side.description
         assert "split.csv, 3 clips" in side.description
         assert len(choose_subset(self.DATA, tmp_path, "train").dataset.samples) == 5
 

@@ -177,9 +177,9 @@ class TestStoppingEarly:
         trainer = make_trainer(clips, labels, parts)
         scored: list[list[int]] = []
 
-        def spy(some: list[ClipFeatures], *rest: Any) -> Batch:
+        def spy(some: list[ClipFeatures], index: int | None, *, mirrored: bool) -> Batch:
             scored.append([next(i for i, clip in enumerate(clips) if clip is one) for one in some])
-            return view_batch(some, *rest)
+            return view_batch(some, index, mirrored=mirrored)
 
         monkeypatch.setattr(training, "view_batch", spy)
         run(trainer)

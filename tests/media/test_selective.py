@@ -298,8 +298,8 @@ def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.
 
 def test_damaged_files_are_read_as_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # With several threads what stands for a damaged part depends on which is first.
-    for module in ("selective", "capture"):
-        monkeypatch.setattr(f"vidlstm.media.{module}.decoding_threads", lambda: 1)
+    for module in ("h264_reader", "opencv_reader"):
+        monkeypatch.setattr(f"vidlstm.media.video.{module}.decoding_threads", lambda: 1)
     whole = write_h264(tmp_path / "whole.mkv", 90).read_bytes()
     rng = np.random.default_rng(0)
     path = tmp_path / "clip.mkv"

@@ -91,7 +91,7 @@ def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) ->
         "new": sorted(set(now) - set(before)),
         "gone": sorted(set(before) - set(now)),
         "with other content": content,
-        "with another label, group or side": other,
+        "with another label, group or subset": other,
     }
     return [f"{count(len(names), 'clip')} {what} ({some(names)})" for what, names in found.items() if names]
 

@@ -96,7 +96,7 @@ def make_split(
         given[sample.split or "train"].append(index)
     untaught = sorted(set(dataset.classes) - {dataset.samples[i].label for i in given["train"]})
     if untaught:
-        raise DataError(f"{dataset.root}: its split has no clip of {_quoted(untaught)} on the train side")
+        raise DataError(f"{dataset.root}: its split has no clip of {_quoted(untaught)} in the train subset")
     wanted: dict[Subset, float] = {"val": val_share, "test": test_share}
     cut = {subset: share for subset, share in wanted.items() if share > 0 and not given[subset]}
     shares: dict[Subset, float] = {"train": 1 - sum(cut.values()), **cut}
