@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +26,7 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes of pictures, lower case."""
 
+_NAME_PART = 48  # characters of a file's name in its temporary one: at most 192 of 255 bytes
 _LAST_NUMBER = re.compile(r"\d+(?!.*\d)", re.DOTALL)
 
 
@@ -111,19 +112,58 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def write_atomically(file: Path, data: bytes) -> None:
-    """Write beside and rename, so that a kill never leaves half a file.
+def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all: after a kill or a power cut, the old content is there or the new.
+
+    Args:
+        file: Is replaced if it exists.
+        data: The new content.
+        durable: Return once content and name are on the disk. False is for what can be made again.
 
     Raises:
-        OSError: The disk does not take it; nothing is left behind.
+        OSError: The file cannot be written. The error names `file`; nothing is left behind.
     """
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    # Not all of the name: a longer one than the file's own may not be possible.
+    beside = file.with_name(f".{file.name[:_NAME_PART]}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
             stream.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(file)
-    except BaseException:
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        beside.replace(file)
+        if durable:
+            sync_folder(file.parent)
+    except BaseException as error:
         with contextlib.suppress(OSError):
-            Path(name).unlink()
+            beside.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, os.fspath(file)) from None
         raise
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents unless they exist; on return their names are on the disk.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the system can do that.
+
+    A new or renamed file whose folder is not flushed may be gone after a power cut.
+    """
+    with contextlib.suppress(OSError):  # Windows opens no folder; some network drives flush none
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -250,7 +250,7 @@ class TestStore:
     def test_a_full_disk_does_not_end_the_run(
         self, clips: list[Path], store: FeatureStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(*_: object) -> None:
+        def full(*_: object, **__: object) -> None:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("vidlstm.features.store.write_atomically", full)

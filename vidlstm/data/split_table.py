@@ -7,7 +7,7 @@ finds out whether its data have changed. It can be given as a table of samples, 
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from vidlstm.data.layouts.tables import read_table
 from vidlstm.data.samples import Dataset, Sample, relative_name
 from vidlstm.data.splits import SUBSETS, Split
 from vidlstm.errors import DataError
+from vidlstm.files import write_atomically
 
 _COLUMNS = ("path", "label", "group", "split", "fingerprint")
 
@@ -53,15 +54,11 @@ def write_split(path: Path, rows: Mapping[str, SplitRow]) -> None:
     Paths are relative to the root of the data, so the file is the same wherever the data lies. It
     can be given as a split file.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            lines = csv.writer(file, lineterminator="\n")
-            lines.writerow(_COLUMNS)
-            lines.writerows((name, *astuple(row)) for name, row in rows.items())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(_COLUMNS)
+    lines.writerows((name, *astuple(row)) for name, row in rows.items())
+    write_atomically(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def read_split_rows(path: Path) -> dict[str, SplitRow]:

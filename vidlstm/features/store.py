@@ -114,7 +114,7 @@ class FeatureStore:
         file = self._file(key)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, data)
+            write_atomically(file, data, durable=False)  # reading checks it
         except OSError as error:
             self.write_error = error
 

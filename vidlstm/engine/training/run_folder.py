@@ -19,7 +19,7 @@ from vidlstm.config import ModelConfig, TrainConfig, from_dict, to_dict
 from vidlstm.data.split_table import SplitRow, read_split_rows, tell_changes, write_split
 from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
-from vidlstm.files import write_atomically
+from vidlstm.files import make_folder, write_atomically
 from vidlstm.models.checkpoint import Model, serialise
 from vidlstm.records import EpochReport
 
@@ -101,7 +101,7 @@ class RunFolder:
                 f"{self.path}: holds a run that did not end; go on with --resume {self.path}, "
                 "name another --out, or pass --overwrite"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not go on from an old one
             (self.path / stale).unlink(missing_ok=True)
         self._note(settings, rows)
