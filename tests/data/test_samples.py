@@ -38,7 +38,6 @@ class TestClassFolders:
         ]
         assert (data.kind, data.classes, data.layout) == ("video", ("hug", "run"), "class folders")
         assert data.class_counts == {"hug": 1, "run": 2}
-        assert not data.has_split
 
     def test_class_names_are_taken_literally(self, tmp_path: Path) -> None:
         names = ("Überholen ", 'a, "b"', "走る", "=cmd")
@@ -119,7 +118,6 @@ class TestSides:
                 ("run", "test"),
             )
         ]
-        assert data.has_split
         assert "train/" in data.layout
 
     def test_train_may_be_a_class(self, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class TestTable:
             f"{c}/{n}.mp4" for c in ("hug", 'a, "b"') for n in ("1", "new\nline", "-x", "tab\t", "=1", " ")
         ]
         data = find_samples(plant(tmp_path / "data", names))
-        split = make_split(data, seed=0, test_share=0.2)
+        split = make_split(data, seed=0)
         path = tmp_path / "split.csv"
         write_split(path, rows_of(data, split))
         assert read_split(path, data) == split

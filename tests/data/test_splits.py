@@ -7,11 +7,10 @@ import pytest
 
 from tests.data.trees import dataset, plant
 from vidlstm.data.layouts.folders import Subset
+from vidlstm.data.leaks import find_leaks
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.splits import (
     Split,
-    find_leaks,
-    hold_out,
     make_folds,
     make_split,
 )
@@ -116,11 +115,6 @@ class TestSplit:
             split = make_split(data, seed=0)
             assert len(split.val) / len(data.samples) == pytest.approx(0.2, abs=0.1)
 
-    def test_a_test_side_can_be_cut_too(self) -> None:
-        data = dataset(persons(10, "abc"))
-        split = make_split(data, seed=0, val_share=0.2, test_share=0.3)
-        assert [len(groups_of(data, split.subset(side))) for side in ("train", "val", "test")] == [5, 2, 3]
-
     def test_no_validation_side_if_none_is_wanted(self) -> None:
         split = make_split(dataset(singles(4, "ab")), seed=0, val_share=0)
         assert (len(split.train), split.val, split.test) == (8, (), ())
@@ -138,13 +132,13 @@ class TestSplit:
 
     @pytest.mark.parametrize("rows", [persons(1, "abc", 9), recordings(1, 9, "abc")])
     def test_nothing_can_be_held_out_when_each_class_is_one_group(self, rows: Rows) -> None:
-        with pytest.raises(DataError, match="no group can be held out for val"):
+        with pytest.raises(DataError, match="no group can be held out"):
             make_split(dataset(rows), seed=0)
 
-    @pytest.mark.parametrize("shares", [(1.0, 0.0), (-0.1, 0.0), (0.5, 0.5)])
-    def test_shares_must_leave_something(self, shares: tuple[float, float]) -> None:
-        with pytest.raises(UsageError, match="shares to hold out"):
-            make_split(dataset(singles(4, "ab")), seed=0, val_share=shares[0], test_share=shares[1])
+    @pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
+    def test_the_share_must_leave_something(self, share: float) -> None:
+        with pytest.raises(UsageError, match=r"--val-share .*: must be from 0 to below 1"):
+            make_split(dataset(singles(4, "ab")), seed=0, val_share=share)
 
 
 def given(sides: dict[Subset, Rows]) -> Dataset:
@@ -164,7 +158,7 @@ class TestGivenSides:
 
     def test_given_sides_stay_as_they_are(self) -> None:
         data = given({"train": singles(5, "ab"), "val": [("a", "x", None), ("b", "y", None)]})
-        split = make_split(data, seed=0, test_share=0.0)
+        split = make_split(data, seed=0)
         assert split == Split(tuple(range(10)), (10, 11))
 
     def test_a_class_that_a_given_side_lacks_is_named(self) -> None:
@@ -249,19 +243,3 @@ class TestFolds:
     def test_a_class_of_one_group_cannot_be_learned_and_tested(self, folds: int) -> None:
         with pytest.raises(DataError, match='"c" has one group only'):
             make_folds(dataset(singles(5, "ab") + recordings(1, 6, "c")), folds, seed=0)
-
-
-class TestHoldOut:
-    def test_divides_only_the_samples_asked_for(self) -> None:
-        data = dataset(persons(10, "ab"))
-        labels, groups = [s.label for s in data.samples], [s.group for s in data.samples]
-        fold = make_folds(data, "group", seed=0)[0]
-        train, val = hold_out(fold.train_indices, labels, groups, 0.2, seed=0)
-        assert sorted(train + val) == list(fold.train_indices)
-        assert not groups_of(data, train) & groups_of(data, val)
-        assert labels_of(data, val) == {"a": 2, "b": 2}
-
-    @pytest.mark.parametrize("groups", [["scene"] * 20, ["a"] * 10 + ["b"] * 10])
-    def test_goes_through_the_groups_where_none_can_be_spared(self, groups: list[str]) -> None:
-        train, val = hold_out(range(20), ["a"] * 10 + ["b"] * 10, groups, 0.2, seed=0)
-        assert (len(train), len(val)) == (16, 4)

@@ -41,7 +41,7 @@ def info(
 
     header = read_header(path)
     config = to_dict(header.config)
-    training = {k: v for k, v in header.training.items() if k not in ("learned_from", "chosen_by")}
+    training = {k: v for k, v in header.training.items() if k != "learned_from"}
     if as_json:
         facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
         print(json.dumps({**facts, "model": config, "training": training}))

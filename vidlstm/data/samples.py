@@ -73,11 +73,6 @@ class Dataset:
         counts = Counter(sample.label for sample in self.samples)
         return {name: counts[name] for name in self.classes}
 
-    @property
-    def has_split(self) -> bool:
-        """Whether the data itself puts samples on subsets."""
-        return any(sample.split for sample in self.samples)
-
 
 def find_samples(
     data: Path,

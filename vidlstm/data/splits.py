@@ -1,7 +1,7 @@
-"""Sides and folds that no group crosses.
+"""Subsets and folds that no group crosses.
 
-Where every sample is its own group, they are stratified random ones. The same samples and seed
-give the same subsets, whatever the order of the files and wherever they lie.
+Where every sample is its own group, this is a stratified random split. The same samples and seed
+give the same subsets, whatever the order of the files and the folder they are in.
 """
 
 from __future__ import annotations
@@ -12,21 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vidlstm.data.layouts.folders import Subset, some
-from vidlstm.data.leaks import Leak, describe_leaks, find_leaks
+from vidlstm.data.leaks import describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset
 from vidlstm.data.stratify import divide
 from vidlstm.errors import DataError, LeakError, UsageError
-
-__all__ = [
-    "Fold",
-    "Leak",
-    "Split",
-    "find_leaks",
-    "given_fold",
-    "hold_out",
-    "make_folds",
-    "make_split",
-]
 
 _VAL_SHARE = 0.2
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
@@ -60,31 +49,30 @@ def make_split(
     *,
     seed: int,
     val_share: float | None = None,
-    test_share: float = 0.0,
     allow_shared_groups: bool = False,
 ) -> Split:
-    """Put every sample in a subset. Sides that the data gives stay as they are.
+    """Put every sample in a subset. Subsets that the data gives stay as they are.
 
-    A subset that is missing is cut from the training samples by group. Every class stays on the
-    training subset; one that another subset lacks is named in the notes.
+    A missing `val` subset is cut from the training samples by group. Every class stays in the
+    training subset; the notes name classes that another subset lacks.
 
     Args:
         dataset: The samples.
         seed: The same seed gives the same split.
-        val_share: Share of the samples that become validation, unless the data gives that subset; by
-            default a fifth, or none where the data has a test subset to score by.
-        test_share: Likewise for test.
+        val_share: Share of the samples to hold out in `val` unless the data gives that subset, from 0
+            to below 1. Default: 0.2, or 0 if the data has a test subset.
         allow_shared_groups: Accept a given split with a group in several subsets.
 
     Raises:
         LeakError: A given split has a group in several subsets.
         DataError: A class has no training samples, or no group can be held out.
-        UsageError: The shares make no sense.
+        UsageError: The share is not possible.
     """
     if val_share is None:
         has_test = any(sample.split == "test" for sample in dataset.samples)
         val_share = 0.0 if has_test else _VAL_SHARE
-    _check_shares(val_share, test_share)
+    if not 0 <= val_share < 1:
+        raise UsageError(f"--val-share {val_share:g}: must be from 0 to below 1, such as 0.2")
     leaks = find_leaks(dataset)
     if leaks and not allow_shared_groups:
         raise LeakError(
@@ -97,20 +85,16 @@ def make_split(
     untaught = sorted(set(dataset.classes) - {dataset.samples[i].label for i in given["train"]})
     if untaught:
         raise DataError(f"{dataset.root}: its split has no clip of {_quoted(untaught)} in the train subset")
-    wanted: dict[Subset, float] = {"val": val_share, "test": test_share}
-    cut = {subset: share for subset, share in wanted.items() if share > 0 and not given[subset]}
-    shares: dict[Subset, float] = {"train": 1 - sum(cut.values()), **cut}
     labels = [sample.label for sample in dataset.samples]
     groups = [sample.group for sample in dataset.samples]
-    train = given["train"]
-    bins = divide(train, labels, groups, list(shares.values()), seed, required=True)
-    for subset, part in zip(shares, bins, strict=True):
-        given[subset] = part
-        if not part:
+    if val_share > 0 and not given["val"]:
+        shares = [1 - val_share, val_share]
+        given["train"], given["val"] = divide(given["train"], labels, groups, shares, seed, required=True)
+        if not given["val"]:
             raise DataError(
-                f"{dataset.root}: no group can be held out for {subset}, because each class needs one to "
-                f"learn from. {dataset.group_rule} Name finer groups with --group-by or --group-column, "
-                "or give the subsets yourself"
+                f"{dataset.root}: no group can be held out, because each class needs one to learn from. "
+                f"{dataset.group_rule} Name finer groups with --group-by or --group-column, or give the "
+                "subsets yourself"
             )
     notes = list(_missing_notes(given, labels, groups))
     if leaks:
@@ -184,43 +168,6 @@ def given_fold(dataset: Dataset) -> Fold:
             f"--folds split: {dataset.root} has no train and test subset of its own; give a number"
         )
     return Fold("test", train, test)
-
-
-def hold_out(
-    indices: Sequence[int], labels: Sequence[str], groups: Sequence[str], share: float, seed: int
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Cut a validation subset from some samples, for example for early stopping inside a fold.
-
-    Where no group can be spared, because all samples are of one or each class is, the cut goes
-    through the groups, and the score on the held-out subset flatters.
-
-    Args:
-        indices: Which samples to divide.
-        labels: Of all samples, not only those of `indices`.
-        groups: Of all samples.
-        share: Share to hold out, above 0 and below 1.
-        seed: The same seed gives the same cut.
-
-    Returns:
-        Indices to train on and indices to validate on, ascending.
-
-    Raises:
-        UsageError: The share makes no sense.
-    """
-    _check_shares(share, 0.0)
-    train, val = divide(indices, labels, groups, [1 - share, share], seed, required=True)
-    if not val:
-        alone = [str(i) for i in range(len(labels))]
-        train, val = divide(indices, labels, alone, [1 - share, share], seed, required=True)
-    return tuple(train), tuple(val)
-
-
-def _check_shares(*shares: float) -> None:
-    if any(not 0 <= share < 1 for share in shares) or sum(shares) >= 1:
-        given = " and ".join(f"{share:g}" for share in shares if share)
-        raise UsageError(
-            f"shares to hold out of {given}: each must be from 0 to below 1, and some must be left"
-        )
 
 
 def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Sequence[str]) -> dict[str, int]:
