@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "Score a model on labelled clips that it was not trained on.",
     "crossval": "Estimate accuracy by cross-validation: train on all folds but one, score that one.",
     "check": "Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets.",
+    "review": "Review labels on an offline page, and apply what was decided.",
     "info": "Show a model's classes, settings and training data.",
     "cache": "Show the location and size of the feature store, or clear it.",
 }

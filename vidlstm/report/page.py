@@ -68,8 +68,8 @@ def render(
         curves: Epochs of the training, if they are known.
         notes: Cautions in addition to those that follow from the report.
     """
-    script, style = (Markup(_source(name)) for name in ("page.js.jinja", "page.css.jinja"))
-    page: str = _environment().get_template("page.html.jinja").render(
+    script, style = (Markup(source(name)) for name in ("page.js.jinja", "page.css.jinja"))
+    page: str = environment().get_template("page.html.jinja").render(
         report=report,
         title=title,
         version=__version__,
@@ -87,8 +87,7 @@ def render(
         num_failed=len(report.failed),
         script=script,
         style=style,
-        policy=f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "base-uri 'none'; form-action 'none'",
+        policy=policy(script, style),
     )  # fmt: skip
     return page
 
@@ -102,8 +101,17 @@ def _link(path: Path) -> str:
     return path.absolute().as_uri()
 
 
+def policy(script: str, style: str) -> str:
+    """Return the Content Security Policy of a page with this script and this style, and nothing else."""
+    return (
+        f"default-src 'none'; img-src data:; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders templates: everything escaped, control characters shown."""
     environment = Environment(
         loader=PackageLoader("vidlstm", "report"),
         autoescape=True,
@@ -122,7 +130,8 @@ def _printable(value: Any) -> Any:
 
 
 @cache
-def _source(name: str) -> str:
+def source(name: str) -> str:
+    """Return the text of a file beside this module."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 

@@ -1,0 +1,85 @@
+"""`vidlstm review`: a page from rows, and decisions applied."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import shell
+
+HEADER = "path,start,end,label,decision,subset\n"
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    for name in ("data/cat/1.png", "data/cat/2.png", "data/dog/1.png"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (200, 100, 50)).save(file)
+    return tmp_path / "data"
+
+
+def test_a_page_from_suspicious_labels(pictures: Path, tmp_path: Path) -> None:
+    found = [{"path": "data/cat/1.png", "label": "cat", "suggested": "dog", "score": 0.9}]
+    (tmp_path / "labels.json").write_text(json.dumps({"schema": 1, "suspicious_labels": found}))
+    ended = shell("review", "labels.json", cwd=tmp_path)
+    assert (ended.status, ended.out) == (0, "")
+    assert "1 clips to review: open review.html in a browser." in ended.err
+    page = (tmp_path / "review.html").read_text()
+    assert "data/cat/1.png" in page
+    assert "/9j/" in page  # a JPEG's first bytes
+
+
+def test_paths_are_relative_to_the_input_where_they_are_not_to_this_folder(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "rows.jsonl").write_text('{"path": "cat/1.png", "label": "cat", "score": 0.9, "top": []}\n')
+    assert shell("review", str(pictures / "rows.jsonl"), cwd=tmp_path).status == 0
+
+
+def test_clips_that_are_not_there_are_an_error_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"path": "gone.png", "label": "cat", "score": 0.9, "top": []}\n')
+    ended = shell("review", "rows.jsonl", cwd=tmp_path)
+    assert (ended.status, ended.out) == (2, "")
+    assert "gone.png" in ended.err
+    assert "--root" in ended.err
+    assert not (tmp_path / "review.html").exists()
+
+
+def test_decisions_move_files_and_can_be_undone(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "decisions.csv").write_text(f"{HEADER}data/cat/2.png,,,cat,dog,test\n")
+    ended = shell("review", "--apply", "decisions.csv", "data", cwd=tmp_path)
+    assert (ended.status, ended.out) == (0, "")
+    assert "1 labels changed, 0 confirmed." in ended.err
+    assert "1 held-out clips were relabelled" in ended.err
+    assert (pictures / "dog/2.png").exists()
+    ended = shell("review", "--apply", "decisions.undo.csv", "data", cwd=tmp_path)
+    assert (ended.status, (pictures / "cat/2.png").exists()) == (0, True)
+
+
+def test_what_cannot_be_done_is_said_and_the_status_is_1(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "decisions.csv").write_text(f"{HEADER}data/cat/1.png,,,cat,dog,\n")
+    ended = shell("review", "--apply", "decisions.csv", "data", cwd=tmp_path)
+    assert ended.status == 1
+    assert "data/cat/1.png" in ended.err
+    assert "exists already" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.jsonl"], "nowhere.jsonl: cannot be read"),
+        (["--apply", "nowhere.csv", "data"], "nowhere.csv: cannot be read"),
+        (["--apply", "d.csv", "data", "--budget", "3"], "--apply goes with DATA"),
+        (["rows.jsonl", "-o", "new/page.html"], "new/page.html"),
+    ],
+)
+def test_what_makes_no_sense_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
+    ended = shell("review", *arguments, cwd=tmp_path)
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err
+    assert len(ended.err.splitlines()) == 1

@@ -1,0 +1,147 @@
+"""What was decided is applied: nothing is overwritten, and everything can be undone."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from vidlstm.engine.review.apply import Decision, apply_decisions, read_decisions
+from vidlstm.errors import DataError
+
+HEADER = "path,start,end,label,decision,subset\n"
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    for name in ("data/walk/1.mp4", "data/walk/2.mp4", "data/wave/1.mp4", "data/train/walk/odd, name.mp4"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return tmp_path / "data"
+
+
+def tree(root: Path) -> dict[str, str]:
+    return {p.relative_to(root).as_posix(): p.read_text() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+class TestFolders:
+    def test_a_clip_moves_to_its_class(self, folders: Path, tmp_path: Path) -> None:
+        path = str(folders / "walk/2.mp4")
+        applied = apply_decisions(
+            [Decision(path, "walk", "wave", subset="val")], folders, tmp_path / "undo.csv"
+        )
+        assert (applied.changed, applied.kept, applied.held_out, applied.problems) == (1, 0, 1, ())
+        assert "wave/2.mp4" in tree(folders)
+        assert "walk/2.mp4" not in tree(folders)
+
+    def test_over_no_other_file(self, folders: Path, tmp_path: Path) -> None:
+        before = tree(folders)
+        path = str(folders / "walk/1.mp4")
+        applied = apply_decisions([Decision(path, "walk", "wave")], folders, tmp_path / "undo.csv")
+        assert tree(folders) == before
+        assert (applied.changed, applied.written) == (0, None)
+        assert "exists already" in applied.problems[0]
+        assert not (tmp_path / "undo.csv").exists()
+
+    def test_the_list_that_is_left_undoes_it(self, folders: Path, tmp_path: Path) -> None:
+        before = tree(folders)
+        decisions = [
+            Decision(str(folders / "walk/2.mp4"), "walk", "a new class"),
+            Decision("train/walk/odd, name.mp4", "walk", "wave"),
+            Decision(str(folders / "wave/1.mp4"), "wave", "wave"),
+        ]
+        applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
+        assert (applied.changed, applied.kept, applied.problems) == (2, 1, ())
+        assert {"a new class/2.mp4", "train/wave/odd, name.mp4"} <= set(tree(folders))
+        back = apply_decisions(read_decisions(tmp_path / "undo.csv"), folders, tmp_path / "redo.csv")
+        assert (back.changed, back.problems) == (2, ())
+        assert tree(folders) == before
+
+    def test_a_folder_of_frames_moves_as_one(self, folders: Path, tmp_path: Path) -> None:
+        frames = folders / "walk" / "clip"
+        frames.mkdir()
+        (frames / "img_1.jpg").write_text("1")
+        apply_decisions([Decision(str(frames), "walk", "wave")], folders, tmp_path / "undo.csv")
+        assert tree(folders)["wave/clip/img_1.jpg"] == "1"
+
+    @pytest.mark.parametrize("name", ["..", "../outside", "a/b", "a\\b", "."])
+    def test_a_class_never_leaves_the_folder(self, name: str, folders: Path, tmp_path: Path) -> None:
+        before = tree(tmp_path)
+        applied = apply_decisions(
+            [Decision(str(folders / "walk/2.mp4"), "walk", name)], folders, tmp_path / "undo.csv"
+        )
+        assert (applied.changed, len(applied.problems)) == (0, 1)
+        assert tree(tmp_path) == before
+
+    def test_nor_does_a_file_outside_it_move(self, folders: Path, tmp_path: Path) -> None:
+        stranger = tmp_path / "walk" / "stranger.mp4"
+        stranger.parent.mkdir()
+        stranger.write_text("x")
+        applied = apply_decisions([Decision(str(stranger), "walk", "wave")], folders, tmp_path / "undo.csv")
+        assert "class folder" in applied.problems[0]
+        assert stranger.exists()
+
+
+class TestTables:
+    def test_a_new_table_is_written_and_the_old_one_stays(self, tmp_path: Path) -> None:
+        table = tmp_path / "labels.csv"
+        table.write_text('path,label,group,note\na.mp4,walk,1,"x, y"\nb.mp4,walk,2,\nc.mp4,wave,3,\n')
+        before = table.read_text()
+        decisions = [Decision("a.mp4", "walk", "wave"), Decision("c.mp4", "wave", "wave")]
+        applied = apply_decisions(decisions, tmp_path, tmp_path / "new.csv")
+        assert (applied.changed, applied.kept, applied.problems) == (1, 1, ())
+        assert table.read_text() == before
+        with (tmp_path / "new.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(r["path"], r["label"], r["note"]) for r in rows] == [
+            ("a.mp4", "wave", "x, y"), ("b.mp4", "walk", ""), ("c.mp4", "wave", ""),
+        ]  # fmt: skip
+
+    def test_spans_are_told_apart_by_their_times(self, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,0.0,1.5,walk\nf.mp4,2,3,walk\n")
+        applied = apply_decisions(
+            [Decision("f.mp4", "walk", "sit", "2.0", "3.000")], table, tmp_path / "new.csv"
+        )
+        assert applied.changed == 1
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == ["f.mp4,0.0,1.5,walk", "f.mp4,2,3,sit"]
+
+    def test_what_the_table_does_not_hold_is_named(self, tmp_path: Path) -> None:
+        table = tmp_path / "labels.csv"
+        table.write_text("path,label\na.mp4,walk\n")
+        applied = apply_decisions([Decision("z.mp4", "", "walk")], table, tmp_path / "new.csv")
+        assert (applied.changed, applied.written) == (0, None)
+        assert "z.mp4" in applied.problems[0]
+        assert not (tmp_path / "new.csv").exists()
+
+    def test_no_file_is_overwritten(self, tmp_path: Path) -> None:
+        table = tmp_path / "labels.csv"
+        table.write_text("path,label\na.mp4,walk\n")
+        with pytest.raises(DataError, match="exists already"):
+            apply_decisions([Decision("a.mp4", "walk", "wave")], table, table)
+
+
+class TestDecisions:
+    def test_are_read_with_their_odd_names(self, tmp_path: Path) -> None:
+        file = tmp_path / "decisions.csv"
+        file.write_text(HEADER + '"a, ""b""\nc.mp4",,,walk,wave,val\n')
+        assert read_decisions(file) == [Decision('a, "b"\nc.mp4', "walk", "wave", subset="val")]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            HEADER,
+            "a,b\n1,2\n",
+            HEADER + "a.mp4,,,walk,,\n",
+            HEADER + "a.mp4,,,walk,wave,,,\n",
+            HEADER + "a.mp4,,,x,y,\na.mp4,,,x,z,\n",
+        ],
+    )
+    def test_a_file_that_holds_none_is_named(self, text: str, tmp_path: Path) -> None:
+        file = tmp_path / "decisions.csv"
+        file.write_text(text)
+        with pytest.raises(DataError, match=r"decisions\.csv"):
+            read_decisions(file)

@@ -1,0 +1,114 @@
+"""What is there to review: rows, reports of labels and runs, and files that are none of these."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vidlstm.engine.review.budget import choose
+from vidlstm.engine.review.items import ReviewItem, ReviewList, read_review
+from vidlstm.errors import DataError
+
+
+def row(path: str, label: str | None, *scores: tuple[str, float], **more: object) -> str:
+    top = [{"label": name, "score": score} for name, score in scores]
+    plain = {"schema": 1, "path": path, "label": label, "score": scores[0][1] if scores else None, "top": top}
+    return json.dumps({**plain, "error": None, **more}) + "\n"
+
+
+def test_rows_of_predict(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        row("a.mp4", "wave", ("wave", 0.9), ("walk", 0.1))
+        + row("b.mp4", None, ("walk", 0.4), ("wave", 0.3), unknown=True)
+        + row("c.mp4", None, error={"code": "not_found", "message": "no such file"})
+    )
+    review = read_review(file)
+    assert review.classes == ("walk", "wave")
+    assert review.items == (
+        ReviewItem("a.mp4", "", "wave", 0.9, (("wave", 0.9), ("walk", 0.1))),
+        ReviewItem("b.mp4", "", "walk", 0.4, (("walk", 0.4), ("wave", 0.3)), unknown=True),
+    )
+
+
+def test_rows_of_spans_keep_their_times(tmp_path: Path) -> None:
+    file = tmp_path / "spans.jsonl"
+    file.write_text(row("day.mp4", "wave", ("wave", 0.9), start=12.4, end=15.12))
+    [item] = read_review(file).items
+    assert (item.start, item.end, item.suggested) == (12.4, 15.12, "wave")
+
+
+def test_suspicious_labels(tmp_path: Path) -> None:
+    file = tmp_path / "labels.json"
+    found = [{"path": "x.png", "label": "cat", "suggested": "dog", "score": 0.97}]
+    file.write_text(json.dumps({"schema": 1, "suspicious_labels": found}))
+    [item] = read_review(file).items
+    assert (item.path, item.label, item.suggested, item.score, item.kind) == (
+        "x.png", "cat", "dog", 0.97, "picture",
+    )  # fmt: skip
+
+
+def test_a_run_gives_its_mistakes_first_the_surest_at_the_top(tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text(
+        "path,group,split,label,predicted,score,score_a,score_b\n"
+        "1.mp4,g,val,a,a,0.9,0.9,0.1\n"
+        "2.mp4,g,val,a,b,0.6,0.4,0.6\n"
+        "3.mp4,g,val,b,a,0.8,0.8,0.2\n"
+    )
+    review = read_review(tmp_path)
+    assert [item.path for item in review.items] == ["3.mp4", "2.mp4", "1.mp4"]
+    assert review.items[0] == ReviewItem("3.mp4", "b", "a", 0.8, (("a", 0.8), ("b", 0.2)), subset="val")
+    assert review.classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "not json\n",
+        "[1, 2]\n",
+        '{"path": 3}\n',
+        '{"suspicious_labels": [{"label": "a"}]}\n',
+        "[" * 100_000,
+        'path,label\n"open',
+        "path,name\na,b\n",
+    ],
+)
+def test_what_is_none_of_these_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.txt"
+    file.write_text(text)
+    with pytest.raises(DataError, match=r"odd\.txt"):
+        read_review(file)
+
+
+def test_scores_that_are_no_numbers_count_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(
+        '{"path": "a.mp4", "label": "x", "score": NaN, "top": [{"label": "x", "score": "1e999"}]}\n'
+    )
+    [item] = read_review(file).items
+    assert (item.score, item.top) == (0.0, (("x", 0.0),))
+
+
+class TestBudget:
+    @staticmethod
+    def item(name: str, suggested: str, ahead: float, *, unknown: bool = False) -> ReviewItem:
+        top = ((suggested, 0.5 + ahead / 2), ("other", 0.5 - ahead / 2))
+        return ReviewItem(name, suggested=suggested, top=top, unknown=unknown)
+
+    def test_takes_the_least_sure_of_every_class(self) -> None:
+        items = [self.item(f"a{n}", "a", n / 10) for n in range(8)]
+        items += [self.item(f"b{n}", "b", 0.5 + n / 10) for n in range(2)]
+        chosen = choose(ReviewList(tuple(items), ("a", "b")), 4).items
+        assert [i.path for i in chosen] == ["a0", "a1", "b0", "b1"]
+
+    def test_takes_what_is_unlike_the_training_data_first(self) -> None:
+        items = (self.item("sure", "a", 0.9, unknown=True), self.item("doubtful", "a", 0.0))
+        assert [i.path for i in choose(ReviewList(items, ("a",)), 1).items] == ["sure"]
+
+    def test_takes_all_where_there_are_fewer(self) -> None:
+        items = tuple(self.item(str(n), "a", n / 10) for n in range(3))
+        assert len(choose(ReviewList(items, ("a",)), 50).items) == 3

@@ -1,0 +1,130 @@
+"""The review page in a real browser: keys, clicks, undo, and the file that it downloads."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.report.browser import Browser, start_browser
+from vidlstm.media.jpeg import encode_jpeg
+from vidlstm.report.review import ReviewCard, render_review
+
+AWKWARD = '</script><script>window.harmed = 1</script>, "a"\n.mp4'
+CLASSES = ("kick", "push", "wave")
+
+_SAVED = """
+const done = arguments[arguments.length - 1];
+URL.createObjectURL = (blob) => { blob.text().then(done); return "blob:none"; };
+document.getElementById("download").click();
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from start_browser(tmp_path_factory.mktemp("profile"))
+
+
+def card(path: str, label: str = "push", suggested: str = "kick", **more: float) -> ReviewCard:
+    frames = [np.full((24, 32, 3), 40 * n, np.uint8) for n in range(3)]
+    top = ((suggested, 0.8), (label, 0.1))
+    times = (more.get("start"), more.get("end"))
+    images = [encode_jpeg(frame, 32, 24) for frame in frames]
+    return ReviewCard(path, label, suggested, 0.8, top, *times, "val", False, images)
+
+
+@pytest.fixture
+def page(browser: Browser, tmp_path: Path) -> Browser:
+    cards = [
+        card("a.mp4"),
+        card(AWKWARD),
+        card("film.mp4", start=1.5, end=2.25),
+        card("d.mp4", "wave", "push"),
+    ]
+    file = tmp_path / "review.html"
+    file.write_text(render_review(cards, CLASSES, f"Review {tmp_path}"), encoding="utf-8")
+    browser.complaints()  # of the page before, whose download led nowhere
+    browser.open(file)
+    return browser
+
+
+def press(page: Browser, *keys: str) -> None:
+    for key in keys:
+        page.run(f"document.dispatchEvent(new KeyboardEvent('keydown', {{key: {key!r}, bubbles: true}}))")
+
+
+def saved(page: Browser) -> list[list[str]]:
+    text = page.driver.execute_async_script(_SAVED)
+    return list(csv.reader(io.StringIO(text, newline="")))[1:]
+
+
+def test_keys_decide_and_the_file_has_what_was_decided(page: Browser) -> None:
+    # The event's target is the document, which has no tag name; a person's is the body.
+    page.run("document.body.focus()")
+    press(page, "3", "Enter", "k")
+    assert saved(page) == [
+        ["a.mp4", "", "", "push", "wave", "val"],
+        [AWKWARD, "", "", "push", "kick", "val"],
+        ["film.mp4", "1.5", "2.25", "push", "push", "val"],
+    ]
+    assert page.run("return document.getElementById('count').textContent") == "3 of 4 decided, 2 changed"
+
+
+def test_undo_takes_one_back_and_stands_on_it(page: Browser) -> None:
+    press(page, "1", "2", "u")
+    assert [row[0] for row in saved(page)] == ["a.mp4"]
+    press(page, "3")
+    assert [(row[0], row[4]) for row in saved(page)] == [("a.mp4", "kick"), (AWKWARD, "wave")]
+
+
+def test_clicks_do_the_same(page: Browser) -> None:
+    page.click("article:nth-of-type(1) button[data-name='wave']")
+    page.click("#undo")
+    page.click("article:nth-of-type(1) button[data-name='push']")
+    assert [(row[0], row[4]) for row in saved(page)] == [("a.mp4", "push")]
+
+
+def test_skipping_decides_nothing(page: Browser) -> None:
+    press(page, "s", "s", "1")
+    assert [row[0] for row in saved(page)] == ["film.mp4"]
+
+
+def test_decisions_outlive_the_page(page: Browser, tmp_path: Path) -> None:
+    press(page, "1", "1")
+    page.open(tmp_path / "review.html")
+    assert [row[4] for row in saved(page)] == ["kick", "kick"]
+
+
+def test_the_filter_shows_what_was_changed(page: Browser) -> None:
+    press(page, "3", "k")
+    page.run(
+        "const filter = document.getElementById('filter'); filter.value = 'changed';"
+        "filter.dispatchEvent(new Event('change'))"
+    )
+    shown = "return [...document.querySelectorAll('article')].filter(a => !a.hidden).length"
+    assert page.run(shown) == 1
+
+
+def test_space_plays_the_thumbnails_one_at_a_time(page: Browser) -> None:
+    press(page, " ")
+    visible = "return [...document.querySelectorAll('.playing img')].filter(i => i.offsetParent).length"
+    assert page.run(visible) == 1
+
+
+def test_names_are_text_and_the_page_asks_for_nothing(page: Browser, tmp_path: Path) -> None:
+    assert page.requests() == [(tmp_path / "review.html").as_uri()]
+    assert page.complaints() == []
+    assert page.run("return window.harmed") is None
+    assert "window.harmed" in page.run("return document.querySelectorAll('strong')[1].textContent")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_a_phone(dark: bool, browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "review.html"
+    file.write_text(render_review([card("a" * 200 + ".mp4")] * 30, CLASSES, "Review"), encoding="utf-8")
+    browser.open(file, width=390, dark=dark)
+    assert browser.run("return document.documentElement.scrollWidth") <= 390

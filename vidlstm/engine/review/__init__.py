@@ -1,0 +1,1 @@
+"""Labels corrected by hand: what to review, in which order, and what was decided applied."""

@@ -1,0 +1,243 @@
+"""Apply what was decided: a new table for tables, moved files for class folders.
+
+Nothing is overwritten. What was done is itself a list of decisions that undoes it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidlstm.data.layouts.tables import TABLE_NAMES, read_records, read_text
+from vidlstm.errors import DataError
+from vidlstm.files import write_atomically
+
+COLUMNS = ("path", "start", "end", "label", "decision", "subset")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a person decided about one clip or span.
+
+    Args:
+        path: As the review named it.
+        label: The label that it had; empty if none.
+        decision: The label that it shall have.
+        start: Where the span begins, as it was written; empty for a whole clip.
+        end: Where the span ends.
+        subset: Of the split that it is in; empty if unknown.
+    """
+
+    path: str
+    label: str
+    decision: str
+    start: str = ""
+    end: str = ""
+    subset: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What was done.
+
+    Args:
+        changed: Number of clips with another label now.
+        kept: Number of clips whose label was confirmed.
+        held_out: Number of changed clips in a validation or test set.
+        written: The new table, or the list of decisions that undoes the moves; None if nothing changed.
+        problems: What could not be done, a sentence each, with the path.
+    """
+
+    changed: int
+    kept: int
+    held_out: int
+    written: Path | None
+    problems: tuple[str, ...] = ()
+
+
+def read_decisions(file: Path) -> list[Decision]:
+    """Read a `decisions.csv` that the review page has written.
+
+    Raises:
+        DataError: It cannot be read, or is another kind of file.
+    """
+    text = read_text(file)
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{file}: is not a valid CSV file ({error})") from None
+    found: dict[tuple[str, str, str], Decision] = {}
+    for line, row in enumerate(rows, 2):
+        values = {name: row.get(name) or "" for name in COLUMNS}
+        if None in row or not values["path"] or not values["decision"] or "\0" in "".join(values.values()):
+            raise DataError(f"{file}, line {line}: is no decision; columns are {', '.join(COLUMNS)}")
+        decision = Decision(
+            values["path"], values["label"], values["decision"], values["start"], values["end"],
+            values["subset"],
+        )  # fmt: skip
+        known = found.setdefault((decision.path, decision.start, decision.end), decision)
+        if known.decision != decision.decision:
+            raise DataError(f"{file}, line {line}: {decision.path} was decided twice; keep one row")
+    if not found:
+        raise DataError(f"{file}: holds no decisions")
+    return list(found.values())
+
+
+def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> Applied:
+    """Apply decisions to a data set.
+
+    Args:
+        decisions: About its clips.
+        data: A table, a folder with a `labels.csv`, or class folders.
+        output: The new table to write; for class folders, the list of decisions that undoes the moves.
+
+    Raises:
+        DataError: The data cannot be used, or `output` exists.
+    """
+    if output.exists():
+        raise DataError(f"{output}: exists already; name another file with --output")
+    table = data if data.is_file() else next((data / n for n in TABLE_NAMES if (data / n).is_file()), None)
+    if table is not None:
+        return _apply_to_table(decisions, table, output)
+    if not data.is_dir():
+        raise DataError(f"{data}: no such file or folder")
+    return _apply_to_folders(decisions, data, output)
+
+
+def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) -> Applied:
+    lines = [values for _, values in read_records(table)]
+    if not lines:
+        raise DataError(f"{table}: is empty")
+    column = {name.strip().lower(): i for i, name in enumerate(lines[0])}
+    if not {"path", "label"} <= set(column):
+        raise DataError(f"{table}: has no columns path and label")
+    wanted = {_key(table.parent, d.path, d.start, d.end): d for d in decisions}
+    changed: list[Decision] = []
+    kept = 0
+    for values in lines[1:]:
+        start, end = (values[column[n]] if n in column else "" for n in ("start", "end"))
+        decision = wanted.pop(_key(table.parent, values[column["path"]], start, end), None)
+        if decision is None:
+            continue
+        if values[column["label"]] == decision.decision:
+            kept += 1
+        else:
+            values[column["label"]] = decision.decision
+            changed.append(decision)
+    problems = tuple(f"{d.path}: not in {table}" for d in wanted.values())
+    if not changed:
+        return Applied(0, kept, 0, None, problems)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    write_atomically(output, text.getvalue().encode("utf-8", "surrogateescape"))
+    return Applied(len(changed), kept, _held_out(changed), output, problems)
+
+
+def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
+    """Move files; the list that undoes the moves is written before the first one and after each problem."""
+    moves: list[tuple[Decision, Path, Path]] = []
+    problems: list[str] = []
+    kept = 0
+    for decision in decisions:
+        if decision.label == decision.decision:
+            kept += 1
+            continue
+        source = next((p for p in (Path(decision.path), root / decision.path) if p.exists()), None)
+        target = None if source is None else _target(source, root, decision)
+        if source is None:
+            problems.append(f"{decision.path}: no such file")
+        elif target is None:
+            problems.append(f'{decision.path}: does not lie in a class folder "{decision.label}" of {root}')
+        else:
+            moves.append((decision, source, target))
+    done: list[Decision] = []
+    if moves:
+        _write_undo(output, [_undo(d, target) for d, _, target in moves])
+    for decision, source, target in moves:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _move(source, target)
+        except FileExistsError:
+            problems.append(f"{decision.path}: {target} exists already")
+        except OSError as error:
+            problems.append(f"{decision.path}: not moved ({error.strerror})")
+        else:
+            done.append(decision)
+    if len(done) < len(moves) and moves:
+        moved = {d.path for d in done}
+        output.unlink(missing_ok=True)
+        if done:
+            _write_undo(output, [_undo(d, t) for d, _, t in moves if d.path in moved])
+    return Applied(len(done), kept, _held_out(done), output if done else None, tuple(problems))
+
+
+def _target(source: Path, root: Path, decision: Decision) -> Path | None:
+    """Return where a clip goes: its class folder's name replaced; None if it is in no such folder."""
+    try:
+        parts = list(source.resolve().relative_to(root.resolve()).parts)
+    except ValueError:
+        return None
+    if decision.label not in parts[:-1]:
+        return None
+    at = parts.index(decision.label)
+    name = decision.decision
+    if name in ("", ".", "..") or "/" in name or "\\" in name:
+        return None
+    parts[at] = name
+    return root.joinpath(*parts)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file or a folder of frames to a name that is free.
+
+    Raises:
+        FileExistsError: It is not.
+    """
+    if source.is_dir():
+        target.mkdir()  # a folder replaces an empty folder, and nothing else
+        try:
+            source.replace(target)
+        except OSError:
+            target.rmdir()
+            raise
+        return
+    try:
+        target.hardlink_to(source)  # unlike a rename, it never replaces a file
+        source.unlink()
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        source.replace(target)
+
+
+def _undo(decision: Decision, target: Path) -> Decision:
+    return Decision(str(target), decision.decision, decision.label, "", "", decision.subset)
+
+
+def _write_undo(file: Path, decisions: Sequence[Decision]) -> None:
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
+    lines.writerows((d.path, d.start, d.end, d.label, d.decision, d.subset) for d in decisions)
+    write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def _held_out(decisions: Sequence[Decision]) -> int:
+    return sum(d.subset in ("val", "test", "held-out") for d in decisions)
+
+
+def _key(root: Path, path: str, start: str, end: str) -> tuple[str, float | str, float | str]:
+    absolute = Path(path) if Path(path).is_absolute() or Path(path).exists() else root / path
+    return str(absolute.resolve()), _seconds(start), _seconds(end)
+
+
+def _seconds(text: str) -> float | str:
+    try:
+        return round(float(text), 3)
+    except ValueError:
+        return ""

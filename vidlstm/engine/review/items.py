@@ -1,0 +1,192 @@
+"""What is there to review: clips with a suggested label, read from rows, a report of labels or a run.
+
+Three inputs are known: rows of `predict` or `spans` as JSON lines, the JSON object of `check --labels`,
+and a run folder with its `predictions.csv`. Nothing in them is trusted.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vidlstm.config import Kind
+from vidlstm.errors import DataError
+from vidlstm.files import suffix_kind
+
+PREDICTIONS = "predictions.csv"
+_MAX_BYTES = 512 * 2**20
+_WANTED = "rows of predict or spans (--format jsonl), `check --labels --json`, or a run folder"
+
+
+@dataclass(frozen=True)
+class ReviewItem:
+    """One clip, or one span of a film.
+
+    Args:
+        path: As the input names it.
+        label: The label that it has; empty if none.
+        suggested: The label that the model suggests; empty if none.
+        score: Of the suggested label, 0 to 1.
+        top: The best classes and their scores, best first.
+        start: Where the span begins, in seconds; None for a whole clip.
+        end: Where the span ends, in seconds.
+        subset: The subset of the split that it is in; empty if unknown.
+        unknown: The clip is unlike the training data.
+    """
+
+    path: str
+    label: str = ""
+    suggested: str = ""
+    score: float = 0.0
+    top: tuple[tuple[str, float], ...] = ()
+    start: float | None = None
+    end: float | None = None
+    subset: str = ""
+    unknown: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it is a video or a picture, by its name."""
+        return suffix_kind(self.path) or "video"
+
+
+@dataclass(frozen=True)
+class ReviewList:
+    """The clips to review, in the order of the review, and the classes that they can have."""
+
+    items: tuple[ReviewItem, ...]
+    classes: tuple[str, ...]
+
+
+def read_review(source: Path) -> ReviewList:
+    """Read what is there to review; a run's mistakes come first, the surest of them at the top.
+
+    Args:
+        source: A file, or a run folder.
+
+    Raises:
+        DataError: It cannot be read, or holds nothing to review.
+    """
+    if source.is_dir():
+        items = list(_from_predictions(source / PREDICTIONS))
+    else:
+        text = _read_text(source)
+        items = list(_from_table(source, text) if _is_table(text) else _from_json(source, text))
+    if not items:
+        raise DataError(f"{source}: holds nothing to review; give {_WANTED}")
+    names = {name for item in items for name in (item.label, item.suggested, *(n for n, _ in item.top))}
+    return ReviewList(tuple(items), tuple(sorted(names - {""})))
+
+
+def _read_text(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_BYTES:
+            raise DataError(f"{file}: is larger than {_MAX_BYTES >> 20} MB; review it in parts")
+        return file.read_bytes().decode("utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); give {_WANTED}") from None
+
+
+def _is_table(text: str) -> bool:
+    return text.startswith("path,")
+
+
+def _from_predictions(file: Path) -> Iterator[ReviewItem]:
+    yield from _from_table(file, _read_text(file))
+
+
+def _from_table(file: Path, text: str) -> Iterator[ReviewItem]:
+    """Yield the clips of a `predictions.csv`: mistakes first, the surest at the top, then the rest."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise DataError(f"{file}: is not a valid CSV file ({error})") from None
+    for row in rows:
+        if None in row or not row.get("path") or row.get("label") is None:
+            raise DataError(f"{file}: is not a run's {PREDICTIONS}; give {_WANTED}")
+    items = [_predicted(row) for row in rows]
+    yield from sorted(items, key=lambda i: (i.label == i.suggested, -i.score))
+
+
+def _predicted(row: Mapping[str, str]) -> ReviewItem:
+    prefix = "score_"
+    scores = {k[len(prefix) :]: _number(v) for k, v in row.items() if k.startswith(prefix)}
+    top = tuple(sorted(scores.items(), key=lambda pair: -pair[1]))
+    suggested = row.get("predicted", "")
+    return ReviewItem(
+        path=row["path"],
+        label=row["label"],
+        suggested=suggested,
+        score=_number(row.get("score")),
+        top=top[:9],
+        subset=row.get("split", "") or row.get("fold", ""),
+    )
+
+
+def _from_json(file: Path, text: str) -> Iterator[ReviewItem]:
+    """Yield the items of JSON lines, or of one object with `suspicious_labels`."""
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    for number, line in lines:
+        try:
+            plain = json.loads(line)
+        except (ValueError, RecursionError):
+            raise DataError(f"{file}, line {number}: is not JSON; give {_WANTED}") from None
+        if not isinstance(plain, dict):
+            raise DataError(f"{file}, line {number}: is not a JSON object; give {_WANTED}")
+        listed = plain.get("suspicious_labels")
+        rows: Iterable[Any] = listed if isinstance(listed, list) else [plain]
+        for row in rows:
+            item = _item(row)
+            if item is None:
+                raise DataError(f"{file}, line {number}: has no usable path; give {_WANTED}")
+            if not (isinstance(row, dict) and row.get("error") and not item.suggested):
+                yield item
+
+
+def _item(row: Any) -> ReviewItem | None:
+    if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
+        return None
+    top = tuple(
+        (entry["label"], _number(entry.get("score")))
+        for entry in row.get("top") or ()
+        if isinstance(entry, dict) and isinstance(entry.get("label"), str)
+    )
+    suspicious = "suggested" in row
+    label = _text(row.get("label")) if suspicious else ""
+    suggested = _text(row.get("suggested") if suspicious else row.get("label"))
+    if not suggested and top:
+        suggested = top[0][0]
+    return ReviewItem(
+        path=row["path"],
+        label=label,
+        suggested=suggested,
+        score=_number(row.get("score")),
+        top=top[:9],
+        start=_seconds(row.get("start")),
+        end=_seconds(row.get("end")),
+        unknown=row.get("unknown") is True,
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)

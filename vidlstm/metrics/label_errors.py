@@ -1,0 +1,59 @@
+"""Labels that are probably wrong, by confident learning (Northcutt et al., JAIR 2021).
+
+A class's threshold is the mean score that clips with this label get for it. A clip that reaches the
+threshold of another class, and is scored highest for another class, has a suspicious label. The scores
+must come from models that were not trained on the clip or its group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SLACK = 1e-6  # by which a score may miss a threshold, as in the authors' implementation
+
+
+@dataclass(frozen=True)
+class LabelError:
+    """One clip whose label is suspicious.
+
+    Args:
+        index: Row of the clip.
+        suggested: Class with the highest score.
+        score: Its score, 0 to 1.
+        margin: Score of the given class minus `score`, -1 to 0; the lower, the more suspicious.
+    """
+
+    index: int
+    suggested: int
+    score: float
+    margin: float
+
+
+def find_label_errors(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> list[LabelError]:
+    """Return the clips whose label is suspicious, the most suspicious first.
+
+    Args:
+        labels: Given classes, int64 `(N,)`.
+        scores: Out-of-fold probabilities, float64 `(N, K)`, finite.
+    """
+    number, num_classes = scores.shape
+    if not number:
+        return []
+    sums = np.bincount(labels, weights=scores[np.arange(number), labels], minlength=num_classes)
+    counts = np.bincount(labels, minlength=num_classes)
+    # A class without clips suspects nobody: no score reaches its threshold.
+    thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
+    confident = scores >= thresholds - _SLACK
+    best = scores.argmax(axis=1)
+    guess = np.where(confident.sum(axis=1) > 1, best, confident.argmax(axis=1))
+    suspicious = confident.any(axis=1) & (guess != labels) & (best != labels)
+    rows = np.flatnonzero(suspicious)
+    margins = scores[rows, labels[rows]] - scores[rows, best[rows]]
+    order = np.lexsort((rows, margins))
+    return [
+        LabelError(int(i), int(best[i]), float(scores[i, best[i]]), float(margin))
+        for i, margin in zip(rows[order], margins[order], strict=True)
+    ]
