@@ -144,12 +144,13 @@ def _spread(
     function: Callable[..., Any],
 ) -> tuple[dict[str, type[Any]], list[inspect.Parameter], dict[str, Any]]:
     """Spread the option groups among a command's parameters into their fields, which Typer understands."""
-    hints = get_type_hints(function, include_extras=True)
-    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    # Not `get_type_hints`: on Python 3.10 it hides an option's `Annotated` in an `Optional`.
+    signature = inspect.signature(function, eval_str=True).parameters
+    groups: dict[str, Any] = {name: p.annotation for name, p in signature.items() if is_dataclass(p.annotation)}
     spread: dict[str, inspect.Parameter] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for name, parameter in signature.items():
         if name not in groups:
-            spread[name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            spread[name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             continue
         fields_hints = get_type_hints(groups[name], include_extras=True)
         for field in fields(groups[name]):
