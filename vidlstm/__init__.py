@@ -5,6 +5,7 @@ The package root imports nothing heavy, so that `vidlstm --help` answers at once
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from vidlstm.version import __version__
 if TYPE_CHECKING:
     from vidlstm.config import Backend, Precision
     from vidlstm.engine.prediction.predictor import Predictor
+
+# What works but otherwise than asked for is logged as a warning. Programs choose whether they show it.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = ["Failure", "Prediction", "VidlstmError", "__version__", "load"]
 

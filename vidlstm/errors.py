@@ -6,7 +6,8 @@
     │   └── LeakError       one group stands on both sides of a given split
     ├── CheckpointError     a checkpoint is missing, damaged, foreign or from a newer version
     ├── WeightsError        an encoder's weights cannot be had
-    ├── DistributedError           a process that trained with this one has ended
+    ├── BackendError        the library that computes a model fails on it
+    ├── DistributedError    a process that trained with this one has ended
     └── InputError          one input file cannot be used: it costs that file a row, not the run
 
 The command line turns an `InputError` into a row with a reason (exit status 1 at the end) and
@@ -42,6 +43,10 @@ class CheckpointError(VidlstmError):
 
 class WeightsError(VidlstmError):
     """An encoder's weights cannot be had."""
+
+
+class BackendError(VidlstmError):
+    """The library that computes a model cannot be loaded, or fails on this model."""
 
 
 class DistributedError(VidlstmError):

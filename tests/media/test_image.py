@@ -111,6 +111,11 @@ def test_every_colour_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     image = image.convert("L").convert(mode) if mode in ("I;16", "I") else image.convert(mode)
     suffix = "png" if mode in ("1", "L", "P", "LA", "RGB", "RGBA", "I;16") else "tif"
     image.save(tmp_path / f"a.{suffix}")
+    if mode == "YCbCr":
+        try:
+            Image.open(tmp_path / f"a.{suffix}").load()
+        except OSError:
+            pytest.skip("this Pillow cannot read the YCbCr TIFF that it wrote")
     picture = load_picture(tmp_path / f"a.{suffix}")
     assert picture.shape == gradient().shape
     assert picture.dtype == np.uint8

@@ -146,7 +146,8 @@ def test_variable_frame_rate_and_reordered_frames(tmp_path: Path, container: str
     wanted = [2, 250, 251, 500, 899]
     with open_video(path, seek=seek) as video:
         frames = list(video.read(wanted))
-        assert video.jumped == seek
+        if OPENCV >= (4, 13):  # before, its seeks prove nothing here: it reads in order
+            assert video.jumped == seek
     assert [number_of(frame.image) for frame in frames] == wanted
     seconds = (ticks[wanted] - ticks[0]) / 60
     np.testing.assert_allclose([frame.seconds for frame in frames], seconds, atol=2e-3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import sys
 import traceback
@@ -56,6 +57,7 @@ class Console:
     @staticmethod
     def silent() -> Console:
         """Return one that never says anything: of a process that another one speaks for."""
+        logging.getLogger("vidlstm").handlers = [logging.NullHandler()]
         console = Console(quiet=True)
         console.rich = RichConsole(stderr=True, quiet=True)
         return console
@@ -102,6 +104,24 @@ class Console:
                 bar.update()
 
 
+class _Notes(logging.Handler):
+    """Shows what the rooms below log as a warning, each text once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._shown: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a warning, also while a progress bar stands on the terminal."""
+        from tqdm import tqdm
+
+        text = record.getMessage()
+        if text not in self._shown:
+            self._shown.add(text)
+            with tqdm.external_write_mode():
+                Console().warn(f"Note: {text}")
+
+
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function a command: spread its option groups, turn what it raises into message and status."""
     groups, parameters, hints = _spread(function)
@@ -109,6 +129,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def run(**kwargs: Any) -> Any:
         kwargs.pop("help_all", None)
+        logging.getLogger("vidlstm").handlers = [_Notes()]
         try:
             for name, group in groups.items():
                 kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
@@ -146,7 +167,9 @@ def _spread(
     """Spread the option groups among a command's parameters into their fields, which Typer understands."""
     # Not `get_type_hints`: on Python 3.10 it hides an option's `Annotated` in an `Optional`.
     signature = inspect.signature(function, eval_str=True).parameters
-    groups: dict[str, Any] = {name: p.annotation for name, p in signature.items() if is_dataclass(p.annotation)}
+    groups: dict[str, Any] = {
+        name: p.annotation for name, p in signature.items() if is_dataclass(p.annotation)
+    }
     spread: dict[str, inspect.Parameter] = {}
     for name, parameter in signature.items():
         if name not in groups:

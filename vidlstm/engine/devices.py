@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +12,11 @@ import torch
 
 from vidlstm.config import Backend, Precision
 from vidlstm.errors import UsageError
+from vidlstm.models.backends import openvino
 from vidlstm.models.backends.convert import openvino_encoder
 from vidlstm.models.backends.openvino import is_installed
-from vidlstm.models.backends.protocol import FrameEncoder
-from vidlstm.models.backends.torch import TorchEncoder
+from vidlstm.models.backends.protocol import EncoderWithFallback, FrameEncoder, supported_precision
+from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
 from vidlstm.models.encoders import Encoder
 
 
@@ -80,9 +82,13 @@ def make_frame_encoder(
     """
     chosen = choose_backend(backend, device)
     encoder.requires_grad_(False).eval().to(device)
-    if chosen == "openvino":
-        return openvino_encoder(encoder, size, channels, num_threads, precision, kept_in)
-    return TorchEncoder(encoder, num_threads, precision)
+    has_it = openvino.has_bfloat16 if chosen == "openvino" else partial(has_bfloat16, device)
+    precision = supported_precision(precision, has_it)
+    plain = partial(TorchEncoder, encoder, num_threads, precision)
+    if chosen == "torch":
+        return plain()
+    fast = openvino_encoder(encoder, size, channels, num_threads, precision, kept_in)
+    return fast if backend == "openvino" else EncoderWithFallback(fast, plain)
 
 
 def use_threads(number: int) -> None:

@@ -160,7 +160,7 @@ def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32) -> Encod
     """Return a frozen copy that computes the same, faster: layers folded and fused, channels last."""
     quick = fold(encoder).requires_grad_(False).to(dtype)
     if can_fuse_layers(encoder.mean.device):
-        fuse_layers(quick)
+        quick = fuse_layers(quick)
     return quick.to(memory_format=torch.channels_last)
 
 

@@ -11,6 +11,7 @@ Imports neither torch nor OpenCV: workers start before whoever needs them pays f
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import queue
@@ -27,6 +28,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from vidlstm.errors import FailureCode, InputError, VidlstmError
+
+logger = logging.getLogger(__name__)
 
 CLIP_SECONDS = 120.0
 """How long one file may take before it counts as hung, unless told otherwise."""
@@ -255,10 +258,13 @@ class _Worker:
                 self._bury()
                 message = f"reading took longer than {seconds:g} s (--timeout)"
                 return failure(FailureCode.TIMEOUT, message)
-            result: R | InputError = pipe.recv()
+            result: R | InputError
+            result, notes = pipe.recv()
         except (EOFError, OSError):
             message = f"the decoder crashed on it ({_cause(self._bury())})"
             return failure(FailureCode.DECODER_CRASHED, message)
+        for note in notes:
+            logger.warning("%s", note)
         return result
 
     def _hand_over(self, job: Job[R]) -> Connection | None:
@@ -355,13 +361,32 @@ def _serve(pipe: Connection, num_threads: int) -> None:
     from vidlstm.media.opencv import decode_with
 
     decode_with(num_threads)
+    notes = _Notes()
+    logging.getLogger("vidlstm").addHandler(notes)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
             job: Job[Any] = pipe.recv()
             pipe.send(None)
-            pipe.send(_do(job))
+            pipe.send((_do(job), notes.take()))
+
+
+class _Notes(logging.Handler):
+    """Warnings of a worker, which the process that started it logs in its place."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning."""
+        self._texts.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """Return what was logged since the last time."""
+        texts, self._texts = self._texts, []
+        return texts
 
 
 def _die_with_parent() -> None:

@@ -7,6 +7,7 @@ takes longer than labelling ten clips does. So torch is imported here where it i
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,20 +24,24 @@ from vidlstm.config import Backend, ModelConfig, Precision
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.views import views_of
+from vidlstm.errors import BackendError
 from vidlstm.features.batches import ClipFeatures, view_batch
 from vidlstm.features.store import NETWORKS, default_root
 from vidlstm.models.backends.openvino import (
     Networks,
     OpenVinoClassifier,
     OpenVinoEncoder,
+    has_bfloat16,
     is_installed,
     kept_or_converted,
 )
-from vidlstm.models.backends.protocol import FrameEncoder
+from vidlstm.models.backends.protocol import FrameEncoder, supported_precision
 from vidlstm.models.header import as_checkpoint_errors, read_header
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 _GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
 """What stands under /dev for a GPU that torch may compute on: NVIDIA's, of a Jetson, Windows', AMD's."""
@@ -71,8 +76,18 @@ def load_labeller(
     Raises:
         CheckpointError: It is missing, damaged, foreign or from another version.
         UsageError: The device or backend is not there.
-        VidlstmError: OpenVINO cannot compute it.
+        BackendError: OpenVINO was asked for and cannot compute it.
     """
+    if backend == "auto":
+        try:
+            return _load(path, device, backend, precision)
+        except BackendError as error:
+            logger.warning("%s", error)
+            backend = "torch"
+    return _load(path, device, backend, precision)
+
+
+def _load(path: Path, device: str, backend: Backend, precision: Precision) -> Labeller:
     on_cpu = device == "cpu" or (device == "auto" and (backend == "openvino" or not _may_have_gpu()))
     if backend != "torch" and on_cpu and is_installed():
         return _by_openvino(path, precision)
@@ -92,7 +107,7 @@ def _may_have_gpu() -> bool:
 def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labeller:
     from vidlstm.engine.devices import one_thread
     from vidlstm.engine.scoring import score_clips
-    from vidlstm.models.backends.torch import TorchEncoder
+    from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
     from vidlstm.models.checkpoint import load_model
 
     keep_memory()
@@ -100,6 +115,7 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
         model = load_model(path)
     encoder = None
     if model.encoder is not None:
+        precision = supported_precision(precision, partial(has_bfloat16, device))
         model.encoder.requires_grad_(False).to(device)
         encoder = TorchEncoder(model.encoder, num_cores(), precision)
 
@@ -118,6 +134,7 @@ def _by_openvino(path: Path, precision: Precision) -> Labeller:
     networks = kept_or_converted(kept_in / digest, names, partial(_convert, path, kept_in))
     encoder = None
     if "encoder" in networks:
+        precision = supported_precision(precision, has_bfloat16)
         encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), precision)
         encoder.prepare()
     return Labeller(config, encoder, partial(_score, config, OpenVinoClassifier(networks["classifier"])))

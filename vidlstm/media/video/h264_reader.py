@@ -31,7 +31,7 @@ from vidlstm.media.opencv import decoding_threads, opencv_version
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.h264 import BrokenPacketError, Role, length_size, role_of
-from vidlstm.media.video.pyav_reader import is_installed, stream_info
+from vidlstm.media.video.pyav_reader import CHANGED, do_without, is_installed, open_container, stream_info
 
 _MOST_REORDERED = 32
 """More than H.264 allows (16)."""
@@ -68,6 +68,9 @@ def open_selective(path: Path, limits: Limits, head: bytes) -> Video | None:
     try:
         return SelectiveVideo(path, limits, container)
     except DoubtError:
+        return None
+    except CHANGED as error:
+        do_without(error)
         return None
 
 
@@ -106,9 +109,7 @@ class SelectiveVideo(Video):
                 # An open file and not its name, and one kind of container: nothing else is ever opened.
                 file = stack.enter_context(path.open("rb"))
             try:
-                self._container = stack.enter_context(
-                    av.open(file, format=container, metadata_errors="replace")
-                )
+                self._container = stack.enter_context(open_container(file, container))
             except (self._error, OSError) as error:
                 raise DoubtError from error
             if len(self._container.streams.video) != 1:

@@ -7,10 +7,12 @@ up; frames are read in order, never by seeking. (`vidlstm.media.video.h264_reade
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
+import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -18,6 +20,11 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
 from vidlstm.media.sampling import MAX_FPS
 from vidlstm.media.video.base import Image, Video, VideoInfo
+
+logger = logging.getLogger(__name__)
+
+CHANGED = (AttributeError, ImportError, TypeError)
+"""What a PyAV raises that is damaged, or is used otherwise than the versions that we know."""
 
 
 def is_installed() -> bool:
@@ -33,12 +40,45 @@ def open_pyav(path: Path, limits: Limits) -> Video | None:
     """
     if not is_installed():
         return None
+    try:
+        return _open(path, limits)
+    except CHANGED as error:
+        do_without(error)
+        return None
+
+
+def _open(path: Path, limits: Limits) -> Video | None:
     import av
 
     try:
         return PyAvVideo(path, limits)
     except (av.error.FFmpegError, _NoFrameError):
         return None
+
+
+def do_without(error: Exception) -> None:
+    """Log that PyAV cannot be used, and why."""
+    _do_without(f"{type(error).__name__}: {error}")
+
+
+@functools.cache
+def _do_without(reason: str) -> None:
+    logger.warning("PyAV does not work here (%s): files are read by OpenCV alone", reason)
+
+
+def open_container(file: IO[bytes], container: str | None = None) -> Any:
+    """Open a file with PyAV, whatever its version. Tags that are not UTF-8 are no reason to fail.
+
+    Args:
+        file: Open for reading: no protocol and no pattern, as a name could be.
+        container: FFmpeg's name of the format; None finds it out.
+    """
+    import av
+
+    try:
+        return av.open(file, format=container, metadata_errors="replace")
+    except TypeError:  # since PyAV 19 there is no such setting, nor a need for it
+        return av.open(file, format=container)
 
 
 class _NoFrameError(Exception):
@@ -56,9 +96,9 @@ class PyAvVideo(Video):
             with as_input_errors(path):
                 # An open file and not its name: no protocol, no pattern, any bytes.
                 file = stack.enter_context(path.open("rb"))
-            expected = _count_packets(av, file)
+            expected = _count_packets(file)
             file.seek(0)
-            container = stack.enter_context(av.open(file, metadata_errors="replace"))
+            container = stack.enter_context(open_container(file))
             if not container.streams.video:
                 raise _NoFrameError
             stream = container.streams.video[0]
@@ -107,8 +147,8 @@ class PyAvVideo(Video):
         self._stack.close()
 
 
-def _count_packets(av: Any, file: Any) -> int:
-    with av.open(file, metadata_errors="replace") as container:
+def _count_packets(file: IO[bytes]) -> int:
+    with open_container(file) as container:
         if not container.streams.video:
             raise _NoFrameError
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))

@@ -4,13 +4,16 @@ A batch normalisation is folded into the convolution before it. On x86 CPUs the 
 bias and its activation then become one call of oneDNN, with the weights in oneDNN's own layout:
 what such networks cost there is memory traffic, not arithmetic. These are the operators that
 torch.compile itself emits for a frozen network on a CPU; called directly they need neither a
-compiler nor the minute that it takes. Where torch lacks them the folded layers stay as they are.
+compiler nor the minute that it takes. torch does not document them, so each layer is compared with
+the one that it stands for when it is built. Where torch or the CPU lacks them, or one layer differs, the
+folded layers stay as they are.
 """
 
 from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import platform
 from typing import TypeVar
 
@@ -21,6 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vidlstm.models.efficientnet_lite import SameConv2d
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T", bound=nn.Module)
 
 _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
@@ -30,6 +35,13 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.SiLU: ("swish", []),
 }
 """Activations that oneDNN computes on the way, with its names and parameters for them."""
+
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.02}
+"""How far a fused layer may be from the plain ones, as a share of the norm."""
+
+
+class DiffersError(Exception):
+    """A fused layer does not compute what the plain layers compute."""
 
 
 def fold(network: T) -> T:
@@ -50,15 +62,31 @@ def fold(network: T) -> T:
     return network
 
 
-def fuse_layers(network: nn.Module) -> None:
+def fuse_layers(network: T) -> T:
     """Let oneDNN compute each convolution of a folded network together with the activation after it.
 
-    Changes the network, which must be on the CPU and have its final weights and type.
+    Args:
+        network: On the CPU, with its final weights and type.
+
+    Returns:
+        A copy that shares the weights. If a fused layer fails or differs from the plain ones, the
+        network itself, and a warning is logged.
     """
-    for module in list(network.modules()):
-        for name, conv in list(module.named_children()):
-            if isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and conv.padding != "same":
-                module._modules[name] = FusedConv2d(conv, _take_activation(module, name))
+    weights = {id(value): value for value in itertools.chain(network.parameters(), network.buffers())}
+    fused = copy.deepcopy(network, memo=dict(weights))
+    try:
+        for module in list(fused.modules()):
+            for name, conv in list(module.named_children()):
+                if isinstance(conv, nn.Conv2d) and conv.padding_mode == "zeros" and conv.padding != "same":
+                    module._modules[name] = _checked(conv, _take_activation(module, name))
+    except (DiffersError, RuntimeError, TypeError) as error:
+        logger.warning("oneDNN's fused layers are not used, the encoder is slower: %s", _first_line(error))
+        return network
+    return fused
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def can_fuse_layers(device: torch.device) -> bool:
@@ -70,6 +98,29 @@ def can_fuse_layers(device: torch.device) -> bool:
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and all(hasattr(torch.ops.mkldnn, name) for name in names)
     )
+
+
+@torch.inference_mode()
+def _checked(conv: nn.Conv2d, activation: nn.Module | None) -> FusedConv2d:
+    """Return the fused layer once it has given what the plain ones give.
+
+    Raises:
+        DiffersError: It did not.
+    """
+    fused = FusedConv2d(conv, activation)
+    # Of an odd height and an even width, for both of TensorFlow's paddings.
+    height, width = ((k - 1) * d + 1 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
+    shape = 1, conv.in_channels, height + 3 - height % 2, width + 2 + width % 2
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=random).to(conv.weight.dtype).to(memory_format=torch.channels_last)
+    expected = conv(x) if activation is None else activation(conv(x))
+    given = fused(x)
+    if len(fused.packed) > 1:  # the sizes to come need one of them
+        fused.packed.clear()
+    limit = _TOLERANCE.get(x.dtype, 0.0) * float(expected.float().norm())
+    if given.shape != expected.shape or not float((given - expected).float().norm()) <= limit:
+        raise DiffersError(f"torch {torch.__version__} computes something else for {conv}")
+    return fused
 
 
 def _take_activation(parent: nn.Module, name: str) -> nn.Module | None:
@@ -104,7 +155,8 @@ class FusedConv2d(nn.Module):
             self._padding = [side // 2 for side in conv.kernel_size]
         else:
             self._padding = [0, 0] if isinstance(conv.padding, str) else list(conv.padding)
-        self._packed: dict[tuple[int, int], Tensor] = {}
+        self.packed: dict[tuple[int, int], Tensor] = {}
+        """The weights in oneDNN's layout, by the zeros before their rows and columns."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(N, C, H, W)` to what convolution and activation give."""
@@ -118,8 +170,8 @@ class FusedConv2d(nn.Module):
         # TensorFlow's padding of an even side is one short at its beginning. With zeros before the
         # kernel it is the same at both ends, which is faster than a padded copy of the input.
         rows, columns = (1 - side % 2 if self._pads_as_tensorflow else 0 for side in x.shape[-2:])
-        if (rows, columns) not in self._packed:
-            self._packed[rows, columns] = torch.ops.mkldnn._reorder_convolution_weight(
+        if (rows, columns) not in self.packed:
+            self.packed[rows, columns] = torch.ops.mkldnn._reorder_convolution_weight(
                 F.pad(self._weight, (columns, 0, rows, 0)), self._padding, *self._stretch
             )
-        return self._packed[rows, columns]
+        return self.packed[rows, columns]

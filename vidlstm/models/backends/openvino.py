@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import Precision
-from vidlstm.errors import VidlstmError
+from vidlstm.errors import BackendError
 from vidlstm.models.backends.protocol import CPU_BATCH
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ Networks = Mapping[str, "openvino.Model"]
 def is_installed() -> bool:
     """Tell whether OpenVINO can be imported, without importing it."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def has_bfloat16() -> bool:
+    """Tell whether OpenVINO computes with bfloat16 on this CPU.
+
+    Raises:
+        BackendError: OpenVINO cannot be loaded.
+    """
+    with as_openvino_errors() as library:
+        return "BF16" in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class OpenVinoEncoder:
@@ -64,7 +74,7 @@ class OpenVinoEncoder:
         """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows.
 
         Raises:
-            VidlstmError: OpenVINO cannot be loaded, or it cannot compute this encoder.
+            BackendError: OpenVINO cannot be loaded, or it cannot compute this encoder.
         """
         parts: dict[int, NDArray[np.float16]] = {}
 
@@ -81,7 +91,7 @@ class OpenVinoEncoder:
         """Do now what the first call would begin with.
 
         Raises:
-            VidlstmError: As for a call.
+            BackendError: As for a call.
         """
         assert self._queue
 
@@ -98,7 +108,7 @@ class OpenVinoClassifier:
         network: With an input for each stream, by its name.
 
     Raises:
-        VidlstmError: OpenVINO cannot be loaded, or it cannot compute this network.
+        BackendError: OpenVINO cannot be loaded, or it cannot compute this network.
     """
 
     def __init__(self, network: openvino.Model) -> None:
@@ -121,7 +131,7 @@ class OpenVinoClassifier:
 
 @contextlib.contextmanager
 def as_openvino_errors() -> Iterator[Any]:
-    """Import OpenVINO, and turn what it raises into a `VidlstmError`."""
+    """Import OpenVINO, and turn what it raises into a `BackendError`."""
     # OpenVINO reports its import to its makers by this package, unless it finds none. Nothing that a
     # user labels with this tool shall make it call anybody.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -129,9 +139,9 @@ def as_openvino_errors() -> Iterator[Any]:
         import openvino
 
         yield openvino
-    except (ImportError, RuntimeError) as error:
+    except (AttributeError, ImportError, RuntimeError, TypeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise VidlstmError(
+        raise BackendError(
             f"OpenVINO fails on this model ({why}): --backend torch does without it"
         ) from error
 
@@ -147,7 +157,7 @@ def kept_or_converted(
         convert: Makes them.
 
     Raises:
-        VidlstmError: OpenVINO cannot be loaded, or it cannot compute them.
+        BackendError: OpenVINO cannot be loaded, or it cannot compute them.
     """
     with as_openvino_errors() as library:
         if folder is None:

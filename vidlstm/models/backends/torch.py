@@ -56,6 +56,18 @@ class TorchEncoder:
         return self._prepare()
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether a device has instructions for bfloat16. Without them it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    try:
+        if device.type == "cpu":
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # what torch.compile asks
+        return bool(torch.ones(1, dtype=torch.bfloat16, device=device).sum() == 1)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
 @torch.inference_mode()
 def _encode(encoder: Encoder, device: torch.device, pictures: NDArray[np.uint8]) -> Tensor:
     # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
