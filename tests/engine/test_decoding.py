@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -40,6 +41,8 @@ def act(path: Path) -> str:
     if "noise" in name:
         os.write(1, b"noise\n")
         os.write(2, b"noise\n")
+    if "warn" in name:
+        logging.getLogger("vidlstm.media").warning("%s is read the slow way", name)
     if "slow" in name:
         time.sleep(0.3)
     return name.upper()
@@ -68,6 +71,11 @@ def pool() -> Iterator[DecodePool]:
 def test_results_come_in_the_order_of_the_items(pool: DecodePool) -> None:
     names = ["slow", *"abcdefgh", "slow2", "i"]
     assert outcomes(pool, names) == [(name, name.upper()) for name in names]
+
+
+def test_what_a_worker_logs_is_logged_here(pool: DecodePool, caplog: pytest.LogCaptureFixture) -> None:
+    assert outcomes(pool, ["warn1", "a", "warn2"]) == [("warn1", "WARN1"), ("a", "A"), ("warn2", "WARN2")]
+    assert sorted(caplog.messages) == ["warn1 is read the slow way", "warn2 is read the slow way"]
 
 
 @pytest.mark.parametrize(

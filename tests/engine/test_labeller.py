@@ -16,6 +16,7 @@ from tests.cli.shell import TrainedRun
 from vidlstm.config import Backend
 from vidlstm.engine.prediction import labeller
 from vidlstm.engine.prediction.labeller import load_labeller
+from vidlstm.errors import BackendError
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.records import Prediction
 
@@ -93,6 +94,20 @@ def test_where_there_may_be_a_gpu_torch_is_asked(
     load_labeller(trained_run.model, device="cpu")
     load_labeller(trained_run.model, device="cpu", backend="torch")
     assert asked == ["openvino", "torch for auto", "openvino", "torch for cuda", "openvino", "torch for cpu"]
+
+
+def test_where_openvino_fails_torch_labels(
+    trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def by_openvino(*_: object) -> None:
+        raise BackendError("OpenVINO fails on this model")
+
+    monkeypatch.setattr(labeller, "is_installed", lambda: True)
+    monkeypatch.setattr(labeller, "_by_openvino", by_openvino)
+    with pytest.raises(BackendError):
+        load_labeller(trained_run.model, device="cpu", backend="openvino")
+    assert load_labeller(trained_run.model, device="cpu").config.streams == ("motion",)
+    assert caplog.messages == ["OpenVINO fails on this model"]
 
 
 @needs_openvino

@@ -105,6 +105,48 @@ def needed_packet(path: Path) -> tuple[int, bytes]:
     raise AssertionError("there is none")
 
 
+# Whatever the version of PyAV.
+
+
+@pytest.mark.parametrize("opens", [open_h264, lambda path, limits, _: open_pyav(path, limits)])
+def test_tags_that_are_not_utf8(tmp_path: Path, opens: Callable[..., Video | None]) -> None:
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        file.metadata["title"], stream.metadata["title"] = "of a file", "of a stream"
+        file.mux([*stream.encode(av.VideoFrame.from_ndarray(numbered_frame(1), "bgr24")), *stream.encode()])
+    content = path.read_bytes()
+    for tag in (b"of a file", b"of a stream"):
+        assert tag in content
+        content = content.replace(tag, b"\xff" * len(tag))
+    path.write_bytes(content)
+    video = opens(path, Limits(), read_head(path, Limits()))
+    assert video is not None
+    with video:
+        assert number_of(video.image()) == 1
+
+
+@pytest.mark.parametrize("error", [TypeError("no keyword"), AttributeError("no name"), ImportError("no library")])
+def test_a_pyav_that_has_changed_is_done_without(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 40)
+    pyav_reader._do_without.cache_clear()
+
+    def changed(*_: object, **__: object) -> None:
+        raise error
+
+    expected = read_clip(path, SPEC)
+    monkeypatch.setattr(av, "open", changed)
+    for _ in range(2):
+        assert open_h264(path, Limits(), read_head(path, Limits())) is None
+        assert open_pyav(path, Limits()) is None
+        assert_same_clips(read_clip(path, SPEC), expected)
+    reason = f"{type(error).__name__}: {error}"
+    assert caplog.messages == [f"PyAV does not work here ({reason}): files are read by OpenCV alone"]
+
+
 # The frames are those of a full decode.
 
 

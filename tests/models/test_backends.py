@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,6 +89,26 @@ class TestTorch:
         assert fusing.FusedConv2d in kinds
         assert not kinds & {nn.BatchNorm2d, nn.ReLU6, nn.Conv2d}
 
+    @pytest.mark.parametrize("fault", ["differs", "fails"])
+    def test_checks_the_fused_layers_and_does_without_them(
+        self, lite0: Encoder, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        right = fused.FusedConv2d.forward
+
+        def wrong(layer: fused.FusedConv2d, x: torch.Tensor) -> torch.Tensor:
+            if fault == "fails":
+                raise RuntimeError("no such instruction\nmore of it")
+            return right(layer, x) * 1.01
+
+        monkeypatch.setattr("vidlstm.models.encoders.can_fuse_layers", lambda _: True)
+        monkeypatch.setattr(fused.FusedConv2d, "forward", wrong)
+        quick = for_inference(lite0)
+        assert not any(isinstance(m, fused.FusedConv2d) for m in quick.modules())
+        assert any(isinstance(m, nn.ReLU6) for m in quick.modules())
+        assert len(caplog.messages) == 1
+        assert "fused layers are not used" in caplog.text
+        assert_close(TorchEncoder(lite0, 2)(pictures()), reference(lite0, pictures()), ROUNDING)
+
     def test_leaves_the_encoder_as_it_was(self, lite0: Encoder) -> None:
         before = reference(lite0, pictures(2))
         TorchEncoder(lite0, 1)(pictures(2))
@@ -105,7 +127,21 @@ class TestTorch:
         assert torch.get_num_threads() == before
 
 
+CPU = torch.device("cpu")
+OLD_CPU = """
+import numpy as np, torch
+from vidlstm.config import EncoderConfig
+from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
+from vidlstm.models.encoders import build_encoder
+encoder = build_encoder(EncoderConfig("efficientnet_lite0")).eval()
+pictures = np.full((1, 32, 32, 3), 200, np.uint8)
+one, other = (TorchEncoder(encoder, 1, p)(pictures).astype(float) for p in ("float32", "bfloat16"))
+print(has_bfloat16(torch.device("cpu")), np.linalg.norm(one - other) < 0.15 * np.linalg.norm(one))
+"""
+
+
 class TestPrecision:
+    @pytest.mark.skipif(not has_bfloat16(CPU), reason="this CPU has no bfloat16")
     def test_bfloat16_is_near_but_not_the_same(self, lite0: Encoder) -> None:
         coarse = TorchEncoder(lite0, 1, "bfloat16")(pictures(4))
         exact = TorchEncoder(lite0, 1)(pictures(4))
@@ -114,6 +150,23 @@ class TestPrecision:
 
     def test_is_part_of_what_features_are_kept_under(self, lite0: Encoder) -> None:
         assert TorchEncoder(lite0, 1, "bfloat16").digest != TorchEncoder(lite0, 1).digest
+
+    @pytest.mark.skipif(not fused.can_fuse_layers(CPU), reason="not an x86 CPU, or a torch without oneDNN")
+    def test_on_a_cpu_without_avx_512_torch_computes_all_the_same(self) -> None:
+        env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+        done = subprocess.run([sys.executable, "-c", OLD_CPU], env=env, capture_output=True, text=True)
+        assert done.stdout == "False True\n", done.stderr
+
+    def test_without_onednn_there_is_no_bfloat16(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.ops, "mkldnn", object())
+        assert not has_bfloat16(CPU)
+
+    def test_float32_where_the_processor_has_no_bfloat16(self, caplog: pytest.LogCaptureFixture) -> None:
+        assert supported_precision("bfloat16", lambda: True) == "bfloat16"
+        assert supported_precision("float32", lambda: False) == "float32"
+        assert not caplog.messages
+        assert supported_precision("bfloat16", lambda: False) == "float32"
+        assert caplog.messages == ["This processor has no bfloat16, so float32 is used"]
 
     def test_the_backend_is_not_as_features_are_the_same(self, lite0: Encoder) -> None:
         assert openvino_encoder(lite0, SIZE, 3, 1).digest == TorchEncoder(lite0, 1).digest
@@ -173,3 +226,27 @@ class TestOpenVino:
         """OpenVINO tells its makers of every import, where it finds the package that does so."""
         openvino(pictures(1))
         assert sys.modules["openvino_telemetry"] is None
+
+
+class TestFallback:
+    def test_takes_over_once_and_for_good(self, caplog: pytest.LogCaptureFixture) -> None:
+        class Broken:
+            digest = "the same"
+
+            def __call__(self, given: NDArray[np.uint8]) -> NDArray[np.float16]:
+                raise BackendError("OpenVINO fails on this model")
+
+        class Plain(Broken):
+            def __call__(self, given: NDArray[np.uint8]) -> NDArray[np.float16]:
+                return given.astype(np.float16)
+
+        encoder = EncoderWithFallback(Broken(), Plain)
+        assert encoder.digest == "the same"
+        for _ in range(2):
+            np.testing.assert_array_equal(encoder(np.ones((2, 3), np.uint8)), np.ones((2, 3)))
+        assert caplog.messages == ["OpenVINO fails on this model"]
+
+    def test_an_openvino_that_has_changed(self, lite0: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "openvino", types.ModuleType("openvino"))
+        with pytest.raises(BackendError, match="OpenVINO fails on this model .*'openvino' has no attribute"):
+            openvino_encoder(lite0, SIZE, 3, 1)(pictures(1))

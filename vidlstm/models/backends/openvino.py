@@ -81,10 +81,11 @@ class OpenVinoEncoder:
         def keep(request: openvino.InferRequest, start: int) -> None:
             parts[start] = request.get_output_tensor(0).data.astype(np.float16)
 
-        self._queue.set_callback(keep)
-        for start in range(0, len(pictures), CPU_BATCH):
-            self._queue.start_async({0: pictures[start : start + CPU_BATCH]}, start)
-        self._queue.wait_all()
+        with as_openvino_errors():
+            self._queue.set_callback(keep)
+            for start in range(0, len(pictures), CPU_BATCH):
+                self._queue.start_async({0: pictures[start : start + CPU_BATCH]}, start)
+            self._queue.wait_all()
         return np.concatenate([parts[start] for start in sorted(parts)])
 
     def prepare(self) -> None:
