@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import shell
+from vidlstm.cli.console import command
 
 
 def complaint(*arguments: str | Path) -> str:
@@ -121,3 +123,15 @@ class TestDebug:
         said = shell("train", os.fsdecode(b"\xff\x1b[31m"), cwd=tmp_path).err
         assert "\x1b" not in said
         assert "\\xff\\x1b[31m: there is no such" in said
+
+
+def test_what_the_rooms_below_log_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def act() -> None:
+        for _ in range(2):
+            logging.getLogger("vidlstm.media").warning("%s is read the slow way", "clip.mp4")
+        logging.getLogger("vidlstm.media").info("not for people")
+
+    act()
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Note: clip.mp4 is read the slow way\n")

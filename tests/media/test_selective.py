@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,13 @@ from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
 from vidlstm.media.file_types import Limits, inspect
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video import h264_reader as selective
+from vidlstm.media.video import pyav_reader
 from vidlstm.media.video.base import Video
 from vidlstm.media.video.h264 import Role, role_of
 from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo, open_selective
 from vidlstm.media.video.open import open_video
 from vidlstm.media.video.opencv_reader import Capture
+from vidlstm.media.video.pyav_reader import open_pyav
 
 av = pytest.importorskip("av", minversion="17", reason="PyAV is an extra")
 pytestmark = pytest.mark.skipif(OPENCV < (4, 13), reason="before 4.13 OpenCV converts colours otherwise")
@@ -108,7 +110,7 @@ def needed_packet(path: Path) -> tuple[int, bytes]:
 # Whatever the version of PyAV.
 
 
-@pytest.mark.parametrize("opens", [open_h264, lambda path, limits, _: open_pyav(path, limits)])
+@pytest.mark.parametrize("opens", [open_selective, lambda path, limits, _: open_pyav(path, limits)])
 def test_tags_that_are_not_utf8(tmp_path: Path, opens: Callable[..., Video | None]) -> None:
     path = tmp_path / "clip.mkv"
     with av.open(str(path), "w") as file:
@@ -121,13 +123,15 @@ def test_tags_that_are_not_utf8(tmp_path: Path, opens: Callable[..., Video | Non
         assert tag in content
         content = content.replace(tag, b"\xff" * len(tag))
     path.write_bytes(content)
-    video = opens(path, Limits(), read_head(path, Limits()))
+    video = opens(path, Limits(), inspect(path, Limits()))
     assert video is not None
     with video:
         assert number_of(video.image()) == 1
 
 
-@pytest.mark.parametrize("error", [TypeError("no keyword"), AttributeError("no name"), ImportError("no library")])
+@pytest.mark.parametrize(
+    "error", [TypeError("no keyword"), AttributeError("no name"), ImportError("no library")]
+)
 def test_a_pyav_that_has_changed_is_done_without(
     tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -140,7 +144,7 @@ def test_a_pyav_that_has_changed_is_done_without(
     expected = read_clip(path, SPEC)
     monkeypatch.setattr(av, "open", changed)
     for _ in range(2):
-        assert open_h264(path, Limits(), read_head(path, Limits())) is None
+        assert open_selective(path, Limits(), inspect(path, Limits())) is None
         assert open_pyav(path, Limits()) is None
         assert_same_clips(read_clip(path, SPEC), expected)
     reason = f"{type(error).__name__}: {error}"

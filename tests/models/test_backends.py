@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vidlstm.config import EncoderConfig
+from vidlstm.errors import BackendError
 from vidlstm.models.backends import fused as fusing
 from vidlstm.models.backends.convert import openvino_encoder
 from vidlstm.models.backends.openvino import is_installed
-from vidlstm.models.backends.protocol import FrameEncoder
-from vidlstm.models.backends.torch import TorchEncoder
+from vidlstm.models.backends.protocol import EncoderWithFallback, FrameEncoder, supported_precision
+from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
 from vidlstm.models.encoders import Encoder, build_encoder, for_inference
 
 SIZE = 64
@@ -93,17 +95,17 @@ class TestTorch:
     def test_checks_the_fused_layers_and_does_without_them(
         self, lite0: Encoder, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        right = fused.FusedConv2d.forward
+        right = fusing.FusedConv2d.forward
 
-        def wrong(layer: fused.FusedConv2d, x: torch.Tensor) -> torch.Tensor:
+        def wrong(layer: fusing.FusedConv2d, x: torch.Tensor) -> torch.Tensor:
             if fault == "fails":
                 raise RuntimeError("no such instruction\nmore of it")
             return right(layer, x) * 1.01
 
         monkeypatch.setattr("vidlstm.models.encoders.can_fuse_layers", lambda _: True)
-        monkeypatch.setattr(fused.FusedConv2d, "forward", wrong)
+        monkeypatch.setattr(fusing.FusedConv2d, "forward", wrong)
         quick = for_inference(lite0)
-        assert not any(isinstance(m, fused.FusedConv2d) for m in quick.modules())
+        assert not any(isinstance(m, fusing.FusedConv2d) for m in quick.modules())
         assert any(isinstance(m, nn.ReLU6) for m in quick.modules())
         assert len(caplog.messages) == 1
         assert "fused layers are not used" in caplog.text
@@ -134,7 +136,7 @@ from vidlstm.config import EncoderConfig
 from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
 from vidlstm.models.encoders import build_encoder
 encoder = build_encoder(EncoderConfig("efficientnet_lite0")).eval()
-pictures = np.full((1, 32, 32, 3), 200, np.uint8)
+pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
 one, other = (TorchEncoder(encoder, 1, p)(pictures).astype(float) for p in ("float32", "bfloat16"))
 print(has_bfloat16(torch.device("cpu")), np.linalg.norm(one - other) < 0.15 * np.linalg.norm(one))
 """
@@ -151,7 +153,7 @@ class TestPrecision:
     def test_is_part_of_what_features_are_kept_under(self, lite0: Encoder) -> None:
         assert TorchEncoder(lite0, 1, "bfloat16").digest != TorchEncoder(lite0, 1).digest
 
-    @pytest.mark.skipif(not fused.can_fuse_layers(CPU), reason="not an x86 CPU, or a torch without oneDNN")
+    @pytest.mark.skipif(not fusing.can_fuse_layers(CPU), reason="not an x86 CPU, or a torch without oneDNN")
     def test_on_a_cpu_without_avx_512_torch_computes_all_the_same(self) -> None:
         env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
         done = subprocess.run([sys.executable, "-c", OLD_CPU], env=env, capture_output=True, text=True)
@@ -233,12 +235,12 @@ class TestFallback:
         class Broken:
             digest = "the same"
 
-            def __call__(self, given: NDArray[np.uint8]) -> NDArray[np.float16]:
+            def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
                 raise BackendError("OpenVINO fails on this model")
 
         class Plain(Broken):
-            def __call__(self, given: NDArray[np.uint8]) -> NDArray[np.float16]:
-                return given.astype(np.float16)
+            def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+                return pictures.astype(np.float16)
 
         encoder = EncoderWithFallback(Broken(), Plain)
         assert encoder.digest == "the same"
@@ -248,5 +250,5 @@ class TestFallback:
 
     def test_an_openvino_that_has_changed(self, lite0: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "openvino", types.ModuleType("openvino"))
-        with pytest.raises(BackendError, match="OpenVINO fails on this model .*'openvino' has no attribute"):
+        with pytest.raises(BackendError, match=r"OpenVINO fails on this model .*'openvino' has no attribute"):
             openvino_encoder(lite0, SIZE, 3, 1)(pictures(1))
