@@ -223,6 +223,7 @@ class EvalReport:
         ece: Expected calibration error, 15 equal bins.
         ece_uncalibrated: The same of the model without its temperature; None where that is not known.
         temperature: Of the model: what its logits are divided by; None where there is not one.
+        floor: Of the model: the share of each score that is spread evenly over the classes.
         majority: Top-1 of always naming the commonest class of the scored clips.
         baseline: What the model has to beat beside that; None where it has no baseline.
         per_class: In the order of `classes`.
@@ -241,6 +242,7 @@ class EvalReport:
     ece: float
     ece_uncalibrated: float | None
     temperature: float | None
+    floor: float
     majority: float
     baseline: Baseline | None
     per_class: tuple[ClassReport, ...]
@@ -252,6 +254,11 @@ class EvalReport:
         """Top-1 of what a model has to beat, by name, on the same clips."""
         baseline = {} if self.baseline is None else {"mean": self.baseline.top1}
         return {"majority": self.majority, **baseline}
+
+    @property
+    def max_score(self) -> float | None:
+        """The highest score that the model's calibration allows; None where one is not known."""
+        return None if self.temperature is None else 1 - self.floor * (1 - 1 / len(self.classes))
 
     @property
     def failed(self) -> tuple[Scored, ...]:
@@ -273,6 +280,7 @@ class EvalReport:
             "ece": self.ece,
             "ece_uncalibrated": self.ece_uncalibrated,
             "temperature": self.temperature,
+            "max_score": self.max_score,
             "majority": self.majority,
             "baselines": self.baselines,
             "gain_ci95": None if self.baseline is None else [self.baseline.gain.low, self.baseline.gain.high],

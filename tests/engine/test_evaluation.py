@@ -190,15 +190,17 @@ class TestCalibration:
         assert report.ece == pytest.approx(sure[1] - 0.5)
         assert report.ece_uncalibrated == pytest.approx(sure[0] - 0.5)
 
-    def test_without_is_that_of_the_same_model_with_a_temperature_of_one(self) -> None:
+    def test_without_is_that_of_the_same_model_uncalibrated(self) -> None:
         calibrated = model()
         clips, labels = shaped(12)
         with torch.no_grad():
             calibrated.classifier.temperature.fill_(1.7)
+            calibrated.classifier.floor.fill_(0.1)
         rows = [clip("ab"[c], tuple(p)) for c, p in zip(labels, score_clips(calibrated, clips), strict=True)]
-        told = summarise(("a", "b"), rows, temperature=1.7).ece_uncalibrated
+        told = summarise(("a", "b"), rows, temperature=1.7, floor=0.1).ece_uncalibrated
         with torch.no_grad():
             calibrated.classifier.temperature.fill_(1)
+            calibrated.classifier.floor.fill_(0)
         rows = [clip("ab"[c], tuple(p)) for c, p in zip(labels, score_clips(calibrated, clips), strict=True)]
         assert told == pytest.approx(summarise(("a", "b"), rows).ece, abs=1e-6)
 

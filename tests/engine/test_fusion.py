@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.fusion import fit_fusion, score_floor
+from vidlstm.models.classifier import fuse
 
 LABELS = torch.arange(40) % 2
 
@@ -28,7 +29,7 @@ def branch(right: float, sure: float = 0.9, seed: int = 0) -> Tensor:
 
 
 def fitted(*branches: Tensor, labels: Tensor = LABELS) -> tuple[list[float], float]:
-    weights, temperature = fit_fusion(torch.stack(branches), labels)
+    weights, temperature, _ = fit_fusion(torch.stack(branches), labels)
     return weights.tolist(), float(temperature)
 
 
@@ -78,6 +79,30 @@ def test_certainty_without_a_mistake_stays_finite() -> None:
         assert 0 < temperature < float("inf")
 
 
+@pytest.mark.parametrize(
+    ("num_clips", "num_classes", "most"),
+    [(20, 2, 21 / 22), (20, 8, 21 / 22), (48, 3, 49 / 50), (88, 8, 89 / 90), (1, 2, 2 / 3), (0, 2, 2 / 3)],
+)
+def test_no_score_is_above_what_so_many_right_clips_can_show(
+    num_clips: int, num_classes: int, most: float
+) -> None:
+    """Laplace's rule of succession, of certainty that was never wrong."""
+    certain = torch.full((1, 1, num_classes), -1e4)
+    certain[..., 0] = 0
+    floor = torch.tensor(score_floor(num_clips, num_classes))
+    scores = fuse(certain, torch.ones(1), torch.tensor(0.05), floor).softmax(-1)[0]
+    assert float(scores[0]) == pytest.approx(most)
+    assert float(scores.sum()) == pytest.approx(1)
+    assert int(scores.argmax()) == 0
+
+
+def test_a_fit_without_a_mistake_claims_no_more_than_that() -> None:
+    """A temperature alone would go to 0.1 and give 1.000 to anything."""
+    branches = torch.stack([branch(1.0, 0.8)] * 3)
+    scores = fuse(10 * branches, *fit_fusion(branches, LABELS)).softmax(-1)
+    assert float(scores.max()) <= 41 / 42 + 1e-6
+
+
 def test_the_result_is_the_same_each_time_and_in_any_order_of_the_clips() -> None:
     branches = torch.stack([branch(0.9), branch(0.6, seed=1), branch(0.7, seed=2)])
     order = torch.randperm(40, generator=torch.Generator().manual_seed(3))
@@ -91,7 +116,7 @@ def test_the_result_is_the_same_each_time_and_in_any_order_of_the_clips() -> Non
 def test_it_changes_nothing_that_it_is_given() -> None:
     scores = torch.stack([branch(0.9), branch(0.5), branch(0.5, seed=1)])
     before = scores.clone()
-    weights, temperature = fit_fusion(scores, LABELS)
+    weights, temperature, _ = fit_fusion(scores, LABELS)
     assert torch.equal(scores, before)
     assert not weights.requires_grad
     assert not temperature.requires_grad
@@ -102,11 +127,13 @@ def test_no_other_weights_or_temperature_are_better() -> None:
     branches = torch.stack([branch(0.9), branch(0.6, seed=1), branch(0.7, sure=0.99, seed=2)]).double()
 
     def loss(weights: Tensor, temperature: float) -> float:
-        pooled = (weights.view(-1, 1, 1) * branches).sum(0) / temperature
+        pooled = ((weights.view(-1, 1, 1) * branches).sum(0) / temperature).softmax(-1)
+        pooled = ((1 - floor) * pooled + floor / 2).log()
         unlike = (weights - 1 / 3).square().sum()
-        return float(F.cross_entropy(pooled, LABELS) + 0.06 * unlike + 0.001 * math.log(temperature) ** 2)
+        return float(F.nll_loss(pooled, LABELS) + 0.06 * unlike + 0.001 * math.log(temperature) ** 2)
 
-    weights, temperature = fit_fusion(branches, LABELS)
+    weights, temperature, floor = fit_fusion(branches, LABELS)
+    assert float(floor) == pytest.approx(2 / 42)
     least = loss(weights.double(), float(temperature))
     generator = torch.Generator().manual_seed(0)
     for _ in range(200):

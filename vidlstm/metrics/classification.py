@@ -30,6 +30,7 @@ def summarise(
     *,
     seed: int = 0,
     temperature: float | None = None,
+    floor: float = 0.0,
     baseline: Sequence[Scored] | None = None,
 ) -> EvalReport:
     """Compute every figure of an evaluation.
@@ -39,6 +40,7 @@ def summarise(
         scored: At least one clip, whose label is one of the classes.
         seed: Of the resampling.
         temperature: Of the model, when one model scored all of them.
+        floor: Likewise, see `uncalibrated`.
         baseline: The same clips as the model's baseline scored them.
     """
     truth = np.array([classes.index(s.label) for s in scored])
@@ -68,8 +70,9 @@ def summarise(
         ece=calibration_error(calibration_bins(scores[ok], truth[ok])),
         ece_uncalibrated=None
         if temperature is None
-        else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature), truth[ok])),
+        else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature, floor), truth[ok])),
         temperature=temperature,
+        floor=floor,
         majority=float(support.max() / len(scored)),
         baseline=None if baseline is None else _compare(hit, hits(classes, baseline), groups, seed),
         per_class=tuple(
@@ -104,17 +107,19 @@ class Bin:
     accuracy: float
 
 
-def calibration(report: EvalReport, *, temperature: float = 1.0) -> tuple[Bin, ...]:
+def calibration(report: EvalReport, *, calibrated: bool = True) -> tuple[Bin, ...]:
     """Return the bins of the reliability diagram that hold a clip.
 
     Args:
         report: Of clips scored by a calibrated model.
-        temperature: What to undo, see `uncalibrated`.
+        calibrated: False undoes the calibration, see `uncalibrated`.
     """
     scored = [s for s in report.scored if not s.failed]
     truth = np.array([report.classes.index(s.label) for s in scored], np.int64)
     scores = np.array([s.scores for s in scored]).reshape(-1, len(report.classes))
-    return calibration_bins(uncalibrated(scores, temperature), truth)
+    if not calibrated and report.temperature is not None:
+        scores = uncalibrated(scores, report.temperature, report.floor)
+    return calibration_bins(scores, truth)
 
 
 def calibration_bins(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[Bin, ...]:
@@ -144,14 +149,14 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(b.num_clips * abs(b.accuracy - b.confidence) for b in bins) / total if total else 0.0
 
 
-def uncalibrated(scores: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Return what a model's probabilities `(N, K)` were before its logits were divided by the temperature.
+def uncalibrated(scores: NDArray[np.float64], temperature: float, floor: float) -> NDArray[np.float64]:
+    """Return what a model's probabilities `(N, K)` were before calibration.
 
-    As ``p = softmax(z / t)``, these are its powers ``p ** t``, made to sum to 1 again.
+    As ``p = (1 - floor) softmax(z / t) + floor / K``, these are the powers of ``p - floor / K`` to t, made
+    to sum to 1 again.
     """
-    if temperature == 1.0:
-        return scores
-    logits = np.log(np.maximum(scores, 1e-300)) * temperature
+    sharp = scores - floor / scores.shape[1]
+    logits = np.log(np.maximum(sharp, 1e-300)) * temperature
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
     return probabilities

@@ -140,6 +140,7 @@ class Classifier(nn.Module):
 
     fusion: Tensor
     temperature: Tensor
+    floor: Tensor
 
     def __init__(self, config: ModelConfig, widths: Mapping[str, int]) -> None:
         super().__init__()
@@ -150,6 +151,7 @@ class Classifier(nn.Module):
         )
         self.register_buffer("fusion", torch.full((len(self.specs),), 1 / len(self.specs)))
         self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("floor", torch.zeros(()))
 
     @property
     def branches(self) -> list[Branch]:
@@ -194,18 +196,23 @@ class Classifier(nn.Module):
 
     def fuse(self, log_probabilities: Tensor) -> Tensor:
         """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""
-        return fuse(log_probabilities, self.fusion, self.temperature)
+        return fuse(log_probabilities, self.fusion, self.temperature, self.floor)
 
 
-def fuse(log_probabilities: Tensor, weights: Tensor, temperature: Tensor) -> Tensor:
-    """Return the weighted sum of the branches' log-probabilities over the temperature.
+def fuse(log_probabilities: Tensor, weights: Tensor, temperature: Tensor, floor: Tensor) -> Tensor:
+    """Join the branches to calibrated logits.
+
+    The softmax of ``sum_s w_s log p_s / t``, of which the share `floor` is spread evenly over the classes:
+    no score gets above ``1 - floor (K - 1) / K``, and the order of the classes stays.
 
     Args:
         log_probabilities: `(S, B, K)`.
         weights: `(S,)`, summing to 1.
         temperature: A scalar.
+        floor: A scalar, 0 to below 1.
 
     Returns:
         Logits, `(B, K)`.
     """
-    return (weights.view(-1, 1, 1) * log_probabilities).sum(0) / temperature
+    scores = ((weights.view(-1, 1, 1) * log_probabilities).sum(0) / temperature).softmax(-1)
+    return ((1 - floor) * scores + floor / scores.shape[-1]).log()

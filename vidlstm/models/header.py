@@ -19,7 +19,7 @@ from vidlstm.config import ModelConfig, from_dict
 from vidlstm.errors import CheckpointError, UsageError
 
 FORMAT = "vidlstm"
-VERSION = 3  # 1 had the members one after another, 2 called the baseline "control"
+VERSION = 4  # 1: members one after another; 2: the baseline called "control"; 3: no bounded scores
 BASELINE = "baseline"
 """What the names of the baseline's tensors begin with: it is no part of the model."""
 

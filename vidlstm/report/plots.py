@@ -146,7 +146,7 @@ def _reliability(report: EvalReport) -> Figure:
     for b in bins:
         axes.bar(b.low, b.accuracy, 1 / BINS, align="edge", color=_BLUE, alpha=0.2)
     if report.temperature is not None:
-        _draw_bins(axes, calibration(report, temperature=report.temperature), "uncalibrated", _GREY, "o--")
+        _draw_bins(axes, calibration(report, calibrated=False), "uncalibrated", _GREY, "o--")
     _draw_bins(axes, bins, "calibrated", _BLUE, "o-")
     axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     axes.legend(loc="upper left", frameon=False)

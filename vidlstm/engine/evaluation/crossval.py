@@ -146,7 +146,7 @@ def _run_fold(
         kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
         scores = np.zeros((0, len(config.classes)))
         if test is not None:
-            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(())
+            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(()), torch.zeros(())
             fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
             scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
         scored[subset] = tuple(

@@ -48,6 +48,7 @@ def score_with_baseline(model: Model, clips: Clips, indices: Sequence[int], *, s
         score(model, clips, indices),
         seed=seed,
         temperature=float(model.classifier.temperature),
+        floor=float(model.classifier.floor),
         baseline=score_baseline(model, clips, indices),
     )
 

@@ -326,6 +326,7 @@ def describe_training(
             for s, w in zip(model.classifier.specs, model.classifier.fusion, strict=True)
         },
         "temperature": round(float(model.classifier.temperature), 4),
+        "floor": round(float(model.classifier.floor), 4),
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,

@@ -154,13 +154,14 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Take the best epoch's weights; fit fusion and temperature on the held-out clips."""
+        """Take the best epoch's weights; fit fusion and calibration on the held-out clips."""
         if self._best_state is not None:
             self._networks.load_state_dict(self._best_state)
         if len(self._held_out):
-            weights, temperature = fit_fusion(self.held_out_scores(self.views), self.held_out_labels)
+            weights, temperature, floor = fit_fusion(self.held_out_scores(self.views), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
+            self.classifier.floor.copy_(floor)
         self._networks.eval()
 
     def state(self) -> dict[str, Any]:
