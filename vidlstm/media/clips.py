@@ -138,12 +138,13 @@ def _read(
                     table=table.reshape(looked_at.shape).astype(np.int64),
                     pairs=gathered.pairs,
                     pair_seconds=gathered.pair_seconds,
-                    info=_clip_info(video, known),
+                    info=clip_info(video, known),
                 )
     raise InputError(path, FailureCode.READ_ERROR, "changes while it is read")
 
 
-def _clip_info(video: Video, num_frames: int) -> ClipInfo:
+def clip_info(video: Video, num_frames: int) -> ClipInfo:
+    """Return what reading a video to its end, or to frame `num_frames`, told of it."""
     return ClipInfo(
         num_frames=num_frames,
         seconds=video.end_seconds,

@@ -115,10 +115,11 @@ def square(image: Image, size: int, fit: Fit) -> Image:
         top, left = (height - side) // 2, (width - side) // 2
         image = image[top : top + side, left : left + side]
     # The small picture is the cheap one to reorder.
-    return np.asarray(cv2.cvtColor(_resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _resize(image: Image, width: int, height: int) -> Image:
+def resize(image: Image, width: int, height: int) -> Image:
+    """Bring a picture to a size, well when it shrinks."""
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
@@ -217,7 +218,7 @@ class _Pairs:
             self._waiting.remove(waiting)
         height, width = self._shape
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        self._seen.append((seconds, _resize(grey, width, height)))
+        self._seen.append((seconds, resize(grey, width, height)))
         if slot is not None:
             self._own[slot] = place
             self._waiting.append(slot)
