@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vidlstm.engine.extraction.pool import DecodePool, Job
+from vidlstm.engine.extraction.jobs import Job
+from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 LIMIT = 1.0
@@ -206,7 +208,7 @@ def test_the_end_does_not_wait_for_a_job_that_hangs() -> None:
 
 
 def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidlstm.engine.extraction.pool._serve", act)  # dies of what it is given
+    monkeypatch.setattr("vidlstm.engine.extraction.worker._serve", act)  # dies of what it is given
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
@@ -256,7 +258,8 @@ def test_or_at_once() -> None:
 
 RACE = """
 import sys, threading
-from vidlstm.engine.extraction.pool import DecodePool, Job
+from vidlstm.engine.extraction.jobs import Job
+from vidlstm.engine.extraction.pool import DecodePool
 from pathlib import Path
 from functools import partial
 with DecodePool(1, 60.0) as pool:
@@ -276,3 +279,66 @@ def test_a_process_that_starts_while_opencv_is_imported_finds_python_s_modules()
         [sys.executable, "-c", RACE], capture_output=True, text=True, cwd=Path.cwd(), timeout=120, check=False
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[3]\n", "")
+
+
+# ------------------------------------------------------------------------------- results in parts
+
+
+def count(path: Path) -> Iterator[int]:
+    """Stand for a film of so many parts as its name says; what happens in the middle is in it, too."""
+    for number in range(int(path.stem.split("_")[0])):
+        yield number
+        if number == 1:
+            act(path)
+
+
+def film(name: str) -> Job[Any]:
+    return Job(Path(name), partial(count, Path(name)), in_parts=True)
+
+
+def parts_of(pool: DecodePool, names: list[str]) -> list[tuple[str, list[int | str]]]:
+    found: list[tuple[str, list[int | str]]] = []
+    for result in pool.run(names, film):
+        if result is None:
+            continue
+        name, parts = result
+        taken: list[int | str] = []
+        try:
+            taken += parts
+        except InputError as error:
+            taken.append(error.code.value)
+        found.append((name, taken))
+    return found
+
+
+def test_parts_come_in_order_film_by_film() -> None:
+    with DecodePool(2, LIMIT) as pool:
+        assert parts_of(pool, ["3_a", "0_b", "9_c"]) == [
+            ("3_a", [0, 1, 2]),
+            ("0_b", []),
+            ("9_c", [*range(9)]),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("segfault", "decoder_crashed"),
+        ("hang", "timeout"),
+        ("refuse", "not_a_video"),
+        ("raise", "read_error"),
+    ],
+)
+def test_a_film_that_fails_in_the_middle_keeps_its_parts(name: str, code: str) -> None:
+    with DecodePool(1, LIMIT) as pool:
+        assert parts_of(pool, [f"5_{name}", "2_next"]) == [(f"5_{name}", [0, 1, code]), ("2_next", [0, 1])]
+
+
+def test_a_film_that_is_left_in_the_middle_stops_being_read() -> None:
+    with DecodePool(1, LIMIT) as pool:
+        for result in pool.run(["1000000_long"], film):
+            if result is not None:
+                parts: Any = result[1]
+                assert next(iter(parts)) == 0
+                break
+        assert parts_of(pool, ["2_next"]) == [("2_next", [0, 1])]

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import SUMMARY_STREAMS, StreamName
-from vidlstm.engine.extraction.pool import DecodePool, Job
+from vidlstm.engine.extraction.jobs import Job
+from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures

@@ -1,0 +1,265 @@
+"""One process that does jobs, one at a time, and is replaced when a job kills or hangs it.
+
+Imports neither torch nor OpenCV before the process needs them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import spawn
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from vidlstm.engine.extraction.jobs import GLANCE, Job
+from vidlstm.errors import FailureCode, InputError, VidlstmError
+
+logger = logging.getLogger(__name__)
+
+_START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Part(Generic[R]):
+    """One part on its way from the process."""
+
+    value: R
+
+
+class Worker:
+    """One process at a time, replaced when a job kills or hangs it.
+
+    Args:
+        num_threads: That decode a file.
+    """
+
+    _family = threading.RLock()  # multiprocessing's list of children stands no two threads at once
+
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._retired = False
+
+    def start(self) -> Connection | None:
+        """Start the process unless it runs; return the pipe to it, None in retirement."""
+        with self._family:
+            if self._pipe is None and not self._retired:
+                context = multiprocessing.get_context("spawn")
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_serve, args=(theirs, self._num_threads), daemon=True)
+                with _without_main(), _without_opencv(), theirs:
+                    process.start()
+                self._process, self._pipe = process, ours
+            return self._pipe
+
+    def do(self, job: Job[R], seconds: float) -> R | InputError:
+        """Return what the job gives, or why it gives nothing.
+
+        Raises:
+            VidlstmError: No process can be started, whatever the job.
+        """
+        result: R | InputError = self._receive(job, self._begin(job), seconds)
+        return result
+
+    def do_in_parts(self, job: Job[Iterable[R]], seconds: float) -> Iterator[R | InputError]:
+        """Yield the parts that the job gives, each within the time limit, and last why it ends early.
+
+        Raises:
+            VidlstmError: No process can be started, whatever the job.
+        """
+        pipe = self._begin(job)
+        while (part := self._receive(job, pipe, seconds)) is not None:
+            yield part.value if isinstance(part, _Part) else part
+            if isinstance(part, InputError):
+                return
+
+    def drop(self) -> None:
+        """Stop what the process is doing; the next job starts another one."""
+        self._bury()
+
+    def _begin(self, job: Job[Any]) -> Connection:
+        pipe = self._hand_over(job)
+        if pipe is None:
+            raise VidlstmError("decoder processes cannot be started; VIDLSTM_DEBUG=1 shows why")
+        return pipe
+
+    def _receive(self, job: Job[Any], pipe: Connection, seconds: float) -> Any:
+        """Return the next thing that the process sends, or why it sends nothing."""
+        try:
+            if not pipe.poll(seconds):
+                self._bury()
+                message = f"reading took longer than {seconds:g} s (--timeout)"
+                return InputError(job.path, FailureCode.TIMEOUT, message)
+            result, notes = pipe.recv()
+        except (EOFError, OSError):
+            message = f"the decoder crashed on it ({_cause(self._bury())})"
+            return InputError(job.path, FailureCode.DECODER_CRASHED, message)
+        for note in notes:
+            logger.warning("%s", note)
+        return result
+
+    def _hand_over(self, job: Job[R]) -> Connection | None:
+        """Give the job to the process and return once it has it, with all modules that it needs."""
+        for _ in range(2):  # a process can have died of something else since its last job
+            pipe = self.start()
+            if pipe is None:
+                break
+            with contextlib.suppress(EOFError, OSError):
+                pipe.send(job)
+                if pipe.poll(_START_SECONDS):
+                    pipe.recv()
+                    return pipe
+            self._bury()
+        return None
+
+    def _bury(self) -> int | None:
+        """Be sure that the process is gone, and return its exit code."""
+        with self._family:
+            process, pipe = self._process, self._pipe
+            self._process = self._pipe = None
+            if process is None or pipe is None:
+                return None
+            pipe.close()
+            process.join(GLANCE)  # one that crashed on its own has its own exit code
+            process.kill()
+            process.join()
+            return process.exitcode
+
+    def retire(self) -> None:
+        """End the process, whatever it does, and start no other."""
+        with self._family:
+            self._retired = True
+            if self._process is not None:
+                # Its pipe is left to the thread that reads from it.
+                self._process.kill()
+                self._process.join()
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keep a new process from running the caller's script again, as spawn does unless it finds none.
+
+    Workers need nothing of it, and a script that is not all under `if __name__ == "__main__"` would
+    start its own workers in each of them.
+    """
+    names = vars(sys.modules["__main__"])
+    hidden: dict[str, object] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
+    names.pop("__file__", None)
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.update(hidden)
+
+
+@contextlib.contextmanager
+def _without_opencv() -> Iterator[None]:
+    """Keep a new process from taking over where OpenCV leads `sys.path` while another thread imports it.
+
+    In its own folder it has a `typing`, among others, which would stand for Python's.
+    """
+    describe = spawn.get_preparation_data
+
+    def describe_without(name: str) -> dict[str, Any]:
+        told = describe(name)
+        told["sys_path"] = [folder for folder in told["sys_path"] if not Path(folder, "typing").is_dir()]
+        return told
+
+    spawn.get_preparation_data = describe_without
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = describe
+
+
+def _cause(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-exitcode).name
+    return f"exit code {exitcode}"
+
+
+def _serve(pipe: Connection, num_threads: int) -> None:
+    """Do jobs until the pipe closes. Runs in the worker process."""
+    if not os.environ.get("VIDLSTM_DEBUG"):
+        # What C code writes must reach neither results nor terminal; nor may a worker that outlives a
+        # killed command hold its pipe open.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+    # Not only for what is used here: it loads the decoders, before the first job asks for them.
+    from vidlstm.engine.extraction import reading  # noqa: F401
+    from vidlstm.media.opencv import decode_with
+
+    decode_with(num_threads)
+    notes = _Notes()
+    logging.getLogger("vidlstm").addHandler(notes)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
+            job: Job[Any] = pipe.recv()
+            pipe.send(None)
+            for result in _do_in_parts(job) if job.in_parts else [_do(job)]:
+                pipe.send((result, notes.take()))
+
+
+class _Notes(logging.Handler):
+    """Warnings of a worker, which the process that started it logs in its place."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning."""
+        self._texts.append(record.getMessage())
+
+    def take(self) -> list[str]:
+        """Return what was logged since the last time."""
+        texts, self._texts = self._texts, []
+        return texts
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do_in_parts(job: Job[Iterable[R]]) -> Iterator[_Part[R] | InputError | None]:
+    """Yield a job's parts, and last None or why there are no more."""
+    begun = _do(Job(job.path, lambda: iter(job.work())))
+    if isinstance(begun, InputError):
+        yield begun
+        return
+    while True:
+        part = _do(Job(job.path, partial(next, begun, None)))
+        yield part if part is None or isinstance(part, InputError) else _Part(part)
+        if part is None or isinstance(part, InputError):
+            return
+
+
+def _do(job: Job[R]) -> R | InputError:
+    try:
+        return job.work()
+    except InputError as error:
+        return error
+    except MemoryError:
+        return InputError(job.path, FailureCode.TOO_LARGE, "not enough memory to read it")
+    except Exception as error:  # a decoder's own exception on a hostile file
+        return InputError(job.path, FailureCode.READ_ERROR, f"{type(error).__name__}: {error}")
