@@ -301,7 +301,8 @@ def parts_of(pool: DecodePool, names: list[str]) -> list[tuple[str, list[int | s
     for result in pool.run(names, film):
         if result is None:
             continue
-        name, parts = result
+        name = result[0]
+        parts: Any = result[1]
         taken: list[int | str] = []
         try:
             taken += parts
