@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.conftest import Outcome, vidlstm, write_clip
 from tests.media.conftest import lie_about_length, write_video
-from vidlstm.engine.inspection.near_duplicates import cluster, look_at, near_pairs
+from vidlstm.engine.inspection.near_duplicates import cluster, near_pairs, signature
 from vidlstm.media.opencv import cv2
 
 
@@ -84,7 +84,8 @@ def test_everything_that_is_wrong_is_found(data: Path) -> None:
     assert found["exact_duplicates"][0]["labels"] == ["sit", "wave"]
     assert sum(found["split"].values()) == len(files)
     assert set(found["split"]) == {"train", "val"}
-    assert {f["side"] for f in found["files"]} == {"train", "val"}
+    for field in ("subset", "side"):  # the second is its name in schema 1
+        assert {f[field] for f in found["files"]} == {"train", "val"}
 
 
 def test_people_are_told_the_same(data: Path) -> None:
@@ -92,7 +93,7 @@ def test_people_are_told_the_same(data: Path) -> None:
     assert outcome.status == 1
     for text in (
         "MJPG", "64x48", "empty.avi: empty_file", "cut.avi: truncated", "short.avi: 5 frames",
-        "claims 54, has 50", "classes sit and wave", "equal to the byte", "look the same", "train",
+        "claims 54, has 50", "classes sit and wave", "of equal files", "near duplicates", "train",
     ):  # fmt: skip
         assert text in outcome.out
 
@@ -125,7 +126,10 @@ def test_a_copy_on_the_other_side_is_a_leak(tmp_path: Path, clips: Path) -> None
     shutil.copy(tmp_path / "train/sit/1.avi", tmp_path / "test/sit/copy.avi")
     status, found = report_of(tmp_path)
     assert status == 0
-    assert all(len(d["sides"]) > 1 for d in found["near_duplicates"] + found["exact_duplicates"])
+    assert all(
+        len(d["subsets"]) == len(d["sides"]) == 2
+        for d in found["near_duplicates"] + found["exact_duplicates"]
+    )
     assert len(found["leaks"]) == 3, "the shared group, the equal and the similar file"
     assert "Leak: " in check(tmp_path).out
 
@@ -157,6 +161,27 @@ def test_pictures_are_checked_as_pictures(tmp_path: Path) -> None:
     assert {f["codec"] for f in found["files"]} == {"PNG", "JPEG", ""}
 
 
+@pytest.mark.parametrize("labelled", [True, False])
+def test_videos_and_pictures_in_one_folder_are_no_traceback(tmp_path: Path, labelled: bool) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for number, label in enumerate(("sit", "wave")):
+        folder = tmp_path / label if labelled else tmp_path
+        write_clip(folder / f"{number}.avi", 20, number)
+        coarse = Image.fromarray(rng.integers(0, 255, (5, 5, 3)).astype(np.uint8))
+        picture = coarse.resize((60, 50), Image.Resampling.BILINEAR)
+        picture.save(folder / f"{number}.png")
+        picture.resize((90, 70)).save(folder / f"{number}-again.png")
+    status, found = report_of(tmp_path)
+    assert (status, found["num_files"], found["layout"]) == (0, 6, "files without labels")
+    assert sorted(sorted(names(d["paths"])) for d in found["near_duplicates"]) == [
+        ["0-again.png", "0.png"], ["1-again.png", "1.png"]
+    ]  # fmt: skip
+    assert "--kind" in found["notes"][0] if labelled else True
+    assert check(tmp_path).status == 0
+
+
 @pytest.mark.parametrize("arguments", [["nowhere"], ["."]])
 def test_nothing_to_check_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
@@ -166,17 +191,17 @@ def test_nothing_to_check_is_an_error(
     assert (outcome.status, outcome.out) == (2, "")
 
 
-def test_even_frames_look_like_nothing() -> None:
+def test_uniform_frames_have_no_signature() -> None:
     grey = np.full((48, 64, 3), 90, np.uint8)
-    assert look_at([grey, grey]) is None
-    assert list(near_pairs([None, None, look_at([grey])])) == []
+    assert signature([grey, grey]) is None
+    assert list(near_pairs([None, None, signature([grey])])) == []
 
 
-def test_tiny_frames_can_be_looked_at() -> None:
+def test_tiny_frames_have_one() -> None:
     frame = np.zeros((1, 1, 3), np.uint8)
-    assert look_at([frame]) is None
+    assert signature([frame]) is None
     assert (
-        look_at([np.indices((3, 5)).sum(0, keepdims=False)[..., None].repeat(3, 2).astype(np.uint8) * 30])
+        signature([np.indices((3, 5)).sum(0, keepdims=False)[..., None].repeat(3, 2).astype(np.uint8) * 30])
         is not None
     )
 

@@ -1,4 +1,4 @@
-"""`vidlstm check DATA`: the data doctor, before training or over any folder."""
+"""`vidlstm check DATA`: the data doctor, for a data set or any folder of media files."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
-    from vidlstm.engine.inspection.doctor import Checked, CheckReport, Twins
+    from vidlstm.engine.inspection.doctor import CheckedFile, CheckReport, Duplicates
 
-_SHOWN = 10  # lines of a list, unless more is wanted
-_IMBALANCED = 3.0  # times: from here on it is worth a word
+_MAX_LINES = 10  # of each list, without --verbose
+_IMBALANCED = 3.0  # ratio of class sizes that is reported
 
 
 EXAMPLES = (
@@ -55,11 +55,11 @@ def check(
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
     from vidlstm.engine.inspection.doctor import diagnose
-    from vidlstm.engine.inspection.inspect import check_files
+    from vidlstm.engine.inspection.inspect import inspect_files
     from vidlstm.media.file_types import Limits
 
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
-        found = check_files(files, pool, Limits())
+        found = inspect_files(files, pool, Limits())
         facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))
     report = diagnose(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
     if fix_list:
@@ -74,7 +74,7 @@ def check(
 
 
 def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, Kind]], list[str]]:
-    """Return the labelled samples or, where there are none, the media files in the folder.
+    """Return the labelled samples or, if the folder is no data set, the media files in it.
 
     Raises:
         DataError: There is nothing to check.
@@ -99,7 +99,7 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
         reason = str(error)
     else:
         return dataset, [(sample.path, dataset.kind) for sample in dataset.samples], []
-    notes = [f"checked as files without labels, because it is no data set: {reason}"]
+    notes = [f"checked as files without labels, because this is no data set: {reason}"]
     lost: list[str] = []
 
     def on_skip(path: Path, reason: SkipReason) -> None:
@@ -109,38 +109,36 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
     paths = walk(root, kind=data.kind, on_skip=on_skip)
     files: list[tuple[Path, Kind]] = [(path, suffix_kind(path.name) or "video") for path in paths]
     if not files:
-        raise DataError(f"{root}: no video or picture in it")
+        raise DataError(f"{root}: contains no video and no picture")
     return None, files, notes + lost
 
 
 class _Page:
-    """The report for people."""
+    """Prints the report as text."""
 
     def __init__(self, report: CheckReport, *, everything: bool) -> None:
         self.report = report
-        self.most = len(report.files) if everything else _SHOWN
+        self.most = len(report.files) if everything else _MAX_LINES
         self.console = RichConsole(highlight=False, soft_wrap=True)
 
     def show(self) -> None:
-        """Print it, the worst last: that is what a terminal shows."""
+        """Print it with the worst last, where it stays in sight."""
         report = self.report
         self._say(f"{report.root}: {len(report.files)} files, {report.layout}")
         self._show_media()
         self._show_classes()
         for note in report.notes:
             self._say(f"Note: {note}")
-        near = [t for t in report.twins if not t.exact]
-        exact = [t for t in report.twins if t.exact]
-        self._list(
-            "of files that look the same (encoded anew, resized or mirrored)",
-            [_twins(t) for t in near],
-            "set",
-        )
-        self._list("of files that are equal to the byte", [_twins(t) for t in exact], "set")
+        for exact, what in (
+            (False, "near duplicates (encoded again, resized or mirrored)"),
+            (True, "equal files"),
+        ):
+            found = [_duplicates(d) for d in report.duplicates if d.exact == exact]
+            self._list(f"of {what}", found, "set")
         self._list("shorter than the frames read of a clip", [_short(f) for f in report.short])
-        self._list("with a wrong number of frames in the header", [_liar(f) for f in report.liars])
+        self._list("with a wrong number of frames in the header", [_header(f) for f in report.wrong_headers])
         self._list("readable only in part", [_problem(f) for f in report.damaged])
-        self._list("unusable", [_problem(f) for f in report.unusable])
+        self._list("unreadable", [_problem(f) for f in report.unusable])
         for leak in report.leaks:
             self._say(f"Leak: {leak}")
         self._say(self._verdict())
@@ -148,9 +146,9 @@ class _Page:
     def _verdict(self) -> str:
         report = self.report
         if not report.unusable and not report.leaks:
-            return "Nothing is unusable, and nothing leaks."
+            return "All files can be read, and no leak was found."
         return (
-            f"{count(len(report.unusable), 'file')} unusable (--fix-list names them), "
+            f"{count(len(report.unusable), 'file')} unreadable (listed by --fix-list), "
             f"{count(len(report.leaks), 'leak')}."
         )
 
@@ -166,16 +164,16 @@ class _Page:
         seconds = sorted(f.seconds for f in usable if f.seconds is not None)
         if seconds:
             middle = seconds[len(seconds) // 2]
-            self._say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle")
-        slightly = sum(f.claimed_frames != f.num_frames and not f.header_lies for f in usable)
+            self._say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
+        slightly = sum(f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
         if slightly:
-            self._say(f"Headers: the number of frames is wrong by one or two in {slightly} files (harmless)")
+            self._say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
 
     def _show_classes(self) -> None:
         report = self.report
         if not report.class_counts:
             return
-        table = Table("class", "files", "unusable", "groups", "train", "val", "test", box=None)
+        table = Table("class", "files", "unreadable", "groups", "train", "val", "test", box=None)
         for name in report.class_counts:
             files = [f for f in report.files if f.label == name]
             table.add_row(printable(name), *map(str, _counts(files)))
@@ -185,8 +183,8 @@ class _Page:
         self._say(f"Groups: {num_groups}. {report.group_rule}")
         if report.imbalance is not None and report.imbalance >= _IMBALANCED:
             self._say(
-                f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest "
-                "(--balance of train evens that out)"
+                f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest; "
+                "see --balance of train"
             )
 
     def _list(self, what: str, lines: Sequence[str], unit: str = "file") -> None:
@@ -202,7 +200,7 @@ class _Page:
         self.console.print(printable(text), markup=False)
 
 
-def _counts(files: Sequence[Checked]) -> Iterator[int]:
+def _counts(files: Sequence[CheckedFile]) -> Iterator[int]:
     yield len(files)
     yield sum(not f.facts.usable for f in files)
     yield len({f.group for f in files})
@@ -210,25 +208,25 @@ def _counts(files: Sequence[Checked]) -> Iterator[int]:
         yield sum(f.subset == subset for f in files)
 
 
-def _problem(file: Checked) -> str:
+def _problem(file: CheckedFile) -> str:
     problem = file.facts.problem
     return f"{file.path}: {problem.code.value}: {problem.message}" if problem else str(file.path)
 
 
-def _short(file: Checked) -> str:
+def _short(file: CheckedFile) -> str:
     return f"{file.path}: {file.facts.num_frames} frames"
 
 
-def _liar(file: Checked) -> str:
+def _header(file: CheckedFile) -> str:
     return f"{file.path}: claims {file.facts.claimed_frames or 'nothing'}, has {file.facts.num_frames}"
 
 
-def _twins(twins: Twins) -> str:
+def _duplicates(found: Duplicates) -> str:
     marks = []
-    if len(twins.labels) > 1:
-        marks.append(f"classes {' and '.join(twins.labels)}")
-    if len(twins.subsets) > 1:
-        marks.append(f"sides {' and '.join(twins.subsets)}")
-    elif twins.num_groups > 1:
-        marks.append(f"{twins.num_groups} groups")
-    return ", ".join(str(m.path) for m in twins.members) + (f" [{'; '.join(marks)}]" if marks else "")
+    if len(found.labels) > 1:
+        marks.append(f"classes {' and '.join(found.labels)}")
+    if len(found.subsets) > 1:
+        marks.append(f"subsets {' and '.join(found.subsets)}")
+    elif found.num_groups > 1:
+        marks.append(f"{found.num_groups} groups")
+    return ", ".join(str(m.path) for m in found.members) + (f" [{'; '.join(marks)}]" if marks else "")

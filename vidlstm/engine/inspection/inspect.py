@@ -1,4 +1,4 @@
-"""Read a file as training reads it, and describe it. Runs in a decoder process."""
+"""Read files as training does, in decoder processes, and describe each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from vidlstm.config import Kind, Sampling
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.inspection.near_duplicates import SIDE, Look, look_at
+from vidlstm.engine.inspection.near_duplicates import SIDE, Signature, signature
 from vidlstm.errors import InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.file_types import Limits, picture_format, read_head
@@ -22,25 +22,25 @@ from vidlstm.media.image import load_picture
 from vidlstm.media.video.open import probe
 from vidlstm.records import Problem
 
-MOMENTS = 4
-"""Frames of a clip that are looked at."""
-LIE_FRAMES = 2
-"""A header may be wrong by so many frames without a word: every other one is."""
+SIGNATURE_FRAMES = 4
+"""Frames of a video that its signature is made from."""
+HEADER_TOLERANCE = 2
+"""Frames by which a header may be wrong before it is reported: many are, by one or two."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one file is.
+    """What reading one file found.
 
     Args:
-        codec: Four characters or a format's name; empty when unknown.
-        width: As shown, in pixels; 0 when unknown.
-        height: As shown, in pixels; 0 when unknown.
-        seconds: Length; None when unknown or for a picture.
-        claimed_frames: What the header says.
-        num_frames: What there is.
-        problem: Why it cannot be used, or only in part (`truncated`).
-        look: As `look_at` gives it.
+        codec: Four characters or the name of a format; empty if unknown.
+        width: Width as displayed, in pixels; 0 if unknown.
+        height: Height as displayed, in pixels; 0 if unknown.
+        seconds: Length; None if unknown and for a picture.
+        claimed_frames: Number of frames by the header.
+        num_frames: Number of frames that were read.
+        problem: Why the file cannot be used, or only in part (`truncated`).
+        signature: For finding near duplicates; None if it has none.
     """
 
     codec: str = ""
@@ -50,29 +50,29 @@ class Facts:
     claimed_frames: int = 0
     num_frames: int = 0
     problem: Problem | None = None
-    look: Look | None = field(default=None, repr=False, compare=False)
+    signature: Signature | None = field(default=None, repr=False, compare=False)
 
     @property
     def usable(self) -> bool:
-        """Whether training could use it, if only in part."""
+        """Whether training can use the file, at least in part."""
         return self.num_frames > 0
 
     @property
-    def header_lies(self) -> bool:
-        """Whether the header's number of frames is wrong by more than headers usually are."""
-        return self.usable and abs(self.claimed_frames - self.num_frames) > LIE_FRAMES
+    def has_wrong_header(self) -> bool:
+        """Whether the header's number of frames is wrong by more than the usual one or two."""
+        return self.usable and abs(self.claimed_frames - self.num_frames) > HEADER_TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `check --json` says of a file."""
-        values = {k: v for k, v in asdict(self).items() if k not in ("look", "problem")}
+        """Return the fields of `check --json`."""
+        values = {k: v for k, v in asdict(self).items() if k not in ("signature", "problem")}
         return {**values, "error": None if self.problem is None else self.problem.to_json()}
 
 
-def check_files(paths: Sequence[tuple[Path, Kind]], pool: DecodePool, limits: Limits) -> Iterator[Facts]:
-    """Yield what each file is, in order."""
+def inspect_files(paths: Sequence[tuple[Path, Kind]], pool: DecodePool, limits: Limits) -> Iterator[Facts]:
+    """Yield what reading each file found, in order."""
 
     def job(item: tuple[Path, Kind]) -> Job[Facts]:
-        return Job(item[0], partial(examine, *item, limits))
+        return Job(item[0], partial(inspect_file, *item, limits))
 
     for result in pool.run(paths, job):
         if result is not None:
@@ -81,20 +81,20 @@ def check_files(paths: Sequence[tuple[Path, Kind]], pool: DecodePool, limits: Li
             yield Facts(problem=Problem.of(facts)) if isinstance(facts, InputError) else facts
 
 
-def examine(path: Path, kind: Kind, limits: Limits) -> Facts:
-    """Read one file and describe it. Runs in a decoder process.
+def inspect_file(path: Path, kind: Kind, limits: Limits) -> Facts:
+    """Read one file. Runs in a decoder process.
 
     Raises:
-        InputError: It cannot be used.
+        InputError: The file cannot be used.
     """
     if kind == "picture":
         codec = picture_format(read_head(path, limits)) or ""
         picture = load_picture(path)
         height, width = picture.shape[:2]
-        return Facts(codec, width, height, None, 1, 1, None, look_at([square(picture, SIDE, "squash")]))
+        return Facts(codec, width, height, None, 1, 1, None, signature([square(picture, SIDE, "squash")]))
     claimed = probe(path, limits)
     clip = read_clip(path, ClipSpec(Sampling(), size=SIDE), limits=limits)
-    chosen = np.linspace(0, len(clip.frames) - 1, MOMENTS + 2).round().astype(int)[1:-1]
+    chosen = np.linspace(0, len(clip.frames) - 1, SIGNATURE_FRAMES + 2).round().astype(int)[1:-1]
     return Facts(
         codec=claimed.codec,
         width=clip.info.width,
@@ -103,5 +103,5 @@ def examine(path: Path, kind: Kind, limits: Limits) -> Facts:
         claimed_frames=claimed.num_frames,
         num_frames=clip.info.num_frames,
         problem=clip.info.problem,
-        look=look_at(clip.frames[chosen]),
+        signature=signature(clip.frames[chosen]),
     )

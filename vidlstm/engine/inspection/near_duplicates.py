@@ -1,43 +1,44 @@
-"""Find files that look alike: copies that were encoded anew, resized, a little recoloured or flipped.
+"""Find near duplicates: copies that were encoded again, resized, slightly recoloured or mirrored.
 
-By a perceptual hash of a few frames (dHash: Krawetz 2013, "Kind of like that"), and for the few that
-it leaves by a closer look at the same grey cells. Copies that were cut, shifted in time, cropped or
-turned are not found.
+A perceptual hash of a few frames (dHash: Krawetz 2013, "Kind of like that") selects pairs, and the mean
+difference of the same grey cells decides. Copies that were cut, shifted in time, cropped or rotated are
+not found.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROWS, COLUMNS = 8, 9
-"""Cells of a frame that the hash compares, each with its right neighbour."""
+"""Cells of a frame. The hash compares each with its right neighbour."""
 SIDE = 72
-"""Pixels of the square frames that are looked at: a multiple of the numbers of cells."""
-NEAR_BITS = 0.07
-"""Share of bits in which near duplicates differ at most."""
-NEAR_LEVELS = 0.06
-"""By how much their cells differ at most, as a share of their spread. In real clips of one scene and
-one recording the least was 0.1 and more, in copies encoded anew at half the size 0.03 and less."""
+"""Side in pixels of the square frames that are compared: a multiple of `ROWS` and `COLUMNS`."""
+MAX_BITS = 0.07
+"""Largest share of hash bits in which near duplicates differ."""
+MAX_DISTANCE = 0.06
+"""Largest mean difference of their cells, as a share of the cells' standard deviation. Different clips of one
+scene and one recording measured 0.1 or more, copies encoded again at half the size 0.03 or less."""
 
 _STEP = 3.0  # grey levels that count as a difference: compression makes smaller ones
-_EVEN = 3.0  # spread of grey levels below which a clip is too even to be told from others
+_MIN_DEVIATION = 3.0  # grey levels; below it a clip is too uniform to be told from others
 _BLOCK = 512  # clips whose distances to all others are held at once
 
-Look = NDArray[np.float32]
+Signature = NDArray[np.float32]
 
 
-def look_at(frames: Iterable[NDArray[np.uint8]]) -> Look | None:
-    """Return what a clip looks like from afar: the grey levels of each frame's cells.
+def signature(frames: Iterable[NDArray[np.uint8]]) -> Signature | None:
+    """Return the grey levels of a grid of cells for each frame, about their mean.
 
     Returns:
-        float32 `(M, ROWS, COLUMNS)` about their mean; None when they are too even to be recognised.
+        float32 `(M, ROWS, COLUMNS)`; None if the frames are too uniform to be recognised.
     """
     cells = np.stack([_cells(frame) for frame in frames])
     cells -= cells.mean()
-    return cells.astype(np.float32) if cells.std() >= _EVEN else None
+    return cells.astype(np.float32) if cells.std() >= _MIN_DEVIATION else None
 
 
 def _cells(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -47,35 +48,45 @@ def _cells(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.stack([part.mean(axis=1) for part in np.array_split(bands, COLUMNS, axis=1)], axis=1)
 
 
-def _hashes(looks: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return whether each cell is clearly brighter than the one to its left, as +1 and -1, `(N, bits)`."""
-    bits = np.diff(looks, axis=3) > _STEP
-    return bits.reshape(len(looks), -1).astype(np.float32) * 2 - 1
+def near_pairs(signatures: Sequence[Signature | None]) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of files, by index, that are near duplicates, plain or mirrored.
+
+    Signatures of different lengths, of videos and of pictures, are not compared.
+    """
+    by_length: defaultdict[int, list[int]] = defaultdict(list)
+    for index, found in enumerate(signatures):
+        if found is not None:
+            by_length[len(found)].append(index)
+    for indices in by_length.values():
+        cells = np.stack([found for i in indices if (found := signatures[i]) is not None])
+        for first, second in _near_pairs(cells):
+            yield indices[first], indices[second]
 
 
-def near_pairs(looks: Sequence[Look | None]) -> Iterator[tuple[int, int]]:
-    """Yield the pairs of files, by number, that look the same, plain or mirrored."""
-    known = np.array([i for i, look in enumerate(looks) if look is not None], dtype=np.int64)
-    if len(known) < 2:
-        return
-    plain = np.stack([look for look in looks if look is not None])
-    spread = plain.std(axis=(1, 2, 3))
+def _near_pairs(plain: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    deviation = plain.std(axis=(1, 2, 3))
     hashes = _hashes(plain)
-    least = hashes.shape[1] * (1 - 2 * NEAR_BITS)
+    least = hashes.shape[1] * (1 - 2 * MAX_BITS)
     for other in (plain, plain[..., ::-1]):
         other_hashes = _hashes(other)
-        for start in range(0, len(known), _BLOCK):
-            # A product of +1 and -1 counts the bits that agree; looking closer is for the few it leaves.
+        for start in range(0, len(plain), _BLOCK):
+            # A product of +1 and -1 counts the bits that agree. Only the few pairs it leaves are measured.
             agreement = np.triu(hashes[start : start + _BLOCK] @ other_hashes[start:].T, 1)
             for row, column in zip(*(np.nonzero(agreement >= least)), strict=True):
-                first, second = start + row, start + column
+                first, second = int(start + row), int(start + column)
                 distance = np.abs(plain[first] - other[second]).mean()
-                if distance <= NEAR_LEVELS * min(spread[first], spread[second]):
-                    yield int(known[first]), int(known[second])
+                if distance <= MAX_DISTANCE * min(deviation[first], deviation[second]):
+                    yield first, second
+
+
+def _hashes(cells: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return whether each cell is clearly brighter than the one to its left, as +1 and -1, `(N, bits)`."""
+    bits = np.diff(cells, axis=3) > _STEP
+    return bits.reshape(len(cells), -1).astype(np.float32) * 2 - 1
 
 
 def cluster(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Join pairs to groups: what is near the same file is in the same group. In ascending order."""
+    """Join pairs into groups: files that are near the same file are in the same group. Ascending."""
     parent: dict[int, int] = {}
 
     def find(item: int) -> int:
