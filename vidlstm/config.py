@@ -160,6 +160,27 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
+class SpanConfig:
+    """How spans are found in films.
+
+    Args:
+        windows: Lengths of the windows that are scored, in seconds, increasing; each a whole multiple of
+            the first, so that one grid of moments serves them all.
+        background: The class that is no action; None where the model has none.
+        switch_cost: What a change of label costs on the best path through a film, in nats.
+    """
+
+    windows: tuple[float, ...]
+    background: str | None = None
+    switch_cost: float = 3.0
+
+    def __post_init__(self) -> None:
+        _require(bool(self.windows), "windows: at least one length is needed")
+        _require(self.windows[0] > 0, f"windows {self.windows[0]}: more than 0 seconds are needed")
+        _require(self.switch_cost >= 0, f"switch_cost {self.switch_cost}: 0 or more is needed")
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """Everything that predicting needs to know beside the weights.
 
@@ -174,6 +195,7 @@ class ModelConfig:
         grid: How a picture is cut.
         encoder: Of the `rgb` stream.
         head: What reads the steps.
+        spans: How spans are found in films; None for pictures, and where nobody has trained it.
     """
 
     kind: Kind
@@ -186,6 +208,7 @@ class ModelConfig:
     grid: Grid = field(default_factory=Grid)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    spans: SpanConfig | None = None
 
     def __post_init__(self) -> None:
         _require(len(self.classes) >= 2, "a model needs at least two classes")

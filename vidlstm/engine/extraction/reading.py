@@ -110,7 +110,7 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
         moments, table = np.unique(every_second(table), return_inverse=True)
         frames, table = frames[moments], table.reshape(len(clip.table), -1)
     return Reading(
-        _to_channels(frames[None], request.channels) if "rgb" in request.streams else None,
+        to_channels(frames[None], request.channels) if "rgb" in request.streams else None,
         table,
         {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
         {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
@@ -125,7 +125,7 @@ def _read_picture(path: Path, request: ReadRequest) -> Reading:
     sides = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
     regions = np.stack([image.cut_regions(side, boxes, request.size) for side in sides])
     return Reading(
-        _to_channels(regions, request.channels) if "rgb" in request.streams else None,
+        to_channels(regions, request.channels) if "rgb" in request.streams else None,
         np.arange(regions.shape[1])[None],
         {},
         {s: d.describe(picture[None]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
@@ -133,7 +133,7 @@ def _read_picture(path: Path, request: ReadRequest) -> Reading:
     )
 
 
-def _to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+def to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     """Bring RGB `(..., 3)` to the encoder's number of channels."""
     if channels == 3:
         return frames

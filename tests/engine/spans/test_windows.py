@@ -1,0 +1,120 @@
+"""Windows over a film's grid: which moments each reads, and that parts make no difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vidlstm.config import ModelConfig, Sampling, SpanConfig
+from vidlstm.engine.extraction.films import FilmPart, cut
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.spans.windows import WindowGrid, span_config, stream_scores
+from vidlstm.errors import UsageError
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.records import ClipInfo
+
+WINDOWS = SpanConfig((2.0, 4.0))
+INFO = ClipInfo(1, None, 64, 48)
+
+
+def config(spans: SpanConfig | None = WINDOWS, sampling: Sampling | None = None) -> ModelConfig:
+    return ModelConfig(
+        "video", ("a", "b"), ("rgb", "motion"), sampling or Sampling(), 1, False, 1, spans=spans
+    )
+
+
+def parts_of(num_moments: int, *sizes: int) -> list[FilmPart]:
+    """Return a film whose features are the numbers of its moments, in parts."""
+    motion = np.arange(num_moments, dtype=np.float16)[None, :, None]
+    edges = [0, *np.cumsum(sizes).tolist()]
+    assert edges[-1] == num_moments
+    return [
+        FilmPart(b - a, {"motion": motion[:, a:b], "rgb": motion[:, a:b][:, (a % 2) :: 2]}, INFO)
+        for a, b in pairwise(edges)
+    ]
+
+
+class Seen:
+    """Keeps the moments of every window, and scores it by their mean."""
+
+    def __init__(self) -> None:
+        self.windows: list[tuple[list[int], list[int]]] = []
+
+    def __call__(self, clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+        for clip in clips:
+            steps = (clip.sequences[s][0, 0, :, 0].astype(int).tolist() for s in ("motion", "rgb"))
+            self.windows.append(tuple(steps))
+        return np.array([[clip.sequences["motion"].mean(), 1.0] for clip in clips])
+
+
+def test_windows_lie_about_the_durations_of_training() -> None:
+    assert span_config([4.0, 5.0, 5.4, 60.0, 0.0]) == SpanConfig((3.9, 7.8))
+    assert span_config([]) is None
+
+
+def test_the_grid_serves_every_window() -> None:
+    grid = WindowGrid.of(config())
+    assert (grid.rate, grid.lengths, grid.step, grid.cell) == (8.0, (16, 32), 4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (config(spans=None), "has no window lengths"),
+        (config(sampling=Sampling("dense")), "dense counts frames"),
+    ],
+)
+def test_models_without_windows(model: ModelConfig, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        WindowGrid.of(model)
+
+
+def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
+    seen = Seen()
+    model = config()
+    scores = np.concatenate(list(stream_scores(parts_of(64, 64), model, WindowGrid.of(model), seen)))
+    assert len(scores) == 16
+    short, long = seen.windows[2 * 8 : 2 * 8 + 2]  # of the cell of moments 32 to 35
+    assert short[0] == list(range(26, 42))
+    assert long[0] == list(range(19, 50, 2))
+    assert len(short[1]) == len(long[1]) == 8
+    assert seen.windows[0][0] == list(range(10))  # cut at the beginning
+    assert seen.windows[-2][0] == list(range(54, 64))
+
+
+@pytest.mark.parametrize("sizes", [(300,), (64, 64, 64, 64, 44), (2,) * 150, (298, 2)])
+def test_parts_make_no_difference(sizes: tuple[int, ...]) -> None:
+    model = config()
+    whole, seen = Seen(), Seen()
+    grid = WindowGrid.of(model)
+    expected = np.concatenate(list(stream_scores(parts_of(300, 300), model, grid, whole)))
+    found = np.concatenate(list(stream_scores(parts_of(300, *sizes), model, grid, seen)))
+    assert seen.windows == whole.windows
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_film_no_longer_than_the_longest_window_is_one_clip() -> None:
+    seen = Seen()
+    model = config()
+    (scores,) = stream_scores(parts_of(30, 30), model, WindowGrid.of(model), seen)
+    assert len(seen.windows) == 1
+    assert len(scores) == 8
+    assert (scores == scores[0]).all()
+
+
+def test_a_part_of_a_film_is_read_as_a_clip_is() -> None:
+    film = ClipFeatures({s: v[:, None] for s, v in parts_of(80, 80)[0].sequences.items()}, {})
+    request = ReadRequest.of(config(), views=2)
+    clip = cut(film, 8.0, 2.0, 6.0, request)  # moments 16 to 47
+    motion, rgb = clip.sequences["motion"], clip.sequences["rgb"]
+    assert motion.shape == (1, 2, 16, 1)
+    assert rgb.shape == (1, 2, 8, 1)
+    assert motion[0, :, :3, 0].tolist() == [[16, 18, 20], [17, 19, 21]]
+    assert rgb.min() >= 16
+    assert rgb.max() <= 47
+    short = cut(film, 8.0, 3.0, 3.2, request)
+    assert short.sequences["motion"].shape == (1, 2, 2, 1)

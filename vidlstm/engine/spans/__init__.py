@@ -1,0 +1,1 @@
+"""When does what happen? Windows over a film, smoothed to spans."""
