@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,6 +90,34 @@ class TestIdentity:
         seen.add(clip_identity(folder))
         assert len(seen) == 4
 
+    def test_changes_when_two_clips_of_one_size_and_time_are_swapped(self, tmp_path: Path) -> None:
+        names = ("a.mp4", "b.mp4")
+        for name in names:
+            (tmp_path / name).write_bytes(name.encode())
+            os.utime(tmp_path / name, ns=(0, 0))
+        before = [clip_identity(tmp_path / name) for name in names]
+        (tmp_path / "a.mp4").rename(tmp_path / "c.mp4")
+        (tmp_path / "b.mp4").rename(tmp_path / "a.mp4")
+        (tmp_path / "c.mp4").rename(tmp_path / "b.mp4")
+        after = [clip_identity(tmp_path / name) for name in names]
+        assert not set(before) & set(after)
+
+    @pytest.mark.skipif(os.name == "nt", reason="Windows keeps no time of the last status change")
+    @pytest.mark.parametrize("is_frame", [False, True])
+    def test_changes_when_one_is_copied_over_the_other_with_its_time(
+        self, tmp_path: Path, is_frame: bool
+    ) -> None:
+        (tmp_path / "clip").mkdir()
+        clip, other = tmp_path / "clip/1.png", tmp_path / "other.png"
+        for file in (clip, other):
+            file.write_bytes(file.name[:1].encode())
+            os.utime(file, ns=(0, 0))
+        path = clip.parent if is_frame else clip
+        before = clip_identity(path)
+        shutil.copy2(other, clip)
+        assert clip.stat().st_mtime_ns == 0
+        assert clip_identity(path) != before
+
     def test_of_a_missing_clip_there_is_none(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             clip_identity(tmp_path / "gone.mp4")
@@ -142,6 +172,33 @@ class TestEntries:
         found = store.get(key)
         assert found is not None
         assert found.values.max() == 2
+
+    def test_that_are_damaged_are_not_read(self, store: FeatureStore) -> None:
+        """Whatever it is: every byte of the file, another shape, another entry's file, absurd JSON."""
+        from safetensors.numpy import save
+
+        key, other = entry_key("a", RECIPE), entry_key("b", RECIPE)
+        store.put(key, features(0.5))
+        (entry,) = files_under(store.root)
+        content = entry.read_bytes()
+        for place in range(len(content)):
+            entry.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            found = store.get(key)
+            assert found is None or (found.values == 0.5).all()  # a bit of padding may be lost
+        metadata = {"info": json.dumps({"problem": None}), "checksum": "0" * 32}
+        for hostile in (
+            content.replace(b"[1,3,8,5]", b"[1,3,5,8]"),
+            save({"values": np.full((1, 3, 8, 5), np.nan, np.float16)}, metadata),
+            save({"values": features().values}, {**metadata, "info": "[" * 100_000}),
+        ):
+            assert hostile != content
+            entry.write_bytes(hostile)
+            assert store.get(key) is None
+        entry.write_bytes(content)
+        swapped = store.root / "features" / other[:2] / f"{other}.safetensors"
+        swapped.parent.mkdir(exist_ok=True)
+        shutil.copy(entry, swapped)
+        assert store.get(other) is None
 
     def test_of_another_program_are_not_read(self, store: FeatureStore) -> None:
         from safetensors.numpy import save

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.models.test_classifier import CLASSES, WIDTHS, classifier
 from vidlstm.config import SUMMARY_STREAMS, ModelConfig, StreamName
 from vidlstm.models.backends.convert import convert_model
-from vidlstm.models.backends.openvino import OpenVinoClassifier, is_installed, kept_or_converted
+from vidlstm.models.backends.openvino import Networks, OpenVinoClassifier, is_installed, kept_or_converted
 from vidlstm.models.checkpoint import Model
 
 pytestmark = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
@@ -80,3 +80,28 @@ def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
     again = kept_or_converted(tmp_path / "a", ("classifier",), dict)
     scores = OpenVinoClassifier(again["classifier"])(streams)
     np.testing.assert_allclose(scores, expected(network, streams), atol=1e-5)
+
+
+@pytest.mark.parametrize("damage", ["weights", "text", "checksum", "no checksum"])
+def test_a_damaged_network_is_made_again(tmp_path: Path, damage: str) -> None:
+    network = model(("motion",))
+    streams = looked_at(network, 4)
+    kept_or_converted(tmp_path / "a", ("classifier",), lambda: convert_model(network, LOOKS))
+    name = {"weights": "classifier.bin", "text": "classifier.xml"}.get(damage, "checksum")
+    content = bytearray((tmp_path / "a" / name).read_bytes())
+    content[len(content) // 2] ^= 64
+    (tmp_path / "a" / name).write_bytes(content)
+    if damage == "no checksum":
+        (tmp_path / "a" / name).unlink()
+    made = []
+
+    def convert() -> Networks:
+        made.append(network)
+        return convert_model(network, LOOKS)
+
+    for _ in range(2):
+        again = kept_or_converted(tmp_path / "a", ("classifier",), convert)
+        np.testing.assert_allclose(
+            OpenVinoClassifier(again["classifier"])(streams), expected(network, streams), atol=1e-5
+        )
+    assert len(made) == 1

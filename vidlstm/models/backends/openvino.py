@@ -7,6 +7,7 @@ takes hundredths, and imports no torch; nor does this module.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
 import shutil
 import sys
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 Networks = Mapping[str, "openvino.Model"]
 """What was converted together, by name."""
+_CHECKSUM = "checksum"  # file beside the networks
 
 
 def is_installed() -> bool:
@@ -163,9 +165,10 @@ def kept_or_converted(
     with as_openvino_errors() as library:
         if folder is None:
             return convert()
-        with contextlib.suppress(RuntimeError):
-            core = library.Core()
-            return {name: core.read_model(folder / f"{name}.xml") for name in names}
+        with contextlib.suppress(OSError, RuntimeError):
+            if (folder / _CHECKSUM).read_text(encoding="ascii") == _checksum(folder):
+                core = library.Core()
+                return {name: core.read_model(folder / f"{name}.xml") for name in names}
         networks = convert()
         with contextlib.suppress(OSError, RuntimeError):  # a full disk costs the next run some seconds
             _keep(library, networks, folder)
@@ -179,7 +182,18 @@ def _keep(library: Any, networks: Networks, folder: Path) -> None:
     try:
         for name, network in networks.items():
             library.save_model(network, beside / f"{name}.xml", compress_to_fp16=False)
+        (beside / _CHECKSUM).write_text(_checksum(beside), encoding="ascii")
         shutil.rmtree(folder, ignore_errors=True)  # it could not be read
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _checksum(folder: Path) -> str:
+    """Return a checksum of a folder's networks: OpenVINO computes with damaged weights without a word."""
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(folder.glob("*.*")):
+        content = file.read_bytes()
+        digest.update(f"{file.name} {len(content)} ".encode())
+        digest.update(content)
+    return digest.hexdigest()
