@@ -156,7 +156,7 @@ class FeatureStore:
                 shutil.rmtree(network)
 
 
-def _checksum(key: str, info: str, values: Array) -> str:
+def _checksum(key: str, info: str, values: NDArray[Any]) -> str:
     text = f"{key} {info} {values.dtype.str} {values.shape}"
     digest = hashlib.blake2b(text.encode(), digest_size=16)
     digest.update(values.data)
