@@ -10,8 +10,9 @@ import torch
 
 from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
+from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
-from vidlstm.engine.training.learning import Clips, make_trainer, start_model
+from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.models.checkpoint import Model, baseline_config, load_model, read_header, serialise
 from vidlstm.report.findings import cautions
 

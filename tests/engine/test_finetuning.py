@@ -18,7 +18,9 @@ from tests.engine.toys import QUICK
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pixels import PixelReader
-from vidlstm.engine.training.trainer import Learning, Part, Trainer
+from vidlstm.engine.training.encoder_training import EncoderTraining
+from vidlstm.engine.training.members import Part
+from vidlstm.engine.training.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, FailureCode
 from vidlstm.features.batches import ClipFeatures
@@ -72,7 +74,7 @@ def make(
     config: TrainConfig = CONFIG,
     *,
     unfrozen: int | None = 1,
-    has_learned: bool = False,
+    warm_start: bool = False,
     keeps_statistics: bool = True,
     num_clips: int = 20,
 ) -> tuple[Trainer, Encoder]:
@@ -93,10 +95,10 @@ def make(
     encoder.unfreeze(unfrozen, keeps_statistics=keeps_statistics)
     everything = np.arange(num_clips)
     part = Part(everything[:-4], everything[-4:])
-    learning = Learning(encoder, Reader(), flips=False, has_learned=has_learned)
+    learning = EncoderTraining(encoder, Reader(), flips=False, warm_start=warm_start)
     trainer = Trainer(
         classifier, clips, everything % 2, [part], config,
-        mix_views=True, views=views_of(MODEL), mirror=False, learning=learning,
+        mix_views=True, views=views_of(MODEL), mirror=False, encoder_training=learning,
     )  # fmt: skip
     return trainer, encoder
 
@@ -153,8 +155,8 @@ def test_it_has_a_learning_rate_of_its_own() -> None:
 
 def test_half_precision_gives_nearly_the_same() -> None:
     plain, half = make(), make()
-    assert half[0].learning is not None
-    half[0].learning = replace(half[0].learning, bfloat16=True)
+    assert half[0].encoder_training is not None
+    half[0].encoder_training = replace(half[0].encoder_training, bfloat16=True)
     assert run(half[0]) == pytest.approx(run(plain[0]), rel=0.02)
     assert {value.dtype for value in half[1].parameters()} == {torch.float32}
 
@@ -190,9 +192,9 @@ def test_resumed_it_ends_bit_for_bit_where_the_unbroken_run_ends(after: int) -> 
 def test_each_epoch_reads_the_training_clips_once_and_the_held_out_ones_once() -> None:
     trainer, _ = make(replace(CONFIG, epochs=1))
     run(trainer)
-    assert trainer.learning is not None
-    assert isinstance(trainer.learning.reader, Reader)
-    asked = trainer.learning.reader.asked
+    assert trainer.encoder_training is not None
+    assert isinstance(trainer.encoder_training.reader, Reader)
+    asked = trainer.encoder_training.reader.asked
     assert sorted(asked[:16]) == [*range(16)]
     assert asked[16:20] == [16, 17, 18, 19]
 
@@ -201,7 +203,7 @@ class TestNeverWorse:
     def test_where_it_started_counts_as_epoch_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         script = iter([1.0, 2.0, 1.5, 3.0])
         monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
-        trainer, encoder = make(replace(CONFIG, epochs=3), has_learned=True)
+        trainer, encoder = make(replace(CONFIG, epochs=3), warm_start=True)
         before = copy.deepcopy(state(trainer, encoder))
         run(trainer)
         assert (trainer.epoch, trainer.best_epoch) == (3, 0)
@@ -212,7 +214,7 @@ class TestNeverWorse:
     def test_patience_counts_from_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         script = iter([1.0, 2.0, 2.0])
         monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
-        trainer, _ = make(replace(CONFIG, epochs=9, patience=2), has_learned=True)
+        trainer, _ = make(replace(CONFIG, epochs=9, patience=2), warm_start=True)
         assert len(run(trainer)) == 2
 
     def test_one_that_has_not_learned_takes_its_first_epoch(self) -> None:

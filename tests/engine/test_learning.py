@@ -19,19 +19,16 @@ from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import split_rows, write_split
 from vidlstm.data.splits import Fold, Split, make_folds
 from vidlstm.engine.distributed import World
-from vidlstm.engine.evaluation.crossval import crossvalidate, stream_subsets
+from vidlstm.engine.evaluation.ablation import stream_subsets
+from vidlstm.engine.evaluation.folds import crossvalidate
 from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
-from vidlstm.engine.training.learning import (
-    Clips,
-    describe_training,
-    make_trainer,
-    member_parts,
-    score,
-    start_from,
-    start_model,
-    train_request,
-)
-from vidlstm.engine.training.trainer import Learning
+from vidlstm.engine.extraction.clips import Clips
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.scoring import score
+from vidlstm.engine.training.encoder_training import EncoderTraining, start_from
+from vidlstm.engine.training.facts import describe_training
+from vidlstm.engine.training.members import member_parts
+from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.files import write_atomically
@@ -130,8 +127,8 @@ class TestTrainer:
 
     def test_more_moments_are_stored_than_the_head_reads_at_once(self) -> None:
         config = ModelConfig.default("video", ("a", "b"))
-        assert train_request(config.changed(views=1)).views > 1
-        assert train_request(config.changed(views=5)).views == 5
+        assert ReadRequest.for_training(config.changed(views=1)).views > 1
+        assert ReadRequest.for_training(config.changed(views=5)).views == 5
 
 
 class TestScore:
@@ -164,12 +161,12 @@ class TestTeam:
 
     def test_what_learns_its_statistics_is_not_divided(self) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=8))
-        learning = Learning(encoder)
+        learning = EncoderTraining(encoder)
         clips = toy()
         model = start_model(model_config(members=1), clips, None, 0)
         for world, config in ((World(0, 2), QUICK), (World(), replace(QUICK, accumulate=2))):
             with pytest.raises(UsageError, match="learns from nothing cannot be trained with"):
-                make_trainer(model, clips, range(30), config, learning=learning, world=world)
+                make_trainer(model, clips, range(30), config, encoder_training=learning, world=world)
 
 
 class TestStartFrom:

@@ -18,8 +18,9 @@ from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
 from vidlstm.engine.scoring import log_probabilities
 from vidlstm.engine.training import trainer as training
+from vidlstm.engine.training.members import Part
 from vidlstm.engine.training.optimiser import AdamW
-from vidlstm.engine.training.trainer import Part, Trainer, rarity, standardise
+from vidlstm.engine.training.trainer import Trainer, rarity, standardise
 from vidlstm.engine.views import View
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.records import EpochReport

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.data.samples import Dataset, Sample
+from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.extractor import Extracted
-from vidlstm.engine.training.learning import Clips
-from vidlstm.engine.training.trainer import Part, Trainer
+from vidlstm.engine.training.members import Part
+from vidlstm.engine.training.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import FailureCode
 from vidlstm.features.batches import ClipFeatures

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from typer import Option
 
 from vidlstm.cli import options
+from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command
-from vidlstm.cli.reports import leave_report, require_folder
-from vidlstm.cli.setup import (
-    extract_dataset,
-    find_checkpoint,
-    find_dataset,
-    open_extractor,
-    show_report,
-    tell_lengths,
-)
+from vidlstm.cli.events import follow
+from vidlstm.cli.reports import require_folder, show_report
+from vidlstm.data.samples import require_data
 
 EXAMPLES = (
     "vidlstm eval more_clips/",
@@ -47,39 +44,19 @@ def evaluate(
     console = Console.of(console_options)
     require_folder(report_file)
     path = find_checkpoint(console, checkpoint)
-    dataset = find_dataset(console, data)
+    require_data(data.data)
 
-    from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
-    from vidlstm.engine.extraction.reading import ReadRequest
-    from vidlstm.engine.training.baseline import score_with_baseline
-    from vidlstm.models.checkpoint import load_model
+    from vidlstm.engine.evaluation.evaluate import EvaluateRequest, EvaluateResult
+    from vidlstm.engine.evaluation.evaluate import evaluate as session
 
-    model = load_model(path, baseline=True)
-    subset = choose_subset(dataset, path.parent, split)
-    console.say(f"Scored: {subset.description}.")
-    dataset = with_classes_of(subset.dataset, model)
-    notes = []
-    if known := learned_clips(dataset, model):
-        notes.append(
-            f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
-            f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
-        )
-        console.warn(notes[-1])
-    request = ReadRequest.of(model.config, views=model.config.views)
-    with open_extractor(request, model.encoder, machine, cache=cache, console=console) as extractor:
-        clips = extract_dataset(console, extractor, dataset)
-    tell_lengths(console, clips)
-    report = score_with_baseline(model, clips, range(len(dataset.samples)))
-    show_report(console, report)
-    if report_file is not None:
-        from vidlstm.engine.training.run_folder import read_epochs
-
-        leave_report(
-            console, report_file, report, model, dataset, subset=subset.description,
-            epochs=read_epochs(path.parent), notes=notes, stem=f"{report_file.stem}.",
-        )  # fmt: skip
+    request = EvaluateRequest(
+        data, path, split, machine, report_file, cache, shlex.join(["vidlstm", *sys.argv[1:]])
+    )
+    result = follow(console, session(request))
+    assert isinstance(result, EvaluateResult)
+    show_report(console, result.report)
+    if result.page is not None:
+        console.say(f"Report: {result.page}")
     if as_json:
-        from vidlstm.report.findings import cautions
-
-        print(json.dumps({**report.to_json(), "cautions": [*notes, *cautions(report)]}))
-    return Exit.SOME_FAILED if report.failed else Exit.DONE
+        print(json.dumps(result.to_json()))
+    return Exit.SOME_FAILED if result.report.failed else Exit.DONE

@@ -12,8 +12,8 @@ from rich.text import Text
 from typer import Argument
 
 from vidlstm.cli import options
+from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
-from vidlstm.cli.setup import find_checkpoint
 from vidlstm.config import to_dict
 from vidlstm.report.text import printable
 

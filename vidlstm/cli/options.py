@@ -7,9 +7,9 @@ None means that the default of the configuration holds; `show_default` says what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 from typer import Argument, Option
@@ -25,10 +25,16 @@ from vidlstm.config import (
     SamplingMethod,
     SummaryKind,
     TrainConfig,
-    parse_grid,
-    parse_streams,
 )
-from vidlstm.errors import UsageError
+from vidlstm.settings import (
+    DataSettings,
+    FineTuneSettings,
+    MachineSettings,
+    ModelSettings,
+    OutputSettings,
+    SplitSettings,
+    TrainingSettings,
+)
 
 BASIC = "Options"
 SPLIT = "Groups and splits"
@@ -48,16 +54,9 @@ ALL = "vidlstm.all"
 _MODEL = ModelConfig("video", ("a", "b"), ("rgb",))
 _TRAIN = TrainConfig()
 
-T = TypeVar("T")
-
-
-def given(**options: T | None) -> dict[str, Any]:
-    """Return the options that the user gave."""
-    return {name: value for name, value in options.items() if value is not None}
-
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(DataSettings):
     """Which data, and how its groups and splits are found."""
 
     data: Annotated[
@@ -93,25 +92,9 @@ class DataOptions:
         Option(help="Class names for a list of paths and class numbers.", rich_help_panel=LAYOUT),
     ] = None
 
-    def sources(self) -> dict[str, Any]:
-        """Return how samples and groups are found, as plain JSON values."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "data"}
-        return {name: str(v) if isinstance(v, Path) else v for name, v in named.items()}
-
-    def over(self, sources: dict[str, Any]) -> DataOptions:
-        """Take from an earlier run's `sources` what is not given here."""
-        own = {f.name: getattr(self, f.name) for f in fields(self)}
-        paths = ("split_file", "class_list")
-        missing: dict[str, Any] = {
-            name: Path(value) if name in paths else value
-            for name, value in sources.items()
-            if value is not None and name in own and own[name] is None
-        }
-        return replace(self, **missing)
-
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(ModelSettings):
     """What is read of a clip, and the network that reads it."""
 
     streams: Annotated[
@@ -125,9 +108,10 @@ class ModelOptions:
         HeadKind | None,
         Option(help="What reads the frames; mean ignores order.", show_default=_MODEL.head.kind),
     ] = None
-    frames: Annotated[
+    num_frames: Annotated[
         int | None,
         Option(
+            "--frames",
             help="Moments to read per clip. With --sampling fps: the maximum.",
             show_default=str(_MODEL.sampling.num_frames),
             rich_help_panel=READING,
@@ -270,43 +254,6 @@ class ModelOptions:
         ),
     ] = None
 
-    def configure(
-        self, kind: Kind, classes: tuple[str, ...], earlier: ModelConfig | None = None
-    ) -> ModelConfig:
-        """Put the options together to what the model is.
-
-        Args:
-            kind: Of the data.
-            classes: Of the data.
-            earlier: What was not given is as in this one; by default what suits kind and encoder.
-
-        Raises:
-            UsageError: They make no sense.
-        """
-        if earlier is None:
-            base = ModelConfig.default(kind, classes, self.encoder)
-        else:
-            base = replace(earlier, kind=kind, classes=classes)
-        streams = given(streams=None if self.streams is None else parse_streams(self.streams))
-        grid = parse_grid(self.grid) if self.grid is not None else {}
-        return base.changed(
-            sampling=given(method=self.sampling, num_frames=self.frames, stride=self.stride, rate=self.rate),
-            grid={**grid, **given(overlap=self.overlap, order=self.order)},
-            encoder=given(
-                name=self.encoder, weights=self.weights, size=self.size, channels=1 if self.grey else None
-            ),
-            head=given(
-                kind=self.head,
-                hidden=self.hidden,
-                layers=self.layers,
-                bidirectional=self.bidirectional,
-                dropout=self.dropout,
-                summary=self.summary,
-            ),
-            **streams,
-            **given(views=self.views, members=self.members, mirror=self.mirror),
-        )
-
 
 ValShareOption = Annotated[
     float | None,
@@ -319,7 +266,7 @@ ValShareOption = Annotated[
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainingOptions(TrainingSettings):
     """How a model is trained."""
 
     seed: Annotated[
@@ -401,16 +348,25 @@ class TrainOptions:
             rich_help_panel=TRAINING,
         ),
     ] = None
-    val_share: ValShareOption = None
-
-    def configure(self, model: ModelConfig, earlier: TrainConfig | None = None) -> TrainConfig:
-        """Put the options together, over an earlier run's, else over what suits the model."""
-        named = {f.name: getattr(self, f.name, None) for f in fields(TrainConfig)}
-        return replace(earlier or TrainConfig.default(model), **given(**named))
 
 
 @dataclass(frozen=True)
-class FineTuneOptions:
+class SplitOptions(SplitSettings):
+    """How the clips that score the model are held out."""
+
+    val_share: ValShareOption = None
+    allow_shared_groups: Annotated[
+        bool,
+        Option(
+            "--allow-shared-groups",
+            help="Accept a given split in which a group is in two subsets. Scores will be too high.",
+            rich_help_panel=LAYOUT,
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class FineTuneOptions(FineTuneSettings):
     """How the encoder is fine-tuned."""
 
     unfreeze: Annotated[
@@ -425,9 +381,10 @@ class FineTuneOptions:
         Path | None,
         Option("--from", help="Start from the encoder and head of this run.", rich_help_panel=FINE_TUNING),
     ] = None
-    encoder_lr: Annotated[
+    encoder_learning_rate: Annotated[
         float | None,
         Option(
+            "--encoder-lr",
             help="Peak learning rate of the encoder.",
             show_default=str(_TRAIN.encoder_learning_rate),
             rich_help_panel=FINE_TUNING,
@@ -451,45 +408,9 @@ class FineTuneOptions:
         ),
     ] = None
 
-    def configure(self, model: ModelConfig, members: int | None) -> ModelConfig:
-        """Return the model with so much of its encoder unfrozen; one network, as they share the encoder.
-
-        Args:
-            model: As the other options say.
-            members: That were asked for.
-
-        Raises:
-            UsageError: It makes no sense.
-        """
-        if self.unfreeze is None:
-            return model
-        if self.unfreeze != "all" and not self.unfreeze.isdecimal():
-            raise UsageError(f"--unfreeze {self.unfreeze}: a number of stages or all is needed")
-        if "rgb" not in model.streams:
-            raise UsageError(f"--unfreeze {self.unfreeze}: no encoder is needed without the rgb stream")
-        if model.encoder.small:
-            raise UsageError(
-                f"--unfreeze {self.unfreeze}: --encoder {model.encoder.name} learns anyway, leave it out"
-            )
-        number = None if self.unfreeze == "all" else int(self.unfreeze)
-        return model.changed(
-            members=(members or 1) if number != 0 else model.members, encoder={"unfrozen": number}
-        )
-
-    def over(self, training: TrainConfig) -> TrainConfig:
-        """Return the settings with what is given here."""
-        return replace(
-            training,
-            **given(
-                encoder_learning_rate=self.encoder_lr,
-                accumulate=self.accumulate,
-                checkpointing=self.checkpointing,
-            ),
-        )
-
 
 @dataclass(frozen=True)
-class MachineOptions:
+class MachineOptions(MachineSettings):
     """Where it runs."""
 
     device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
@@ -517,6 +438,31 @@ class MachineOptions:
     timeout: Annotated[float, Option(min=0.1, help="Seconds allowed per file.", rich_help_panel=MACHINE)] = (
         120.0
     )
+
+
+@dataclass(frozen=True)
+class OutputOptions(OutputSettings):
+    """Which run folder, and what happens to a run that is there."""
+
+    out: Annotated[Path | None, Option("--out", "-o", help="Run folder.", show_default="the next runs/N")] = (
+        None
+    )
+    resume: Annotated[Path | None, Option(help="Continue the run in this folder.")] = None
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace the run in --out.", rich_help_panel=OUTPUT)
+    ] = False
+    allow_changes: Annotated[
+        bool,
+        Option(
+            "--allow-changes",
+            help="Resume although data or options have changed.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = False
+    tensorboard: Annotated[
+        bool,
+        Option("--tensorboard", help="Write TensorBoard events as well.", rich_help_panel=TRAINING),
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -549,14 +495,6 @@ CacheOption = Annotated[
         "--cache/--no-cache",
         help="Keep features on disk, so that each clip is encoded only once.",
         rich_help_panel=MACHINE,
-    ),
-]
-SharedGroupsOption = Annotated[
-    bool,
-    Option(
-        "--allow-shared-groups",
-        help="Accept a given split in which a group is in two subsets. Scores will be too high.",
-        rich_help_panel=LAYOUT,
     ),
 ]
 

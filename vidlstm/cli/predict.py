@@ -17,13 +17,13 @@ from typing import Annotated
 from typer import Argument, Option
 
 from vidlstm.cli import options
+from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
 from vidlstm.cli.rows.formats import Format
 from vidlstm.cli.rows.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
 from vidlstm.cli.rows.sorting import Sorter
-from vidlstm.cli.setup import find_checkpoint
 from vidlstm.errors import DataError, UsageError
 
 FILES = "Input and output"

@@ -1,20 +1,17 @@
-"""The report that `eval` and `train` leave: a page, and plots beside it."""
+"""What is printed of an evaluation: the headline figures, what they do not carry, the classes."""
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
 
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
-from vidlstm.records import EpochReport, EvalReport
-
-if TYPE_CHECKING:
-    from vidlstm.data.samples import Dataset
-    from vidlstm.models.checkpoint import Model
+from vidlstm.records import EvalReport
+from vidlstm.report.text import printable
 
 PAGE = "report.html"
 
@@ -33,45 +30,32 @@ def require_folder(report: Path | None) -> None:
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
 
 
-def leave_report(
-    console: Console,
-    file: Path,
-    report: EvalReport | None,
-    model: Model,
-    dataset: Dataset,
-    *,
-    subset: str,
-    epochs: Sequence[EpochReport],
-    notes: Sequence[str] = (),
-    stem: str = "",
-) -> None:
-    """Write the page, with the plots beside it, and say where.
+def show_report(console: Console, report: EvalReport) -> None:
+    """Say the headline figures, what they do not carry, and a table of the classes."""
+    from vidlstm.report.findings import baselines, cautions
 
-    Args:
-        console: Says it.
-        file: The page. Without a report there is none, nor may an older one stay.
-        report: Of the clips that were scored, if any were.
-        model: That scored them.
-        dataset: They are part of it.
-        subset: Which part, in words.
-        epochs: Of the training, as far as they are known.
-        notes: What the reader must know before believing the figures.
-        stem: What the plots' names begin with.
-    """
-    from vidlstm.engine.reporting import describe, write_page, write_plots
-
-    write_plots(file.parent, report, epochs, stem=stem)
-    if report is None:
-        file.unlink(missing_ok=True)
-        return
-    write_page(
-        file,
-        report,
-        model,
-        title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
-        facts=describe(model, dataset, subset),
-        command=shlex.join(["vidlstm", *sys.argv[1:]]),
-        epochs=epochs,
-        notes=notes,
+    low, high = report.top1_interval.low, report.top1_interval.high
+    text = (
+        f"top-1 {report.top1:.3f} (95 % interval {low:.3f} to {high:.3f}, resampled over "
+        f"{report.num_groups} groups), "
+        f"mean class accuracy {report.mean_class_accuracy:.3f}, macro F1 {report.macro_f1:.3f}, "
+        f"{report.num_clips} clips; {'; '.join(f'{name}: {top1:.3f}' for name, top1 in baselines(report))}"
     )
-    console.say(f"Report: {file}")
+    console.say(text)
+    before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
+    console.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
+    if report.failed:
+        console.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
+    for caution in cautions(report):
+        console.say(caution)
+    if not console.quiet and sys.stderr.isatty():
+        table = Table("class", "precision", "recall", "F1", "clips")
+        for row in report.per_class:
+            table.add_row(
+                Text(printable(row.label)),  # a string would be searched for markup
+                f"{row.precision:.3f}",
+                f"{row.recall:.3f}",
+                f"{row.f1:.3f}",
+                str(row.support),
+            )
+        console.rich.print(table)

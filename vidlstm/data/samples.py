@@ -19,6 +19,7 @@ from vidlstm.data.layouts.split_files import read_split_file
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import kind_of
+from vidlstm.settings import DataSettings
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,24 @@ def find_samples(
     )  # fmt: skip
 
 
+def find_dataset(settings: DataSettings) -> Dataset:
+    """Find the labelled samples that the settings name; see `find_samples`."""
+    return find_samples(
+        settings.data,
+        kind=settings.kind,
+        group_column=settings.group_column,
+        group_by=settings.group_by,
+        split_file=settings.split_file,
+        class_list=settings.class_list,
+    )
+
+
+def require_data(data: Path) -> None:
+    """Raise a DataError if there is nothing at all."""
+    if not data.exists():
+        raise DataError(f"{data}: there is no such file or folder")
+
+
 def relative_name(path: Path, root: Path) -> str:
     """Return a path relative to a folder that it lies in, with slashes; else the path itself."""
     try:
@@ -143,8 +162,7 @@ def _is_text(name: str) -> bool:
 def _read(
     data: Path, kind: Kind | None, group_column: str | None, split_file: Path | None, class_list: Path | None
 ) -> Listing:
-    if not data.exists():
-        raise DataError(f"{data}: there is no such file or folder")
+    require_data(data)
     if split_file is not None:
         if not data.is_dir():
             raise DataError(f"{data}: with --split-file, DATA is the folder of the clips")

@@ -11,6 +11,52 @@ from vidlstm.files import write_atomically
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import EpochReport, EvalReport
 
+PAGE = "report.html"
+
+
+def leave_report(
+    file: Path,
+    report: EvalReport | None,
+    model: Model,
+    dataset: Dataset,
+    *,
+    subset: str,
+    epochs: Sequence[EpochReport],
+    notes: Sequence[str] = (),
+    command: str = "",
+    stem: str = "",
+) -> None:
+    """Write the page, with the plots beside it.
+
+    Args:
+        file: The page. Without a report there is none, nor may an older one stay.
+        report: Of the clips that were scored, if any were.
+        model: That scored them.
+        dataset: They are part of it.
+        subset: Which part, in words.
+        epochs: Of the training, as far as they are known.
+        notes: What the reader must know before believing the figures.
+        command: That makes the same report again, if there is one.
+        stem: What the plots' names begin with.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    write_plots(file.parent, report, epochs, stem=stem)
+    if report is None:
+        file.unlink(missing_ok=True)
+        return
+    write_page(
+        file,
+        report,
+        model,
+        title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
+        facts=describe(model, dataset, subset),
+        command=command,
+        epochs=epochs,
+        notes=notes,
+    )
+
 
 def write_page(
     file: Path,

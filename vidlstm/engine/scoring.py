@@ -9,9 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.views import View, views_of
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.models.checkpoint import Model
+from vidlstm.records import Scored
 
 _BATCH = 256
 
@@ -59,3 +61,10 @@ def score_clips(model: Model, clips: Sequence[ClipFeatures]) -> NDArray[np.float
     branches = log_probabilities(classifier, clips, views_of(model.config), classifier.fusion.device)
     probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
     return probabilities
+
+
+def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
+    """Score samples; those that could not be read are in the list, without scores."""
+    usable = clips.usable(indices)
+    rows = score_clips(model, clips.encoded(model.encoder, usable))
+    return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))

@@ -158,6 +158,10 @@ class Classifier(nn.Module):
         """The branches, in the order of the fusion weights."""
         return [branch for branch in self.branch if isinstance(branch, Branch)]
 
+    def branch_weights(self) -> dict[str, float]:
+        """Return how much each branch counts in the fusion, by its name."""
+        return {spec.name: w for spec, w in zip(self.specs, self.fusion.tolist(), strict=True)}
+
     def compute(self, rows: slice, total: int) -> None:
         """Tell the branches that what comes in from now on are these rows of a step of `total`."""
         for module in self.modules():

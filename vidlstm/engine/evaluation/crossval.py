@@ -1,173 +1,229 @@
-"""How well would it do? Train on all folds but one, score that one, for each fold.
-
-Folds are independent, so they run in processes side by side. Branches are independent too, so one
-training tells what every subset of the streams would have given: an ablation costs no more than its
-largest row.
-"""
+"""How well would it do? A cross-validation from start to end: find, extract, train every fold, pool."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-import numpy as np
-import torch
-
-from vidlstm.config import SUMMARY_STREAMS, HeadKind, ModelConfig, StreamName, TrainConfig
-from vidlstm.data.splits import Fold
-from vidlstm.engine.devices import use_threads
+from vidlstm.config import HeadKind, ModelConfig, TrainConfig
+from vidlstm.data.samples import Dataset, find_dataset
+from vidlstm.data.splits import Fold, given_fold, make_folds
+from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
+from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
+from vidlstm.engine.events import DataFound, Event, Progress
+from vidlstm.engine.extraction.clips import Clips, extract_clips
+from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pool import num_cores
-from vidlstm.engine.scoring import log_probabilities
-from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
-from vidlstm.engine.training.fusion import fit_fusion
-from vidlstm.engine.training.learning import Clips, kept_pixels, make_trainer, start_model
-from vidlstm.models.checkpoint import Model, rgb_encoder
-from vidlstm.models.classifier import fuse
-from vidlstm.records import Scored
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.metrics.classification import hits, summarise
+from vidlstm.models.checkpoint import baseline_config, rgb_encoder
+from vidlstm.records import SCHEMA, EvalReport, Scored
+from vidlstm.report.findings import cautions
+from vidlstm.settings import DataSettings, MachineSettings, ModelSettings, TrainingSettings
 
-Streams = tuple[StreamName, ...]
+Folds = int | Literal["group", "split"]
 
 
 @dataclass(frozen=True)
-class FoldResult:
-    """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
-
-    And those of the baseline of the whole model, where that was wanted and there is one.
-    """
-
-    fold: Fold
-    scored: dict[Streams, tuple[Scored, ...]]
-    baseline: tuple[Scored, ...] | None = None
-
-
-def stream_subsets(streams: Streams) -> list[Streams]:
-    """Return the subsets that one training tells of: each sequence stream alone, then all of them.
-
-    Summary streams stay, as they join a branch and cannot be taken from it after training.
-    """
-    summary = tuple(s for s in streams if s in SUMMARY_STREAMS)
-    alone: list[Streams] = [(s, *summary) for s in streams if s not in SUMMARY_STREAMS]
-    return alone if len(alone) == 1 else [*alone, streams]
-
-
-def ablation(config: ModelConfig) -> list[ModelConfig]:
-    """Return the trainings of an ablation, the whole model last.
-
-    Videos: the baseline `mean`, then `gru` and `lstm`. Pictures: the baseline on the regions alone, the
-    LSTM on them, with each summary stream, and with all.
-    """
-    if config.kind == "video":
-        heads: tuple[HeadKind, ...] = ("mean", "gru", "lstm")
-        return [with_head(config, head) for head in heads]
-    sequence = tuple(s for s in config.streams if s not in SUMMARY_STREAMS)
-    summary = [s for s in config.streams if s in SUMMARY_STREAMS]
-    lstm = with_head(config, "lstm")
-    sets = [sequence, *((*sequence, s) for s in summary if len(summary) > 1), config.streams]
-    return [replace(with_head(config, "mean"), streams=sequence), *(replace(lstm, streams=s) for s in sets)]
-
-
-def crossvalidate(
-    config: ModelConfig,
-    clips: Clips,
-    folds: Sequence[Fold],
-    training: TrainConfig,
-    *,
-    processes: int,
-    subsets: Sequence[Streams] = (),
-    baseline: bool = False,
-) -> Iterator[FoldResult]:
-    """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
+class CrossvalRequest:
+    """What is cross-validated, and how.
 
     Args:
-        config: Of the model.
-        clips: All of the data.
-        folds: That no group crosses.
-        training: How.
-        processes: Folds that run at once.
-        subsets: Of the streams; by default all of them together.
-        baseline: Train the baseline too.
+        data: Which clips.
+        model: What reads them.
+        training: How it is trained.
+        machine: Where it runs; `workers` is also how many folds run at once.
+        folds: A number of folds that no group crosses; `group`: one a group; `split`: the data's own.
+        ablation: Compare streams and heads.
+        repeat: Seeds, from the one given on.
+        cache: Keep features.
     """
-    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), baseline)
-    if processes <= 1 or len(folds) <= 1:
-        for fold in folds:
-            yield work(clips, fold)
-        return
-    context = multiprocessing.get_context("spawn")
-    processes = min(processes, len(folds))
-    given = clips, max(1, num_cores() // processes)
-    pool = ProcessPoolExecutor(processes, context, initializer=_receive, initargs=given)
-    try:
-        yield from pool.map(partial(_run_received, work), folds)
-    finally:
-        pool.shutdown(cancel_futures=True)
+
+    data: DataSettings
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+    folds: Folds = 5
+    ablation: bool = False
+    repeat: int = 1
+    cache: bool = True
 
 
-_received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
+@dataclass(frozen=True)
+class FoldScore:
+    """Top-1 of one fold."""
+
+    held_out: str
+    num_clips: int
+    top1: float
 
 
-def _receive(clips: Clips, threads: int) -> None:
-    use_threads(threads)
-    _received.append(clips)
+@dataclass(frozen=True)
+class CrossvalRow:
+    """One choice of streams and head, over all folds and seeds.
+
+    Args:
+        streams: That are read.
+        head: What reads them.
+        top1_per_seed: By seed, over the clips of all folds.
+        per_fold: Of the first seed.
+    """
+
+    streams: Streams
+    head: HeadKind
+    top1_per_seed: dict[int, float]
+    per_fold: tuple[FoldScore, ...]
+
+    @property
+    def top1(self) -> float:
+        """Mean over the seeds."""
+        return sum(self.top1_per_seed.values()) / len(self.top1_per_seed)
 
 
-def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
-    return work(_received[0], fold)
+@dataclass(frozen=True)
+class CrossvalResult:
+    """A cross-validation that is over; the last event of its session.
+
+    Args:
+        report: Of the held-out clips of all folds together, by the model asked for, first seed.
+        rows: One for each choice of streams and head; the last is the model asked for.
+        num_folds: How many there were.
+        ablation: Whether streams and heads were compared.
+    """
+
+    report: EvalReport
+    rows: tuple[CrossvalRow, ...]
+    num_folds: int
+    ablation: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `crossval --json`."""
+        pooled = self.report.to_json()
+        keys = (
+            "num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "ece",
+            "majority", "baselines", "classes", "confusion",
+        )  # fmt: skip
+        asked = self.rows[-1]
+        plain: dict[str, Any] = {"schema": SCHEMA, "num_folds": self.num_folds}
+        plain |= {key: pooled[key] for key in keys}
+        plain["per_fold"] = [
+            {"held_out": fold.held_out, "num_clips": fold.num_clips, "top1": fold.top1}
+            for fold in asked.per_fold
+        ]
+        plain["cautions"] = cautions(self.report)
+        plain["top1_per_seed"] = _by_name(asked.top1_per_seed)
+        if self.ablation:
+            plain["ablation"] = [
+                {
+                    "streams": "+".join(row.streams),
+                    "head": row.head,
+                    "top1": row.top1,
+                    "top1_per_seed": _by_name(row.top1_per_seed),
+                }
+                for row in self.rows
+            ]
+        return plain
 
 
-def _run_fold(
-    config: ModelConfig,
-    training: TrainConfig,
-    subsets: Sequence[Streams],
-    baseline: bool,
-    clips: Clips,
-    fold: Fold,
-) -> FoldResult:
-    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
-    model = start_model(config, clips, encoder, training.seed)
-    trainer = make_trainer(model, clips, fold.train_indices, training, learning=kept_pixels(model))
-    for _ in trainer.run():
-        pass
-    trainer.finish()
-    usable = clips.usable(fold.test_indices)
-    labels = trainer.held_out_labels
-    held_out = trainer.held_out_scores(trainer.views) if len(labels) else None
-    clips = clips.all_encoded(model.encoder)
-    features = [clips.features(i) for i in usable]
-    test = (
-        log_probabilities(model.classifier, features, trainer.views, torch.device("cpu"))
-        if features
-        else None
-    )
-    scored = {}
-    for subset in subsets:
-        kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
-        scores = np.zeros((0, len(config.classes)))
-        if test is not None:
-            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(()), torch.zeros(())
-            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
-            scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
-        scored[subset] = tuple(
-            clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
+def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None, None]:
+    """Train on all folds but one, score that one, for each fold.
+
+    Yields:
+        Events, and at the end the result.
+
+    Raises:
+        VidlstmError: It cannot be done.
+    """
+    dataset = find_dataset(request.data)
+    yield DataFound(dataset)
+    config = request.model.configure(dataset.kind, dataset.classes)
+    training = request.training.configure(config)
+    folds = _folds(dataset, request.folds, training.seed)
+    encoder = None if config.encoder.small else rgb_encoder(config, seed=training.seed)
+    wanted = ReadRequest.for_training(config)
+    with open_extractor(wanted, encoder, request.machine, cache=request.cache) as extractor:
+        clips = yield from extract_clips(extractor, dataset)
+    yield clips.told()
+    yield from _Session(request, config, training, clips, folds).run()
+
+
+class _Session:
+    """A cross-validation whose clips are extracted."""
+
+    def __init__(
+        self,
+        request: CrossvalRequest,
+        config: ModelConfig,
+        training: TrainConfig,
+        clips: Clips,
+        folds: Sequence[Fold],
+    ) -> None:
+        self.request = request
+        self.config = config
+        self.training = training
+        self.clips = clips
+        self.folds = folds
+
+    def run(self) -> Generator[Event | CrossvalResult, None, None]:
+        """Train every variant on every fold with every seed."""
+        rows: list[CrossvalRow] = []
+        baseline: list[Scored] | None = None
+        variants = ablation_configs(self.config) if self.request.ablation else [self.config]
+        for variant in variants:
+            subsets = stream_subsets(variant.streams) if self.request.ablation else [variant.streams]
+            runs: dict[int, list[FoldResult]] = {}
+            for seed in range(self.training.seed, self.training.seed + self.request.repeat):
+                # An ablation has the baseline as a row of its own.
+                wanted = not self.request.ablation and seed == self.training.seed
+                runs[seed] = yield from self._run_folds(variant, seed, subsets, baseline=wanted)
+            first = runs[self.training.seed]
+            if variant == baseline_config(variants[-1]):
+                baseline = [s for result in first for s in result.scored[variant.streams]]
+            elif all(result.baseline is not None for result in first):
+                baseline = [s for result in first for s in result.baseline or ()]
+            rows += [self._row(variant.head.kind, subset, runs) for subset in subsets]
+        pooled = [s for result in first for s in result.scored[variants[-1].streams]]
+        report = summarise(self.config.classes, pooled, seed=self.training.seed, baseline=baseline)
+        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation)
+
+    def _run_folds(
+        self, config: ModelConfig, seed: int, subsets: Sequence[Streams], *, baseline: bool
+    ) -> Generator[Event, None, list[FoldResult]]:
+        results: list[FoldResult] = []
+        detail = f"{config.head.kind}, seed {seed}"
+        yield Progress("folds", 0, len(self.folds), detail)
+        for result in crossvalidate(
+            config,
+            self.clips,
+            self.folds,
+            replace(self.training, seed=seed),
+            processes=self.request.machine.workers or num_cores(),
+            subsets=subsets,
+            baseline=baseline,
+        ):
+            results.append(result)
+            yield Progress("folds", len(results), len(self.folds), detail)
+        return results
+
+    def _row(self, head: HeadKind, subset: Streams, runs: dict[int, list[FoldResult]]) -> CrossvalRow:
+        def top1(scored: Sequence[Scored]) -> float:
+            return float(hits(self.config.classes, scored).mean())
+
+        return CrossvalRow(
+            subset,
+            head,
+            {seed: top1([s for r in results for s in r.scored[subset]]) for seed, results in runs.items()},
+            tuple(
+                FoldScore(r.fold.held_out_name, len(r.scored[subset]), top1(r.scored[subset]))
+                for r in runs[self.training.seed]
+            ),
         )
-    return FoldResult(fold, scored, _score_baseline(model, clips, fold, training) if baseline else None)
 
 
-def _score_baseline(
-    model: Model, clips: Clips, fold: Fold, training: TrainConfig
-) -> tuple[Scored, ...] | None:
-    trainer = baseline_trainer(model, clips, fold.train_indices, training)
-    if trainer is None:
-        return None
-    for _ in trainer.run():
-        pass
-    trainer.finish()
-    scored = score_baseline(replace(model, baseline=trainer.classifier), clips, fold.test_indices)
-    return None if scored is None else tuple(scored)
+def _folds(dataset: Dataset, folds: Folds, seed: int) -> tuple[Fold, ...]:
+    return (given_fold(dataset),) if folds == "split" else make_folds(dataset, folds, seed)
 
 
-def with_head(config: ModelConfig, head: HeadKind) -> ModelConfig:
-    """Return the config with another head and all else equal."""
-    return replace(config, head=replace(config.head, kind=head))
+def _by_name(per_seed: dict[int, float]) -> dict[str, float]:
+    return {str(seed): top1 for seed, top1 in per_seed.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from vidlstm.data.fingerprints import fingerprint
 from vidlstm.data.samples import Dataset
@@ -13,6 +14,8 @@ from vidlstm.data.splits import Split
 from vidlstm.engine.training.run_folder import SPLIT
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.models.checkpoint import Model
+
+Wanted = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class ScoredSubset:
     description: str
 
 
-def choose_subset(dataset: Dataset, run: Path, wanted: str | None) -> ScoredSubset:
+def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredSubset:
     """Choose the samples to score: ones that the model has not learned from, unless told otherwise.
 
     The data's test subset where it has one; else the subset that the run held out, when this is the

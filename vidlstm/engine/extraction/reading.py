@@ -5,7 +5,7 @@ Runs in a decoder process. Imports no torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from vidlstm.media.file_types import Limits, read_head
 from vidlstm.media.sampling import every_second
 from vidlstm.records import ClipInfo
 
+_STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
 SUMMARY_FRAMES = 8
 """Moments of a video that its summary streams look at."""
 
@@ -54,6 +55,17 @@ class ReadRequest:
             config.mirror,
             limits or Limits(),
         )
+
+    @staticmethod
+    def for_training(config: ModelConfig) -> ReadRequest:
+        """Return what is read of every clip for training: more moments than the head reads at once."""
+        several = config.views > 1 or config.kind == "picture"
+        return ReadRequest.of(config, views=config.views if several else _STORED_VIEWS)
+
+    @staticmethod
+    def for_pixels(config: ModelConfig) -> ReadRequest:
+        """Return what is read of a clip to train the encoder on it."""
+        return replace(ReadRequest.for_training(config), streams=("rgb",))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vidlstm.config import EncoderConfig, TrainConfig
-from vidlstm.engine.training.learning import Clips, make_trainer, score, start_model
+from vidlstm.engine.extraction.clips import Clips
+from vidlstm.engine.scoring import score
+from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.trainer import Trainer
 from vidlstm.metrics.classification import summarise
 from vidlstm.models.checkpoint import Model, baseline_config

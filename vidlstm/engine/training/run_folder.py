@@ -88,8 +88,8 @@ class RunFolder:
         """The checkpoint that predict needs."""
         return self.path / MODEL
 
-    def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
-        """Make the folder and note how the run was asked for, and with which clips.
+    def require_free(self, *, overwrite: bool) -> None:
+        """Refuse a folder that holds a run.
 
         Raises:
             UsageError: A run is there, and nobody said it may go.
@@ -101,6 +101,14 @@ class RunFolder:
                 f"{self.path}: holds a run that did not end; go on with --resume {self.path}, "
                 "name another --out, or pass --overwrite"
             )
+
+    def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
+        """Make the folder and note how the run was asked for, and with which clips.
+
+        Raises:
+            UsageError: A run is there, and nobody said it may go.
+        """
+        self.require_free(overwrite=overwrite)
         make_folder(self.path)
         for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not go on from an old one
             (self.path / stale).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,16 @@ from torch.utils.checkpoint import checkpoint
 
 from vidlstm.config import TrainConfig
 from vidlstm.engine.distributed import World
-from vidlstm.engine.extraction.pixels import PixelReader
 from vidlstm.engine.scoring import to_tensors
+from vidlstm.engine.training.encoder_training import EncoderTraining
 from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.members import Part
 from vidlstm.engine.training.optimiser import AdamW, clip
 from vidlstm.engine.training.steps import Step, members_apart, rows_of, side_by_side
 from vidlstm.engine.views import View
 from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
 from vidlstm.models.classifier import Classifier
-from vidlstm.models.encoders import Encoder, encode_clips
+from vidlstm.models.encoders import encode_clips
 from vidlstm.models.members import Standardise
 from vidlstm.records import EpochReport
 
@@ -38,33 +39,6 @@ _CLIPS = 64  # of each member that are scored together
 _PIXEL_CLIPS = 8  # where the encoder learns
 _CHUNK = 32  # pictures that go through an encoder together where no more need to
 _MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one member learns from, and the clips held out from it."""
-
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Learning:
-    """How an encoder learns with the rest.
-
-    Args:
-        encoder: On the classifier's device; what of it learns is unfrozen.
-        reader: Of the pixels; None where the clips' `rgb` features are pixels themselves.
-        flips: Half of the clips are flipped left to right.
-        has_learned: Encoder and classifier come from another training, whose end counts as epoch 0.
-        bfloat16: The encoder computes in half precision.
-    """
-
-    encoder: Encoder
-    reader: PixelReader | None = None
-    flips: bool = False
-    has_learned: bool = False
-    bfloat16: bool = False
 
 
 class Trainer:
@@ -82,7 +56,7 @@ class Trainer:
         mix_views: Every step may take another view (see `choose`).
         views: Of each clip when it is scored.
         mirror: Train on mirrored clips too.
-        learning: Of an encoder that is not frozen; trained in place.
+        encoder_training: Of an encoder that is not frozen; trained in place.
         world: The processes that train together.
     """
 
@@ -97,7 +71,7 @@ class Trainer:
         mix_views: bool,
         views: Sequence[View],
         mirror: bool,
-        learning: Learning | None = None,
+        encoder_training: EncoderTraining | None = None,
         world: World | None = None,
     ) -> None:
         self.classifier = classifier
@@ -108,7 +82,7 @@ class Trainer:
         self.mix_views = mix_views
         self.views = views
         self.mirror = mirror
-        self.learning = learning
+        self.encoder_training = encoder_training
         self.world = world or World()
         self.epoch = 0
         self.best_epoch = 0
@@ -118,8 +92,8 @@ class Trainer:
         self._device = classifier.fusion.device
         self._held_out = np.concatenate([part.val for part in parts])
         self._networks = nn.ModuleDict({"classifier": classifier})
-        if learning is not None:
-            self._networks["encoder"] = learning.encoder
+        if encoder_training is not None:
+            self._networks["encoder"] = encoder_training.encoder
         self._optimisers = {
             name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
         }
@@ -129,16 +103,17 @@ class Trainer:
             for branch in classifier.branches
             for member in range(len(parts))
         ]
-        if learning is not None:
-            self._clipped.append((0, [], [*learning.encoder.parameters()]))
-        if learning is None or not learning.has_learned:
+        if encoder_training is not None:
+            self._clipped.append((0, [], [*encoder_training.encoder.parameters()]))
+        if encoder_training is None or not encoder_training.warm_start:
             for number, part in enumerate(parts):
                 some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
                 standardise(classifier, number, self._features(some))
 
     def run(self) -> Iterator[EpochReport]:
         """Train to the end, until validation no longer improves (`patience`), or until it diverges."""
-        if self.learning is not None and self.learning.has_learned and self._best_state is None:
+        warm_start = self.encoder_training is not None and self.encoder_training.warm_start
+        if warm_start and self._best_state is None:
             self._keep_if_best(self._validate()[0])
         while self.epoch < self.config.epochs and not self._out_of_patience() and not self.diverged:
             started = time.monotonic()
@@ -201,7 +176,7 @@ class Trainer:
         self._networks.eval()
         mine = [part.val[self.world.rank :: self.world.size] for part in self.parts]
         found: list[list[Tensor]] = [[] for _ in self.parts]  # of each member's clips, `(S, K)` each
-        size = _PIXEL_CLIPS if self.learning is not None else _CLIPS
+        size = _PIXEL_CLIPS if self.encoder_training is not None else _CLIPS
         tables = [
             side_by_side([val[start : start + size] for val in mine], [part.train[0] for part in self.parts])
             for start in range(0, max(map(len, mine)), size)
@@ -226,7 +201,7 @@ class Trainer:
 
     def _read(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
         """Yield the features of each group's clips, with pixels where the encoder learns."""
-        reader = None if self.learning is None else self.learning.reader
+        reader = None if self.encoder_training is None else self.encoder_training.reader
         if reader is None:
             yield from map(self._features, groups)
             return
@@ -274,26 +249,33 @@ class Trainer:
         self, batches: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], rng: np.random.Generator
     ) -> Iterator[Step]:
         """Yield what is computed of each batch, a table of clips and which of them are real."""
-        mixup, learning = self.config.mixup, self.learning
+        mixup, encoder_training = self.config.mixup, self.encoder_training
         mine = [rows_of(table.shape[1], self.world.rank, self.world.size) for table, _ in batches]
         shown: Iterator[list[ClipFeatures]] = iter(())
-        if learning is not None and learning.reader is not None:  # of one member
-            shown = learning.reader.read(
+        if encoder_training is not None and encoder_training.reader is not None:  # of one member
+            shown = encoder_training.reader.read(
                 [table[0, rows] for (table, _), rows in zip(batches, mine, strict=True)]
             )
         for (table, real), rows in zip(batches, mine, strict=True):
             clips = self._features(table.ravel())
             choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
             batch = training_batch(clips, choices)
-            if learning is None:
+            if encoder_training is None:
                 yield Step.draw(batch, self.labels[table], real, rows, mixup, rng, self._device)
                 continue
             pixels = batch.sequences["rgb"]
-            if learning.reader is not None:
+            if encoder_training.reader is not None:
                 pixels = training_batch(next(shown), choices[rows]).sequences["rgb"]
                 pixels = _padded(pixels, batch.masks["rgb"].shape[1])
             yield Step.draw_pixels(
-                batch, pixels, self.labels[table[0]], rows, mixup, rng, self._device, flips=learning.flips
+                batch,
+                pixels,
+                self.labels[table[0]],
+                rows,
+                mixup,
+                rng,
+                self._device,
+                flips=encoder_training.flips,
             )
 
     def _take(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
@@ -314,9 +296,11 @@ class Trainer:
         for member, together, alone in self._clipped:
             views = [p.grad.view(len(self.parts), -1)[member] for p in together if p.grad is not None]
             clip([*views, *(p.grad for p in alone if p.grad is not None)], _MAX_GRADIENT)
+        encoder = None if self.encoder_training is None else self.encoder_training.encoder
         for name, optimiser in self._optimisers.items():
-            fine = name == "encoder" and self.learning is not None and self.learning.encoder.keeps_statistics
-            peak = self.config.encoder_learning_rate if fine else self.config.learning_rate
+            peak = self.config.learning_rate
+            if name == "encoder" and encoder is not None and encoder.keeps_statistics:
+                peak = self.config.encoder_learning_rate  # it starts from trained weights
             optimiser.step(rate * peak)
         return losses
 
@@ -324,16 +308,16 @@ class Trainer:
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> Tensor:
         """Return the logits of all members' branches, `(S, M, B, K)`, from features or from pixels."""
-        if self.learning is not None:
+        if self.encoder_training is not None:
             steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
             sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
         return self.classifier.logits(sequences, masks, summaries)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
-        assert self.learning is not None
-        encoder = self.learning.encoder
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.learning.bfloat16):
+        assert self.encoder_training is not None
+        encoder = self.encoder_training.encoder
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.encoder_training.bfloat16):
             if self.config.checkpointing and torch.is_grad_enabled():
                 encoded = [
                     checkpoint(encoder, some, use_reentrant=False) for some in torch.split(pictures, _CHUNK)

@@ -1,0 +1,30 @@
+"""Which model a command takes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vidlstm.cli.console import Console
+from vidlstm.errors import CheckpointError
+
+
+def find_checkpoint(console: Console, given: Path | None) -> Path:
+    """Return the checkpoint to use and, when nobody named it, say which.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if given is not None:
+        return given / "model.safetensors" if given.is_dir() else given
+    if named := os.environ.get("VIDLSTM_CHECKPOINT"):
+        console.say(f"Model: {named} ($VIDLSTM_CHECKPOINT)")
+        return Path(named)
+    runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime_ns)
+    if not runs:
+        raise CheckpointError(
+            "no model: there is none in runs/ under this folder; train one with `vidlstm train DATA`, "
+            "or name one with --checkpoint FILE"
+        )
+    console.say(f"Model: {runs[-1]}")
+    return runs[-1]

@@ -1,0 +1,181 @@
+"""What is printed of a session's events while it runs, and its progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vidlstm.cli.console import Console
+from vidlstm.engine.events import (
+    BaselineInterrupted,
+    ClipsExtracted,
+    DataFound,
+    Diverged,
+    EpochEnded,
+    FeaturesNotKept,
+    Interrupted,
+    KnownClips,
+    Progress,
+    Resumed,
+    SplitMade,
+    StartKept,
+    SubsetChosen,
+)
+from vidlstm.records import EpochReport
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from vidlstm.data.samples import Dataset
+
+E = TypeVar("E")
+
+_SHOWN = 20  # clips named before "and N more"
+_LABELS = {"extraction": "Reading", "training": "Training", "baseline": "Baseline", "folds": "Folds"}
+_UNITS = {"extraction": "clip", "training": "epoch", "baseline": "epoch", "folds": "fold"}
+
+
+def follow(console: Console, events: Generator[E, None, None]) -> E | None:
+    """Show every event of a session, and return the last one, which is its result.
+
+    Ctrl-C that comes while an event is shown is passed on to the session, which knows what to keep.
+    """
+    last = None
+    step = partial(next, events)
+    with _Shown(console) as shown:
+        while True:
+            try:
+                last = step()
+            except StopIteration:
+                return last
+            step = partial(next, events)
+            try:
+                shown.show(last)
+            except KeyboardInterrupt as error:
+                step = partial(events.throw, error)
+
+
+class _Shown:
+    """Prints events; at most one progress bar stands at a time."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: tqdm[Any] | None = None
+        self._stage = ""
+
+    def __enter__(self) -> _Shown:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_bar()
+
+    def show(self, event: object) -> None:
+        """Print an event, or move the bar."""
+        match event:
+            case Progress(stage, done, total, detail):
+                label = _LABELS[stage] + (f", {detail}" if detail else "")
+                self._move_bar(label, _UNITS[stage], done, total)
+            case EpochEnded(report):
+                line = _epoch_line(report)
+                self._move_bar(_LABELS["training"], _UNITS["training"], report.epoch, report.num_epochs, line)
+                self.console.detail(f"epoch {report.epoch}/{report.num_epochs}: {line}")
+            case _:
+                self._close_bar()
+                _say(self.console, event)
+
+    def _move_bar(self, label: str, unit: str, done: int, total: int, note: str = "") -> None:
+        if self._bar is None or self._stage != label or done < self._bar.n:
+            self._close_bar()
+            self._stage, self._bar = label, self.console.bar(total=total, label=label, unit=unit)
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _say(console: Console, event: object) -> None:
+    match event:
+        case DataFound(dataset):
+            _say_dataset(console, dataset)
+        case SplitMade(split):
+            console.say(
+                f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, "
+                f"{len(split.test)} to test."
+            )
+            for note in split.notes:
+                console.warn(note)
+        case SubsetChosen(description):
+            console.say(f"Scored: {description}.")
+        case KnownClips(note):
+            console.warn(note)
+        case ClipsExtracted():
+            _say_clips(console, event)
+        case FeaturesNotKept(store, reason):
+            console.warn(f"features could not be kept in {store}: {reason}; they were used all the same")
+        case Resumed(epoch, num_epochs):
+            console.say(f"Resumed after epoch {epoch} of {num_epochs}.")
+        case Diverged(epoch, best_epoch, learning_rate):
+            console.warn(
+                f"Training diverged: the loss is no number any more in epoch {epoch}; a lower --lr than "
+                f"{learning_rate:g} helps. The best so far, epoch {best_epoch}, is kept."
+            )
+        case Interrupted(run, _, None):
+            console.warn(f"To go on: --resume {run}")
+        case Interrupted(run, epoch, best_epoch):
+            console.warn(
+                f"Interrupted after epoch {epoch}: the best so far, epoch {best_epoch}, is kept. "
+                f"To go on: --resume {run}"
+            )
+        case BaselineInterrupted():
+            console.warn("Interrupted: the baseline `mean`, which knows no order, is left out.")
+        case StartKept(start):
+            console.warn(f"Fine-tuning made nothing better: the model is that of {start}, as it was.")
+
+
+def _say_dataset(console: Console, dataset: Dataset) -> None:
+    """Say what was found: classes, clips, groups and the rule that gave them."""
+    counts = dataset.class_counts.values()
+    thing = "clips" if dataset.kind == "video" else "pictures"
+    spread = f"{min(counts)} each" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} each"
+    console.say(
+        f"{dataset.root}: {len(dataset.samples)} {thing} of {len(counts)} classes, {spread}"
+        f" ({dataset.layout})."
+    )
+    console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
+    for note in dataset.notes:
+        console.say(note)
+    for loss in dataset.lost:
+        console.warn(loss)
+
+
+def _say_clips(console: Console, clips: ClipsExtracted) -> None:
+    """Say how long and how large the readable clips are, and name the others with the reason."""
+    if clips.infos:
+        sizes = sorted((i.width, i.height) for i in clips.infos)
+        text = f"Sizes: {sizes[0][0]}x{sizes[0][1]} to {sizes[-1][0]}x{sizes[-1][1]}"
+        seconds = sorted(i.seconds for i in clips.infos if i.seconds is not None)
+        if seconds:
+            middle = seconds[len(seconds) // 2]
+            text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle. {text}"
+        console.say(text)
+    if not clips.problems:
+        return
+    unreadable = sum(not p.usable for p in clips.problems)
+    console.warn(f"{unreadable} clips cannot be read and {len(clips.problems) - unreadable} only in part:")
+    for bad in clips.problems if console.verbose else clips.problems[:_SHOWN]:
+        console.warn(f"  {bad.path}: {bad.problem.code.value}: {bad.problem.message}")
+    if len(clips.problems) > _SHOWN and not console.verbose:
+        more = len(clips.problems) - _SHOWN
+        console.warn(f"  and {more} more (--verbose names them; `vidlstm check` lists all)")
+
+
+def _epoch_line(report: EpochReport) -> str:
+    text = f"loss {report.train_loss:.3f}"
+    if report.val_loss is not None and report.val_top1 is not None:
+        text += f", val loss {report.val_loss:.3f}, val top-1 {report.val_top1:.3f}"
+    return text

@@ -1,0 +1,100 @@
+"""Score a model on labelled clips: find, choose a subset, extract, score."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vidlstm.data.samples import find_dataset
+from vidlstm.engine.evaluation.subsets import Wanted, choose_subset, learned_clips, with_classes_of
+from vidlstm.engine.events import DataFound, Event, KnownClips, SubsetChosen
+from vidlstm.engine.extraction.clips import extract_clips
+from vidlstm.engine.extraction.open import open_extractor
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.reporting import leave_report
+from vidlstm.engine.training.baseline import score_with_baseline
+from vidlstm.engine.training.run_folder import read_epochs
+from vidlstm.models.checkpoint import load_model
+from vidlstm.records import EvalReport
+from vidlstm.report.findings import cautions
+from vidlstm.settings import DataSettings, MachineSettings
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is scored on what.
+
+    Args:
+        data: Which clips.
+        checkpoint: The model.
+        subset: Which of the clips; None chooses, see `choose_subset`.
+        machine: Where it runs.
+        page: The report page to be written, with plots beside it.
+        cache: Keep features.
+        command: That asks for the same again; shown in the report.
+    """
+
+    data: DataSettings
+    checkpoint: Path
+    subset: Wanted | None = None
+    machine: MachineSettings = field(default_factory=MachineSettings)
+    page: Path | None = None
+    cache: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """An evaluation that is over; the last event of its session.
+
+    Args:
+        report: Of the clips that were scored.
+        notes: What to know before believing the figures.
+        page: The report page, if one was asked for.
+    """
+
+    report: EvalReport
+    notes: tuple[str, ...]
+    page: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object of `eval --json`."""
+        return {**self.report.to_json(), "cautions": [*self.notes, *cautions(self.report)]}
+
+
+def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None, None]:
+    """Score a model on labelled clips.
+
+    Yields:
+        Events, and at the end the result.
+
+    Raises:
+        VidlstmError: It cannot be done.
+    """
+    model = load_model(request.checkpoint, baseline=True)
+    dataset = find_dataset(request.data)
+    yield DataFound(dataset)
+    run = request.checkpoint.parent
+    subset = choose_subset(dataset, run, request.subset)
+    yield SubsetChosen(subset.description)
+    dataset = with_classes_of(subset.dataset, model)
+    notes = []
+    if known := learned_clips(dataset, model):
+        notes.append(
+            f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
+            f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
+        )
+        yield KnownClips(notes[-1])
+    wanted = ReadRequest.of(model.config, views=model.config.views)
+    with open_extractor(wanted, model.encoder, request.machine, cache=request.cache) as extractor:
+        clips = yield from extract_clips(extractor, dataset)
+    yield clips.told()
+    report = score_with_baseline(model, clips, range(len(dataset.samples)))
+    if request.page is not None:
+        leave_report(
+            request.page, report, model, dataset, subset=subset.description, epochs=read_epochs(run),
+            notes=notes, command=request.command, stem=f"{request.page.stem}.",
+        )  # fmt: skip
+    yield EvaluateResult(report, tuple(notes), request.page)

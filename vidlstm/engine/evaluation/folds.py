@@ -1,0 +1,144 @@
+"""The folds of a cross-validation: train on all but one, score that one, for each.
+
+Folds are independent, so they run in processes side by side. Branches are independent too, so one
+training tells what every subset of the streams would have given: an ablation costs no more than its
+largest row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from vidlstm.config import ModelConfig, StreamName, TrainConfig
+from vidlstm.data.splits import Fold
+from vidlstm.engine.devices import use_threads
+from vidlstm.engine.extraction.clips import Clips
+from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.scoring import log_probabilities
+from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
+from vidlstm.engine.training.encoder_training import kept_pixels
+from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.models.checkpoint import Model, rgb_encoder
+from vidlstm.models.classifier import fuse
+from vidlstm.records import Scored
+
+Streams = tuple[StreamName, ...]
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
+
+    And those of the baseline of the whole model, where that was wanted and there is one.
+    """
+
+    fold: Fold
+    scored: dict[Streams, tuple[Scored, ...]]
+    baseline: tuple[Scored, ...] | None = None
+
+
+def crossvalidate(
+    config: ModelConfig,
+    clips: Clips,
+    folds: Sequence[Fold],
+    training: TrainConfig,
+    *,
+    processes: int,
+    subsets: Sequence[Streams] = (),
+    baseline: bool = False,
+) -> Iterator[FoldResult]:
+    """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
+
+    Args:
+        config: Of the model.
+        clips: All of the data.
+        folds: That no group crosses.
+        training: How.
+        processes: Folds that run at once.
+        subsets: Of the streams; by default all of them together.
+        baseline: Train the baseline too.
+    """
+    work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), baseline)
+    if processes <= 1 or len(folds) <= 1:
+        for fold in folds:
+            yield work(clips, fold)
+        return
+    context = multiprocessing.get_context("spawn")
+    processes = min(processes, len(folds))
+    given = clips, max(1, num_cores() // processes)
+    pool = ProcessPoolExecutor(processes, context, initializer=_receive, initargs=given)
+    try:
+        yield from pool.map(partial(_run_received, work), folds)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
+
+
+def _receive(clips: Clips, threads: int) -> None:
+    use_threads(threads)
+    _received.append(clips)
+
+
+def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
+    return work(_received[0], fold)
+
+
+def _run_fold(
+    config: ModelConfig,
+    training: TrainConfig,
+    subsets: Sequence[Streams],
+    baseline: bool,
+    clips: Clips,
+    fold: Fold,
+) -> FoldResult:
+    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
+    model = start_model(config, clips, encoder, training.seed)
+    trainer = make_trainer(model, clips, fold.train_indices, training, encoder_training=kept_pixels(model))
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    usable = clips.usable(fold.test_indices)
+    labels = trainer.held_out_labels
+    held_out = trainer.held_out_scores(trainer.views) if len(labels) else None
+    clips = clips.all_encoded(model.encoder)
+    features = [clips.features(i) for i in usable]
+    test = (
+        log_probabilities(model.classifier, features, trainer.views, torch.device("cpu"))
+        if features
+        else None
+    )
+    scored = {}
+    for subset in subsets:
+        kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
+        scores = np.zeros((0, len(config.classes)))
+        if test is not None:
+            equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(()), torch.zeros(())
+            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
+            scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
+        scored[subset] = tuple(
+            clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
+        )
+    return FoldResult(fold, scored, _score_baseline(model, clips, fold, training) if baseline else None)
+
+
+def _score_baseline(
+    model: Model, clips: Clips, fold: Fold, training: TrainConfig
+) -> tuple[Scored, ...] | None:
+    trainer = baseline_trainer(model, clips, fold.train_indices, training)
+    if trainer is None:
+        return None
+    for _ in trainer.run():
+        pass
+    trainer.finish()
+    scored = score_baseline(replace(model, baseline=trainer.classifier), clips, fold.test_indices)
+    return None if scored is None else tuple(scored)

@@ -1,0 +1,138 @@
+"""The clips of a data set with their features: what training and evaluation work on.
+
+Clips that could not be read have no features: they are left out of training, and count as mistakes
+where they are scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidlstm.data.samples import Dataset
+from vidlstm.engine.distributed import World
+from vidlstm.engine.events import ClipProblem, ClipsExtracted, FeaturesNotKept, Progress
+from vidlstm.engine.extraction.extractor import Extracted, Extractor
+from vidlstm.errors import DataError
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.models.encoders import Encoder, encode_clips, for_inference
+from vidlstm.records import Scored
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The samples of a data set with what was extracted of each, side by side."""
+
+    dataset: Dataset
+    extracted: tuple[Extracted, ...]
+
+    def labels(self) -> NDArray[np.int64]:
+        """Return the class of every sample, int64 `(N,)`."""
+        number = {name: i for i, name in enumerate(self.dataset.classes)}
+        return np.array([number[s.label] for s in self.dataset.samples], np.int64)
+
+    def usable(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return those of `indices` that have features."""
+        return np.array([i for i in indices if self.extracted[i].features is not None], np.int64)
+
+    def features(self, index: int) -> ClipFeatures:
+        """Return the features of a usable sample."""
+        features = self.extracted[index].features
+        assert features is not None
+        return features
+
+    def encoded(self, encoder: Encoder | None, indices: Iterable[int]) -> list[ClipFeatures]:
+        """Return the features of usable samples; pixels that were kept for the encoder are encoded."""
+        chosen = [self.features(i) for i in indices]
+        if encoder is None or not self.pixels:
+            return chosen
+        quick = for_inference(encoder)
+        return [_encode_kept(quick, clip) for clip in chosen]
+
+    def all_encoded(self, encoder: Encoder | None) -> Clips:
+        """Return the clips as features, those too that were kept as pixels."""
+        there = self.usable(range(len(self.extracted)))
+        extracted = list(self.extracted)
+        for i, features in zip(there, self.encoded(encoder, there), strict=True):
+            extracted[i] = replace(extracted[i], features=features)
+        return replace(self, extracted=tuple(extracted))
+
+    @property
+    def pixels(self) -> bool:
+        """Whether the `rgb` stream is kept as pixels, for an encoder that learns."""
+        first = next(e.features for e in self.extracted if e.features is not None)
+        return "rgb" in first.sequences and first.sequences["rgb"].dtype == np.uint8
+
+    def widths(self) -> dict[str, int]:
+        """Return D of every stream."""
+        first = next(e.features for e in self.extracted if e.features is not None)
+        return {
+            name: values.shape[-1]
+            for part in (first.sequences, first.summaries)
+            for name, values in part.items()
+        }
+
+    def scored(self, indices: Sequence[int], scores: Mapping[int, NDArray[np.float64]]) -> list[Scored]:
+        """Return the record of each sample; those without scores are there too, and count as mistakes."""
+        records = []
+        for i in indices:
+            sample = self.dataset.samples[i]
+            row = tuple(float(p) for p in scores[i]) if i in scores else ()
+            records.append(Scored(sample.path, sample.label, sample.group, row, self.extracted[i].problem))
+        return records
+
+    def told(self) -> ClipsExtracted:
+        """Return what reading the clips told of them."""
+        return ClipsExtracted(
+            tuple(e.info for e in self.extracted if e.info is not None),
+            tuple(
+                ClipProblem(e.path, e.problem, e.features is not None)
+                for e in self.extracted
+                if e.problem is not None
+            ),
+        )
+
+
+def extract_clips(
+    extractor: Extractor, dataset: Dataset, world: World | None = None
+) -> Generator[Progress | FeaturesNotKept, None, Clips]:
+    """Extract every sample, yielding progress; a world shares the work.
+
+    Raises:
+        DataError: Not one can be read.
+
+    Returns:
+        The samples with their features.
+    """
+    world = world or World()
+    mine = world.shard(dataset.samples)
+    own: list[Extracted] = []
+    yield Progress("extraction", 0, len(mine))
+    for extracted in extractor.extract(s.path for s in mine):
+        own.append(extracted)
+        yield Progress("extraction", len(own), len(mine))
+    clips = Clips(dataset, tuple(world.gather(own)))
+    if all(e.features is None for e in clips.extracted):
+        first = clips.extracted[0]
+        why = first.problem.message if first.problem else ""
+        total = len(dataset.samples)
+        raise DataError(f"{dataset.root}: not one of {total} clips can be read; {first.path}: {why}")
+    store = extractor.store
+    if store is not None and store.write_error is not None:
+        yield FeaturesNotKept(store.root, str(store.write_error))
+    return clips
+
+
+def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
+    """Put an encoder's features `(M, V, T, D)` in the place of the pixels `(M, V, T, S, S, C)`."""
+    pixels = torch.from_numpy(clip.sequences["rgb"]).to(encoder.mean.device)
+    sides, views, moments = pixels.shape[:3]
+    there = torch.ones(sides * views, moments, dtype=torch.bool, device=pixels.device)
+    with torch.inference_mode():
+        steps, _ = encode_clips(encoder, pixels.flatten(0, 1), there)
+    values = steps.view(sides, views, -1, steps.shape[-1]).to("cpu", torch.float16).numpy()
+    return ClipFeatures({**clip.sequences, "rgb": values}, clip.summaries)

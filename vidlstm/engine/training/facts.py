@@ -1,0 +1,53 @@
+"""The facts about a training that travel in the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vidlstm.config import TrainConfig, to_dict
+from vidlstm.data.splits import Split
+from vidlstm.engine.extraction.clips import Clips
+from vidlstm.engine.training.trainer import Trainer
+from vidlstm.models.checkpoint import Model
+from vidlstm.records import EvalReport
+from vidlstm.version import __version__
+
+
+def describe_training(
+    model: Model,
+    data: str,
+    config: TrainConfig,
+    clips: Clips,
+    split: Split,
+    prints: Sequence[str],
+    trainer: Trainer,
+    report: EvalReport | None,
+) -> dict[str, Any]:
+    """Return the facts that travel in the checkpoint, as plain JSON values.
+
+    Nothing in them depends on when or how fast it was trained: the same run gives the same file.
+    """
+    return {
+        "version": __version__,
+        "data": data,
+        "settings": to_dict(config),
+        "num_clips": {
+            "train": len(clips.usable(split.train)),
+            "val": len(split.val),
+            "test": len(split.test),
+        },
+        "num_groups": clips.dataset.num_groups,
+        "group_rule": clips.dataset.group_rule,
+        "fusion": {
+            s.name: round(float(w), 4)
+            for s, w in zip(model.classifier.specs, model.classifier.fusion, strict=True)
+        },
+        "temperature": round(float(model.classifier.temperature), 4),
+        "floor": round(float(model.classifier.floor), 4),
+        "epochs": trainer.epoch,
+        "best_epoch": trainer.best_epoch,
+        "top1": report.top1 if report else None,
+        "top1_ci95": [report.top1_interval.low, report.top1_interval.high] if report else None,
+        "learned_from": sorted(prints[i] for i in clips.usable(split.train)),
+    }

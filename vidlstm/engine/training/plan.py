@@ -1,0 +1,151 @@
+"""What is trained on what: settled, with everything that can be refused early, before a clip is read."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vidlstm.config import ModelConfig, TrainConfig
+from vidlstm.data.fingerprints import fingerprints
+from vidlstm.data.samples import Dataset, find_dataset, require_data
+from vidlstm.data.split_table import SplitRow, split_rows
+from vidlstm.data.splits import Split, make_split
+from vidlstm.engine.devices import choose_backend, choose_device
+from vidlstm.engine.events import DataFound, SplitMade
+from vidlstm.engine.training.run_folder import RunFolder, RunSettings
+from vidlstm.engine.training.tensorboard import require_tensorboard
+from vidlstm.errors import UsageError
+from vidlstm.settings import (
+    DataSettings,
+    FineTuneSettings,
+    MachineSettings,
+    ModelSettings,
+    OutputSettings,
+    SplitSettings,
+    TrainingSettings,
+)
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """Everything that a person may choose about a training.
+
+    Args:
+        data: Which clips.
+        split: Which of them are held out.
+        model: What reads them.
+        training: How it is trained.
+        fine_tuning: How much of the encoder is trained, and from which run on.
+        machine: Where it runs.
+        output: Where the run is written.
+        cache: Keep features.
+        command: That asks for the same again; shown in the report.
+    """
+
+    data: DataSettings
+    split: SplitSettings = field(default_factory=SplitSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    fine_tuning: FineTuneSettings = field(default_factory=FineTuneSettings)
+    machine: MachineSettings = field(default_factory=MachineSettings)
+    output: OutputSettings = field(default_factory=OutputSettings)
+    cache: bool = True
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on what.
+
+    Args:
+        dataset: All clips.
+        settings: Of the run, complete.
+        split: Of the clips.
+        prints: Fingerprint of every clip's content.
+        rows: Of `split.csv`.
+        start: The run that fine-tuning starts from.
+    """
+
+    dataset: Dataset
+    settings: RunSettings
+    split: Split
+    prints: list[str]
+    rows: dict[str, SplitRow]
+    start: Path | None
+
+
+def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, Plan]:
+    """Settle what is trained on what; a setting that is not given is that of the earlier run, if any.
+
+    Yields:
+        What was found and how it was split.
+
+    Raises:
+        VidlstmError: Data, settings or the earlier run cannot be used.
+    """
+    earlier, start = _earlier_run(request)
+    _check(request, earlier)
+    sources = {} if earlier is None else earlier.sources
+    data, chosen = request.data.over(sources), request.split.over(sources)
+    dataset = find_dataset(data)
+    yield DataFound(dataset)
+    model = request.model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
+    model = request.fine_tuning.configure(model, request.model.members)
+    training = _training(request, model, earlier)
+    split = make_split(
+        dataset,
+        seed=training.seed,
+        val_share=chosen.val_share,
+        allow_shared_groups=chosen.allow_shared_groups,
+    )
+    yield SplitMade(split)
+    sources = {
+        **data.sources(),
+        "val_share": chosen.val_share,
+        "allow_shared_groups": chosen.allow_shared_groups,
+        "from": None if start is None else str(start),
+    }
+    settings = RunSettings(str(data.data), sources, model, training)
+    prints = fingerprints(s.path for s in dataset.samples)
+    return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start)
+
+
+def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
+    """Refuse what can be refused without looking for clips, which takes long where there are many."""
+    require_data(request.data.data)
+    output = request.output
+    if output.resume is None and output.out is not None:
+        RunFolder(output.out).require_free(overwrite=output.overwrite)
+    if output.tensorboard:
+        require_tensorboard()
+    choose_backend(request.machine.backend, choose_device(request.machine.device))
+    any_classes = ("a", "b")
+    kind = request.data.kind or ("video" if earlier is None else earlier.model.kind)
+    model = request.model.configure(kind, any_classes, None if earlier is None else earlier.model)
+    _training(request, request.fine_tuning.configure(model, request.model.members), earlier)
+
+
+def _training(request: TrainRequest, model: ModelConfig, earlier: RunSettings | None) -> TrainConfig:
+    base = TrainConfig.default(model)
+    if earlier is not None and request.output.resume is not None:
+        base = earlier.training
+    elif earlier is not None:  # fine-tuning is another training: only the seed is taken over, for the split
+        base = replace(base, seed=earlier.training.seed)
+    return request.fine_tuning.over(request.training.configure(model, base))
+
+
+def _earlier_run(request: TrainRequest) -> tuple[RunSettings | None, Path | None]:
+    """Return the settings of the run that is resumed or started from, and the latter's folder."""
+    start = request.fine_tuning.start
+    if request.output.resume is not None:
+        settings = RunFolder(request.output.resume).settings()
+        began = settings.sources.get("from")
+        return settings, start or (None if began is None else Path(began))
+    if start is None:
+        return None, None
+    if request.fine_tuning.unfreeze in (None, "0"):
+        raise UsageError("--from RUN goes on with the encoder: say how much of it with --unfreeze N or all")
+    if not start.is_dir():
+        raise UsageError(f"--from {start}: is no folder of a run")
+    return RunFolder(start).settings(), start

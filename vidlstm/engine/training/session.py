@@ -1,0 +1,280 @@
+"""One training from start to end: find, split, extract, train, score, save.
+
+`train` yields what happens (see `vidlstm.engine.events`) and prints nothing. Several processes that
+torchrun started train one model: each runs the same session, and the main one writes the files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from vidlstm.data.layouts.folders import Subset
+from vidlstm.data.split_table import read_split_rows
+from vidlstm.engine.devices import choose_device
+from vidlstm.engine.distributed import World, process_group
+from vidlstm.engine.events import (
+    BaselineInterrupted,
+    BaselineTrained,
+    Diverged,
+    EpochEnded,
+    Event,
+    Interrupted,
+    Progress,
+    Resumed,
+    Saved,
+    StartKept,
+)
+from vidlstm.engine.extraction.clips import Clips, extract_clips
+from vidlstm.engine.extraction.open import open_extractor
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.reporting import PAGE, leave_report
+from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
+from vidlstm.engine.training.encoder_training import (
+    EncoderTraining,
+    from_files,
+    kept_pixels,
+    start_from,
+)
+from vidlstm.engine.training.facts import describe_training
+from vidlstm.engine.training.plan import Plan, TrainRequest, make_plan
+from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.engine.training.result import StartingRun, TrainResult
+from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, next_run
+from vidlstm.engine.training.tensorboard import EventLog
+from vidlstm.engine.training.trainer import Trainer
+from vidlstm.errors import CheckpointError, DataError, UsageError
+from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
+from vidlstm.models.encoders import Encoder
+from vidlstm.records import EvalReport
+
+
+def train(request: TrainRequest) -> Generator[Event | TrainResult, None, None]:
+    """Train a model and write its run folder.
+
+    Ctrl-C (KeyboardInterrupt, also thrown into the generator) ends training and keeps the best so far.
+
+    Yields:
+        Events, and at the end the result, in the main process.
+
+    Raises:
+        VidlstmError: It cannot be done.
+    """
+    plan = yield from make_plan(request)
+    device = choose_device(request.machine.device, World.from_environment().local_rank)
+    with process_group(device) as world:
+        yield from _Session(request, plan, world).run()
+
+
+class _Session:
+    """A training whose plan is made."""
+
+    def __init__(self, request: TrainRequest, plan: Plan, world: World) -> None:
+        self.request = request
+        self.plan = plan
+        self.world = world
+        self.config = plan.settings.model
+        self.training = plan.settings.training
+        self.reads_files = self.config.encoder.learns and not self.config.encoder.small
+        """The encoder is trained on pixels that are read again each epoch."""
+
+    def run(self) -> Generator[Event | TrainResult, None, None]:
+        """Train, score and save."""
+        # Before the folder is made, as any of this may turn out not to be there.
+        start = None if self.plan.start is None else load_model(self.plan.start / MODEL, baseline=True)
+        model = None if start is None else start_from(start, self.config)
+        encoder = rgb_encoder(self.config, seed=self.training.seed) if model is None else model.encoder
+        run, state = self._open_run()
+        began = time.monotonic()
+        clips = yield from self._extract(None if self.config.encoder.small else encoder, self.world)
+        yield clips.told()
+        extracted = time.monotonic()
+        model = model or start_model(self.config, clips, encoder, self.training.seed)
+        with self._trainer(model, clips, start) as trainer:
+            if state is not None:
+                self._restore(run, trainer, state)
+                yield Resumed(trainer.epoch, trainer.config.epochs)
+            interrupted = yield from self._run_epochs(run, trainer)
+            trainer.finish()
+        if not self.world.is_main:
+            return
+        if start is not None and self.plan.start is not None and trainer.best_epoch == 0:
+            yield StartKept(self.plan.start)
+            model = start
+        else:
+            if self.reads_files:
+                clips = yield from self._extract(model.encoder)
+            clips = clips.all_encoded(model.encoder)
+            if not interrupted:
+                interrupted = yield from self._train_baseline(model, clips)
+        seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
+        report = yield from self._save(run, model, clips, trainer)
+        yield TrainResult(
+            run=run.path,
+            checkpoint=run.model,
+            classes=clips.dataset.classes,
+            num_train=len(clips.usable(self.plan.split.train)),
+            num_held_out=len(self.plan.split.subset(self.subset)),
+            subset=self.subset,
+            epochs=tuple(run.epochs),
+            num_epochs=trainer.epoch,
+            best_epoch=trainer.best_epoch,
+            report=report,
+            branches=model.classifier.branch_weights(),
+            start=None if start is None or model is start else self._starting_run(start),
+            notes=self.plan.split.notes,
+            page=None if report is None else run.path / PAGE,
+            seconds=seconds,
+            interrupted=interrupted,
+        )
+
+    @property
+    def subset(self) -> Subset:
+        """The subset that scores the model."""
+        return "test" if self.plan.split.test else "val"
+
+    def _open_run(self) -> tuple[RunFolder, dict[str, Any] | None]:
+        """Return the run's folder and, if it is resumed, the state of its trainer."""
+        output, plan, world = self.request.output, self.plan, self.world
+        run = RunFolder(world.broadcast(output.resume or output.out or next_run(Path("runs"))))
+        state = None
+        if world.is_main and output.resume is None:
+            run.create(plan.settings, plan.rows, overwrite=output.overwrite)
+        elif world.is_main:
+            state = run.reopen(plan.settings, plan.rows, allow_changes=output.allow_changes)
+        found = world.gather([plan.rows])
+        if any(rows != found[0] for rows in found):
+            raise DataError(f"{plan.dataset.root}: the processes do not find the same clips there")
+        return run, world.broadcast(state)
+
+    def _extract(self, encoder: Encoder | None, world: World | None = None) -> Generator[Event, None, Clips]:
+        """Extract every clip: features by an encoder or, without one, pixels."""
+        wanted = ReadRequest.for_training(self.config)
+        machine, cache = self.request.machine, self.request.cache
+        with open_extractor(wanted, encoder, machine, cache=cache, world=world) as extractor:
+            return (yield from extract_clips(extractor, self.plan.dataset, world))
+
+    @contextlib.contextmanager
+    def _trainer(self, model: Model, clips: Clips, start: Model | None) -> Iterator[Trainer]:
+        """Return who trains the model, with readers of pixels beside it where the encoder needs them."""
+        with contextlib.ExitStack() as stack:
+            encoder_training = kept_pixels(model)
+            if self.reads_files:
+                encoder_training = self._from_files(stack, model, clips, warm_start=start is not None)
+            yield make_trainer(
+                model,
+                clips,
+                self.plan.split.train,
+                self.training,
+                encoder_training=encoder_training,
+                divided_by=None if start is None else start.config.members,
+                world=self.world,
+            )
+
+    def _from_files(
+        self, stack: contextlib.ExitStack, model: Model, clips: Clips, *, warm_start: bool
+    ) -> EncoderTraining:
+        machine = self.request.machine
+        device = choose_device(machine.device, self.world.local_rank)
+        model.modules().to(device)
+        request = ReadRequest.for_pixels(self.config)
+        pixels = stack.enter_context(open_extractor(request, None, machine, cache=False, world=self.world))
+        precision = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
+        return from_files(model, pixels, clips, warm_start=warm_start, bfloat16=precision == "bfloat16")
+
+    @staticmethod
+    def _restore(run: RunFolder, trainer: Trainer, state: dict[str, Any]) -> None:
+        try:
+            trainer.restore(state)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{run.path}: the network has other shapes now, so the run cannot be resumed; "
+                "undo the change of classes, streams, encoder or head, or start another run"
+            ) from error
+
+    def _run_epochs(self, run: RunFolder, trainer: Trainer) -> Generator[Event, None, bool]:
+        """Train; Ctrl-C ends that and keeps the best so far. Tell whether it came.
+
+        Raises:
+            UsageError: There is no best so far, as the first epoch diverged.
+        """
+        total = trainer.config.epochs
+        try:
+            with contextlib.ExitStack() as stack:
+                log = None
+                if self.request.output.tensorboard and self.world.is_main:
+                    log = stack.enter_context(contextlib.closing(EventLog(run.path, run.epochs)))
+                yield Progress("training", trainer.epoch, total)
+                for report in trainer.run():
+                    if log is not None:
+                        log.write(report)
+                    if self.world.is_main and not trainer.diverged:  # nobody would want to go on from there
+                        run.write_epoch(report, trainer)
+                    yield EpochEnded(report)
+        except KeyboardInterrupt:
+            kept = bool(run.epochs) and self.world.size == 1  # the others are interrupted somewhere else
+            epoch = run.epochs[-1].epoch if run.epochs else 0
+            yield Interrupted(run.path, epoch, trainer.best_epoch if kept else None)
+            if not kept:
+                raise
+            return True
+        if trainer.diverged:
+            if not trainer.has_best:
+                raise UsageError(
+                    f"training diverged: the loss is no number any more in epoch {trainer.epoch}; "
+                    f"a lower --lr than {trainer.config.learning_rate:g} helps"
+                )
+            yield Diverged(trainer.epoch, trainer.best_epoch, trainer.config.learning_rate)
+        return False
+
+    def _train_baseline(self, model: Model, clips: Clips) -> Generator[Event, None, bool]:
+        """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
+        try:
+            baseline = baseline_trainer(model, clips, self.plan.split.train, self.training)
+            if baseline is None:
+                return False
+            total = baseline.config.epochs
+            yield Progress("baseline", 0, total)
+            for report in baseline.run():
+                yield Progress("baseline", report.epoch, total)
+        except KeyboardInterrupt:
+            yield BaselineInterrupted()
+            return True
+        if baseline.has_best:
+            baseline.finish()
+            model.baseline = baseline.classifier
+        yield BaselineTrained(baseline.epoch)
+        return False
+
+    def _save(
+        self, run: RunFolder, model: Model, clips: Clips, trainer: Trainer
+    ) -> Generator[Event, None, EvalReport | None]:
+        """Score the model on the held-out clips; write it, and the report."""
+        plan, scored = self.plan, self.plan.split.subset(self.subset)
+        report = score_with_baseline(model, clips, scored, seed=self.training.seed) if scored else None
+        model.training = describe_training(
+            model, plan.settings.data, self.training, clips, plan.split, plan.prints, trainer, report
+        )
+        run.write_model(model)
+        yield Saved(run.path, run.model)
+        leave_report(
+            run.path / PAGE,
+            report,
+            model,
+            plan.dataset,
+            subset=f"the {self.subset} subset, {len(scored)} clips that nothing was learned from",
+            epochs=run.epochs,
+            notes=plan.split.notes,
+            command=self.request.command,
+        )
+        return report
+
+    def _starting_run(self, start: Model) -> StartingRun | None:
+        """Return what the run that fine-tuning started from gave, if it was on the same clips."""
+        path, top1 = self.plan.start, start.training.get("top1")
+        if path is None or top1 is None or read_split_rows(path / SPLIT) != self.plan.rows:
+            return None
+        return StartingRun(path, float(top1))
