@@ -124,6 +124,7 @@ class ClipInfo:
         width: Of the picture as shown, in pixels.
         height: Of the picture as shown, in pixels.
         problem: `truncated`, when only a part could be read.
+        notes: What else to know of the clip, a sentence each: the track that was read, frames lost.
     """
 
     num_frames: int
@@ -131,6 +132,7 @@ class ClipInfo:
     width: int
     height: int
     problem: Problem | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,6 @@ def write_numbered(path: Path, num_frames: int, fourcc: str = "FFV1", fps: float
 
 def lie_about_length(path: Path, claim: int) -> None:
     """Change the frame counts in an AVI file's headers to less or more than the 50 frames it has."""
-    if 0 < claim < 50 and OPENCV < (4, 11):
-        pytest.skip("before 4.11 OpenCV stops where the header says")
     content = bytearray(path.read_bytes())
     for chunk, offset in ((b"avih", 16), (b"strh", 32)):
         start = content.index(chunk) + 8 + offset

@@ -20,8 +20,8 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import Clip, ClipSpec, Limits, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
 from vidlstm.media.sampling import every_second, plan
-from vidlstm.media.video import opencv_reader as capture
 from vidlstm.media.video.open import open_video
+from vidlstm.media.video.pyav_reader import PyAvVideo
 from vidlstm.records import ClipInfo
 
 Numbered = Callable[..., Path]
@@ -41,14 +41,6 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr("vidlstm.media.clips.open_video", watched)
     return opened
-
-
-@pytest.fixture(params=["packets", "header"])
-def claim_from(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the first guess at the length comes from: some OpenCVs cannot read packets."""
-    if request.param == "header":
-        monkeypatch.setattr(capture, "packet_index", lambda name: None)
-    return str(request.param)
 
 
 def numbers(images: NDArray[np.uint8]) -> list[int]:
@@ -96,14 +88,6 @@ def test_other_samplings(numbered: Numbered, sampling: Sampling) -> None:
     assert numbers(clip.frames) == plan(30, 10, sampling)[0].tolist()
 
 
-def test_random_moments_follow_the_generator(numbered: Numbered) -> None:
-    path = numbered(48)
-    reads = [numbers(read_clip(path, SPEC, np.random.default_rng(seed)).frames) for seed in (1, 1, 2)]
-    assert reads[0] == reads[1] != reads[2]
-    for moments in reads:
-        assert [m // 6 for m in moments] == list(range(8)), "one in each segment"
-
-
 def test_frames_are_red_green_blue(tmp_path: Path) -> None:
     frame = np.zeros((48, 64, 3), dtype=np.uint8)
     frame[..., 2] = 200  # red, in OpenCV's order
@@ -111,14 +95,11 @@ def test_frames_are_red_green_blue(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.frames[0, 16, 16], (200, 0, 0), atol=3)
 
 
-def test_squash_shows_all_and_crop_the_middle(tmp_path: Path) -> None:
+def test_the_whole_frame_is_brought_to_a_square(tmp_path: Path) -> None:
     frame = np.zeros((32, 96, 3), dtype=np.uint8)
     frame[:, 32:64] = 255
     path = write_video(tmp_path / "stripe.avi", [frame] * 3)
-    squashed = read_clip(path, ClipSpec(Sampling(), size=32)).frames[0]
-    cropped = read_clip(path, ClipSpec(Sampling(), size=32, fit="crop")).frames[0]
-    assert 0.3 < squashed.mean() / 255 < 0.37
-    assert cropped.min() > 250
+    assert 0.3 < read_clip(path, ClipSpec(Sampling(), size=32)).frames[0].mean() / 255 < 0.37
 
 
 def test_frames_are_the_same_whether_or_not_a_thread_of_its_own_reduces_them(
@@ -204,9 +185,7 @@ def test_pairs_are_reduced_with_their_shape_and_never_enlarged(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("claim", [0, 1, 25, 48, 49, 51, 52, 100, 1000, 2**32 - 1])
-def test_whatever_the_header_claims_the_whole_clip_is_read(
-    numbered: Numbered, claim_from: str, claim: int
-) -> None:
+def test_whatever_the_header_claims_the_whole_clip_is_read(numbered: Numbered, claim: int) -> None:
     path = numbered(50)
     lie_about_length(path, claim)
     clip = read_clip(path, ClipSpec(Sampling(num_frames=5), size=WIDTH, pairs=PAIRS))
@@ -217,16 +196,21 @@ def test_whatever_the_header_claims_the_whole_clip_is_read(
 
 
 @pytest.mark.parametrize(
-    ("claim", "decodes"), [(50, 1), (51, 1), (48, 1), (53, 1), (56, 2), (40, 2), (100, 2)]
+    ("believed", "decodes"), [(50, 1), (51, 1), (48, 1), (53, 1), (56, 2), (40, 2), (100, 2), (0, 2)]
 )
-def test_a_claim_off_by_less_than_half_a_segment_may_stand(
-    numbered: Numbered, openings: list[Path], monkeypatch: pytest.MonkeyPatch, claim: int, decodes: int
+def test_a_number_off_by_less_than_half_a_segment_may_stand(
+    numbered: Numbered, openings: list[Path], monkeypatch: pytest.MonkeyPatch, believed: int, decodes: int
 ) -> None:
-    monkeypatch.setattr(capture, "packet_index", lambda name: None)
-    path = numbered(50)
-    lie_about_length(path, claim)
-    read_clip(path, ClipSpec(Sampling(num_frames=5), size=WIDTH, pairs=PAIRS))
+    init = PyAvVideo.__init__
+
+    def misled(video: PyAvVideo, *args: Any, **options: Any) -> None:
+        init(video, *args, **options)
+        video.expected, video.times = believed, None
+
+    monkeypatch.setattr(PyAvVideo, "__init__", misled)
+    clip = read_clip(numbered(50), ClipSpec(Sampling(num_frames=5), size=WIDTH, pairs=PAIRS))
     assert len(openings) == decodes
+    assert [m // 10 for m in numbers(clip.frames)] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("pairs", [None, PAIRS])
@@ -246,21 +230,8 @@ def test_frames_of_every_second_moment_only(
     np.testing.assert_array_equal(whole.frame_table, whole.table)
 
 
-@pytest.mark.parametrize("claim", [50, 52, 20, 200])
-def test_random_moments_of_a_clip_that_lies(numbered: Numbered, claim_from: str, claim: int) -> None:
-    path = numbered(50)
-    lie_about_length(path, claim)
-    for seed in range(10):
-        moments = numbers(read_clip(path, SPEC, np.random.default_rng(seed)).frames)
-        assert len(moments) == 8
-        assert moments == sorted(set(moments))
-        assert moments[-1] < 50
-
-
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
-def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(
-    numbered: Numbered, claim_from: str, suffix: str
-) -> None:
+def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(numbered: Numbered, suffix: str) -> None:
     path = numbered(100, f"clip.{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 55 // 100])
@@ -271,7 +242,7 @@ def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(
     assert np.abs(moved).max() < left / 8 / 2, "less than half a segment"
     assert clip.info.problem is not None
     assert clip.info.problem.code is FailureCode.TRUNCATED
-    assert clip.info.problem.message == f"decoding stopped at frame {left} of 100"
+    assert clip.info.problem.message == f"the file is cut short: it has {left} of 100 frames"
 
 
 @pytest.mark.parametrize("claim", [51, 52, 60])
@@ -285,7 +256,7 @@ def test_a_file_that_never_has_the_same_length_is_given_up(
     numbered: Numbered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths = iter([10, 20, 40])
-    monkeypatch.setattr(capture.Capture, "read_to_end", lambda self: next(lengths))
+    monkeypatch.setattr(PyAvVideo, "read_to_end", lambda self: next(lengths))
     with pytest.raises(InputError, match="changes while it is read") as caught:
         read_clip(numbered(50), SPEC)
     assert caught.value.code is FailureCode.READ_ERROR
@@ -296,7 +267,7 @@ def test_a_long_clip_is_sampled_by_seeks_with_the_same_result(
 ) -> None:
     spec = ClipSpec(Sampling(num_frames=6), views=2, size=WIDTH, pairs=PAIRS)
     by_seeks = read_clip(long_clip, spec)
-    monkeypatch.setattr(capture, "packet_index", lambda name: None)
+    monkeypatch.setattr("vidlstm.media.video.pyav_reader._SEEKABLE", ())
     in_order = read_clip(long_clip, spec)
     np.testing.assert_array_equal(by_seeks.frames, in_order.frames)
     assert by_seeks.pairs is not None
@@ -310,7 +281,7 @@ def test_a_long_clip_is_sampled_by_seeks_with_the_same_result(
 
 def test_limits_are_those_of_the_video(numbered: Numbered) -> None:
     with pytest.raises(InputError) as caught:
-        read_clip(numbered(5), SPEC, limits=Limits(max_pixels=10))
+        read_clip(numbered(5), SPEC, Limits(max_pixels=10))
     assert caught.value.code is FailureCode.TOO_LARGE
 
 
@@ -372,17 +343,16 @@ def test_every_odd_file_gets_what_it_deserves(real_data: Path) -> None:
     assert done.stderr == ""
     print(done.stdout, f"{time.monotonic() - start:.1f} s")
     rows = {name: row for name, *row in (line.split("\t") for line in done.stdout.splitlines())}
-    codes = {"result.webm": "empty_file", "corrupted.mp4": "truncated"}
+    codes = {"result.webm": "empty_file"}
+    # OpenCV stops at the damage, knows no AV1, and takes the first of several films for the best one.
+    better = {"corrupted.mp4": 49, "av1_video.mkv": 125, "nasa_13013.mp4": 390}
     with (folder / "expected.csv").open(newline="") as file:
         expected = {row["file"]: int(row["frames_decoded"]) for row in csv.DictReader(file)}
     assert len(expected) == 30
     for name, num_frames in expected.items():
         read, steps, code, _ = rows[name]
-        if name == "av1_video.mkv":
-            assert (read, code) in (("125", ""), ("0", "unsupported_codec"))
-            continue
-        assert int(read) == num_frames, name
-        assert int(steps) == min(16, num_frames), name
+        assert int(read) == better.get(name, num_frames), name
+        assert int(steps) == min(16, int(read)), name
         assert code == codes.get(name, ""), name
     assert rows["expected.csv"][2] == "not_a_video"
 

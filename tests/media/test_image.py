@@ -20,7 +20,6 @@ from vidlstm.media.image import (
     PictureLimits,
     cut_regions,
     load_picture,
-    read_regions,
     region_boxes,
     shrink,
 )
@@ -322,24 +321,6 @@ def test_regions_cover_every_pixel_and_have_one_size(overlap: float) -> None:
             assert bottom[-1] == length
             assert (top[1:] <= bottom[:-1]).all()
             assert (np.diff(top) >= 0).all()
-
-
-def test_regions_of_a_mirrored_picture_are_mirrored_and_in_reading_order(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.png", gradient(24, 40))
-    plain, _ = read_regions(path, GRID_2X2, 16)
-    mirrored, _ = read_regions(path, GRID_2X2, 16, mirrored=True)
-    np.testing.assert_array_equal(mirrored, plain[[1, 0, 3, 2], :, ::-1])
-
-
-def test_read_regions_tells_the_size_as_shown(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    regions, info = read_regions(
-        save(tmp_path / "a.png", gradient(24, 40), exif=exif), Grid(2, 2, overlap=0), 32
-    )
-    assert regions.shape == (5, 32, 32, 3)
-    assert (info.width, info.height) == (24, 40)
-    assert (info.num_frames, info.seconds, info.problem) == (1, None, None)
 
 
 def test_a_region_of_the_asked_size_is_untouched() -> None:

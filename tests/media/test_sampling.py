@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidlstm.config import Sampling
-from vidlstm.media.sampling import plan, random_plan
+from vidlstm.media.sampling import is_even, plan, plan_by_time
 
 
 def uniform(num_frames: int) -> Sampling:
@@ -131,30 +131,42 @@ def test_uniform_places_lie_in_their_segments() -> None:
         assert (rows * steps < (segments + 1) * num_frames).all()
 
 
+# A variable frame rate.
+
+
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
-def test_random_places_increase_strictly_inside_the_clip(sampling: Sampling) -> None:
+def test_by_time_and_by_count_agree_at_an_even_rate(sampling: Sampling) -> None:
+    for num_frames, fps, views in product([1, 2, 7, 100, 481], (10.0, 25.0), (1, 3)):
+        times = np.arange(num_frames) / fps
+        by_time = plan_by_time(times, num_frames / fps, sampling, views)
+        assert by_time.tolist() == plan(num_frames, fps, sampling, views).tolist()
+
+
+BURST = np.concatenate([np.arange(30) / 30, np.arange(1, 31)])
+"""Thirty frames in the first second, then one a second for thirty: a screen recording."""
+
+
+def test_moments_are_even_in_time_where_frames_are_not() -> None:
+    assert plan_by_time(BURST, 31, uniform(4)).tolist() == [[32, 40, 48, 56]]
+    assert BURST[plan_by_time(BURST, 31, uniform(4))[0]].tolist() == [3, 11, 19, 27]
+    assert BURST[plan_by_time(BURST, 31, Sampling("fps", 16, rate=0.25))[0]].tolist() == [
+        2, 6, 10, 14, 18, 22, 26, 30,
+    ]  # fmt: skip
+    assert plan_by_time(BURST, 31, dense(3, 2)).tolist() == plan(60, 30, dense(3, 2)).tolist()
+
+
+def test_by_time_increases_strictly_where_frames_are_few() -> None:
     rng = np.random.default_rng(0)
-    for num_frames, fps in product(LENGTHS, (25.0, 29.97)):
-        row = random_plan(num_frames, fps, sampling, rng)
-        assert row.dtype == np.int64
-        assert row.shape == (1, plan(num_frames, fps, sampling).shape[1])
-        assert row.min() >= 0
-        assert row.max() < num_frames
-        assert (np.diff(row) > 0).all()
+    for num_frames in (1, 2, 5, 17, 60):
+        times = np.concatenate([[0], np.cumsum(rng.choice([0.03, 0.04, 8.0], num_frames - 1))])
+        for sampling, views in product(SAMPLINGS, (1, 3)):
+            rows = plan_by_time(times, times[-1] + 0.04, sampling, views)
+            assert rows.min() >= 0
+            assert rows.max() < num_frames
+            assert (np.diff(rows, axis=1) > 0).all()
 
 
-def test_random_uniform_reaches_every_frame_and_stays_in_its_segments() -> None:
-    rng = np.random.default_rng(0)
-    rows = np.concatenate([random_plan(20, 25, uniform(4), rng) for _ in range(400)])
-    assert [set(column) for column in rows.T] == [set(range(5 * s, 5 * s + 5)) for s in range(4)]
-
-
-def test_random_dense_starts_anywhere() -> None:
-    rng = np.random.default_rng(0)
-    starts = {int(random_plan(10, 25, dense(3, 2), rng)[0, 0]) for _ in range(200)}
-    assert starts == set(range(6))
-
-
-def test_random_is_the_same_for_the_same_seed() -> None:
-    first, second = (random_plan(500, 25, uniform(16), np.random.default_rng(7)) for _ in range(2))
-    assert first.tolist() == second.tolist()
+def test_rounded_times_are_even_and_bursts_are_not() -> None:
+    assert is_even(np.round(np.arange(500) / 29.97, 3))
+    assert is_even(np.delete(np.arange(500) / 25, 250)), "one frame was dropped"
+    assert not is_even(BURST)

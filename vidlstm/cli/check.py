@@ -165,7 +165,7 @@ class _Page:
         if seconds:
             middle = seconds[len(seconds) // 2]
             self._say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
-        slightly = sum(f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
+        slightly = sum(0 < f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
         if slightly:
             self._say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
 

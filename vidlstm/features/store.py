@@ -166,7 +166,7 @@ def _checksum(key: str, info: str, values: NDArray[Any]) -> str:
 def _info_from_json(text: str) -> ClipInfo:
     plain = json.loads(text)
     problem = plain.pop("problem")
-    info = ClipInfo(**plain)
+    info = ClipInfo(**{**plain, "notes": tuple(plain.get("notes", ()))})
     return (
         info
         if problem is None

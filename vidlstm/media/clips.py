@@ -1,14 +1,14 @@
 """One clip: the moments that were planned, small, in time order, from a single decode.
 
-`read_clip` plans on the number of packets (or on the header's claim), reads, and then knows the
-truth. A number that was off by less than half a segment has moved no moment out of its segment
-and stands; otherwise the clip is planned and read once more. Frames are reduced one at a time, so
-that a long film is never held in memory.
+`read_clip` plans on the number of packets and their times, reads, and then knows the truth. A number
+that was off by less than half a segment has moved no moment out of its segment and stands; otherwise the
+clip is planned and read once more. Frames are reduced one at a time, so that a long film is never held
+in memory.
 
-A clip that ends early is not an error: the frames that came are used. It is called truncated when
-more than two frames are missing and, by time, more than a quarter of the clip, or more than a
-tenth and two seconds; below that a header is merely inexact, as headers are (edit lists, dropped
-frames, a sound track that goes on).
+A clip that ends early, or is damaged inside, is not an error: the frames that can be decoded are used. It
+is called truncated when more than a quarter of its frames are lost, or more than a tenth and two seconds
+of them; below that a note says how many. Lost are only frames that the file announces and that are not
+in it, or cannot be decoded: a header that counts wrong loses none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from vidlstm.config import Sampling
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits
-from vidlstm.media.frame_pairs import Fit, PairSpec, gather
-from vidlstm.media.sampling import DEFAULT_FPS, every_second, plan, random_plan
+from vidlstm.media.frame_pairs import PairSpec, read_moments
+from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_by_time
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.frame_folder import FrameFolder
 from vidlstm.media.video.h264_reader import DoubtError
@@ -44,8 +44,8 @@ class ClipSpec:
     Args:
         sampling: Which moments.
         views: Rows of moments.
-        size: Side of the square frames, in pixels; None when no frames are wanted.
-        fit: `squash` brings the whole frame to the square, `crop` takes the central square.
+        size: Side of the square that whole frames are brought to, in pixels; None when no frames are
+            wanted.
         pairs: Pairs of neighbouring frames wanted beside them, of every moment.
         every_second: Frames are wanted of every second moment of each view only.
     """
@@ -53,7 +53,6 @@ class ClipSpec:
     sampling: Sampling
     views: int = 1
     size: int | None = 224
-    fit: Fit = "squash"
     pairs: PairSpec | None = None
     every_second: bool = False
 
@@ -83,90 +82,103 @@ class Clip:
     info: ClipInfo
 
 
-def read_clip(
-    path: Path, spec: ClipSpec, rng: np.random.Generator | None = None, limits: Limits = _NO_LIMITS
-) -> Clip:
+def read_clip(path: Path, spec: ClipSpec, limits: Limits = _NO_LIMITS) -> Clip:
     """Read the moments that `spec` asks for.
 
     Args:
         path: A video file, or a folder of numbered pictures.
         spec: What is wanted.
-        rng: Take moments at random places, in one view, for training from pixels.
         limits: What the clip may cost.
 
     Raises:
         InputError: The clip cannot be used, with the reason's code.
     """
     try:
-        return _read(Path(path), spec, rng, limits, selective=True)
+        return _read(Path(path), spec, limits, selective=True)
     except DoubtError:
-        return _read(Path(path), spec, rng, limits, selective=False)
+        return _read(Path(path), spec, limits, selective=False)
 
 
-def _read(
-    path: Path, spec: ClipSpec, rng: np.random.Generator | None, limits: Limits, *, selective: bool
-) -> Clip:
+def _read(path: Path, spec: ClipSpec, limits: Limits, *, selective: bool) -> Clip:
     known: int | None = None
+    times: NDArray[np.float64] | None = None
     for _ in range(_READINGS):
-        with open_video(path, limits, selective=selective) as video:
+        # Where packets and frames differ, a packet's number is no frame's: no seeks from then on.
+        with open_video(path, limits, seek=known is None, selective=selective) as video:
             believed = known or video.expected
+            if known is not None:
+                video.times = times
             if not believed:
-                known = video.read_to_end()
+                known, times = _measure(video)
                 continue
-            fps = video.info.fps
-            if rng is None:
-                chosen = plan(believed, fps, spec.sampling, spec.views)
-            else:
-                chosen = random_plan(believed, fps, spec.sampling, rng)
+            chosen = _choose(video, believed, spec)
             pictured = every_second(chosen) if spec.every_second else chosen
             looked_at = pictured if spec.pairs is None else chosen
             moments, table = np.unique(looked_at, return_inverse=True)
             shown, frame_table = np.unique(pictured, return_inverse=True)
             slack = believed / chosen.shape[1] / 2
-            gathered = gather(
-                video, moments, np.isin(moments, shown), spec.size, spec.fit, spec.pairs,
+            read = read_moments(
+                video, moments, np.isin(moments, shown), spec.size, spec.pairs,
                 at_least=math.floor(believed - slack),
             )  # fmt: skip
-            # With seeks the packets are the truth; in order, the rest costs about 3 % more.
-            known = believed if video.jumped else video.read_to_end()
-            same_length = plan(known, fps, spec.sampling).shape[1] == chosen.shape[1]
-            if gathered is not None and same_length and (known == believed or abs(known - believed) < slack):
+            if video.jumped:  # the packets are the truth
+                known = believed
+            else:  # the rest costs about 3 % more
+                known, times = _measure(video)
+            same_length = plan(known, video.info.fps, spec.sampling).shape[1] == chosen.shape[1]
+            if read is not None and same_length and (known == believed or abs(known - believed) < slack):
                 return Clip(
-                    frames=gathered.frames,
+                    frames=read.frames,
                     frame_table=frame_table.reshape(pictured.shape).astype(np.int64),
-                    times=gathered.times,
+                    times=read.times,
                     table=table.reshape(looked_at.shape).astype(np.int64),
-                    pairs=gathered.pairs,
-                    pair_seconds=gathered.pair_seconds,
+                    pairs=read.pairs,
+                    pair_seconds=read.pair_seconds,
                     info=clip_info(video, known),
                 )
     raise InputError(path, FailureCode.READ_ERROR, "changes while it is read")
 
 
+def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:
+    """Return the frames of each view, `(V, T)`."""
+    times, fps = video.times, video.info.fps
+    if times is None or len(times) != num_frames or is_even(times):
+        return plan(num_frames, fps, spec.sampling, spec.views)
+    end = float(times[-1]) + 1 / known_fps(fps)
+    return plan_by_time(times, end, spec.sampling, spec.views)
+
+
+def _measure(video: Video) -> tuple[int, NDArray[np.float64] | None]:
+    """Return the true number of frames, and their times where all were met."""
+    num_frames = video.read_to_end()
+    return num_frames, np.array(video.met) if len(video.met) == num_frames else video.times
+
+
 def clip_info(video: Video, num_frames: int) -> ClipInfo:
     """Return what reading a video to its end, or to frame `num_frames`, told of it."""
+    loss = _loss(video, num_frames)
+    serious = loss if isinstance(loss, Problem) else None
     return ClipInfo(
         num_frames=num_frames,
         seconds=video.end_seconds,
         width=video.info.width,
         height=video.info.height,
-        problem=_problem(video, num_frames),
+        problem=serious,
+        notes=(*video.notes, loss) if isinstance(loss, str) else video.notes,
     )
 
 
-def _problem(video: Video, num_frames: int) -> Problem | None:
-    if isinstance(video, FrameFolder):
-        if not video.num_unreadable:
-            return None
-        message = f"{video.num_unreadable} of {video.num_pictures} pictures cannot be read"
-        return Problem(FailureCode.TRUNCATED, message)
-    claimed = video.info.num_frames
-    if claimed - num_frames <= 2:
+def _loss(video: Video, num_frames: int) -> Problem | str | None:
+    """Say what of the clip cannot be had: a problem, if it is a considerable part."""
+    lost = video.num_lost
+    if not lost:
         return None
-    # By time: the count of a variable frame rate is a guess, its length is not.
-    whole = video.info.seconds or claimed / DEFAULT_FPS
-    end = video.end_seconds if video.info.seconds else num_frames / DEFAULT_FPS
-    lost = whole - end
-    if lost > whole / 4 or (lost > whole / 10 and lost > 2):
-        return Problem(FailureCode.TRUNCATED, f"decoding stopped at frame {num_frames} of {claimed}")
-    return None
+    if isinstance(video, FrameFolder):
+        message = f"{lost} of {video.num_pictures} pictures cannot be read"
+        return Problem(FailureCode.TRUNCATED, message)
+    whole = max(num_frames, video.expected) + video.num_missing
+    message = f"{lost} of {whole} frames are missing or damaged"
+    if video.num_missing == lost:
+        message = f"the file is cut short: it has {num_frames} of {whole} frames"
+    is_serious = lost > whole / 4 or (lost > whole / 10 and lost > 2 * known_fps(video.info.fps))
+    return Problem(FailureCode.TRUNCATED, message) if is_serious else message

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from vidlstm.errors import FailureCode, InputError
 
@@ -35,8 +34,6 @@ _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
 _MATROSKA = b"\x1aE\xdf\xa3"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide")  # that MP4 and MOV files begin with
 _CONTAINERS = (b"RIFF", _MATROSKA, b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
-# Where the sync bytes of MPEG transport streams are: .ts, and .m2ts with its time stamps.
-_STREAMS = ((0, 188), (4, 192))
 
 
 @dataclass(frozen=True)
@@ -116,20 +113,6 @@ def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
 def looks_like_container(head: bytes) -> bool:
     """Tell whether the first bytes are those of a common video file."""
     return head.startswith(_CONTAINERS) or head[4:8] in _BOXES
-
-
-def matroska_or_mp4(head: bytes) -> Literal["matroska", "mov"] | None:
-    """Return FFmpeg's name for the container that the first bytes are of, if it is one of these two."""
-    if head.startswith(_MATROSKA):
-        return "matroska"
-    return "mov" if head[4:8] in _BOXES else None
-
-
-def has_index(head: bytes) -> bool:
-    """Tell whether a seek in such a file is cheap: a transport stream is searched byte by byte."""
-    return not any(
-        head[start : start + 1] == head[start + step : start + step + 1] == b"G" for start, step in _STREAMS
-    )
 
 
 def picture_format(head: bytes) -> str | None:

@@ -159,7 +159,7 @@ class _Grid:
         for number in numbers:
             wanted = size is not None and number % self.spec.every == 0
             if wanted and frame is None:
-                frame = square(image, size or 0, "squash")
+                frame = square(image, size or 0)
             self._moments.append(_Moment(number, seconds, frame if wanted else None, grey))
         if grey is not None:
             self._recent.append((seconds, grey))

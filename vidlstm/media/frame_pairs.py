@@ -1,4 +1,4 @@
-"""Take moments, and the neighbours of moments, out of one pass over a clip.
+"""Read moments of a clip, and pairs of frames for optical flow, in one pass.
 
 Every frame is reduced as soon as it is decoded, and only the reduced one is kept.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,6 @@ from vidlstm.media.video.base import Image, Video
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Fit = Literal["squash", "crop"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class PairSpec:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What was taken at U moments: shapes as in `vidlstm.media.clips.Clip`."""
+class Moments:
+    """What was read at U moments: shapes as in `vidlstm.media.clips.Clip`."""
 
     frames: Image
     times: NDArray[np.float64]
@@ -47,28 +45,26 @@ class Gathered:
     pair_seconds: NDArray[np.float64] | None
 
 
-def gather(
+def read_moments(
     video: Video,
     moments: NDArray[np.int64],
     pictured: NDArray[np.bool_],
     size: int | None,
-    fit: Fit,
     pair_spec: PairSpec | None,
     at_least: int,
-) -> Gathered | None:
-    """Go over a clip that stands on its first frame, and take what is wanted.
+) -> Moments | None:
+    """Read moments of a clip that stands on its first frame.
 
     Args:
         video: The clip.
         moments: Frame indices, `(U,)`, increasing strictly.
         pictured: Which of them the square frames are wanted of, `(U,)`.
         size: Side of the square frames; None for none.
-        fit: How a frame becomes a square.
-        pair_spec: Which neighbours are wanted; None for none.
+        pair_spec: Which pairs are wanted; None for none.
         at_least: The fewest frames that the clip may turn out to have without being read again.
 
     Returns:
-        What was found; None when the clip ended before the last moment.
+        What was read; None when the clip ended before the last moment.
     """
     slots = {int(index): slot for slot, index in enumerate(moments)}
     times = np.zeros(len(moments))
@@ -80,7 +76,7 @@ def gather(
             chosen |= pairs.neighbours(slots, video.times)
     stops = sorted(chosen, reverse=True)
     video.expect(stops)
-    with _Squares(int(pictured.sum()), size, fit) as squares:
+    with _Squares(int(pictured.sum()), size) as squares:
         while stops or (pairs is not None and pairs.searching):
             target = stops[-1] if stops else video.index + 1
             if pairs is not None and pairs.searching:
@@ -103,17 +99,12 @@ def gather(
     if any(index in slots for index in stops):
         return None
     if pairs is None:
-        return Gathered(squares.frames, times, None, None)
-    return Gathered(squares.frames, times, *pairs.stack(len(moments)))
+        return Moments(squares.frames, times, None, None)
+    return Moments(squares.frames, times, *pairs.stack(len(moments)))
 
 
-def square(image: Image, size: int, fit: Fit) -> Image:
-    """Reduce a BGR frame to a square RGB one, `(size, size, 3)`."""
-    if fit == "crop":
-        height, width = image.shape[:2]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        image = image[top : top + side, left : left + side]
+def square(image: Image, size: int) -> Image:
+    """Bring a BGR frame, `(H, W, 3)`, to a square RGB one, `(size, size, 3)`, whatever its shape."""
     # The small picture is the cheap one to reorder.
     return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -132,10 +123,9 @@ class _Squares:
         frames: `(F, S, S, 3)` RGB, complete at the end of the `with` block.
     """
 
-    def __init__(self, count: int, size: int | None, fit: Fit) -> None:
+    def __init__(self, count: int, size: int | None) -> None:
         self.frames = np.zeros((count, size or 0, size or 0, 3), dtype=np.uint8)
         self._size = size
-        self._fit: Fit = fit
         self._taken = 0
         self._thread = ThreadPoolExecutor(1) if size is not None and decoding_threads() != 1 else None
         self._pending: Future[None] | None = None
@@ -160,7 +150,7 @@ class _Squares:
             self._wait()
 
     def _reduce(self, place: int, image: Image) -> None:
-        self.frames[place] = square(image, self._size or 0, self._fit)
+        self.frames[place] = square(image, self._size or 0)
 
     def _wait(self) -> None:
         if self._pending is not None:

@@ -25,7 +25,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from vidlstm.config import Grid
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.opencv import cv2
-from vidlstm.records import ClipInfo
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 NEUTRAL = (127, 127, 127)
@@ -95,22 +94,17 @@ def region_boxes(height: int, width: int, grid: Grid) -> NDArray[np.int64]:
     return np.array(boxes, dtype=np.int64)
 
 
-def cut_regions(
-    picture: NDArray[np.uint8], boxes: NDArray[np.int64], size: int, mirrored: bool = False
-) -> NDArray[np.uint8]:
+def cut_regions(picture: NDArray[np.uint8], boxes: NDArray[np.int64], size: int) -> NDArray[np.uint8]:
     """Bring the regions of a picture to one size.
 
     Args:
         picture: `uint8 (H, W, 3)`.
         boxes: `int64 (R, 4)`, as `region_boxes` gives them.
         size: Side of the square that each region is resized to, in pixels.
-        mirrored: Swap left and right of the picture before it is cut.
 
     Returns:
         `uint8 (R, size, size, 3)`.
     """
-    if mirrored:
-        picture = picture[:, ::-1]
     regions = np.empty((len(boxes), size, size, 3), np.uint8)
     for region, (top, left, bottom, right) in zip(regions, boxes.tolist(), strict=True):
         # Cubic keeps edges sharp in the enlargement; only area averages what a reduction drops.
@@ -137,30 +131,6 @@ def shrink(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         return picture
     target = (max(1, round(width * scale)), max(1, round(height * scale)))
     return cv2.resize(picture, target, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def read_regions(
-    path: Path, grid: Grid, size: int, mirrored: bool = False, limits: PictureLimits | None = None
-) -> tuple[NDArray[np.uint8], ClipInfo]:
-    """Read a picture as a sequence of regions.
-
-    Args:
-        path: Of the picture.
-        grid: How it is cut.
-        size: Side of the square that each region is resized to, in pixels.
-        mirrored: Swap left and right of the picture before it is cut.
-        limits: As for `load_picture`.
-
-    Returns:
-        The regions, `uint8 (R, size, size, 3)` RGB, in reading order, and what the file told.
-
-    Raises:
-        InputError: As `load_picture`.
-    """
-    picture = load_picture(path, limits)
-    height, width = picture.shape[:2]
-    regions = cut_regions(picture, region_boxes(height, width, grid), size, mirrored)
-    return regions, ClipInfo(num_frames=1, seconds=None, width=width, height=height)
 
 
 def _spans(length: int, count: int, overlap: float) -> list[tuple[int, int]]:

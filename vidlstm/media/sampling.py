@@ -1,9 +1,9 @@
-"""Which frames of N: pure functions of integers.
+"""Which frames of N: pure functions.
 
-`plan` answers for evaluation (fixed places), `random_plan` for training (a random place in each
-segment). Both promise rows that increase strictly, so that no step of a sequence is a repeat: a
-clip with too few frames has fewer steps. Nothing here opens a file; whether N is true is
-`vidlstm.media.clips`' worry.
+Every row of a plan increases strictly, so that no step of a sequence is a repeat: a clip with too few
+frames has fewer steps. `plan` counts frames. `plan_by_time` is for a variable frame rate, where frame
+numbers say nothing about time: it divides the seconds of the clip instead. Nothing here opens a file;
+whether N is true is `vidlstm.media.clips`' worry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ DEFAULT_FPS = 25.0
 MAX_FPS = 1000.0
 """Above it a header's rate is a clock's resolution, not a rate."""
 
+EVEN_FRAMES = 2.0
+"""Times count as even while none is off an even spacing by more frames than this: headers round."""
+
 Indices = NDArray[np.int64]
+Seconds = NDArray[np.float64]
 
 
 def known_fps(fps: float) -> float:
@@ -57,30 +61,49 @@ def plan(num_frames: int, fps: float, sampling: Sampling, views: int = 1) -> Ind
     return np.minimum(chosen, latest)
 
 
-def random_plan(num_frames: int, fps: float, sampling: Sampling, rng: np.random.Generator) -> Indices:
-    """Choose frames at random places, for training from pixels.
+def is_even(times: Seconds) -> bool:
+    """Tell whether frames follow each other at one rate.
 
     Args:
-        num_frames: Frames in the clip, at least 1.
-        fps: Frames a second; anything that cannot be a rate counts as 25.
-        sampling: How to choose.
-        rng: Where chance comes from.
+        times: When each frame is shown, `(N,)`, in seconds, increasing strictly.
+    """
+    if len(times) < 3:
+        return True
+    spacing = (times[-1] - times[0]) / (len(times) - 1)
+    off = times - times[0] - spacing * np.arange(len(times))
+    return bool(np.abs(off).max() <= EVEN_FRAMES * spacing)
+
+
+def plan_by_time(times: Seconds, end: float, sampling: Sampling, views: int = 1) -> Indices:
+    """Choose frames of a clip with a variable frame rate: those that are shown at even moments.
+
+    Where few frames are shown for a long time, the nearest ones that are free are taken in addition, so
+    that there are as many steps as in a clip with an even rate. With even times it is `plan`.
+
+    Args:
+        times: When each frame is shown, `(N,)`, in seconds from the first one, increasing strictly.
+        end: When the last one ends.
+        sampling: How to choose. `dense` counts frames here as well.
+        views: As for `plan`.
 
     Returns:
-        Frame indices, `(1, T)` int64, increasing strictly: `uniform` and `fps` take a random
-        frame of each segment, `dense` starts its run anywhere.
+        Frame indices, `(V, T)` int64; every row increases strictly.
     """
+    num_frames = len(times)
     if sampling.method == "dense":
-        steps, room = _dense_room(num_frames, sampling)
-        return int(rng.integers(0, room + 1)) + sampling.stride * np.arange(steps, dtype=np.int64)[None]
-    if sampling.method == "uniform":
-        steps = min(sampling.num_frames, num_frames)
-        edges = np.arange(steps + 1, dtype=np.int64) * num_frames // steps
-    else:
-        steps, interval = _fps_steps(num_frames, fps, sampling)
-        edges = np.floor(np.arange(steps + 1) * interval + 1e-9).astype(np.int64)
-        edges = np.minimum(edges, num_frames)
-    return rng.integers(edges[:-1], edges[1:], dtype=np.int64)[None]
+        return plan(num_frames, 0, sampling, views)
+    steps, interval = min(sampling.num_frames, num_frames), end / min(sampling.num_frames, num_frames)
+    if sampling.method == "fps":
+        wanted = max(1, math.floor(end * sampling.rate + 0.5 + 1e-9))
+        if wanted <= steps:
+            steps, interval = wanted, 1 / sampling.rate
+    order = np.arange(steps, dtype=np.int64)
+    middle = (2 * np.arange(views) + 1)[:, None] / (2 * views)
+    chosen = np.searchsorted(times, (order + middle) * interval + 1e-9, side="right") - 1
+    for step in range(1, steps):
+        chosen[:, step] = np.maximum(chosen[:, step], chosen[:, step - 1] + 1)
+    latest: Indices = num_frames - steps + order
+    return np.minimum(chosen, latest)
 
 
 def every_second(table: Indices) -> Indices:

@@ -23,7 +23,7 @@ from tests.benchmarks.speed.readers import (
 from vidlstm.config import Sampling
 from vidlstm.media.frame_pairs import square
 from vidlstm.media.sampling import plan
-from vidlstm.media.video.open import count_frames, open_video
+from vidlstm.media.video.open import open_video
 
 NUM_FRAMES = 16
 _REAL_CLIPS = 12
@@ -84,16 +84,16 @@ def _compare(
 
 
 def _moments(path: Path) -> tuple[int, ...]:
-    with open_video(path) as video:
-        fps = video.info.fps
-    return tuple(plan(count_frames(path), fps, Sampling("uniform", NUM_FRAMES))[0].tolist())
+    with open_video(path, seek=False) as video:
+        fps, num_frames = video.info.fps, video.read_to_end()
+    return tuple(plan(num_frames, fps, Sampling("uniform", NUM_FRAMES))[0].tolist())
 
 
 def _frames(path: Path, moments: Sequence[int]) -> Pictures:
     """Return the frames by a decode of everything, with the next one of each beside it: `(T, 2, S, S, 3)`."""
     wanted = sorted({index for moment in moments for index in (moment, moment + 1)})
     with open_video(path, seek=False) as video:
-        found = {f.index: square(f.image, SIZE, "squash") for f in video.read(wanted)}
+        found = {f.index: square(f.image, SIZE) for f in video.read(wanted)}
     return np.stack([np.stack([found[m], found.get(m + 1, found[m])]) for m in moments])
 
 

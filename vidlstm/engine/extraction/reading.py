@@ -115,7 +115,7 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
         every_second=not wants_summary,
     )
-    clip = read_clip(path, spec, limits=request.limits)
+    clip = read_clip(path, spec, request.limits)
     frames, table = clip.frames, clip.frame_table
     few = np.linspace(0, len(frames) - 1, min(SUMMARY_FRAMES, len(frames))).astype(int)
     if wants_summary:  # of all moments, not only of those that the `rgb` stream takes

@@ -37,7 +37,7 @@ class Facts:
         width: Width as displayed, in pixels; 0 if unknown.
         height: Height as displayed, in pixels; 0 if unknown.
         seconds: Length; None if unknown and for a picture.
-        claimed_frames: Number of frames by the header.
+        claimed_frames: Number of frames by the header; 0 if it has none.
         num_frames: Number of frames that were read.
         problem: Why the file cannot be used, or only in part (`truncated`).
         signature: For finding near duplicates; None if it has none.
@@ -60,7 +60,8 @@ class Facts:
     @property
     def has_wrong_header(self) -> bool:
         """Whether the header's number of frames is wrong by more than the usual one or two."""
-        return self.usable and abs(self.claimed_frames - self.num_frames) > HEADER_TOLERANCE
+        claims = self.usable and self.claimed_frames > 0
+        return claims and abs(self.claimed_frames - self.num_frames) > HEADER_TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of `check --json`."""
@@ -91,7 +92,7 @@ def inspect_file(path: Path, kind: Kind, limits: Limits) -> Facts:
         codec = picture_format(read_head(path, limits)) or ""
         picture = load_picture(path)
         height, width = picture.shape[:2]
-        return Facts(codec, width, height, None, 1, 1, None, signature([square(picture, SIDE, "squash")]))
+        return Facts(codec, width, height, None, 1, 1, None, signature([square(picture, SIDE)]))
     claimed = probe(path, limits)
     clip = read_clip(path, ClipSpec(Sampling(), size=SIDE), limits=limits)
     chosen = np.linspace(0, len(clip.frames) - 1, SIGNATURE_FRAMES + 2).round().astype(int)[1:-1]

@@ -33,9 +33,9 @@ class VideoInfo:
         width: Of the picture as shown, after rotation, in pixels.
         height: Of the picture as shown, after rotation, in pixels.
         fps: Frames a second, as claimed.
-        num_frames: Frames, as claimed; 0 when the claim is absurd.
-        codec: Four printable characters or fewer.
-        seconds: Length by these claims; None when they do not tell.
+        num_frames: Frames, as claimed; 0 when the header has no count of them.
+        codec: FFmpeg's name of it; empty for a folder.
+        seconds: Length, as claimed; None when the header does not tell.
     """
 
     width: int
@@ -72,8 +72,11 @@ class Video(ABC):
         seconds: When that frame is shown, counted from the first frame.
         count: The true number of frames, once the end has been met.
         jumped: Whether frames were passed over without being decoded.
-        times: When every frame is shown, `(N,)`, from the first one; None where this is only known
-            of frames that have been met.
+        times: When every frame is shown, `(N,)` float64, in seconds from the first one; None where this
+            is only known of frames that have been met.
+        met: When the frames that were met are shown, in order.
+        notes: What else there is to say of the clip, a sentence each.
+        num_missing: Frames that the file announces, but does not hold.
     """
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
@@ -85,9 +88,12 @@ class Video(ABC):
         self.count: int | None = None
         self.jumped = False
         self.times: NDArray[np.float64] | None = None
+        self.met: list[float] = []
+        self.notes: tuple[str, ...] = ()
+        self.num_missing = 0
 
-    def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers do nothing about it)
-        """Promise that from now on only frames with these numbers are gone to."""
+    def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers need not know)
+        """Say that from now on `goto` is only called with these frame numbers."""
 
     @abstractmethod
     def step(self) -> bool:
@@ -132,6 +138,11 @@ class Video(ABC):
         """When the last frame met so far ends; the clip's length once the end has been met."""
         return self.seconds + 1 / known_fps(self.info.fps)
 
+    @property
+    def num_lost(self) -> int:
+        """Frames that are missing or cannot be decoded whole, as far as the clip was read."""
+        return self.num_missing
+
     def _stand_on_next(self, seconds: float) -> None:
         """Count one frame on. A time that does not grow is not believed."""
         self.index += 1
@@ -141,6 +152,7 @@ class Video(ABC):
             self.seconds = seconds
         else:
             self.seconds += 1 / known_fps(self.info.fps)
+        self.met.append(self.seconds)
 
     def _meet_end(self) -> bool:
         self.count = self.index + 1

@@ -86,6 +86,11 @@ class FrameFolder(Video):
         """When the last picture ends."""
         return len(self._files) / DEFAULT_FPS
 
+    @property
+    def num_lost(self) -> int:
+        """Pictures that were found to be unreadable."""
+        return self.num_unreadable
+
     def close(self) -> None:
         """Release the picture in memory."""
         self._image = None

@@ -12,17 +12,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.file_types import Limits, has_index, inspect, is_folder, looks_like_container
+from vidlstm.media.file_types import Limits, inspect, is_folder, looks_like_container
 from vidlstm.media.video.base import Frame, Video, VideoInfo
+from vidlstm.media.video.container import NotOpenedError, Source
 from vidlstm.media.video.frame_folder import FrameFolder
-from vidlstm.media.video.h264_reader import open_selective
-from vidlstm.media.video.opencv_reader import Capture, NoFrameError, NotOpenedError, read_info
-from vidlstm.media.video.pyav_reader import is_installed, open_pyav
+from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo, can_be_selective
+from vidlstm.media.video.pyav_reader import NoFrameError, PyAvVideo
 
-__all__ = ["Frame", "Limits", "Video", "VideoInfo", "count_frames", "open_video", "probe"]
-
-_NEWER_CODECS = {"av01": "AV1", "vvc1": "VVC", "vvi1": "VVC", "evc1": "EVC", "apv1": "APV"}
-"""Codecs that builds of OpenCV exist without, by their lower-case four characters."""
+__all__ = ["Frame", "Limits", "Video", "VideoInfo", "open_video", "probe"]
 
 _NO_LIMITS = Limits()
 
@@ -31,21 +28,10 @@ def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
     """Read what a video's header claims, and release the file.
 
     Raises:
-        InputError: The file cannot be used, as for `open_video`; codecs are not tried.
+        InputError: The file cannot be used, as for `open_video`.
     """
-    path = Path(path)
-    if is_folder(path):
-        with FrameFolder(path, limits) as folder:
-            return folder.info
-    head = inspect(path, limits)
-    try:
-        return read_info(path, limits)
-    except NotOpenedError:
-        video = open_pyav(path, limits)
-        if video is None:
-            raise _not_opened(path, head) from None
-        with video:
-            return video.info
+    with open_video(path, limits) as video:
+        return video.info
 
 
 def open_video(
@@ -62,35 +48,29 @@ def open_video(
 
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `not_a_video`,
-            `unsupported_codec`, `no_frames`, `too_large`, `read_error`.
+            `no_frames`, `too_large`, `read_error`.
     """
     path = Path(path)
     if is_folder(path):
         return FrameFolder(path, limits)
     head = inspect(path, limits)
-    chosen = open_selective(path, limits, head) if selective else None
-    if chosen is not None:
-        return chosen
     try:
-        return Capture(path, limits, seek=seek and has_index(head))
+        source = Source(path, limits)
     except NotOpenedError:
-        error = _not_opened(path, head)
-    except NoFrameError as reason:
-        error = _no_frame(path, reason.codec)
-    video = open_pyav(path, limits)
-    if video is None:
-        raise error
-    return video
-
-
-def count_frames(path: Path, limits: Limits = _NO_LIMITS) -> int:
-    """Count the frames that can be decoded, by decoding them.
-
-    Raises:
-        InputError: The clip cannot be opened, as for `open_video`.
-    """
-    with open_video(path, limits, seek=False) as video:
-        return video.read_to_end()
+        raise _not_opened(path, head) from None
+    try:
+        if selective and can_be_selective(source):
+            try:
+                return SelectiveVideo(source)
+            except DoubtError:
+                source.reopen()
+        return PyAvVideo(source, seek=seek)
+    except NoFrameError as error:
+        source.close()
+        raise _no_frame(path, error) from None
+    except BaseException:
+        source.close()
+        raise
 
 
 def _not_opened(path: Path, head: bytes) -> InputError:
@@ -101,14 +81,6 @@ def _not_opened(path: Path, head: bytes) -> InputError:
     return InputError(path, FailureCode.NOT_A_VIDEO, message)
 
 
-def _no_frame(path: Path, codec: str) -> InputError:
-    name = _NEWER_CODECS.get(codec.lower())
-    if name is None:
-        return InputError(
-            path, FailureCode.NO_FRAMES, f"not one frame can be decoded (codec {codec or 'unknown'})"
-        )
-    if is_installed():
-        message = f"neither this OpenCV nor PyAV decodes its codec {name}"
-    else:
-        message = f"this OpenCV cannot decode its codec {name}: pip install vidlstm[av]"
-    return InputError(path, FailureCode.UNSUPPORTED_CODEC, message)
+def _no_frame(path: Path, error: NoFrameError) -> InputError:
+    why = "it is encrypted" if error.is_encrypted else f"codec {error.codec}"
+    return InputError(path, FailureCode.NO_FRAMES, f"not one frame can be decoded ({why})")

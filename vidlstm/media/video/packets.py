@@ -1,63 +1,93 @@
-"""What a file's packets tell without decoding them: how many, when shown, which are keyframes.
+"""What a file's packets tell without decoding them: how many frames, when shown, which are keyframes.
 
-Reading the packets costs a hundredth of decoding them, and it is the only cheap way to know what
-a seek will do. `packet_index` returns None where this OpenCV or this file does not allow it.
+Reading the packets costs a hundredth of decoding them.
 """
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidlstm.media.opencv import cv2
+from vidlstm.media.video.container import codec_name, packets_of
 
-OPENCV_RUN_UP = 16
-"""OpenCV seeks to the keyframe at least that many frames before the one it wants."""
+Ticks = TypeVar("Ticks", int, NDArray[np.int64])
+_VP8_IS_SHOWN = 0x10
 
 
 @dataclass(frozen=True)
-class PacketIndex:
-    """The packets of a video stream, in the order in which their frames are shown.
+class Packets:
+    """The packets of a video stream.
 
     Args:
-        times: When each is shown, in seconds, `(N,)` float64, sorted.
-        keys: Numbers of those that can be decoded without the ones before, sorted.
+        num_frames: Those that become a frame.
+        num_discarded: Those that become none: an edit list hides them, or the codec does.
+        pts: When the frames are shown, `(num_frames,)` int64, in ticks, increasing strictly; None where
+            the file does not say so of each.
+        keys: Numbers of the frames that decoding can start with, `(K,)` int64, sorted.
+        key_times: By which these are sought, `(K,)` int64, in ticks.
+        first: Place of the first packet in the file, in bytes, and the time by which it is sought; None
+            where one is unknown.
+        is_encrypted: Whether one of them is.
     """
 
-    times: NDArray[np.float64]
+    num_frames: int
+    num_discarded: int
+    pts: NDArray[np.int64] | None
     keys: NDArray[np.int64]
+    key_times: NDArray[np.int64]
+    first: tuple[int, int] | None
+    is_encrypted: bool
 
-    @property
-    def tolerance(self) -> float:
-        """How far two times of one frame may differ, in seconds; 0 when times do not tell frames apart."""
-        if len(self.times) < 2:
-            return 0.0
-        return min(1e-3, float(np.diff(self.times).min()) / 4)
-
-    def key_before(self, index: int) -> int:
-        """Return the keyframe from which OpenCV can be made to decode up to frame `index`."""
-        place = int(np.searchsorted(self.keys, index - OPENCV_RUN_UP - 4, side="right")) - 1
-        return int(self.keys[max(place, 0)])
+    def key_before(self, index: int) -> tuple[int, int] | None:
+        """Return the frame from which frame `index` can be decoded, and the time by which it is sought."""
+        place = int(np.searchsorted(self.keys, index, side="right")) - 1
+        return (int(self.keys[place]), int(self.key_times[place])) if place >= 0 else None
 
 
-def packet_index(name: str) -> PacketIndex | None:
-    """Read all packets of the file that FFmpeg knows by `name`."""
-    capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-    try:
-        times: list[float] = []
-        is_key: list[bool] = []
-        while capture.grab():
-            copied, packet = capture.retrieve()
-            # Stands for a dropped frame, or one packed with another; None is a packet without bytes.
-            if copied and (packet is None or packet.size <= 1):
-                continue
-            times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3)
-            is_key.append(capture.get(cv2.CAP_PROP_LRF_HAS_KEY_FRAME) > 0)
-    finally:
-        capture.release()
-    if not any(is_key):
-        return None
-    order = np.argsort(np.asarray(times), kind="stable")
-    return PacketIndex(np.asarray(times)[order], np.flatnonzero(np.asarray(is_key)[order]))
+def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
+    """Read all packets from where the file stands."""
+    pts, dts = array("q"), array("q")  # eight bytes each: two hours have 200,000 packets
+    is_key = bytearray()
+    first: tuple[int, int] | None = None
+    num_discarded, num_packets, is_encrypted = 0, 0, False
+    codec = codec_name(stream)
+    for packet in packets_of(container, stream, lambda: None):
+        time = packet.pts if packet.dts is None else packet.dts
+        if not num_packets and packet.pos is not None and time is not None:
+            first = packet.pos, time
+        num_packets += 1
+        is_encrypted = is_encrypted or packet.has_sidedata("encryption_info")
+        if packet.is_discard:
+            num_discarded += 1
+        elif packet.size == 1 or (codec == "vp8" and not memoryview(packet)[0] & _VP8_IS_SHOWN):
+            num_discarded += 1  # stands for a dropped frame; or a reference that is never shown itself
+        elif packet.pts is not None and time is not None:
+            pts.append(packet.pts)
+            dts.append(time)
+            is_key.append(packet.is_keyframe)
+    # In a transport stream each field of an interlaced H.264 frame is a packet; the first has the time.
+    num_frames = len(pts) if codec == "h264" and pts else num_packets - num_discarded
+    shown = np.asarray(pts, np.int64)
+    if container.format.name == "avi" and pts != dts:
+        shown = shown[:0]  # no times in the file, only an order of decoding: FFmpeg has guessed them
+    order = np.argsort(shown, kind="stable")
+    shown = shown[order]
+    is_timed = num_frames == len(shown) > 0 and bool((np.diff(shown) > 0).all())
+    is_first = np.frombuffer(is_key, bool)[order] if is_timed else np.zeros(0, bool)
+    keys = np.flatnonzero(is_first)
+    key_times = np.asarray(dts, np.int64)[order][keys]
+    return Packets(
+        num_frames, num_discarded, shown if is_timed else None, keys, key_times, first, is_encrypted
+    )
+
+
+def to_seconds(stream: VideoStream, ticks: Ticks) -> Ticks:
+    """Return times of a stream in seconds, to the last bit as OpenCV counts them."""
+    milliseconds = (ticks - (stream.start_time or 0)) * float(stream.time_base or 0) * 1e3
+    return milliseconds / 1e3  # type: ignore[return-value]

@@ -1,174 +1,214 @@
-"""Frames by PyAV, for codecs that this OpenCV cannot decode (AV1 above all).
+"""Frames of a video file by PyAV: in order, or by seeks that prove themselves.
 
-PyAV is an extra (`pip install vidlstm[av]`). This reader of it is only asked when OpenCV has given
-up; frames are read in order, never by seeking. (`vidlstm.media.video.h264_reader` is the other one.)
+Reading goes on behind damage, and what was lost is counted. A damaged file is decoded by one thread,
+so that it gives the same frames each time.
+
+A jump is made by a seek when its run-up from the keyframe is clearly cheaper than decoding what lies
+between. It counts only if a frame comes that carries the very time which the packets have for the one
+wanted; otherwise the file is decoded in order from its beginning.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib.util
-import logging
 from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
+from av import VideoFrame
+from av.packet import Packet
+from av.video.stream import VideoStream
 
-from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
-from vidlstm.media.sampling import MAX_FPS
-from vidlstm.media.video.base import Image, Video, VideoInfo
+from vidlstm.media.opencv import decoding_threads
+from vidlstm.media.sampling import known_fps
+from vidlstm.media.video.completeness import num_missing
+from vidlstm.media.video.container import FFmpegError, Source, codec_name, packets_of
+from vidlstm.media.video.packets import read_packets, to_seconds
+from vidlstm.media.video.pyav_file import PyAvFile
 
-logger = logging.getLogger(__name__)
-
-CHANGED = (AttributeError, ImportError, TypeError)
-"""What a PyAV raises that is damaged, or is used otherwise than the versions that we know."""
-
-
-def is_installed() -> bool:
-    """Tell whether PyAV can be imported."""
-    return importlib.util.find_spec("av") is not None
+_SEEKABLE = ("avi", "matroska", "mov")  # containers with an index; others are searched byte by byte
+_SEEK_OVERHEAD = 40
+"""What a seek has to spare beside its run-up, in frames: damage that is jumped over is not noticed."""
 
 
-def open_pyav(path: Path, limits: Limits) -> Video | None:
-    """Open `path` with PyAV; return None when it is missing or gets no frame out of the file either.
-
-    Raises:
-        InputError: `too_large`.
-    """
-    if not is_installed():
-        return None
-    try:
-        return _open(path, limits)
-    except CHANGED as error:
-        do_without(error)
-        return None
+_SMALL_PICTURE = 640 * 480
 
 
-def _open(path: Path, limits: Limits) -> Video | None:
-    import av
+class NoFrameError(Exception):
+    """There is a video stream, but not one of its frames can be decoded."""
 
-    try:
-        return PyAvVideo(path, limits)
-    except (av.error.FFmpegError, _NoFrameError):
-        return None
-
-
-def do_without(error: Exception) -> None:
-    """Log that PyAV cannot be used, and why."""
-    _do_without(f"{type(error).__name__}: {error}")
+    def __init__(self, codec: str, *, is_encrypted: bool) -> None:
+        super().__init__(codec)
+        self.codec = codec
+        self.is_encrypted = is_encrypted
 
 
-@functools.cache
-def _do_without(reason: str) -> None:
-    logger.warning("PyAV does not work here (%s): files are read by OpenCV alone", reason)
+class _DamageError(Exception):
+    """Something could not be decoded by several threads; frames beside it may be lost, too."""
 
 
-def open_container(file: IO[bytes], container: str | None = None) -> Any:
-    """Open a file with PyAV, whatever its version. Tags that are not UTF-8 are no reason to fail.
+class PyAvVideo(PyAvFile):
+    """An open video file.
 
     Args:
-        file: Open for reading: no protocol and no pattern, as a name could be.
-        container: FFmpeg's name of the format; None finds it out.
+        source: The file; closed together with this.
+        seek: Allow seeks.
+
+    Raises:
+        NoFrameError: No frame comes.
+        InputError: `read_error`, the first frame cannot be converted.
     """
-    import av
 
-    try:
-        return av.open(file, format=container, metadata_errors="replace")
-    except TypeError:  # since PyAV 19 there is no such setting, nor a need for it
-        return av.open(file, format=container)
+    _frames: Iterator[VideoFrame]
+    _zero: float | None
 
-
-class _NoFrameError(Exception):
-    """There is no video stream, or no frame in it."""
-
-
-class PyAvVideo(Video):
-    """A video file that PyAV has opened."""
-
-    def __init__(self, path: Path, limits: Limits) -> None:
-        import av
-
-        self._error: type[Exception] = av.error.FFmpegError
-        with contextlib.ExitStack() as stack:
-            with as_input_errors(path):
-                # An open file and not its name: no protocol, no pattern, any bytes.
-                file = stack.enter_context(path.open("rb"))
-            expected = _count_packets(file)
-            file.seek(0)
-            container = stack.enter_context(open_container(file))
-            if not container.streams.video:
-                raise _NoFrameError
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            self._frames: Iterator[Any] = container.decode(stream)
-            self._frame: Any = None
-            super().__init__(path, stream_info(stream))
-            self.expected = expected
-            check_pixels(path, self.info.width, self.info.height, limits)
-            self._zero: float | None = None
-            if not self.step():
-                raise _NoFrameError
-            height, width = self.image().shape[:2]
-            self.info = stream_info(stream, width, height)
-            self.count = None
-            self._stack = stack.pop_all()
+    def __init__(self, source: Source, *, seek: bool = True) -> None:
+        super().__init__(source)
+        self._packets = read_packets(source.container, source.stream)
+        self.num_missing = num_missing(source.path, source.container, source.stream, self._packets)
+        self._expect_packets()
+        self._is_avi = source.container.format.name == "avi"  # frames have no times but of decoding
+        self._can_seek = seek and source.container.format.name.startswith(_SEEKABLE)
+        self._rewind()
+        if not self.step():
+            codec = codec_name(source.stream)
+            raise NoFrameError(codec, is_encrypted=self._packets.is_encrypted)
+        self._set_info(max(source.stream.frames - self._packets.num_discarded, 0))
 
     def step(self) -> bool:
         """Go to the next frame; return False at the end."""
         try:
             frame = next(self._frames, None)
-        except self._error:  # the rest is damaged
-            frame = None
+        except _DamageError:
+            wanted = self.index + 1
+            self._start_over()
+            return super().goto(wanted)
         if frame is None:
             return self._meet_end()
         self._frame = frame
+        self._num_damaged += frame.is_corrupt
+        ticks = frame.dts if self._is_avi else frame.pts
+        seconds = 0.0 if ticks is None else to_seconds(self._source.stream, ticks)
         if self._zero is None:
-            self._zero = frame.time
-        self._stand_on_next((frame.time or 0.0) - (self._zero or 0.0))
+            self._zero = seconds
+        self._stand_on_next(seconds - self._zero)
         return True
 
-    def image(self) -> Image:
-        """Return the frame it stands on, `(H, W, 3)` uint8 BGR."""
-        try:
-            image = self._frame.to_ndarray(format="bgr24")
-        except (self._error, ValueError) as error:
-            raise InputError(
-                self.path, FailureCode.READ_ERROR, f"frame {self.index} cannot be decoded"
-            ) from error
-        turns = round(getattr(self._frame, "rotation", 0) / 90)
-        return np.ascontiguousarray(np.rot90(image, turns), dtype=np.uint8)
+    def goto(self, index: int) -> bool:
+        """Go forward to frame `index`; return False when the clip ends before it."""
+        key = self._packets.key_before(index) if self._can_seek and index < self.expected else None
+        if key is None or index - self.index <= 1.25 * (index - key[0]) + _SEEK_OVERHEAD:
+            return super().goto(index)
+        if self._seek(index, key[1]):
+            return True
+        self._start_over()
+        return super().goto(index)
 
     def close(self) -> None:
         """Release the file."""
-        self._frame, self._frames = None, iter(())
-        self._stack.close()
+        self._frames = iter(())
+        super().close()
 
+    @property
+    def end_seconds(self) -> float:
+        """When the last frame met so far ends; after a jump, when the last of all does."""
+        if self.jumped and self.times is not None:
+            return float(self.times[-1]) + 1 / known_fps(self.info.fps)
+        return super().end_seconds
 
-def _count_packets(file: IO[bytes]) -> int:
-    with open_container(file) as container:
-        if not container.streams.video:
-            raise _NoFrameError
-        return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
+    @property
+    def num_lost(self) -> int:
+        """Frames that are missing or cannot be decoded whole, as far as the clip was read."""
+        lost = self.num_missing + self._num_damaged
+        # Without an error, packets that become no frame are none of their own.
+        if self._num_errors and self.count is not None:
+            lost += max(self._packets.num_frames - self.count, 0)
+        return lost
 
+    def _reopen(self, num_threads: int | None = None) -> None:
+        self._source.reopen()
+        self._set_threads(decoding_threads() if num_threads is None else num_threads)
 
-def stream_info(stream: Any, width: int | None = None, height: int | None = None) -> VideoInfo:
-    """Return what a file's header says, worked out as OpenCV does."""
-    fps = float(stream.guessed_rate or stream.average_rate or 0)
-    num_frames = int(stream.frames)
-    if not num_frames and 0 < fps <= MAX_FPS:
-        if stream.container.duration:
-            seconds = stream.container.duration / 1e6
-        else:
-            seconds = float((stream.duration or 0) * stream.time_base)
-        num_frames = int(seconds * fps + 0.5)
-    return VideoInfo(
-        width=stream.width if width is None else width,
-        height=stream.height if height is None else height,
-        fps=fps,
-        num_frames=num_frames,
-        codec=stream.codec_context.name,
-        seconds=num_frames / fps if num_frames and 0 < fps <= MAX_FPS else None,
-    )
+    def _set_threads(self, num_threads: int) -> None:
+        stream = self._source.stream
+        # Threads would only wait for each other here: a third less work, and no longer to wait.
+        is_quick = stream.width * stream.height <= _SMALL_PICTURE and codec_name(stream) == "mpeg4"
+        stream.codec_context.thread_type = "AUTO"
+        stream.codec_context.thread_count = 1 if is_quick else num_threads
+
+    def _expect_packets(self) -> None:
+        packets = self._packets
+        self.expected = packets.num_frames
+        if packets.pts is not None:
+            seconds = to_seconds(self._source.stream, packets.pts)
+            self.times = seconds - seconds[0]
+
+    def _rewind(self) -> None:
+        """Let decoding begin with the first packet, after the packets have been read."""
+        self._reset()
+        self._set_threads(decoding_threads())
+        first: Packet[VideoStream] | None = None
+        if self._packets.first is not None:
+            place, time = self._packets.first
+            try:
+                self._source.container.seek(time, stream=self._source.stream)
+                first = next(packets_of(self._source.container, self._source.stream, lambda: None), None)
+            except FFmpegError:
+                pass
+            if first is not None and first.pos != place:
+                first = None
+        if first is None:
+            self._reopen()  # which takes longer, but always leads to the beginning
+        self._frames = self._decode(first)
+
+    def _start_over(self) -> None:
+        """Decode from the beginning, in order and by one thread."""
+        self._can_seek = False
+        self._reopen(num_threads=1)
+        self._reset()
+        self._frames = self._decode(None)
+
+    def _reset(self) -> None:
+        self.index, self.seconds, self.count, self.jumped = -1, 0.0, None, False
+        self.met.clear()
+        self._zero = None
+        self._num_errors = 0
+        self._num_damaged = 0
+
+    def _seek(self, index: int, key_time: int) -> bool:
+        """Land on frame `index`, or tell that this cannot be done for sure."""
+        assert self._packets.pts is not None
+        assert self.times is not None
+        wanted = int(self._packets.pts[index])
+        try:
+            self._source.container.seek(key_time, stream=self._source.stream)
+            self._frames = self._decode(None)
+            for frame in self._frames:
+                if frame.pts is None or frame.pts > wanted:
+                    return False
+                if frame.pts == wanted:
+                    self._frame = frame
+                    self.index, self.seconds, self.jumped = index, float(self.times[index]), True
+                    return not frame.is_corrupt
+        except (FFmpegError, _DamageError):
+            pass
+        return False
+
+    def _decode(self, first: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
+        """Yield the frames of a packet that was read already, and of all that follow."""
+        decoder = self._source.stream.codec_context
+
+        def fail() -> None:
+            if decoder.thread_count != 1:
+                raise _DamageError
+            self._num_errors += 1
+
+        def decode(packet: Packet[VideoStream] | None) -> list[VideoFrame]:
+            try:
+                return decoder.decode(packet)
+            except (FFmpegError, EOFError):
+                fail()
+                return []
+
+        if first is not None:
+            yield from decode(first)
+        for packet in packets_of(self._source.container, self._source.stream, fail):
+            yield from decode(packet)
+        yield from decode(None)
