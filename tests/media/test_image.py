@@ -112,7 +112,8 @@ def test_every_colour_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     image.save(tmp_path / f"a.{suffix}")
     if mode == "YCbCr":
         try:
-            Image.open(tmp_path / f"a.{suffix}").load()
+            with Image.open(tmp_path / f"a.{suffix}") as file:
+                file.load()
         except OSError:
             pytest.skip("this Pillow cannot read the YCbCr TIFF that it wrote")
     picture = load_picture(tmp_path / f"a.{suffix}")
