@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -24,3 +25,18 @@ def test_the_script_stops_at_the_first_failure_and_can_be_run() -> None:
     assert os.name == "nt" or os.access(SCRIPT, os.X_OK)
     for tool in ("ruff check .", "ruff format --check .", "mypy", "lint-imports"):
         assert f"\n.venv/bin/{tool}\n" in SCRIPT.read_text("utf-8")
+
+
+def test_both_ends_of_what_is_declared_are_tried() -> None:
+    smoke = ROOT / ".ci" / "smoke"
+    assert os.name == "nt" or os.access(smoke, os.X_OK)
+    assert [line for line in SCRIPT.read_text("utf-8").splitlines() if line.startswith(".ci/smoke")] == [
+        ".ci/smoke lowest",
+        ".ci/smoke newest",
+    ]
+
+
+def test_each_dependency_has_a_lower_bound_that_can_be_installed() -> None:
+    declared = [line for line in requires("vidlstm") or () if "extra ==" not in line]
+    assert declared
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+", requirement) for requirement in declared)

@@ -22,7 +22,7 @@ from vidlstm.media.video import h264_reader as selective
 from vidlstm.media.video.base import Video
 from vidlstm.media.video.h264 import Role, role_of
 from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo
-from vidlstm.media.video.open import open_video
+from vidlstm.media.video.open import _log_changed_pyav, open_video
 from vidlstm.media.video.pyav_reader import PyAvVideo
 
 IBBP = "keyint=1000:scenecut=0:b-adapt=0:bframes=2:b-pyramid=none"
@@ -176,6 +176,25 @@ def test_clips_of_an_uneven_clock_are_the_same(
 
 
 # Whatever the version of PyAV.
+
+
+def test_where_pyav_has_changed_the_file_is_read_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_h264(tmp_path / "clip.mp4", 40)
+    expected = read_clip(path, SPEC)
+
+    def changed(*_: object) -> None:
+        raise AttributeError("no such name")
+
+    _log_changed_pyav.cache_clear()
+    monkeypatch.setattr(SelectiveVideo, "goto", changed)
+    for _ in range(2):
+        with open_video(path, selective=True) as video:
+            assert isinstance(video, PyAvVideo)
+        assert_same_clips(read_clip(path, SPEC), expected)
+    reason = "has changed (AttributeError: no such name): H.264 is read slower, in full"
+    assert caplog.messages == [f"PyAV {av.__version__} {reason}"]
 
 
 @pytest.mark.parametrize("selective", [True, False])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, next_run
 from vidlstm.engine.training.tensorboard import EventLog
 from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, DataError, UsageError
+from vidlstm.models.backends.protocol import supported_precision
+from vidlstm.models.backends.torch import has_bfloat16
 from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
 from vidlstm.models.encoders import Encoder
 from vidlstm.records import EvalReport
@@ -182,7 +185,8 @@ class _Session:
         model.modules().to(device)
         request = ReadRequest.for_pixels(self.config)
         pixels = stack.enter_context(open_extractor(request, None, machine, cache=False, world=self.world))
-        precision = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
+        asked = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
+        precision = supported_precision(asked, partial(has_bfloat16, device))
         return from_files(model, pixels, clips, warm_start=warm_start, bfloat16=precision == "bfloat16")
 
     @staticmethod

@@ -9,7 +9,11 @@ hangs takes its process with it: who reads strangers' files does so in a worker.
 
 from __future__ import annotations
 
+import functools
+import logging
 from pathlib import Path
+
+import av
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits, inspect, is_folder, looks_like_container
@@ -20,6 +24,8 @@ from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo, can_be_s
 from vidlstm.media.video.pyav_reader import NoFrameError, PyAvVideo
 
 __all__ = ["Frame", "Limits", "Video", "VideoInfo", "open_video", "probe"]
+
+logger = logging.getLogger(__name__)
 
 _NO_LIMITS = Limits()
 
@@ -64,6 +70,9 @@ def open_video(
                 return SelectiveVideo(source)
             except DoubtError:
                 source.reopen()
+            except (AttributeError, TypeError) as error:
+                _log_changed_pyav(f"{type(error).__name__}: {error}")
+                source.reopen()
         return PyAvVideo(source, seek=seek)
     except NoFrameError as error:
         source.close()
@@ -71,6 +80,11 @@ def open_video(
     except BaseException:
         source.close()
         raise
+
+
+@functools.cache
+def _log_changed_pyav(reason: str) -> None:
+    logger.warning("PyAV %s has changed (%s): H.264 is read slower, in full", av.__version__, reason)
 
 
 def _not_opened(path: Path, head: bytes) -> InputError:
