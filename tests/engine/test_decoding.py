@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.worker import Worker
 from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 LIMIT = 1.0
@@ -207,6 +209,36 @@ def test_the_end_does_not_wait_for_a_job_that_hangs() -> None:
     assert time.monotonic() - started < 20
 
 
+def test_a_process_that_is_killed_while_it_starts_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = Worker.start
+    killed: list[int | None] = []
+
+    def start_and_kill(worker: Worker) -> Connection | None:
+        pipe = start(worker)
+        if len(killed) < 3 and worker._process is not None:
+            killed.append(worker._process.pid)
+            worker._process.kill()
+        return pipe
+
+    monkeypatch.setattr(Worker, "start", start_and_kill)
+    with DecodePool(1, LIMIT) as pool:
+        assert outcomes(pool, ["a", "b"]) == [("a", "A"), ("b", "B")]
+    assert len(killed) == 3
+
+
+def test_once_jobs_were_done_a_start_that_fails_costs_a_job_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vidlstm.engine.extraction.worker._PAUSE", 0.0)
+    with DecodePool(1, LIMIT) as pool:
+        assert outcomes(pool, ["a"]) == [("a", "A")]
+        pool._workers[0].drop()
+        with monkeypatch.context() as patch:
+            patch.setattr("vidlstm.engine.extraction.worker._serve", act)  # dies of what it is given
+            assert outcomes(pool, ["b"]) == [("b", "decoder_crashed")]
+        assert outcomes(pool, ["c"]) == [("c", "C")]
+
+
 def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidlstm.engine.extraction.worker._serve", act)  # dies of what it is given
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
@@ -260,6 +292,7 @@ RACE = """
 import sys, threading
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.worker import Worker
 from pathlib import Path
 from functools import partial
 with DecodePool(1, 60.0) as pool:

@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console as RichConsole
-from rich.table import Table
+from rich.table import Column, Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.console import Console, Exit, command, rich_console
 from vidlstm.cli.rows.formats import encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
@@ -119,7 +118,7 @@ class _Page:
     def __init__(self, report: CheckReport, *, everything: bool) -> None:
         self.report = report
         self.most = len(report.files) if everything else _MAX_LINES
-        self.console = RichConsole(highlight=False, soft_wrap=True)
+        self.console = rich_console()
 
     def show(self) -> None:
         """Print it with the worst last, where it stays in sight."""
@@ -173,7 +172,8 @@ class _Page:
         report = self.report
         if not report.class_counts:
             return
-        table = Table("class", "files", "unreadable", "groups", "train", "val", "test", box=None)
+        label = Column("class", overflow="fold")  # two long names stay different
+        table = Table(label, "files", "unreadable", "groups", "train", "val", "test", box=None)
         for name in report.class_counts:
             files = [f for f in report.files if f.label == name]
             table.add_row(printable(name), *map(str, _counts(files)))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 T = TypeVar("T")
+_UNLIMITED = 100_000  # columns
 
 
 class Exit(IntEnum):
@@ -52,7 +53,7 @@ class Console:
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
-        self.rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self.rich = rich_console(stderr=True)
 
     @staticmethod
     def silent() -> Console:
@@ -102,6 +103,14 @@ class Console:
             for item in items:
                 yield item
                 bar.update()
+
+
+def rich_console(*, stderr: bool = False) -> RichConsole:
+    """Return a console for text and tables. It cuts no table in a file or a pipe, which have no width."""
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    return RichConsole(
+        stderr=stderr, highlight=False, soft_wrap=True, width=None if is_terminal else _UNLIMITED
+    )
 
 
 class _Notes(logging.Handler):

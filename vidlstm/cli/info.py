@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 from typer import Argument
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
-from vidlstm.cli.console import Console, command
+from vidlstm.cli.console import Console, command, rich_console
 from vidlstm.config import to_dict
 from vidlstm.report.text import printable
 
@@ -59,7 +58,7 @@ def info(
     table.add_row("parameters", f"{header.num_parameters:,}")
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
-    RichConsole().print(table)
+    rich_console().print(table)
 
 
 def _cell(text: object) -> Text:

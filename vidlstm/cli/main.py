@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import vidlstm
+from vidlstm.cli.standard_streams import prepare_streams
 
 COMMANDS = {
     "train": "Train a model on DATA and write a run folder.",
@@ -106,6 +107,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # As it comes, the collector goes over what importing torch makes 1500 times, to find nothing.
     gc.set_threshold(10_000, 50)
+    prepare_streams()
     try:
         app()
     except SystemExit as ended:

@@ -12,12 +12,14 @@ Entries are safetensors files. Reading one runs no code.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
 import stat
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -87,8 +89,22 @@ def entry_key(identity: str, recipe: Mapping[str, Any]) -> str:
 
 
 def default_root() -> Path:
-    """Return `$VIDLSTM_CACHE_DIR`, else the user's cache folder."""
-    return Path(os.environ.get("VIDLSTM_CACHE_DIR") or platformdirs.user_cache_path("vidlstm"))
+    """Return `$VIDLSTM_CACHE_DIR`, else the user's cache folder.
+
+    A user without a home, in a container or a scheduled job, gets a folder that is gone after the run.
+    """
+    if named := os.environ.get("VIDLSTM_CACHE_DIR"):
+        return Path(named)
+    with contextlib.suppress(RuntimeError):  # of a newer platformdirs; an older one returns `~/...`
+        root = Path(platformdirs.user_cache_dir("vidlstm"))
+        if root.is_absolute():
+            return root
+    return Path(_temporary_root().name)
+
+
+@functools.cache
+def _temporary_root() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="vidlstm-", ignore_cleanup_errors=True)
 
 
 class FeatureStore:

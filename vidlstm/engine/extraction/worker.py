@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,8 @@ from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 logger = logging.getLogger(__name__)
 
+_STARTS = 5  # attempts to start a process for one job
+_PAUSE = 0.1  # seconds; doubles with each attempt
 _START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
 
 R = TypeVar("R")
@@ -52,6 +55,7 @@ class Worker:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._retired = False
+        self._has_worked = False
 
     def start(self) -> Connection | None:
         """Start the process unless it runs; return the pipe to it, None in retirement."""
@@ -90,14 +94,17 @@ class Worker:
         """Stop what the process is doing; the next job starts another one."""
         self._bury()
 
-    def _begin(self, job: Job[Any]) -> Connection:
+    def _begin(self, job: Job[Any]) -> Connection | None:
         pipe = self._hand_over(job)
-        if pipe is None:
+        if pipe is None and not self._has_worked:
             raise VidlstmError("decoder processes cannot be started; VIDLSTM_DEBUG=1 shows why")
         return pipe
 
-    def _receive(self, job: Job[Any], pipe: Connection, seconds: float) -> Any:
+    def _receive(self, job: Job[Any], pipe: Connection | None, seconds: float) -> Any:
         """Return the next thing that the process sends, or why it sends nothing."""
+        if pipe is None:
+            message = f"no decoder process could be started for it, in {_STARTS} attempts; try it again"
+            return InputError(job.path, FailureCode.DECODER_CRASHED, message)
         try:
             if not pipe.poll(seconds):
                 self._bury()
@@ -113,16 +120,21 @@ class Worker:
 
     def _hand_over(self, job: Job[R]) -> Connection | None:
         """Give the job to the process and return once it has it, with all modules that it needs."""
-        for _ in range(2):  # a process can have died of something else since its last job
-            pipe = self.start()
-            if pipe is None:
-                break
+        # A process can have died since its last job, or be killed while it starts: by a system that is
+        # short of memory, say, which is better a moment later.
+        for number in range(_STARTS):
             with contextlib.suppress(EOFError, OSError):
+                pipe = self.start()
+                if pipe is None:
+                    break
                 pipe.send(job)
                 if pipe.poll(_START_SECONDS):
                     pipe.recv()
+                    self._has_worked = True
                     return pipe
             self._bury()
+            if number:
+                time.sleep(_PAUSE * 2**number)
         return None
 
     def _bury(self) -> int | None:
