@@ -31,9 +31,9 @@ def test_a_home_is_not_needed(trained_run: TrainedRun, tmp_path: Path, home: str
     work.mkdir()
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     env = {"PYTHONPATH": path, "VIDLSTM_CACHE_DIR": "", "XDG_CACHE_HOME": "", "HOME": home}
-    arguments = ("eval", trained_run.data, "-c", trained_run.run, "--split", "all", "--report", "r.html")
-    if not home:
-        arguments = ("cache", "--json")
+    arguments: list[str | Path] = ["cache", "--json"]
+    if home:
+        arguments = ["eval", trained_run.data, "-c", trained_run.run, "--split", "all", "--report", "r.html"]
     ended = shell(*arguments, cwd=work, **env)
     assert ended.status == 0, ended.err
     assert "Traceback" not in ended.err
