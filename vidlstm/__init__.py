@@ -7,20 +7,38 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vidlstm.errors import VidlstmError
 from vidlstm.records import Failure, Prediction
 from vidlstm.version import __version__
 
 if TYPE_CHECKING:
+    from vidlstm.api import crossval, evaluate, train
     from vidlstm.config import Backend, Precision
     from vidlstm.engine.prediction.predictor import Predictor
 
 # What works but otherwise than asked for is logged as a warning. Programs choose whether they show it.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
-__all__ = ["Failure", "Prediction", "VidlstmError", "__version__", "load"]
+__all__ = [
+    "Failure",
+    "Prediction",
+    "VidlstmError",
+    "__version__",
+    "crossval",
+    "evaluate",
+    "load",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("crossval", "evaluate", "train"):
+        from vidlstm import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'vidlstm' has no attribute {name!r}")
 
 
 def load(

@@ -60,9 +60,9 @@ class Sampling:
     rate: float = 4.0
 
     def __post_init__(self) -> None:
-        _require(self.num_frames >= 1, f"--frames {self.num_frames}: at least 1 is needed")
-        _require(self.stride >= 1, f"--stride {self.stride}: at least 1 is needed")
-        _require(self.rate > 0, f"--rate {self.rate}: more than 0 is needed")
+        _require(self.num_frames >= 1, f"`num_frames={self.num_frames}`: at least 1 is needed")
+        _require(self.stride >= 1, f"`stride={self.stride}`: at least 1 is needed")
+        _require(self.rate > 0, f"`rate={self.rate}`: more than 0 is needed")
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Grid:
     whole: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.rows >= 1 and self.columns >= 1, f"--grid {self.rows}x{self.columns}: at least 1x1")
-        _require(0 <= self.overlap < 1, f"--overlap {self.overlap}: must be from 0 to below 1")
+        _require(self.rows >= 1 and self.columns >= 1, f"`grid={self.rows}x{self.columns}`: at least 1x1")
+        _require(0 <= self.overlap < 1, f"`overlap={self.overlap}`: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class EncoderConfig:
         return self.small or self.weights == "none"
 
     def __post_init__(self) -> None:
-        _require(self.size >= 8, f"--size {self.size}: at least 8 pixels are needed")
+        _require(self.size >= 8, f"`size={self.size}`: at least 8 pixels are needed")
         _require(self.channels in (1, 3), f"{self.channels} channels: 1 or 3 are possible")
-        _require(self.unfrozen is None or self.unfrozen >= 0, f"--unfreeze {self.unfrozen}: 0 or more stages")
+        _require(self.unfrozen is None or self.unfrozen >= 0, f"`unfreeze={self.unfrozen}`: 0 or more stages")
 
 
 @dataclass(frozen=True)
@@ -154,9 +154,9 @@ class HeadConfig:
     projection: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.hidden >= 1, f"--hidden {self.hidden}: at least 1 is needed")
-        _require(self.layers >= 1, f"--layers {self.layers}: at least 1 is needed")
-        _require(0 <= self.dropout < 1, f"--dropout {self.dropout}: must be from 0 to below 1")
+        _require(self.hidden >= 1, f"`hidden={self.hidden}`: at least 1 is needed")
+        _require(self.layers >= 1, f"`layers={self.layers}`: at least 1 is needed")
+        _require(0 <= self.dropout < 1, f"`dropout={self.dropout}`: must be from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -216,14 +216,14 @@ class ModelConfig:
         _require(len(set(self.streams)) == len(self.streams), "a stream is named twice")
         _require(
             any(s in SEQUENCE_STREAMS for s in self.streams),
-            f"--streams {'+'.join(self.streams)}: at least one of {', '.join(SEQUENCE_STREAMS)} is needed",
+            f"`streams={'+'.join(self.streams)}`: at least one of {', '.join(SEQUENCE_STREAMS)} is needed",
         )
-        _require(self.views >= 1, f"--views {self.views}: at least 1 is needed")
-        _require(self.members >= 1, f"--members {self.members}: at least 1 is needed")
+        _require(self.views >= 1, f"`views={self.views}`: at least 1 is needed")
+        _require(self.members >= 1, f"`members={self.members}`: at least 1 is needed")
         _require(
             self.members == 1 or not self.encoder.learns or "rgb" not in self.streams,
-            f"--members {self.members}: an encoder that learns serves one network: what one member leaves "
-            "out would reach it through the others",
+            f"`members={self.members}`: must be 1 to train the encoder, which members share: "
+            "what one of them leaves out would reach it through the others",
         )
 
     @staticmethod
@@ -288,13 +288,13 @@ class TrainConfig:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"--epochs {self.epochs}: at least 1 is needed")
-        _require(self.batch_size >= 1, f"--batch-size {self.batch_size}: at least 1 is needed")
-        _require(self.learning_rate > 0, f"--lr {self.learning_rate}: more than 0 is needed")
-        _require(self.patience >= 0, f"--patience {self.patience}: 0 or more is needed")
+        _require(self.epochs >= 1, f"`epochs={self.epochs}`: at least 1 is needed")
+        _require(self.batch_size >= 1, f"`batch_size={self.batch_size}`: at least 1 is needed")
+        _require(self.learning_rate > 0, f"`learning_rate={self.learning_rate}`: more than 0 is needed")
+        _require(self.patience >= 0, f"`patience={self.patience}`: 0 or more is needed")
         rate = self.encoder_learning_rate
-        _require(rate > 0, f"--encoder-lr {rate}: more than 0 is needed")
-        _require(self.accumulate >= 1, f"--accumulate {self.accumulate}: at least 1 is needed")
+        _require(rate > 0, f"`encoder_learning_rate={rate}`: more than 0 is needed")
+        _require(self.accumulate >= 1, f"`accumulate={self.accumulate}`: at least 1 is needed")
 
     @staticmethod
     def default(model: ModelConfig) -> TrainConfig:
@@ -338,7 +338,7 @@ def parse_streams(text: str) -> tuple[StreamName, ...]:
     known = SEQUENCE_STREAMS + SUMMARY_STREAMS
     names = [name.strip() for name in text.split("+")]
     for name in names:
-        _require(name in known, f"--streams {text}: {name!r} is none of {', '.join(known)}")
+        _require(name in known, f"`streams={text}`: {name!r} is none of {', '.join(known)}")
     return tuple(name for name in known if name in names)
 
 
@@ -349,7 +349,7 @@ def parse_grid(text: str) -> dict[str, int]:
         UsageError: It is not of that form.
     """
     rows, _, columns = text.lower().partition("x")
-    _require(rows.isdecimal() and columns.isdecimal(), f"--grid {text}: such as 4x4 is needed")
+    _require(rows.isdecimal() and columns.isdecimal(), f"`grid={text}`: such as 4x4 is needed")
     return {"rows": int(rows), "columns": int(columns)}
 
 

@@ -209,12 +209,15 @@ class FineTuneSettings:
         if self.unfreeze is None:
             return model
         if self.unfreeze != "all" and not self.unfreeze.isdecimal():
-            raise UsageError(f"--unfreeze {self.unfreeze}: a number of stages or all is needed")
+            raise UsageError(f"`unfreeze={self.unfreeze}`: must be a number of stages or all")
         if "rgb" not in model.streams:
-            raise UsageError(f"--unfreeze {self.unfreeze}: no encoder is needed without the rgb stream")
+            raise UsageError(
+                f"`unfreeze={self.unfreeze}`: the streams of this model need no encoder; add rgb to `streams`"
+            )
         if model.encoder.small:
             raise UsageError(
-                f"--unfreeze {self.unfreeze}: --encoder {model.encoder.name} learns anyway, leave it out"
+                f"`unfreeze={self.unfreeze}`: leave it out: `encoder={model.encoder.name}` is always "
+                "trained whole"
             )
         number = None if self.unfreeze == "all" else int(self.unfreeze)
         return model.changed(
@@ -253,9 +256,9 @@ class MachineSettings:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+            raise UsageError(f"`workers={self.workers}`: at least 1 is needed")
         if not self.timeout > 0:
-            raise UsageError(f"--timeout {self.timeout:g}: more than 0 seconds are needed")
+            raise UsageError(f"`timeout={self.timeout:g}`: more than 0 seconds are needed")
 
 
 @dataclass(frozen=True)
@@ -278,9 +281,9 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         if self.resume is None and self.allow_changes:
-            raise UsageError("--allow-changes belongs to --resume RUN")
+            raise UsageError("`allow_changes=True` is only for a run that is resumed: add `resume`")
         if self.resume is not None and (self.overwrite or self.out not in (None, self.resume)):
-            raise UsageError("--resume RUN goes on in RUN itself: leave --out and --overwrite out")
+            raise UsageError("`resume` continues a run in its own folder: leave out `out` and `overwrite`")
 
 
 def _given(**settings: T | None) -> dict[str, Any]:

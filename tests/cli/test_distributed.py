@@ -103,7 +103,7 @@ def test_fine_tuning_as_well_and_a_dead_one_ends_the_run_which_goes_on_alone(
     os.kill(int(listed.stdout.split()[1]), signal.SIGKILL)
     _, err = world.communicate(timeout=120)
     assert world.returncode != 0
-    assert "go on with --resume" in err
+    assert "continue with --resume" in err
     assert not (tmp_path / "two" / "model.safetensors").exists()
 
     assert vidlstm("train", data, "--resume", tmp_path / "two", "--workers", "1").status == 0

@@ -44,7 +44,7 @@ class TestValues:
             ("--group-by (", "--group-by"),
             ("--encoder resnet19 --streams rgb", "--encoder resnet19: there is none of that name"),
             ("--weights gone.pt --streams rgb", "--weights gone.pt: there is no such file"),
-            ("--device warp --streams motion", "--device warp: this machine and this torch have cpu"),
+            ("--device warp --streams motion", "--device warp: this machine and this torch have only cpu"),
         ],
     )
     def test_that_make_no_sense_are_named(

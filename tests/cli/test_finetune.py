@@ -77,15 +77,18 @@ def test_without_a_run_to_start_from_the_head_begins_anew(data: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--unfreeze", "some"), "--unfreeze some: a number of stages or all is needed"),
-        (("--unfreeze", "1", "--streams", "motion"), "no encoder is needed without the rgb stream"),
+        (("--unfreeze", "some"), "--unfreeze some: must be a number of stages or all"),
+        (
+            ("--unfreeze", "1", "--streams", "motion"),
+            "the streams of this model need no encoder; add rgb to --streams",
+        ),
         (
             ("--unfreeze", "1", "--encoder", "simple", "--streams", "rgb"),
-            "simple learns anyway, leave it out",
+            "leave it out: --encoder simple is always trained whole",
         ),
-        (("--unfreeze", "1", "--members", "2"), "an encoder that learns serves one network"),
-        (("--from", "nowhere", "--unfreeze", "1"), "--from nowhere: is no folder of a run"),
-        (("--from", "here"), "say how much of it with --unfreeze N or all"),
+        (("--unfreeze", "1", "--members", "2"), "--members 2: must be 1 to train the encoder"),
+        (("--from", "nowhere", "--unfreeze", "1"), "--from nowhere: is not a run folder"),
+        (("--from", "here"), "say how many stages with --unfreeze"),
         (("--unfreeze", "1", "--accumulate", "0"), "--accumulate 0: at least 1 is needed"),
         (("--unfreeze", "1", "--encoder-lr", "0"), "more than 0 is needed"),
     ],
@@ -104,5 +107,5 @@ def test_another_head_does_not_fit_the_run(data: Path, start: Path, tmp_path: Pa
         "train", data, "--unfreeze", "1", "--from", start, "--hidden", "9", "--out", tmp_path / "r"
     )
     assert ended.status == 2
-    assert "--from: that run's head is another one" in ended.err
+    assert "--from: the head of that run is different" in ended.err
     assert not (tmp_path / "r").exists()

@@ -134,10 +134,16 @@ class TestChanged:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--resume", "nowhere"), "nowhere/config.json: is not there, so there is no run to resume"),
-        (("--resume", "here", "--overwrite"), "--resume RUN goes on in RUN itself"),
-        (("--resume", "here", "--out", "there"), "--resume RUN goes on in RUN itself"),
-        (("--allow-changes",), "--allow-changes belongs to --resume RUN"),
+        (("--resume", "nowhere"), "nowhere/config.json: not found, so there is no run to resume"),
+        (
+            ("--resume", "here", "--overwrite"),
+            "--resume continues a run in its own folder: leave out --out and --overwrite",
+        ),
+        (
+            ("--resume", "here", "--out", "there"),
+            "--resume continues a run in its own folder: leave out --out and --overwrite",
+        ),
+        (("--allow-changes",), "--allow-changes is only for a run that is resumed: add --resume"),
     ],
 )
 def test_what_makes_no_sense_is_said(data: Path, options: tuple[str, ...], says: str) -> None:

@@ -362,6 +362,6 @@ def test_a_training_that_diverges_says_so_and_leaves_no_model(tiny_data: Path, t
     options = ("--lr", "1e20", "--batch-size", "2")  # so that it shows in the first epoch
     ended = vidlstm("train", tiny_data, *QUICK, *options, "--out", tmp_path / "r")
     assert ended.status == 2
-    assert "training diverged: the loss is no number any more in epoch 1; a lower --lr" in ended.err
+    assert "training diverged: the loss is not a number in epoch 1; try a --lr below 1e+20" in ended.err
     assert not (tmp_path / "r" / "model.safetensors").exists()
     assert not (tmp_path / "r" / "metrics.jsonl").exists()

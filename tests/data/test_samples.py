@@ -60,7 +60,7 @@ class TestClassFolders:
 
     def test_a_mixture_is_refused_with_counts_unless_a_kind_is_chosen(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "a/x.jpg", "b/y.jpg", "b/z.jpg"])
-        with pytest.raises(DataError, match=r"2 videos and 3 pictures.*--kind"):
+        with pytest.raises(DataError, match=r"2 videos and 3 pictures.*`kind=video`"):
             find_samples(tmp_path)
         assert len(find_samples(tmp_path, kind="video").samples) == 2
         data = find_samples(tmp_path, kind="picture")
@@ -359,7 +359,7 @@ class TestLists:
         assert [s.split for s in data.samples] == ["train", "train", "val"]
 
     def test_without_class_names_there_is_no_label(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"line 1: c\.mp4 has no class folder.*--class-list"):
+        with pytest.raises(DataError, match=r"line 1: c\.mp4 has no class folder.*`class_list`"):
             find_samples(table(tmp_path / "list.txt", "c.mp4 0\n"))
 
 

@@ -137,7 +137,7 @@ class TestSplit:
 
     @pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
     def test_the_share_must_leave_something(self, share: float) -> None:
-        with pytest.raises(UsageError, match=r"--val-share .*: must be from 0 to below 1"):
+        with pytest.raises(UsageError, match=r"`val_share=.*`: must be from 0 to below 1"):
             make_split(dataset(singles(4, "ab")), seed=0, val_share=share)
 
 
@@ -179,7 +179,7 @@ class TestGivenSides:
         assert "person00 (2 test, 2 train)" in message
         assert "person05" not in message
         assert "and 2 more" in message
-        assert "--allow-shared-groups" in message
+        assert "`allow_shared_groups=True`" in message
 
     def test_unless_that_is_accepted(self) -> None:
         data = given({"train": persons(8, "ab"), "test": persons(1, "ab")})
@@ -232,7 +232,7 @@ class TestFolds:
 
     def test_too_few_groups_or_folds(self) -> None:
         data = dataset(persons(3, "ab"))
-        with pytest.raises(UsageError, match="--folds 5: needs 5 groups or more, and the data has 3"):
+        with pytest.raises(UsageError, match="`folds=5`: needs 5 groups or more, and the data has 3"):
             make_folds(data, 5, seed=0)
         with pytest.raises(UsageError, match="at least 2"):
             make_folds(data, 1, seed=0)

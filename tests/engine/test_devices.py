@@ -32,11 +32,11 @@ def test_the_backend(
 
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_installed", lambda: False)
-    with pytest.raises(UsageError, match=r"--backend openvino: .*pip install vidlstm\[cpu\]"):
+    with pytest.raises(UsageError, match=r"`backend=openvino`: .*pip install vidlstm\[cpu\]"):
         choose_backend("openvino", CPU)
 
 
 def test_a_backend_for_another_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_installed", lambda: True)
-    with pytest.raises(UsageError, match=r"--backend openvino: .*--device cpu"):
+    with pytest.raises(UsageError, match=r"`backend=openvino`: .*`device=cpu`"):
         choose_backend("openvino", GPU)

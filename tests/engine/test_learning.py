@@ -156,7 +156,7 @@ class TestTeam:
         clips = toy()
         model = start_model(model_config(), clips, None, 0)
         config = replace(QUICK, batch_size=batch_size)
-        with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(--batch-size\)"):
+        with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(`batch_size`\)"):
             make_trainer(model, clips, range(num_clips), config, world=World(0, 2))
 
     def test_what_learns_its_statistics_is_not_divided(self) -> None:
@@ -200,7 +200,7 @@ class TestStartFrom:
     def test_refuses_another_network(self, changes: dict[str, Any]) -> None:
         earlier = self.earlier()
         config = earlier.config.changed(members=1, encoder={"unfrozen": None}).changed(**changes)
-        with pytest.raises(UsageError, match=rf"--from: that run's {next(iter(changes))} is another one"):
+        with pytest.raises(UsageError, match=rf"`start`: the {next(iter(changes))} of that run is different"):
             start_from(earlier, config)
 
     def test_its_network_leaves_out_what_it_left_out_before(self) -> None:
@@ -327,7 +327,7 @@ class TestSides:
         assert choose_subset(self.DATA, tmp_path, None).description == "all 8 clips"
 
     def test_a_side_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match=r"--split test: neither .* try --split all"):
+        with pytest.raises(UsageError, match=r"`subset=test`: neither .* try `subset=all`"):
             choose_subset(self.DATA, tmp_path, "test")
 
     def test_the_model_s_order_of_classes_is_taken(self) -> None:

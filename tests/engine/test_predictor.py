@@ -140,7 +140,7 @@ def test_what_makes_no_sense_is_said_at_once(
 ) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         vidlstm.load(tmp_path)
-    with pytest.raises(vidlstm.VidlstmError, match="--device tpu"):
+    with pytest.raises(vidlstm.VidlstmError, match=r"^`device=tpu`: "):
         vidlstm.load(trained_run.run, device="tpu", workers=1)
     with pytest.raises(UsageError, match="workers=0"):
         vidlstm.load(trained_run.run, workers=0)

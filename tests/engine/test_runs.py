@@ -37,13 +37,17 @@ class TestCreate:
         assert run.settings() == SETTINGS
 
     @pytest.mark.parametrize(
-        ("left", "says"), [("model.safetensors", "holds a model"), ("last.pt", "did not end; go on with")]
+        ("left", "says"),
+        [
+            ("model.safetensors", "already holds a model"),
+            ("last.pt", "holds an unfinished run; continue it with"),
+        ],
     )
     def test_a_run_is_not_written_over_unless_told(self, tmp_path: Path, left: str, says: str) -> None:
         run = RunFolder(tmp_path / "r")
         run.create(SETTINGS, ROWS, overwrite=False)
         (run.path / left).write_bytes(b"precious")
-        with pytest.raises(UsageError, match=rf"{says}.* --out, or pass --overwrite"):
+        with pytest.raises(UsageError, match=rf"{says}.* `out`, or pass `overwrite=True`"):
             RunFolder(run.path).create(OTHER, ROWS, overwrite=False)
         assert run.settings() == SETTINGS
         RunFolder(run.path).create(OTHER, ROWS, overwrite=True)
@@ -52,7 +56,9 @@ class TestCreate:
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")
-        with pytest.raises(UsageError, match=r"is a file, but a run needs a folder; name another with --out"):
+        with pytest.raises(
+            UsageError, match=r"is a file, but a run needs a folder; choose another with `out`"
+        ):
             RunFolder(tmp_path / "r")
 
     def test_runs_are_numbered_and_no_number_is_taken_twice(self, tmp_path: Path) -> None:
@@ -90,8 +96,8 @@ class TestReopen:
     def test_what_is_otherwise_is_said_and_refused(self, tmp_path: Path) -> None:
         RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
         says = (
-            r"no longer the same run: training\.epochs 4 is now 9; "
-            r"1 clip gone \(b/2\.mp4\)\. .*--allow-changes"
+            r"data or settings have changed: training\.epochs 4 is now 9; "
+            r"1 clip gone \(b/2\.mp4\)\. .*`allow_changes=True`"
         )
         fewer = {"a/1.mp4": ROWS["a/1.mp4"]}
         with pytest.raises(UsageError, match=says):
@@ -108,9 +114,7 @@ class TestReopen:
         assert run.settings() == OTHER
 
     def test_a_folder_that_is_no_run_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            CheckpointError, match=r"config\.json: is not there, so there is no run to resume"
-        ):
+        with pytest.raises(CheckpointError, match=r"config\.json: not found, so there is no run to resume"):
             RunFolder(tmp_path).reopen(SETTINGS, ROWS, allow_changes=False)
 
     @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class TestSimple:
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
 
     def test_alone_reads_grey(self) -> None:
-        with pytest.raises(UsageError, match=r"--encoder resnet18: grey .* --encoder simple only"):
+        with pytest.raises(UsageError, match=r"`encoder=resnet18`: grey .* `encoder=simple` only"):
             build_encoder(EncoderConfig("resnet18", "none", channels=1))
 
 
@@ -183,7 +183,7 @@ class TestTorchvision:
 
     @pytest.mark.parametrize("name", ["resnet19", "ResNet 18", "", "r3d_18", "fasterrcnn_resnet50_fpn"])
     def test_an_unknown_name_is_refused_with_names_that_exist(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"--encoder {name}: there is none .*efficientnet_lite0.*simple"):
+        with pytest.raises(UsageError, match=f"`encoder={name}`: there is none .*efficientnet_lite0.*simple"):
             build_encoder(EncoderConfig(name, "none"))
 
     def test_offline_one_sentence_names_what_works_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ class TestTorchvision:
             build_encoder(EncoderConfig("resnet18"))
         said = str(caught.value)
         assert "\n" not in said
-        for words in ("resnet18", "https://", "name resolution", "efficientnet_lite0", "--weights none"):
+        for words in ("resnet18", "https://", "name resolution", "efficientnet_lite0", "`weights=none`"):
             assert words in said
 
 
@@ -219,14 +219,14 @@ class TestWeightsFile:
             assert weights_digest(self.build(tmp_path / name)) == weights_digest(trained)
 
     def test_a_missing_file_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(WeightsError, match=r"--weights .*gone\.pt: there is no such file"):
+        with pytest.raises(WeightsError, match=r"`weights=.*gone\.pt`: there is no such file"):
             self.build(tmp_path / "gone.pt")
 
     @pytest.mark.parametrize("name", ["a.pt", "a.safetensors"])
     @pytest.mark.parametrize("content", [b"", b"no weights at all", b"\x80\x02"])
     def test_another_kind_of_file_is_refused(self, tmp_path: Path, name: str, content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(WeightsError, match=rf"--weights .*{name}: not a file of plain weights") as caught:
+        with pytest.raises(WeightsError, match=rf"`weights=.*{name}`: not a file of plain weights") as caught:
             self.build(tmp_path / name)
         assert "\n" not in str(caught.value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,8 @@ from rich.table import Column, Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Console, Exit, command, rich_console
+from vidlstm.cli.console import Console, Exit, command, print_json, rich_console
+from vidlstm.cli.flags import with_flags
 from vidlstm.cli.rows.formats import encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
@@ -66,7 +66,7 @@ def check(
             line = f"{file.path}\0" if null else f"{tsv_field(str(file.path))}\n"
             sys.stdout.buffer.write(encode(line))
     elif as_json:
-        print(json.dumps(report.to_json()))
+        print_json(report.to_json())
     else:
         _Page(report, everything=console.verbose).show()
     return Exit.SOME_FAILED if report.unusable else Exit.DONE
@@ -197,7 +197,7 @@ class _Page:
             self._say(f"  and {len(lines) - self.most} more (--verbose)")
 
     def _say(self, text: str) -> None:
-        self.console.print(printable(text), markup=False)
+        self.console.print(printable(with_flags(text)), markup=False)
 
 
 def _counts(files: Sequence[CheckedFile]) -> Iterator[int]:

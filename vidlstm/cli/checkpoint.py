@@ -15,16 +15,18 @@ def find_checkpoint(console: Console, given: Path | None) -> Path:
     Raises:
         CheckpointError: There is none.
     """
+    from vidlstm.models.header import FILE, checkpoint_file
+
     if given is not None:
-        return given / "model.safetensors" if given.is_dir() else given
+        return checkpoint_file(given)
     if named := os.environ.get("VIDLSTM_CHECKPOINT"):
         console.say(f"Model: {named} ($VIDLSTM_CHECKPOINT)")
-        return Path(named)
-    runs = sorted(Path("runs").glob("*/model.safetensors"), key=lambda f: f.stat().st_mtime_ns)
+        return checkpoint_file(Path(named))
+    runs = sorted(Path("runs").glob(f"*/{FILE}"), key=lambda f: f.stat().st_mtime_ns)
     if not runs:
         raise CheckpointError(
             "no model: there is none in runs/ under this folder; train one with `vidlstm train DATA`, "
-            "or name one with --checkpoint FILE"
+            "or name one with `checkpoint`"
         )
     console.say(f"Model: {runs[-1]}")
     return runs[-1]

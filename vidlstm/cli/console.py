@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import json
 import logging
 import os
 import sys
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 import typer
 from rich.console import Console as RichConsole
 
+from vidlstm.cli.flags import with_flags
 from vidlstm.cli.options import ConsoleOptions, HelpAllOption
 from vidlstm.errors import VidlstmError
 from vidlstm.report.text import printable
@@ -71,7 +73,7 @@ class Console:
     def say(self, text: str) -> None:
         """Say a line, unless quiet. Takes no markup."""
         if not self.quiet:
-            self.rich.print(printable(text), markup=False)
+            self.rich.print(_shown(text), markup=False)
 
     def detail(self, text: str) -> None:
         """Say a line when verbose."""
@@ -80,7 +82,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Say a line whatever the volume."""
-        self.rich.print(printable(text), markup=False, style="yellow")
+        self.rich.print(_shown(text), markup=False, style="yellow")
 
     def bar(self, *, total: int | None, label: str, unit: str) -> tqdm[Any]:
         """Return a progress bar that tells the rate and the time left; it shows on terminals only."""
@@ -199,6 +201,15 @@ def _spread(
     return groups, list(spread.values()), {name: p.annotation for name, p in spread.items()}
 
 
+def print_json(value: object) -> None:
+    """Print the one object of `--json`; notes in it name flags, as everything that the command says."""
+    print(with_flags(json.dumps(value)))
+
+
+def _shown(text: str) -> str:
+    return printable(with_flags(text))
+
+
 def _debug() -> None:
     if os.environ.get("VIDLSTM_DEBUG"):
         traceback.print_exc()
@@ -206,4 +217,4 @@ def _debug() -> None:
 
 def _complain(text: str) -> None:
     with contextlib.suppress(OSError):
-        print(f"vidlstm: {printable(text)}", file=sys.stderr)
+        print(f"vidlstm: {_shown(text)}", file=sys.stderr)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, cast
 
 from rich.table import Table
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
 from vidlstm.cli.reports import show_report
 from vidlstm.data.samples import require_data
@@ -61,7 +60,7 @@ def crossval(
     if ablation or repeat > 1:
         _show_rows(console, result.rows)
     if as_json:
-        print(json.dumps(result.to_json()))
+        print_json(result.to_json())
     return Exit.SOME_FAILED if result.report.failed else Exit.DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
-from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
 from vidlstm.cli.reports import require_folder, show_report
 from vidlstm.data.samples import require_data
@@ -58,5 +57,5 @@ def evaluate(
     if result.page is not None:
         console.say(f"Report: {result.page}")
     if as_json:
-        print(json.dumps(result.to_json()))
+        print_json(result.to_json())
     return Exit.SOME_FAILED if result.report.failed else Exit.DONE

@@ -121,8 +121,8 @@ def _say(console: Console, event: object) -> None:
             console.say(f"Resumed after epoch {epoch} of {num_epochs}.")
         case Diverged(epoch, best_epoch, learning_rate):
             console.warn(
-                f"Training diverged: the loss is no number any more in epoch {epoch}; a lower --lr than "
-                f"{learning_rate:g} helps. The best so far, epoch {best_epoch}, is kept."
+                f"Training diverged: the loss is not a number in epoch {epoch}. Try a `learning_rate` below "
+                f"{learning_rate:g}. The best epoch so far, {best_epoch}, is kept."
             )
         case Interrupted(run, _, None):
             console.warn(f"To go on: --resume {run}")

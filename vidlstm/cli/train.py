@@ -6,13 +6,12 @@ writes the files and prints.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from vidlstm.cli import options
-from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
 from vidlstm.cli.reports import show_report
 from vidlstm.data.samples import require_data
@@ -58,7 +57,7 @@ def train(
         return Exit.DONE
     _show_result(console, result)
     if as_json:
-        print(json.dumps(result.to_json()))
+        print_json(result.to_json())
     if result.interrupted:
         return Exit.INTERRUPTED
     return Exit.SOME_FAILED if result.report is not None and result.report.failed else Exit.DONE

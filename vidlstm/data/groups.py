@@ -67,15 +67,15 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--group-by {pattern}: is no regular expression ({error})") from None
+        raise UsageError(f"`group_by={pattern}`: is no regular expression ({error})") from None
     names = []
     for path in paths:
         match = regex.search(path)
         name = (match.group(1) if regex.groups else match.group(0)) if match else None
         if not name:
-            raise DataError(f"{path}: --group-by {pattern} finds no group in it; it must match every clip")
+            raise DataError(f"{path}: `group_by={pattern}` finds no group in it; it must match every clip")
         names.append(name)
-    return Grouping(tuple(names), f"Groups come from --group-by {pattern}.")
+    return Grouping(tuple(names), f"Groups come from `group_by={pattern}`.")
 
 
 def by_names_or_content(

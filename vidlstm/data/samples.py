@@ -100,11 +100,11 @@ def find_samples(
         UsageError: Two options contradict each other, or `group_by` is no regular expression.
     """
     if group_column is not None and group_by is not None:
-        raise UsageError("--group-column and --group-by exclude each other: name one source of the groups")
+        raise UsageError("`group_column` and `group_by` exclude each other: name one source of the groups")
     listing = _read(data, kind, group_column, split_file, class_list)
     if group_column is not None and listing.group_column is None:
         raise UsageError(
-            f"--group-column {group_column}: needs a table, but {data} is read as {listing.layout}"
+            f"`group_column={group_column}`: needs a table, but {data} is read as {listing.layout}"
         )
     kind, rows, notes = _choose_kind(listing, kind)
     classes = tuple(sorted({row.label for row in rows}))
@@ -165,7 +165,7 @@ def _read(
     require_data(data)
     if split_file is not None:
         if not data.is_dir():
-            raise DataError(f"{data}: with --split-file, DATA is the folder of the clips")
+            raise DataError(f"{data}: with `split_file`, `data` is the folder of the clips")
         return read_split_file(split_file, data, class_list, group_column)
     if data.is_dir():
         for name in TABLE_NAMES:
@@ -191,7 +191,7 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
         if counts["video"] and counts["picture"]:
             raise DataError(
                 f"{listing.root}: holds {counts['video']} videos and {counts['picture']} pictures; "
-                "choose with --kind video or --kind picture"
+                "choose with `kind=video` or `kind=picture`"
             )
         kind = "picture" if counts["picture"] else "video"
     rows = [row for row in listing.rows if row.kind in (kind, None)]
@@ -203,7 +203,7 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
     notes = []
     if len(rows) < len(listing.rows):
         other = "picture" if kind == "video" else "video"
-        notes.append(f"{count(len(listing.rows) - len(rows), other)} passed over, as --kind {kind} asks")
+        notes.append(f"{count(len(listing.rows) - len(rows), other)} passed over, as `kind={kind}` asks")
     missing = [relative_name(row.path, listing.root) for row in rows if not row.exists]
     if missing:
         notes.append(

@@ -72,12 +72,12 @@ def make_split(
         has_test = any(sample.split == "test" for sample in dataset.samples)
         val_share = 0.0 if has_test else _VAL_SHARE
     if not 0 <= val_share < 1:
-        raise UsageError(f"--val-share {val_share:g}: must be from 0 to below 1, such as 0.2")
+        raise UsageError(f"`val_share={val_share:g}`: must be from 0 to below 1, such as 0.2")
     leaks = find_leaks(dataset)
     if leaks and not allow_shared_groups:
         raise LeakError(
             f"{dataset.root}: {describe_leaks(leaks)}; scores would be too good. Mend the split, or "
-            "accept it with --allow-shared-groups"
+            "accept it with `allow_shared_groups=True`"
         )
     given: dict[Subset, list[int]] = {"train": [], "val": [], "test": []}
     for index, sample in enumerate(dataset.samples):
@@ -93,7 +93,7 @@ def make_split(
         if not given["val"]:
             raise DataError(
                 f"{dataset.root}: no group can be held out, because each class needs one to learn from. "
-                f"{dataset.group_rule} Name finer groups with --group-by or --group-column, or give the "
+                f"{dataset.group_rule} Name finer groups with `group_by` or `group_column`, or give the "
                 "subsets yourself"
             )
     notes = list(_missing_notes(given, labels, groups))
@@ -121,17 +121,17 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
     num_groups = dataset.num_groups
     least = 2 if folds == "group" else folds
     if least < 2:
-        raise UsageError(f"--folds {folds}: at least 2 are needed")
+        raise UsageError(f"`folds={folds}`: at least 2 are needed")
     if num_groups < least:
         raise UsageError(
-            f"--folds {folds}: needs {least} groups or more, and the data has {num_groups}. "
+            f"`folds={folds}`: needs {least} groups or more, and the data has {num_groups}. "
             f"{dataset.group_rule}"
         )
     lonely = [name for name, count in _groups_per_class(everything, labels, groups).items() if count == 1]
     if lonely:
         raise DataError(
             f"{dataset.root}: class {_quoted(lonely)} has one group only, so no fold can "
-            "both learn and test it; add recordings, leave it out, or name finer groups with --group-by"
+            "both learn and test it; add recordings, leave it out, or name finer groups with `group_by`"
         )
     if folds == "group":
         held_out: dict[str, list[int]] = defaultdict(list)
@@ -149,7 +149,7 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
         if absent:
             raise DataError(
                 f"{dataset.root}: all clips of class {_quoted(absent)} fall into {name}; "
-                "try more folds, another --seed or --folds group"
+                "try more folds, another `seed` or `folds=group`"
             )
         result.append(Fold(name, train, tuple(part)))
     return tuple(result)
@@ -165,7 +165,7 @@ def given_fold(dataset: Dataset) -> Fold:
     train = tuple(i for i, sample in enumerate(dataset.samples) if sample.split != "test")
     if not test or not train:
         raise UsageError(
-            f"--folds split: {dataset.root} has no train and test subset of its own; give a number"
+            f"`folds=split`: {dataset.root} has no train and test subset of its own; give a number"
         )
     return Fold("test", train, test)
 

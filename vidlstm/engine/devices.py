@@ -35,7 +35,7 @@ def choose_device(name: str, place: int = 0) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available.get(name.split(":")[0], False):
         there = ", ".join(kind for kind, there in available.items() if there)
-        raise UsageError(f"--device {name}: this machine and this torch have {there}")
+        raise UsageError(f"`device={name}`: this machine and this torch have only {there}")
     return torch.device(f"cuda:{place}") if name == "cuda" and place else torch.device(name)
 
 
@@ -48,9 +48,9 @@ def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "ope
     if name == "auto":
         return "openvino" if device.type == "cpu" and is_installed() else "torch"
     if name == "openvino" and not is_installed():
-        raise UsageError("--backend openvino: it is not installed: pip install vidlstm[cpu]")
+        raise UsageError("`backend=openvino`: it is not installed: pip install vidlstm[cpu]")
     if name == "openvino" and device.type != "cpu":
-        raise UsageError(f"--backend openvino: it computes on the CPU, not on {device}: add --device cpu")
+        raise UsageError(f"`backend=openvino`: it computes on the CPU, not on {device}: add `device=cpu`")
     return name
 
 

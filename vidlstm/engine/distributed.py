@@ -151,9 +151,11 @@ def _together() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:
         why = (str(error).splitlines() or [""])[0][:200]
         raise DistributedError(
-            f"another process of this training ended, so this one ends, too; go on with --resume ({why})"
+            f"another process of this training ended, so this one ends; continue with `resume` ({why})"
         ) from error
 
 
 def _end(*_: object) -> None:
-    raise DistributedError("torchrun ended this process, as another one had ended; go on with --resume")
+    raise DistributedError(
+        "torchrun ended this process because another one had ended; continue with `resume`"
+    )

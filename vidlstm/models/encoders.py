@@ -142,7 +142,7 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
     if config.name == "simple":
         return _simple(config, weights)
     if config.channels != 3:
-        raise UsageError(f"--encoder {config.name}: grey pictures are read by --encoder simple only")
+        raise UsageError(f"`encoder={config.name}`: grey pictures are read by `encoder=simple` only")
     if config.name in efficientnet_lite.SCALES:
         stages = efficientnet_lite.efficientnet_lite(config.name)
         if weights == "default":
@@ -224,7 +224,7 @@ def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
     name = config.name
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise UsageError(
-            f"--encoder {name}: there is none of that name; efficientnet_lite0, 1 or 2, simple "
+            f"`encoder={name}`: there is none of that name; efficientnet_lite0, 1 or 2, simple "
             "and torchvision's classification models (resnet18, convnext_tiny, ...) are possible"
         )
     body = torchvision.models.get_model(name, weights=None)
@@ -233,7 +233,7 @@ def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
         body.load_state_dict(_download(name))
     linears = [(path, layer) for path, layer in body.named_modules() if isinstance(layer, nn.Linear)]
     if not linears:
-        raise UsageError(f"--encoder {name}: it does not end in a linear classifier; take another one")
+        raise UsageError(f"`encoder={name}`: it does not end in a linear classifier; take another one")
     path, last = linears[-1]
     body.set_submodule(path, nn.Identity())
     if weights not in ("default", "none"):
@@ -251,9 +251,9 @@ def _download(name: str) -> Mapping[str, Any]:
         state: Mapping[str, Any] = published.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
-            f"--encoder {name} --weights default: {published.url} could not be fetched ({error}). "
-            "Without a network take --encoder efficientnet_lite0, whose weights are installed, "
-            "--weights FILE or --weights none"
+            f"`encoder={name}` `weights=default`: {published.url} could not be fetched ({error}). "
+            "Without a network take `encoder=efficientnet_lite0`, whose weights are installed, "
+            "`weights=FILE` or `weights=none`"
         ) from None
     return state
 
@@ -269,16 +269,16 @@ def _load_file(body: nn.Module, file: str) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"--weights {file}: there is no such file") from None
+        raise WeightsError(f"`weights={file}`: there is no such file") from None
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, Exception) as error:
-        raise WeightsError(f"--weights {file}: not a file of plain weights ({_first_line(error)})") from None
+        raise WeightsError(f"`weights={file}`: not a file of plain weights ({_first_line(error)})") from None
     if not isinstance(state, Mapping):
-        raise WeightsError(f"--weights {file}: not a file of plain weights (it holds {type(state).__name__})")
+        raise WeightsError(f"`weights={file}`: not a file of plain weights (it holds {type(state).__name__})")
     own = body.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == getattr(v, "shape", None)}
     if missing := sorted(set(own) - set(fitting)):
         raise WeightsError(
-            f"--weights {file}: made for another network ({len(missing)} of {len(own)} entries are missing "
+            f"`weights={file}`: made for another network ({len(missing)} of {len(own)} entries are missing "
             f"or have another shape, {missing[0]} for one)"
         )
     body.load_state_dict(fitting)

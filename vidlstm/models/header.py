@@ -18,10 +18,17 @@ from safetensors import SafetensorError, safe_open
 from vidlstm.config import ModelConfig, from_dict
 from vidlstm.errors import CheckpointError, UsageError
 
+FILE = "model.safetensors"
+"""Name of the checkpoint in a run folder."""
 FORMAT = "vidlstm"
 VERSION = 4  # 1: members one after another; 2: the baseline called "control"; 3: no bounded scores
 BASELINE = "baseline"
 """What the names of the baseline's tensors begin with: it is no part of the model."""
+
+
+def checkpoint_file(path: Path) -> Path:
+    """Return the checkpoint that a path names: itself, or the one in a run folder."""
+    return path / FILE if path.is_dir() else path
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredS
             return ScoredSubset(part, f"the {name} subset {source}, {len(chosen)} clips")
     if wanted:
         raise UsageError(
-            f"--split {wanted}: neither the data nor the run's {SPLIT} has that subset; try --split all"
+            f"`subset={wanted}`: neither the data nor the run's {SPLIT} has that subset; try `subset=all`"
         )
     return everything
 

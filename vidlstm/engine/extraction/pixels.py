@@ -43,8 +43,8 @@ class PixelReader:
                 if extracted.features is None:
                     why = extracted.problem.message if extracted.problem else ""
                     raise DataError(
-                        f"{extracted.path}: could be read when training began, and now cannot ({why}); "
-                        "put it back and go on with --resume"
+                        f"{extracted.path}: could be read when training began, but not now ({why}); "
+                        "put it back and continue with `resume`"
                     )
                 clips.append(extracted.features)
             yield clips

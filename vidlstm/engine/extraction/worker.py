@@ -108,7 +108,7 @@ class Worker:
         try:
             if not pipe.poll(seconds):
                 self._bury()
-                message = f"reading took longer than {seconds:g} s (--timeout)"
+                message = f"reading took longer than {seconds:g} s, the time limit"
                 return InputError(job.path, FailureCode.TIMEOUT, message)
             result, notes = pipe.recv()
         except (EOFError, OSError):

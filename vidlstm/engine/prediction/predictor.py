@@ -10,7 +10,7 @@ from pathlib import Path
 from vidlstm.config import Backend, Precision
 from vidlstm.engine.extraction.pool import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.errors import UsageError
-from vidlstm.models.header import read_header
+from vidlstm.models.header import checkpoint_file, read_header
 from vidlstm.records import Failure, Prediction
 
 File = str | os.PathLike[str]
@@ -46,11 +46,10 @@ class Predictor:
         timeout: float = CLIP_SECONDS,
     ) -> None:
         if workers is not None and workers < 1:
-            raise UsageError(f"workers={workers}: at least 1 is needed")
+            raise UsageError(f"`workers={workers}`: at least 1 is needed")
         if not timeout > 0:
-            raise UsageError(f"timeout={timeout}: more than 0 seconds are needed")
-        path = Path(checkpoint)
-        path = path / "model.safetensors" if path.is_dir() else path
+            raise UsageError(f"`timeout={timeout}`: more than 0 seconds are needed")
+        path = checkpoint_file(Path(checkpoint))
         self.classes: tuple[str, ...] = read_header(path).config.classes
         """What it can tell apart."""
         pool = DecodePool(workers or default_workers(), timeout, at_once=True)
@@ -87,9 +86,9 @@ class Predictor:
             ValueError: The predictor was closed before the last record.
         """
         if top_k < 1:
-            raise UsageError(f"top_k={top_k}: at least 1 is needed")
+            raise UsageError(f"`top_k={top_k}`: at least 1 is needed")
         if not 0 <= min_score <= 1:
-            raise UsageError(f"min_score={min_score}: must be from 0 to 1")
+            raise UsageError(f"`min_score={min_score}`: must be from 0 to 1")
         given = [files] if isinstance(files, (str, bytes, os.PathLike)) else files
         return self._predict(map(os.fsdecode, given), top_k, min_score)
 

@@ -98,7 +98,7 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
         DataError: The data cannot be used, or `output` exists.
     """
     if output.exists():
-        raise DataError(f"{output}: exists already; name another file with --output")
+        raise DataError(f"{output}: exists already; name another file with `output`")
     table = data if data.is_file() else next((data / n for n in TABLE_NAMES if (data / n).is_file()), None)
     if table is not None:
         return _apply_to_table(decisions, table, output)

@@ -21,7 +21,7 @@ from vidlstm.files import suffix_kind
 
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
-_WANTED = "rows of predict or spans (--format jsonl), `check --labels --json`, or a run folder"
+_WANTED = "jsonl rows of predict or spans, the output of `vidlstm check --labels --json`, or a run folder"
 
 
 @dataclass(frozen=True)

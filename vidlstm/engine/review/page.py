@@ -32,7 +32,7 @@ def write_review(review: ReviewList, file: Path, *, title: str, root: Path, prog
     if not any(card.images for card in cards):
         raise DataError(
             f"none of the {len(cards)} clips can be read (first: {cards[0].path}); "
-            "run it where they were labelled, or name their folder with --root"
+            "run it where they were labelled, or name their folder with `root`"
         )
     write_atomically(file, render_review(cards, review.classes, title).encode("utf-8", "replace"))
 

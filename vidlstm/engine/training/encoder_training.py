@@ -76,7 +76,7 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
     for name in ("kind", "classes", "streams", "head", "encoder"):
         before, now = getattr(one, name), getattr(config, name)
         if before != now:
-            raise UsageError(f"--from: that run's {name} is another one ({before}, and now {now})")
+            raise UsageError(f"`start`: the {name} of that run is different ({before}, now {now})")
     assert earlier.encoder is not None
     model = build_model(config, earlier.widths, earlier.encoder)
     state = earlier.classifier.state_dict()

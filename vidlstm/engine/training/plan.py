@@ -145,7 +145,9 @@ def _earlier_run(request: TrainRequest) -> tuple[RunSettings | None, Path | None
     if start is None:
         return None, None
     if request.fine_tuning.unfreeze in (None, "0"):
-        raise UsageError("--from RUN goes on with the encoder: say how much of it with --unfreeze N or all")
+        raise UsageError(
+            "`start` is for fine-tuning the encoder: say how many stages with `unfreeze`, a number or all"
+        )
     if not start.is_dir():
-        raise UsageError(f"--from {start}: is no folder of a run")
+        raise UsageError(f"`start={start}`: is not a run folder")
     return RunFolder(start).settings(), start

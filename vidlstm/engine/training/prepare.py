@@ -100,11 +100,11 @@ def _check_steps(
     """Be sure that a step can be divided into parts that add up to the whole."""
     if encoder_training is not None and not encoder_training.encoder.keeps_statistics:
         # Its normalisation looks at all pictures of a step together.
-        for many, name in ((world.size, "several processes"), (config.accumulate, "--accumulate")):
+        for many, name in ((world.size, "several processes"), (config.accumulate, "`accumulate`")):
             if many > 1:
-                raise UsageError(f"an encoder that learns from nothing cannot be trained with {name}")
+                raise UsageError(f"an encoder without pretrained weights cannot be trained with {name}")
     if world.size > 1 and (config.batch_size < 4 * world.size or num_clips < 2 * world.size):
         raise UsageError(  # every process must have a pair of clips in every step
-            f"{world.size} processes need steps of at least {4 * world.size} clips (--batch-size) "
-            f"and {2 * world.size} clips to learn from"
+            f"{world.size} processes need steps of at least {4 * world.size} clips (`batch_size`) "
+            f"and {2 * world.size} training clips"
         )

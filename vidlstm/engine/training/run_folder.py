@@ -21,9 +21,10 @@ from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, write_atomically
 from vidlstm.models.checkpoint import Model, serialise
+from vidlstm.models.header import FILE
 from vidlstm.records import EpochReport
 
-MODEL = "model.safetensors"
+MODEL = FILE
 LAST = "last.pt"
 METRICS = "metrics.jsonl"
 SPLIT = "split.csv"
@@ -78,7 +79,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path}: is a file, but a run needs a folder; name another with --out")
+            raise UsageError(f"{path}: is a file, but a run needs a folder; choose another with `out`")
         self.path = path
         self.epochs: list[EpochReport] = []
         self._changed: tuple[RunSettings, Mapping[str, SplitRow]] | None = None
@@ -95,11 +96,13 @@ class RunFolder:
             UsageError: A run is there, and nobody said it may go.
         """
         if self.model.exists() and not overwrite:
-            raise UsageError(f"{self.path}: holds a model already; name another --out, or pass --overwrite")
+            raise UsageError(
+                f"{self.path}: already holds a model; choose another `out`, or pass `overwrite=True`"
+            )
         if (self.path / LAST).exists() and not overwrite:
             raise UsageError(
-                f"{self.path}: holds a run that did not end; go on with --resume {self.path}, "
-                "name another --out, or pass --overwrite"
+                f"{self.path}: holds an unfinished run; continue it with `resume={self.path}`, "
+                "choose another `out`, or pass `overwrite=True`"
             )
 
     def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
@@ -136,8 +139,8 @@ class RunFolder:
         ]
         if changes and not allow_changes:
             raise UsageError(
-                f"--resume {self.path}: this is no longer the same run: {'; '.join(changes)}. "
-                "Undo that, or pass --allow-changes to go on all the same"
+                f"`resume={self.path}`: data or settings have changed: {'; '.join(changes)}. "
+                "Undo the changes, or pass `allow_changes=True` to resume anyway"
             )
         if changes:
             self._changed = (settings, rows)
@@ -159,7 +162,7 @@ class RunFolder:
                 from_dict(TrainConfig, plain["training"]),
             )
         except FileNotFoundError:
-            raise CheckpointError(f"{file}: is not there, so there is no run to resume") from None
+            raise CheckpointError(f"{file}: not found, so there is no run to resume") from None
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             raise CheckpointError(f"{file}: cannot be read as a run's settings ({error})") from None
 
@@ -199,7 +202,8 @@ class RunFolder:
             return None
         except Exception as error:
             raise CheckpointError(
-                f"{file}: damaged, it cannot be resumed from; start anew with --out {self.path} --overwrite"
+                f"{file}: damaged, so the run cannot be resumed; "
+                f"start again with `out={self.path}` `overwrite=True`"
             ) from error
         self.epochs = epochs
         return state

@@ -228,8 +228,8 @@ class _Session:
         if trainer.diverged:
             if not trainer.has_best:
                 raise UsageError(
-                    f"training diverged: the loss is no number any more in epoch {trainer.epoch}; "
-                    f"a lower --lr than {trainer.config.learning_rate:g} helps"
+                    f"training diverged: the loss is not a number in epoch {trainer.epoch}; "
+                    f"try a `learning_rate` below {trainer.config.learning_rate:g}"
                 )
             yield Diverged(trainer.epoch, trainer.best_epoch, trainer.config.learning_rate)
         return False

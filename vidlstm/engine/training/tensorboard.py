@@ -19,7 +19,9 @@ def require_tensorboard() -> None:
         UsageError: They cannot.
     """
     if find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard: the package is not installed; pip install 'vidlstm[tensorboard]'")
+        raise UsageError(
+            "`tensorboard=True`: the package is not installed; pip install 'vidlstm[tensorboard]'"
+        )
 
 
 class EventLog:

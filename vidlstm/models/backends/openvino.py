@@ -145,7 +145,7 @@ def as_openvino_errors() -> Iterator[Any]:
     except (AttributeError, ImportError, RuntimeError, TypeError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
         raise BackendError(
-            f"OpenVINO fails on this model ({why}): --backend torch does without it"
+            f"OpenVINO fails on this model ({why}): `backend=torch` does without it"
         ) from error
 
 
