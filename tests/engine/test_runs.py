@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
 from vidlstm.config import to_dict
 from vidlstm.data.split_table import SplitRow, write_split
-from vidlstm.engine.training.run_folder import RunFolder, RunSettings, next_run
+from vidlstm.engine.training.run_folder import RunFolder, RunSettings, claim_run
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, load_model
 
@@ -62,10 +63,15 @@ class TestCreate:
             RunFolder(tmp_path / "r")
 
     def test_runs_are_numbered_and_no_number_is_taken_twice(self, tmp_path: Path) -> None:
-        assert next_run(tmp_path / "runs") == tmp_path / "runs" / "1"
-        for name in ("1", "7", "mine"):
-            (tmp_path / "runs" / name).mkdir(parents=True)
-        assert next_run(tmp_path / "runs") == tmp_path / "runs" / "8"
+        assert claim_run(tmp_path / "runs") == tmp_path / "runs" / "1"
+        for name in ("7", "mine"):
+            (tmp_path / "runs" / name).mkdir()
+        assert claim_run(tmp_path / "runs") == tmp_path / "runs" / "8"
+
+    def test_of_many_runs_that_start_together_each_gets_a_folder_of_its_own(self, tmp_path: Path) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            folders = list(pool.map(lambda _: claim_run(tmp_path / "runs"), range(40)))
+        assert sorted(int(folder.name) for folder in folders) == list(range(1, 41))
 
 
 def reopen(folder: Path) -> dict[str, Any] | None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
+import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from tests.cli.shell import TrainedRun, shell
+from vidlstm.config import Kind
 from vidlstm.engine.extraction.thumbnails import thumbnail_strip, thumbnail_strips
 from vidlstm.media.jpeg import encode_jpeg
 
@@ -65,6 +70,23 @@ def test_a_clip_that_cannot_be_read_has_no_strip(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     assert thumbnail_strips([broken, tmp_path / "gone.mp4"], "video") == {}
+
+
+@pytest.mark.parametrize("harm", ["crash", "hang"])
+def test_a_clip_that_harms_its_decoder_has_no_strip_and_the_page_is_written(
+    trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    good, bad = sorted(trained_run.data.rglob("*.avi"))[:2]
+    monkeypatch.setattr("vidlstm.engine.extraction.thumbnails.thumbnail_strip", partial(_harm, bad, harm))
+    assert set(thumbnail_strips([bad, good], "video", clip_seconds=5)) == {good}
+
+
+def _harm(bad: Path, harm: str, path: Path, kind: Kind) -> list[bytes]:
+    if path == bad and harm == "crash":
+        os._exit(9)
+    if path == bad:
+        time.sleep(600)
+    return [b"strip"]
 
 
 def test_a_picture_is_a_strip_of_one_and_keeps_its_colours(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
-"""Film strips: a few frames of a clip, small, to see at a glance what it shows."""
+"""Thumbnail strips: a few small frames that show what a clip is about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from vidlstm.config import Kind, Sampling
-from vidlstm.errors import InputError
+from vidlstm.engine.extraction.jobs import Job
+from vidlstm.engine.extraction.pool import DecodePool, default_workers
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
 
+CLIP_SECONDS = 20.0
+"""Time limit of one strip."""
 _FRAMES = 6
 _HEIGHT = 96
 _MAX_WIDTH = 192
@@ -31,14 +35,20 @@ def thumbnail_strip(path: Path, kind: Kind) -> list[bytes]:
     return [encode_jpeg(frame, width, _HEIGHT) for frame in clip.frames]
 
 
-def thumbnail_strips(paths: Iterable[Path], kind: Kind) -> dict[Path, list[bytes]]:
-    """Return the strips of the clips that can be read."""
-    strips = {}
-    for path in paths:
-        try:
-            strips[path] = thumbnail_strip(path, kind)
-        except (InputError, OSError):
-            continue  # a strip is an illustration: the page says that there is none
+def thumbnail_strips(
+    paths: Sequence[Path], kind: Kind, *, clip_seconds: float = CLIP_SECONDS
+) -> dict[Path, list[bytes]]:
+    """Return the strips of the clips that can be read, within a time limit each, by a decoder process.
+
+    The page of a report says where there is none.
+    """
+    strips: dict[Path, list[bytes]] = {}
+    if not paths:
+        return strips
+    with DecodePool(min(len(paths), default_workers()), clip_seconds) as pool:
+        for result in pool.run(paths, lambda path: Job(path, partial(thumbnail_strip, path, kind))):
+            if result is not None and isinstance(result[1], list):
+                strips[result[0]] = result[1]
     return strips
 
 

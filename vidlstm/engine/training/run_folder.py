@@ -6,6 +6,7 @@ on from, and it starts anew; after that, `last.pt` holds everything that the nex
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from vidlstm.config import ModelConfig, TrainConfig, from_dict, to_dict
 from vidlstm.data.split_table import SplitRow, read_split_rows, tell_changes, write_split
 from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
-from vidlstm.files import make_folder, write_atomically
+from vidlstm.files import make_folder, sync_folder, write_atomically
 from vidlstm.models.checkpoint import Model, serialise
 from vidlstm.models.header import FILE
 from vidlstm.records import EpochReport
@@ -209,10 +210,20 @@ class RunFolder:
         return state
 
 
-def next_run(root: Path) -> Path:
-    """Return the first of `runs/1`, `runs/2`, ... that is not there."""
-    taken = [int(p.name) for p in root.glob("*") if p.name.isdecimal()]
-    return root / str(max(taken, default=0) + 1)
+def claim_run(root: Path) -> Path:
+    """Make the next of `runs/1`, `runs/2`, ... and return it. Two runs that start together get one each.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    make_folder(root)
+    while True:
+        taken = [int(path.name) for path in root.glob("*") if path.name.isdecimal()]
+        folder = root / str(max(taken, default=0) + 1)
+        with contextlib.suppress(FileExistsError):  # another run has just made it
+            folder.mkdir()
+            sync_folder(root)
+            return folder
 
 
 def read_epochs(run: Path) -> list[EpochReport]:

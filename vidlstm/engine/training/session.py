@@ -44,7 +44,7 @@ from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.plan import Plan, TrainRequest, make_plan
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.result import StartingRun, TrainResult
-from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, next_run
+from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
 from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, DataError, UsageError
@@ -142,7 +142,10 @@ class _Session:
     def _open_run(self) -> tuple[RunFolder, dict[str, Any] | None]:
         """Return the run's folder and, if it is resumed, the state of its trainer."""
         output, plan, world = self.request.output, self.plan, self.world
-        run = RunFolder(world.broadcast(output.resume or output.out or next_run(Path("runs"))))
+        path = output.resume or output.out
+        if path is None and world.is_main:
+            path = claim_run(Path("runs"))
+        run = RunFolder(world.broadcast(path or Path("runs")))
         state = None
         if world.is_main and output.resume is None:
             run.create(plan.settings, plan.rows, overwrite=output.overwrite)
