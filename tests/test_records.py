@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
-from vidlstm.errors import FailureCode, InputError
-from vidlstm.records import EpochReport, Failure, Prediction, Problem, Score
+import pytest
 
-ROW_KEYS = ["schema", "path", "label", "score", "top", "frames", "seconds", "error"]
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.records import EpochReport, Failure, Prediction, Problem, Score, is_unknown
+
+ROW_KEYS = [
+    "schema", "path", "label", "unknown", "score", "novelty", "top", "frames", "seconds", "error",
+]  # fmt: skip
 TOP = (Score("wave", 0.93000049), Score("sit", 0.07))
 
 
@@ -15,15 +19,31 @@ def test_a_prediction_s_row() -> None:
     row = Prediction("clips/a.mp4", "wave", 0.93000049, TOP, 16, 6.20004).to_json()
     assert list(row) == ROW_KEYS
     assert row == {
-        "schema": 1, "path": "clips/a.mp4", "label": "wave", "score": 0.93,
+        "schema": 1, "path": "clips/a.mp4", "label": "wave", "unknown": False, "score": 0.93, "novelty": 0.0,
         "top": [{"label": "wave", "score": 0.93}, {"label": "sit", "score": 0.07}],
         "frames": 16, "seconds": 6.2, "error": None,
     }  # fmt: skip
 
 
 def test_an_unknown_keeps_its_score_and_a_picture_has_no_length() -> None:
-    row = Prediction("a.jpg", None, 0.3, TOP, 5, None).to_json()
+    row = Prediction("a.jpg", None, 0.3, TOP, 5, None, novelty=0.98, unknown=True).to_json()
     assert (row["label"], row["score"], row["seconds"]) == (None, 0.3, None)
+    assert (row["unknown"], row["novelty"]) == (True, 0.98)
+
+
+@pytest.mark.parametrize(
+    ("label", "novelty", "rate", "unknown"),
+    [
+        ("wave", 0.94, 0.05, False), ("wave", 0.96, 0.05, True), ("wave", 0.96, 0.01, False),
+        ("wave", 1.0, 0.0, False), ("wave", 0.0, 1.0, False), ("wave", 0.01, 1.0, True),
+        ("other", 0.0, 0.05, True), ("None", 0.0, 0.0, True), ("Background", 0.5, 0.05, True),
+        ("unknown", 0.0, 0.05, True), ("another", 0.0, 0.05, False),
+    ],
+)  # fmt: skip
+def test_unknown_is_what_is_too_new_or_of_a_class_for_everything_else(
+    label: str, novelty: float, rate: float, unknown: bool
+) -> None:
+    assert is_unknown(label, novelty, rate) is unknown
 
 
 def test_a_truncated_clip_has_a_label_and_an_error() -> None:
@@ -38,7 +58,8 @@ def test_a_failure_s_row_has_the_same_keys() -> None:
     row = Failure("clips/b.mp4", Problem.of(error)).to_json()
     assert list(row) == ROW_KEYS
     assert row == {
-        "schema": 1, "path": "clips/b.mp4", "label": None, "score": None, "top": [], "frames": 0,
+        "schema": 1, "path": "clips/b.mp4", "label": None, "unknown": False, "score": None, "novelty": None,
+        "top": [], "frames": 0,
         "seconds": None, "error": {"code": "no_frames", "message": "holds no frame"},
     }  # fmt: skip
 

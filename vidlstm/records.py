@@ -14,6 +14,22 @@ from vidlstm.errors import FailureCode, InputError
 
 SCHEMA = 1
 
+NOVELTY_RATE = 0.05
+"""Share of known clips that is taken for unknown at most, unless another is asked for."""
+CATCH_ALL = ("background", "none", "other", "unknown")
+"""Names, in lower case, of classes that stand for everything else: such a label means unknown."""
+
+
+def is_unknown(label: str, novelty: float, rate: float = NOVELTY_RATE) -> bool:
+    """Tell whether a clip is none of what the model was trained to name.
+
+    Args:
+        label: Its best class.
+        novelty: Of the clip, see `Prediction`.
+        rate: Share of known clips that may be taken for unknown; 0 asks the novelty nothing.
+    """
+    return label.lower() in CATCH_ALL or novelty > 1 - rate
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -46,12 +62,15 @@ class Prediction:
 
     Args:
         path: The input, as the user gave it.
-        label: The best class; None when its score is below the threshold asked for (unknown).
+        label: The best class; None when it is unknown or its score is below the threshold asked for.
         score: Calibrated probability of the best class, 0 to 1.
         top: The best classes, best first.
         frames: Moments that were read.
         seconds: Length of the clip; None when the file does not tell, or for a picture.
         problem: Set when the label comes from less than the whole file (`truncated`).
+        novelty: Share of known clips that are more like the training clips than this one, 0 to 1; 0 where the
+            model had no clips to find it out with.
+        unknown: It is unlike all training clips, or its best class stands for everything else.
     """
 
     path: str
@@ -61,6 +80,8 @@ class Prediction:
     frames: int
     seconds: float | None
     problem: Problem | None = None
+    novelty: float = 0.0
+    unknown: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of `--format jsonl`."""
@@ -68,7 +89,9 @@ class Prediction:
             "schema": SCHEMA,
             "path": self.path,
             "label": self.label,
+            "unknown": self.unknown,
             "score": round(self.score, 6),
+            "novelty": round(self.novelty, 6),
             "top": [{"label": s.label, "score": round(s.score, 6)} for s in self.top],
             "frames": self.frames,
             "seconds": None if self.seconds is None else round(self.seconds, 3),
@@ -89,7 +112,9 @@ class Failure:
             "schema": SCHEMA,
             "path": self.path,
             "label": None,
+            "unknown": False,
             "score": None,
+            "novelty": None,
             "top": [],
             "frames": 0,
             "seconds": None,
@@ -162,6 +187,7 @@ class Scored:
         label: The true class.
         group: Its group.
         scores: Probability of every class, in the model's order; empty when the clip failed.
+        novelty: How unlike the training clips it is, see `Prediction`; None where nobody asked.
         problem: Why it failed, or what was wrong with it.
     """
 
@@ -170,6 +196,7 @@ class Scored:
     group: str
     scores: tuple[float, ...]
     problem: Problem | None = None
+    novelty: float | None = None
 
     @property
     def failed(self) -> bool:
@@ -226,6 +253,8 @@ class EvalReport:
         ece_uncalibrated: The same of the model without its temperature; None where that is not known.
         temperature: Of the model: what its logits are divided by; None where there is not one.
         floor: Of the model: the share of each score that is spread evenly over the classes.
+        false_alarms: Share of the clips that `predict` takes for unknown by default, though the model
+            has their class; None where their novelty is not known.
         majority: Top-1 of always naming the commonest class of the scored clips.
         baseline: What the model has to beat beside that; None where it has no baseline.
         per_class: In the order of `classes`.
@@ -245,6 +274,7 @@ class EvalReport:
     ece_uncalibrated: float | None
     temperature: float | None
     floor: float
+    false_alarms: float | None
     majority: float
     baseline: Baseline | None
     per_class: tuple[ClassReport, ...]
@@ -283,6 +313,8 @@ class EvalReport:
             "ece_uncalibrated": self.ece_uncalibrated,
             "temperature": self.temperature,
             "max_score": self.max_score,
+            "novelty_rate": NOVELTY_RATE,
+            "false_alarms": self.false_alarms,
             "majority": self.majority,
             "baselines": self.baselines,
             "gain_ci95": None if self.baseline is None else [self.baseline.gain.low, self.baseline.gain.high],

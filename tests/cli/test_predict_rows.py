@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -135,11 +136,13 @@ def test_the_table_needs_no_later_row_to_align() -> None:
         table.header,
         table.row(prediction("a.mp4")),
         table.row(prediction("b\x1b.mp4", label=None)),
+        table.row(replace(prediction("b.mp4", label=None), unknown=True)),
         table.row(failure("c.mp4")),
     ]
     assert rows == [
         "score  label         path\n",
         "0.930  wave          a.mp4  (sit 0.070)\n",
-        "0.930  (unknown)     b\\x1b.mp4  (sit 0.070)\n",
+        "0.930  -             b\\x1b.mp4  (sit 0.070)\n",
+        "0.930  unknown       b.mp4  (sit 0.070)\n",
         "    -                c.mp4  [not_found: no such file]\n",
     ]

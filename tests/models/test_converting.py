@@ -24,18 +24,22 @@ LOOKS = 2
 def model(streams: tuple[StreamName, ...] = ("rgb", "motion"), **head: object) -> Model:
     base = ModelConfig("picture" if "colour" in streams else "video", CLASSES, streams, members=2)
     config = base.changed(head={"hidden": 5, "projection": 4, **head})
-    return Model(config, None, classifier(config), {name: WIDTHS[name] for name in streams}, {})
+    network = classifier(config)
+    vectors = [torch.randn(30, sum(branch.width for branch in network.branches)) for _ in range(4)]
+    network.novelty.fit(vectors[:2], [torch.arange(30) % len(CLASSES)] * 2, vectors[2:])
+    return Model(config, None, network, {name: WIDTHS[name] for name in streams}, {})
 
 
-def expected(network: Model, streams: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+def expected(network: Model, streams: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float32], float]:
     """Score one clip by torch: the mean over its looks, fused."""
     given = {name: torch.from_numpy(values) for name, values in streams.items()}
     sequences = {name: values for name, values in given.items() if values.ndim == 3}
     masks = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in sequences.items()}
     with torch.inference_mode():
-        branches = network.classifier(sequences, masks, given).mean(1, keepdim=True).log_softmax(-1)
-        scores: NDArray[np.float32] = network.classifier.fuse(branches).softmax(-1)[0].numpy()
-    return scores
+        branches, vectors = network.classifier.read(sequences, masks, given)
+        fused = network.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1))
+        novelty = network.classifier.novelty([own.mean(1, keepdim=True) for own in vectors])
+    return fused.softmax(-1)[0].numpy(), float(novelty)
 
 
 def looked_at(network: Model, length: int) -> dict[str, NDArray[np.float32]]:
@@ -68,9 +72,10 @@ def test_gives_the_scores_of_torch_for_clips_of_any_length(network: Model) -> No
     compute = OpenVinoClassifier(convert_model(network, LOOKS)["classifier"])
     for length in (1, 7, 3):
         streams = looked_at(network, length)
-        scores = compute(streams)
+        scores, novelty = compute(streams)
         assert scores.shape == (len(CLASSES),)
-        np.testing.assert_allclose(scores, expected(network, streams), atol=1e-5)
+        np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
+        assert novelty == pytest.approx(expected(network, streams)[1], abs=1e-4)
 
 
 def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
@@ -78,8 +83,8 @@ def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
     streams = looked_at(network, 4)
     kept_or_converted(tmp_path / "a", ("classifier",), lambda: convert_model(network, LOOKS))
     again = kept_or_converted(tmp_path / "a", ("classifier",), dict)
-    scores = OpenVinoClassifier(again["classifier"])(streams)
-    np.testing.assert_allclose(scores, expected(network, streams), atol=1e-5)
+    scores, _ = OpenVinoClassifier(again["classifier"])(streams)
+    np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["weights", "text", "checksum", "no checksum"])
@@ -101,7 +106,6 @@ def test_a_damaged_network_is_made_again(tmp_path: Path, damage: str) -> None:
 
     for _ in range(2):
         again = kept_or_converted(tmp_path / "a", ("classifier",), convert)
-        np.testing.assert_allclose(
-            OpenVinoClassifier(again["classifier"])(streams), expected(network, streams), atol=1e-5
-        )
+        scores, _ = OpenVinoClassifier(again["classifier"])(streams)
+        np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
     assert len(made) == 1

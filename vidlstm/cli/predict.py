@@ -25,6 +25,7 @@ from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.errors import DataError, UsageError
+from vidlstm.records import NOVELTY_RATE
 
 FILES = "Input and output"
 _TOP = 5  # classes in a row's `top`
@@ -56,6 +57,10 @@ def predict(
         int | None, Option(min=1, help="Classes to list per clip.", show_default="5 in jsonl, 1 elsewhere")
     ] = None,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave the label empty below this score.")] = 0.0,
+    novelty_rate: Annotated[
+        float,
+        Option(min=0, max=1, help="Share of known clips that may be taken for unknown. 0 takes none."),
+    ] = NOVELTY_RATE,
     output: Annotated[
         Path | None, Option("--output", "-o", help="Append the rows to this file.", rich_help_panel=FILES)
     ] = None,
@@ -139,7 +144,10 @@ def predict(
         extractor = make_extractor(labeller, pool, limits)
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
-        return run.write(label(labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score), write)
+        records = label(
+            labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score, novelty_rate=novelty_rate
+        )
+        return run.write(records, write)
 
 
 def _choose_target(output: Path | None, resume: Path | None) -> Path | None:

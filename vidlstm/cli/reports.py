@@ -44,6 +44,10 @@ def show_report(console: Console, report: EvalReport) -> None:
     console.say(text)
     before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
     console.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
+    if report.false_alarms is not None:
+        console.say(
+            f"{report.false_alarms:.1%} of the clips would be labelled unknown, though their class is known."
+        )
     if report.failed:
         console.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
     for caution in cautions(report):

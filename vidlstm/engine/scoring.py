@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.views import View, views_of
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.models.checkpoint import Model
+from vidlstm.models.classifier import Classifier
 from vidlstm.records import Scored
 
 _BATCH = 256
@@ -30,41 +31,64 @@ def to_tensors(
 
 
 @torch.inference_mode()
-def log_probabilities(
-    network: Callable[..., Tensor], clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
-) -> Tensor:
-    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over views.
+def read_clips(
+    classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over views, and their novelty.
 
     Args:
-        network: Maps sequences, masks and summaries to `(S, B, K)`; in evaluation mode.
+        classifier: In evaluation mode.
         clips: At least one; each clip's scores are its own, whoever is in its batch.
         views: Of each clip.
-        device: Of the network.
+        device: Of the classifier.
+
+    Returns:
+        `(S, N, K)` and `(N,)`.
     """
-    batches = []
+    scores, novelty = [], []
     for start in range(0, len(clips), _BATCH):
         part = clips[start : start + _BATCH]
-        batch_scores = [
-            network(*to_tensors(view_batch(part, view.index, mirrored=view.mirrored), device)).log_softmax(-1)
+        read = [
+            classifier.read(*to_tensors(view_batch(part, view.index, mirrored=view.mirrored), device))
             for view in views
         ]
-        batches.append(torch.stack(batch_scores).mean(0).log_softmax(-1))
-    return torch.cat(batches, dim=1)
+        scores.append(torch.stack([log_scores for log_scores, _ in read]).mean(0).log_softmax(-1))
+        vectors = zip(*(vectors for _, vectors in read), strict=True)
+        novelty.append(classifier.novelty([torch.stack(branch).mean(0) for branch in vectors]))
+    return torch.cat(scores, dim=1), torch.cat(novelty)
+
+
+def log_probabilities(
+    classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
+) -> Tensor:
+    """Return the first of what `read_clips` does, `(S, N, K)`."""
+    return read_clips(classifier, clips, views, device)[0]
+
+
+def score_clips(model: Model, clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+    """Return calibrated probabilities `(N, K)` of clips."""
+    return scores_and_novelty(model, clips)[0]
 
 
 @torch.inference_mode()
-def score_clips(model: Model, clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
-    """Return calibrated probabilities `(N, K)` of clips."""
+def scores_and_novelty(
+    model: Model, clips: Sequence[ClipFeatures]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`."""
     if not clips:
-        return np.zeros((0, len(model.config.classes)))
+        return np.zeros((0, len(model.config.classes))), np.zeros(0)
     classifier = model.classifier.eval()
-    branches = log_probabilities(classifier, clips, views_of(model.config), classifier.fusion.device)
-    probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
-    return probabilities
+    device = classifier.fusion.device
+    branches, novelty = read_clips(classifier, clips, views_of(model.config), device)
+    probabilities = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
+    return probabilities, novelty.double().cpu().numpy()
 
 
 def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
     """Score samples; those that could not be read are in the list, without scores."""
     usable = clips.usable(indices)
-    rows = score_clips(model, clips.encoded(model.encoder, usable))
-    return clips.scored(indices, dict(zip(usable.tolist(), rows, strict=True)))
+    rows, novelty = scores_and_novelty(model, clips.encoded(model.encoder, usable))
+    there = usable.tolist()
+    return clips.scored(
+        indices, dict(zip(there, rows, strict=True)), dict(zip(there, novelty.tolist(), strict=True))
+    )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.metrics.intervals import gain_interval, group_interval
-from vidlstm.records import Baseline, ClassReport, EvalReport, Scored
+from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Baseline, ClassReport, EvalReport, Scored
 
 BINS = 15
 """Number of equally wide confidence bins of the calibration error and the reliability diagram."""
@@ -73,6 +73,7 @@ def summarise(
         else calibration_error(calibration_bins(uncalibrated(scores[ok], temperature, floor), truth[ok])),
         temperature=temperature,
         floor=floor,
+        false_alarms=_false_alarms(scored),
         majority=float(support.max() / len(scored)),
         baseline=None if baseline is None else _compare(hit, hits(classes, baseline), groups, seed),
         per_class=tuple(
@@ -82,6 +83,12 @@ def summarise(
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         scored=tuple(scored),
     )
+
+
+def _false_alarms(scored: Sequence[Scored]) -> float | None:
+    known = [s for s in scored if not s.failed and s.label.lower() not in CATCH_ALL]
+    novelty = [s.novelty for s in known if s.novelty is not None]
+    return float(np.mean(np.array(novelty) > 1 - NOVELTY_RATE)) if novelty else None
 
 
 def _compare(

@@ -15,7 +15,7 @@ training groups, and their log-probabilities are averaged. They are computed sid
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, HeadConfig, ModelConfig, StreamName
 from vidlstm.models.heads import MeanHead, build_head, masked_mean
 from vidlstm.models.members import LayerNorm, Linear, RowDropout, Standardise
+from vidlstm.models.novelty import Novelty
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Branch(nn.Module):
                 for name in spec.joined
             }
         )
-        width = self.head.width + head.hidden * len(spec.joined)
-        self.classify = nn.Sequential(RowDropout(head.dropout), Linear(members, width, num_classes))
+        self.width = self.head.width + head.hidden * len(spec.joined)
+        self.classify = nn.Sequential(RowDropout(head.dropout), Linear(members, self.width, num_classes))
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Bring features `(M, B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
@@ -117,10 +118,14 @@ class Branch(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
         """Map `(M, B, T, D)`, its mask `(M, B, T)` and the joined `(M, B, D')` to logits `(M, B, K)`."""
+        logits: Tensor = self.classify(self.describe(steps, mask, summaries))
+        return logits
+
+    def describe(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
+        """Return what `classify` makes logits of, `(M, B, width)`; arguments as for `forward`."""
         summary = self.head(self.project(self.standardise(self.prepare(steps, mask))), mask)
         parts = [summary, *(layers(summaries[name]) for name, layers in self.join.items())]
-        logits: Tensor = self.classify(torch.cat(parts, dim=-1))
-        return logits
+        return torch.cat(parts, dim=-1)
 
     def parameters_of(self, member: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Return what holds all members side by side, and what is this member's alone."""
@@ -152,6 +157,7 @@ class Classifier(nn.Module):
         self.register_buffer("fusion", torch.full((len(self.specs),), 1 / len(self.specs)))
         self.register_buffer("temperature", torch.ones(()))
         self.register_buffer("floor", torch.zeros(()))
+        self.novelty = Novelty(config.members, [b.width for b in self.branches], len(config.classes))
 
     @property
     def branches(self) -> list[Branch]:
@@ -171,19 +177,27 @@ class Classifier(nn.Module):
     def logits(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> Tensor:
-        """Return the logits of every member's branches, `(S, M, B, K)`.
+        """Return the logits of every member's branches, `(S, M, B, K)`; arguments as for `describe`."""
+        return self.classify(self.describe(sequences, masks, summaries))
+
+    def describe(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
+    ) -> list[Tensor]:
+        """Return the vectors that each branch classifies, `(M, B, W)`, W its own.
 
         Args:
             sequences: By stream, float `(M, B, T, D)`, or `(1, B, T, D)` for all members the same.
             masks: By stream, bool `(M, B, T)`, True on real steps.
             summaries: By stream, float `(M, B, D)`.
         """
-        return torch.stack(
-            [
-                branch(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
-                for branch in self.branches
-            ]
-        )
+        return [
+            branch.describe(sequences[branch.spec.stream], masks[branch.spec.stream], summaries)
+            for branch in self.branches
+        ]
+
+    def classify(self, vectors: Sequence[Tensor]) -> Tensor:
+        """Map what `describe` gives to the logits of every member's branches, `(S, M, B, K)`."""
+        return torch.stack([branch.classify(own) for branch, own in zip(self.branches, vectors, strict=True)])
 
     def forward(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
@@ -195,8 +209,26 @@ class Classifier(nn.Module):
             masks: By stream, bool `(B, T)`, True on real steps.
             summaries: By stream, float `(B, D)`.
         """
+        return self.read(sequences, masks, summaries)[0]
+
+    def read(
+        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return what `forward` does, and the vectors that it comes from, for `novelty`.
+
+        Of several views of a clip the mean of both is taken.
+
+        Args:
+            sequences: As for `forward`, like the others.
+            masks: By stream.
+            summaries: By stream.
+
+        Returns:
+            `(S, B, K)`, and for each branch `(M, B, W)`.
+        """
         shared = ({name: x[None] for name, x in given.items()} for given in (sequences, masks, summaries))
-        return self.logits(*shared).log_softmax(-1).mean(1).log_softmax(-1)
+        vectors = self.describe(*shared)
+        return self.classify(vectors).log_softmax(-1).mean(1).log_softmax(-1), vectors
 
     def fuse(self, log_probabilities: Tensor) -> Tensor:
         """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""

@@ -21,7 +21,7 @@ from vidlstm.errors import CheckpointError, UsageError
 FILE = "model.safetensors"
 """Name of the checkpoint in a run folder."""
 FORMAT = "vidlstm"
-VERSION = 4  # 1: members one after another; 2: the baseline called "control"; 3: no bounded scores
+VERSION = 5  # 1: members one by one; 2: "control" for baseline; 3: scores without a bound; 4: no novelty
 BASELINE = "baseline"
 """What the names of the baseline's tensors begin with: it is no part of the model."""
 

@@ -91,7 +91,7 @@ class Table:
     """Columns for eyes, whose widths are known before the first row: score, label, path."""
 
     def __init__(self, labels: Sequence[str], *, more: bool) -> None:
-        self._width = max(len(printable(label)) for label in (*labels, "label"))
+        self._width = max(len(printable(label)) for label in (*labels, "unknown"))
         self._more = more
         self.header = f"score  {'label':{self._width}}  path\n"
 
@@ -99,7 +99,8 @@ class Table:
         """Return one line."""
         label, score, rest = "", "    -", ""
         if not isinstance(record, Failure):
-            label, score = record.label or "(unknown)", f"{record.score:5.3f}"
+            label = "unknown" if record.unknown else record.label or "-"
+            score = f"{record.score:5.3f}"
             if self._more:
                 rest = "  (" + ", ".join(f"{printable(s.label)} {s.score:.3f}" for s in record.top[1:]) + ")"
         if record.problem is not None:

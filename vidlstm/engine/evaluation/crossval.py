@@ -102,7 +102,7 @@ class CrossvalResult:
         pooled = self.report.to_json()
         keys = (
             "num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "ece",
-            "majority", "baselines", "classes", "confusion",
+            "majority", "baselines", "false_alarms", "classes", "confusion",
         )  # fmt: skip
         asked = self.rows[-1]
         plain: dict[str, Any] = {"schema": SCHEMA, "num_folds": self.num_folds}

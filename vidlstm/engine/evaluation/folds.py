@@ -21,7 +21,7 @@ from vidlstm.data.splits import Fold
 from vidlstm.engine.devices import use_threads
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.pool import num_cores
-from vidlstm.engine.scoring import log_probabilities
+from vidlstm.engine.scoring import read_clips
 from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
 from vidlstm.engine.training.encoder_training import kept_pixels
 from vidlstm.engine.training.fusion import fit_fusion
@@ -112,11 +112,9 @@ def _run_fold(
     held_out = trainer.held_out_scores(trainer.views) if len(labels) else None
     clips = clips.all_encoded(model.encoder)
     features = [clips.features(i) for i in usable]
-    test = (
-        log_probabilities(model.classifier, features, trainer.views, torch.device("cpu"))
-        if features
-        else None
-    )
+    test, novelty = None, torch.zeros(0)
+    if features:
+        test, novelty = read_clips(model.classifier, features, trainer.views, torch.device("cpu"))
     scored = {}
     for subset in subsets:
         kept = [i for i, spec in enumerate(model.classifier.specs) if spec.stream in subset]
@@ -126,7 +124,13 @@ def _run_fold(
             fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
             scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
         scored[subset] = tuple(
-            clips.scored(fold.test_indices, dict(zip(usable.tolist(), scores, strict=True)))
+            clips.scored(
+                fold.test_indices,
+                dict(zip(usable.tolist(), scores, strict=True)),
+                dict(zip(usable.tolist(), novelty.tolist(), strict=True))
+                if subset == config.streams
+                else None,
+            )
         )
     return FoldResult(fold, scored, _score_baseline(model, clips, fold, training) if baseline else None)
 

@@ -76,13 +76,20 @@ class Clips:
             for name, values in part.items()
         }
 
-    def scored(self, indices: Sequence[int], scores: Mapping[int, NDArray[np.float64]]) -> list[Scored]:
+    def scored(
+        self,
+        indices: Sequence[int],
+        scores: Mapping[int, NDArray[np.float64]],
+        novelty: Mapping[int, float] | None = None,
+    ) -> list[Scored]:
         """Return the record of each sample; those without scores are there too, and count as mistakes."""
         records = []
         for i in indices:
             sample = self.dataset.samples[i]
             row = tuple(float(p) for p in scores[i]) if i in scores else ()
-            records.append(Scored(sample.path, sample.label, sample.group, row, self.extracted[i].problem))
+            new = None if novelty is None else novelty.get(i)
+            problem = self.extracted[i].problem
+            records.append(Scored(sample.path, sample.label, sample.group, row, problem, new))
         return records
 
     def told(self) -> ClipsExtracted:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+ClipScores: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 _GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
 """What stands under /dev for a GPU that torch may compute on: NVIDIA's, of a Jetson, Windows', AMD's."""
 
@@ -54,12 +56,12 @@ class Labeller:
     Args:
         config: Of the model.
         encoder: Of the `rgb` stream; None where that is off.
-        score: Gives the calibrated probabilities `(N, K)` of clips.
+        score: Gives the calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`.
     """
 
     config: ModelConfig
     encoder: FrameEncoder | None
-    score: Callable[[Sequence[ClipFeatures]], NDArray[np.float64]]
+    score: Callable[[Sequence[ClipFeatures]], ClipScores]
 
 
 def load_labeller(
@@ -106,7 +108,7 @@ def _may_have_gpu() -> bool:
 
 def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labeller:
     from vidlstm.engine.devices import one_thread
-    from vidlstm.engine.scoring import score_clips
+    from vidlstm.engine.scoring import scores_and_novelty
     from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
     from vidlstm.models.checkpoint import load_model
 
@@ -119,9 +121,9 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
         model.encoder.requires_grad_(False).to(device)
         encoder = TorchEncoder(model.encoder, num_cores(), precision)
 
-    def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+    def score(clips: Sequence[ClipFeatures]) -> ClipScores:
         with one_thread():
-            return score_clips(model, clips)
+            return scores_and_novelty(model, clips)
 
     return Labeller(model.config, encoder, score)
 
@@ -161,18 +163,16 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _score(
-    config: ModelConfig, classifier: OpenVinoClassifier, clips: Sequence[ClipFeatures]
-) -> NDArray[np.float64]:
-    """Return the probabilities `(N, K)` of clips, each computed by itself: none is padded."""
-    scores = np.zeros((len(clips), len(config.classes)))
-    for clip, row in zip(clips, scores, strict=True):
+def _score(config: ModelConfig, classifier: OpenVinoClassifier, clips: Sequence[ClipFeatures]) -> ClipScores:
+    """Return what `Labeller.score` does, each clip computed by itself: none is padded."""
+    scores, novelty = np.zeros((len(clips), len(config.classes))), np.zeros(len(clips))
+    for place, clip in enumerate(clips):
         batches = [view_batch([clip], view.index, mirrored=view.mirrored) for view in views_of(config)]
-        row[:] = classifier(
+        scores[place], novelty[place] = classifier(
             {
                 name: np.concatenate([values[name] for values in given]).astype(np.float32)
                 for given in ([b.sequences for b in batches], [b.summaries for b in batches])
                 for name in given[0]
             }
         )
-    return scores
+    return scores, novelty

@@ -9,16 +9,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from vidlstm.config import ModelConfig
-from vidlstm.engine.extraction.extractor import Extracted, Extractor
+from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.media.file_types import Limits
-from vidlstm.records import Failure, Prediction, Score
+from vidlstm.records import NOVELTY_RATE, Failure, Prediction, Score, is_unknown
 
 
 def make_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None = None) -> Extractor:
@@ -28,7 +24,13 @@ def make_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None =
 
 
 def predict(
-    labeller: Labeller, extractor: Extractor, names: Iterable[str], *, top_k: int = 5, min_score: float = 0.0
+    labeller: Labeller,
+    extractor: Extractor,
+    names: Iterable[str],
+    *,
+    top_k: int = 5,
+    min_score: float = 0.0,
+    novelty_rate: float = NOVELTY_RATE,
 ) -> Iterator[Prediction | Failure]:
     """Label files.
 
@@ -39,6 +41,7 @@ def predict(
             ahead; may block.
         top_k: Classes in `top`.
         min_score: Below it the label is None, and the scores stay.
+        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
 
     Yields:
         One record a name, in order.
@@ -51,25 +54,19 @@ def predict(
             yield Path(name)
 
     for together in extractor.extract_together(paths()):
-        rows = iter(labeller.score([e.features for e in together if e.features is not None]))
+        scores, novelty = labeller.score([e.features for e in together if e.features is not None])
+        rows = zip(scores, novelty.tolist(), strict=True)
         for extracted in together:
-            scores = None if extracted.features is None else next(rows)
-            yield _record(labeller.config, given.popleft(), extracted, scores, top_k, min_score)
-
-
-def _record(
-    config: ModelConfig,
-    name: str,
-    extracted: Extracted,
-    scores: NDArray[np.float64] | None,
-    top_k: int,
-    min_score: float,
-) -> Prediction | Failure:
-    if scores is None or extracted.features is None or extracted.info is None:
-        assert extracted.problem is not None
-        return Failure(name, extracted.problem)
-    best = scores.argsort()[::-1][:top_k]
-    top = tuple(Score(config.classes[i], float(scores[i])) for i in best)
-    label = top[0].label if top[0].score >= min_score else None
-    frames = max(values.shape[2] for values in extracted.features.sequences.values())
-    return Prediction(name, label, top[0].score, top, frames, extracted.info.seconds, extracted.problem)
+            name = given.popleft()
+            if extracted.features is None or extracted.info is None:
+                assert extracted.problem is not None
+                yield Failure(name, extracted.problem)
+                continue
+            own, new = next(rows)
+            best = own.argsort()[::-1][:top_k]
+            top = tuple(Score(labeller.config.classes[i], float(own[i])) for i in best)
+            unknown = is_unknown(top[0].label, new, novelty_rate)
+            label = None if unknown or top[0].score < min_score else top[0].label
+            frames = max(values.shape[2] for values in extracted.features.sequences.values())
+            seconds, problem = extracted.info.seconds, extracted.problem
+            yield Prediction(name, label, top[0].score, top, frames, seconds, problem, new, unknown)

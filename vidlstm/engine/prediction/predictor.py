@@ -11,7 +11,7 @@ from vidlstm.config import Backend, Precision
 from vidlstm.engine.extraction.pool import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.errors import UsageError
 from vidlstm.models.header import checkpoint_file, read_header
-from vidlstm.records import Failure, Prediction
+from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
 File = str | os.PathLike[str]
 
@@ -67,7 +67,12 @@ class Predictor:
             raise
 
     def predict(
-        self, files: File | Iterable[File], *, top_k: int = 5, min_score: float = 0.0
+        self,
+        files: File | Iterable[File],
+        *,
+        top_k: int = 5,
+        min_score: float = 0.0,
+        novelty_rate: float = NOVELTY_RATE,
     ) -> Iterator[Prediction | Failure]:
         """Label files: one record for each, in their order, as soon as it is ready.
 
@@ -79,7 +84,8 @@ class Predictor:
                 block. A folder of numbered pictures is one clip; other folders are not searched:
                 `Path(folder).rglob("*.mp4")` does.
             top_k: Classes in a record's `top`.
-            min_score: Below it a label is None (unknown), and the scores stay.
+            min_score: Below it a label is None, and the scores stay.
+            novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
 
         Raises:
             UsageError: A number makes no sense.
@@ -89,13 +95,26 @@ class Predictor:
             raise UsageError(f"`top_k={top_k}`: at least 1 is needed")
         if not 0 <= min_score <= 1:
             raise UsageError(f"`min_score={min_score}`: must be from 0 to 1")
+        if not 0 <= novelty_rate <= 1:
+            raise UsageError(f"`novelty_rate={novelty_rate}`: must be from 0 to 1")
         given = [files] if isinstance(files, (str, bytes, os.PathLike)) else files
-        return self._predict(map(os.fsdecode, given), top_k, min_score)
+        return self._predict(
+            map(os.fsdecode, given), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
+        )
 
-    def _predict(self, names: Iterable[str], top_k: int, min_score: float) -> Iterator[Prediction | Failure]:
+    def _predict(
+        self, names: Iterable[str], *, top_k: int, min_score: float, novelty_rate: float
+    ) -> Iterator[Prediction | Failure]:
         from vidlstm.engine.prediction.predict import predict
 
-        yield from predict(self._labeller, self._extractor, names, top_k=top_k, min_score=min_score)
+        yield from predict(
+            self._labeller,
+            self._extractor,
+            names,
+            top_k=top_k,
+            min_score=min_score,
+            novelty_rate=novelty_rate,
+        )
         if not self._end.alive:
             raise ValueError("the predictor was closed before the last record was taken")
 

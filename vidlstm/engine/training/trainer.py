@@ -35,6 +35,7 @@ from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
+_NOVELTY_CLIPS = 2000  # that each member's classes are described by, about
 _CLIPS = 64  # of each member that are scored together
 _PIXEL_CLIPS = 8  # where the encoder learns
 _CHUNK = 32  # pictures that go through an encoder together where no more need to
@@ -129,14 +130,17 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Take the best epoch's weights; fit fusion and calibration on the held-out clips."""
+        """Take the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
         if self._best_state is not None:
             self._networks.load_state_dict(self._best_state)
         if len(self._held_out):
-            weights, temperature, floor = fit_fusion(self.held_out_scores(self.views), self.held_out_labels)
+            read = self._read_alone([part.val for part in self.parts], self.views)
+            weights, temperature, floor = fit_fusion(_scores_of(read), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
             self.classifier.floor.copy_(floor)
+            if all(read):
+                self._fit_novelty(read)
         self._networks.eval()
 
     def state(self) -> dict[str, Any]:
@@ -170,31 +174,67 @@ class Trainer:
         """The classes of the held-out clips, int64 `(N,)`, part after part."""
         return torch.from_numpy(self.labels[self._held_out])
 
-    @torch.inference_mode()
     def held_out_scores(self, views: Sequence[View]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
+        return _scores_of(self._read_alone([part.val for part in self.parts], views))
+
+    def _fit_novelty(self, held_out: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
+        """Compare what each member makes of its own clips and, as `_read_alone` gives it, of the others."""
+        own = [self._some(part.train) for part in self.parts]
+        labels = [torch.from_numpy(self.labels[clips]) for clips in own]
+        train, others = (
+            [torch.stack([vector for _, vector in rows]) for rows in read]
+            for read in (self._read_alone(own, self.views), held_out)
+        )
+        if all(bool(vectors.isfinite().all()) for vectors in (*train, *others)):
+            self.classifier.novelty.fit(train, labels, others)
+
+    def _some(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return so many clips that they tell of all, with one of every class."""
+        first = np.unique(self.labels[clips], return_index=True)[1]
+        return clips[np.union1d(first, np.arange(0, len(clips), -(-len(clips) // _NOVELTY_CLIPS)))]
+
+    @torch.inference_mode()
+    def _read_alone(
+        self, chosen: Sequence[NDArray[np.int64]], views: Sequence[View]
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        """Return what each member makes of the clips that are chosen for it, alone.
+
+        Returns:
+            By member and clip, the branches' log-probabilities `(S, K)`, and their vectors, `(W,)`.
+        """
         self._networks.eval()
-        mine = [part.val[self.world.rank :: self.world.size] for part in self.parts]
-        found: list[list[Tensor]] = [[] for _ in self.parts]  # of each member's clips, `(S, K)` each
+        mine = [clips[self.world.rank :: self.world.size] for clips in chosen]
+        found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.parts]
         size = _PIXEL_CLIPS if self.encoder_training is not None else _CLIPS
         tables = [
-            side_by_side([val[start : start + size] for val in mine], [part.train[0] for part in self.parts])
+            side_by_side(
+                [some[start : start + size] for some in mine], [part.train[0] for part in self.parts]
+            )
             for start in range(0, max(map(len, mine)), size)
         ]
         for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
-            scores = self._scores(clips, views)
+            scores, vectors = self._views_averaged(clips, views)
             for member, number in enumerate(real.sum(1).tolist()):
-                found[member] += scores[:, member, :number].unbind(1)
-        return torch.stack([row for rows in found for row in self.world.gather(rows)], dim=1)
+                found[member] += [  # clones, as another process would be sent the whole batch
+                    (scores[:, member, clip].clone(), vectors[member, clip].clone()) for clip in range(number)
+                ]
+        return [self.world.gather(rows) for rows in found]
 
-    def _scores(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> Tensor:
-        """Return log-probabilities `(S, M, B, K)` of M * B clips, each by its member, averaged over views."""
+    def _views_averaged(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        """Return what the members make of M * B clips, averaged over views.
+
+        Returns:
+            Log-probabilities `(S, M, B, K)`, and the branches' vectors one after another, `(M, B, W)`.
+        """
         members = len(self.parts)
-        scores = []
+        scores, vectors = [], []
         for view in views:
             batch = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), self._device)
-            scores.append(self._logits(*(members_apart(x, members) for x in batch)).log_softmax(-1))
-        return torch.stack(scores).mean(0).log_softmax(-1).cpu()
+            described = self._describe(*(members_apart(x, members) for x in batch))
+            scores.append(self.classifier.classify(described).log_softmax(-1))
+            vectors.append(torch.cat(described, dim=-1))
+        return torch.stack(scores).mean(0).log_softmax(-1).cpu(), torch.stack(vectors).mean(0).cpu()
 
     def _features(self, indices: NDArray[np.int64]) -> list[ClipFeatures]:
         return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
@@ -287,7 +327,8 @@ class Trainer:
             if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
                 torch.set_rng_state(drawn)
                 self.classifier.compute(rows, step.length)
-            part = step.loss(self._logits(*step.inputs(rows)), rows, weights, self.config.label_smoothing)
+            logits = self.classifier.classify(self._describe(*step.inputs(rows)))
+            part = step.loss(logits, rows, weights, self.config.label_smoothing)
             part.sum().backward()  # type: ignore[no-untyped-call]
             losses += part.detach()
         if self.world.size > 1:
@@ -304,14 +345,14 @@ class Trainer:
             optimiser.step(rate * peak)
         return losses
 
-    def _logits(
+    def _describe(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Return the logits of all members' branches, `(S, M, B, K)`, from features or from pixels."""
+    ) -> list[Tensor]:
+        """Return the vectors of all members' branches, `(M, B, W)`, from features or from pixels."""
         if self.encoder_training is not None:
             steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
             sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
-        return self.classifier.logits(sequences, masks, summaries)
+        return self.classifier.describe(sequences, masks, summaries)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
@@ -364,6 +405,10 @@ class Trainer:
         self.best_epoch = self.epoch
         self._best_state = {name: value.clone() for name, value in self._networks.state_dict().items()}
         return True
+
+
+def _scores_of(read: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
+    return torch.stack([scores for rows in read for scores, _ in rows], dim=1)
 
 
 def _padded(pixels: Values, length: int) -> Values:

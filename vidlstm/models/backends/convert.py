@@ -105,7 +105,7 @@ class _FromPixels(nn.Module):
 
 
 class _FromLooks(nn.Module):
-    """Take all looks at one clip, none of which is padded; give its probabilities `(K,)`."""
+    """Take all looks at one clip, none of which is padded; give its scores `(K,)` and its novelty `(1,)`."""
 
     def __init__(self, classifier: Classifier, sequences: Sequence[str], summaries: Sequence[str]) -> None:
         super().__init__()
@@ -113,12 +113,13 @@ class _FromLooks(nn.Module):
         self.sequences = sequences
         self.summaries = summaries
 
-    def forward(self, *streams: Tensor) -> Tensor:
+    def forward(self, *streams: Tensor) -> tuple[Tensor, Tensor]:
         sequences = dict(zip(self.sequences, streams, strict=False))
         summaries = dict(zip(self.summaries, streams[len(sequences) :], strict=True))
         masks = {name: torch.ones_like(steps[..., 0], dtype=torch.bool) for name, steps in sequences.items()}
-        branches: Tensor = self.classifier(sequences, masks, summaries)
-        return self.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1)).softmax(-1)[0]
+        branches, vectors = self.classifier.read(sequences, masks, summaries)
+        scores = self.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1)).softmax(-1)[0]
+        return scores, self.classifier.novelty([own.mean(1, keepdim=True) for own in vectors])
 
 
 def _name(library: str, encoder: Encoder, shape: tuple[int, int, int]) -> str:

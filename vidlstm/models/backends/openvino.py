@@ -105,7 +105,7 @@ class OpenVinoEncoder:
 
 
 class OpenVinoClassifier:
-    """All looks at a clip to its probabilities, computed by OpenVINO on the CPU, in float32.
+    """All looks at a clip to its probabilities and its novelty, computed by OpenVINO on the CPU, in float32.
 
     Args:
         network: With an input for each stream, by its name.
@@ -119,17 +119,17 @@ class OpenVinoClassifier:
         with as_openvino_errors() as library:
             self._request = library.compile_model(network, "CPU", settings).create_infer_request()
 
-    def __call__(self, streams: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float64]:
+    def __call__(self, streams: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float64], float]:
         """Classify one clip.
 
         Args:
             streams: By name, a row for each look: `(L, T, D)`, or `(L, D)` of a summary stream.
 
         Returns:
-            Probabilities, `(K,)`.
+            Probabilities, `(K,)`, and novelty.
         """
-        scores: NDArray[np.float64] = self._request.infer(dict(streams))[0].astype(np.float64)
-        return scores
+        given = self._request.infer(dict(streams))
+        return given[0].astype(np.float64), float(given[1][0])
 
 
 @contextlib.contextmanager
