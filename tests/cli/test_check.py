@@ -92,7 +92,7 @@ def test_people_are_told_the_same(data: Path) -> None:
     outcome = check(data)
     assert outcome.status == 1
     for text in (
-        "MJPG", "64x48", "empty.avi: empty_file", "cut.avi: truncated", "short.avi: 5 frames",
+        "mjpeg", "64x48", "empty.avi: empty_file", "cut.avi: truncated", "short.avi: 5 frames",
         "claims 54, has 50", "classes sit and wave", "of equal files", "near duplicates", "train",
     ):  # fmt: skip
         assert text in outcome.out

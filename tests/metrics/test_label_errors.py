@@ -38,6 +38,12 @@ def test_a_clip_below_the_threshold_is_not() -> None:
     assert find_label_errors(labels, scores) == []
 
 
+def test_scores_that_are_all_alike_hide_no_wrong_label() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 0])
+    sure = np.array([0.931, 0.932, 0.933, 0.072, 0.068, 0.07, 0.07])
+    assert [e.index for e in find_label_errors(labels, np.stack([sure, 1 - sure], axis=1))] == [6]
+
+
 def test_the_most_suspicious_comes_first() -> None:
     given, _, scores = noisy(0)
     margins = [error.margin for error in find_label_errors(given, scores)]
@@ -59,9 +65,10 @@ def test_the_same_clips_as_the_authors_library(seed: int) -> None:
     theirs = cleanlab.find_label_issues(
         given, scores, filter_by="confident_learning", return_indices_ranked_by="normalized_margin", n_jobs=1
     )
-    ours = [error.index for error in find_label_errors(given, scores)]
+    found = find_label_errors(given, scores, slack=1e-6)  # as theirs
+    ours = [error.index for error in found]
     assert sorted(ours) == sorted(theirs.tolist())
-    by_margin = {error.index: error.margin for error in find_label_errors(given, scores)}
+    by_margin = {error.index: error.margin for error in found}
     assert [by_margin[i] for i in theirs] == pytest.approx([by_margin[i] for i in ours])
 
 

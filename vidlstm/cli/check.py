@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.table import Column, Table
 from typer import Option
@@ -14,10 +14,10 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command, print_json, rich_console
 from vidlstm.cli.flags import with_flags
-from vidlstm.cli.rows.formats import encode, tsv_field
+from vidlstm.cli.rows.formats import csv_line, encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
-from vidlstm.errors import DataError
+from vidlstm.errors import DataError, UsageError
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _IMBALANCED = 3.0  # ratio of class sizes that is reported
 
 EXAMPLES = (
     "vidlstm check clips/",
+    "vidlstm check clips/ --labels",
     "vidlstm check clips/ --fix-list -0 | xargs -0 -I{} mv {} broken/",
 )
 
@@ -47,10 +48,22 @@ def check(
     null: Annotated[bool, Option("-0", "--null", help="End each path of --fix-list with NUL.")] = False,
     seed: Annotated[int, Option(help="Random seed of the split shown.", rich_help_panel=options.SPLIT)] = 0,
     val_share: options.ValShareOption = None,
+    labels: Annotated[
+        bool, Option("--labels", help="List clips whose label is probably wrong. Cross-validates first.")
+    ] = False,
+    output_format: Annotated[
+        Literal["text", "csv"], Option("--format", "-f", help="Format of the list of --labels.")
+    ] = "text",
 ) -> int:
     """Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets."""
     console = Console.of(console_options)
+    if output_format == "csv" and (not labels or as_json):
+        raise UsageError("--format csv belongs to --labels, and not to --json")
+    if labels and fix_list:
+        raise UsageError("--fix-list and --labels exclude each other: each prints a list of its own")
     dataset, files, notes = _find(data)
+    if labels and dataset is None:
+        raise DataError(f"{data.data}: has no labels to check; {notes[0]}")
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
     from vidlstm.engine.inspection.doctor import diagnose
@@ -61,6 +74,11 @@ def check(
         found = inspect_files(files, pool, Limits())
         facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))
     report = diagnose(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
+    if labels:
+        _check_labels(
+            console, data, machine, report, seed=seed, as_json=as_json, as_csv=output_format == "csv"
+        )
+        return Exit.DONE
     if fix_list:
         for file in (*report.unusable, *report.damaged):
             line = f"{file.path}\0" if null else f"{tsv_field(str(file.path))}\n"
@@ -70,6 +88,49 @@ def check(
     else:
         _Page(report, everything=console.verbose).show()
     return Exit.SOME_FAILED if report.unusable else Exit.DONE
+
+
+def _check_labels(
+    console: Console,
+    data: options.DataOptions,
+    machine: options.MachineOptions,
+    report: CheckReport,
+    *,
+    seed: int,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print the clips whose label is probably wrong, and near duplicates with different labels."""
+    from vidlstm.cli.events import follow
+    from vidlstm.engine.evaluation.crossval import CrossvalRequest
+    from vidlstm.engine.evaluation.suspicious_labels import LabelsInspected, inspect_labels
+    from vidlstm.settings import TrainingSettings
+
+    request = CrossvalRequest(data, training=TrainingSettings(seed=seed), machine=machine)
+    result = follow(console, inspect_labels(request))
+    assert isinstance(result, LabelsInspected)
+    if as_json:
+        found = [s.to_json() for s in result.suspicious]
+        print_json({**report.to_json(), "suspicious_labels": found})
+    elif as_csv:
+        sys.stdout.buffer.write(encode(csv_line("path", "label", "suggested", "score")))
+        for s in result.suspicious:
+            line = csv_line(str(s.path), s.label, s.suggested, f"{s.score:.4f}")
+            sys.stdout.buffer.write(encode(line))
+    else:
+        page = _Page(report, everything=console.verbose)
+        lines = [f"{s.path}: {s.label}, probably {s.suggested} ({s.score:.2f})" for s in result.suspicious]
+        page.list_clips("whose label is probably wrong, the most suspicious first", lines, "clip")
+        page.list_clips(
+            "near duplicates with different labels",
+            [_duplicates(d) for d in report.duplicates if len(d.labels) > 1],
+            "set of",
+        )
+        page.say(f"{len(result.suspicious)} of {result.num_clips} labels are suspicious.")
+        if result.suspicious:
+            page.say(
+                f"Next: vidlstm check {data.data} --labels --json > labels.json; vidlstm review labels.json"
+            )
 
 
 def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, Kind]], list[str]]:
@@ -123,24 +184,26 @@ class _Page:
     def show(self) -> None:
         """Print it with the worst last, where it stays in sight."""
         report = self.report
-        self._say(f"{report.root}: {len(report.files)} files, {report.layout}")
+        self.say(f"{report.root}: {len(report.files)} files, {report.layout}")
         self._show_media()
         self._show_classes()
         for note in report.notes:
-            self._say(f"Note: {note}")
+            self.say(f"Note: {note}")
         for exact, what in (
             (False, "near duplicates (encoded again, resized or mirrored)"),
             (True, "equal files"),
         ):
             found = [_duplicates(d) for d in report.duplicates if d.exact == exact]
-            self._list(f"of {what}", found, "set")
-        self._list("shorter than the frames read of a clip", [_short(f) for f in report.short])
-        self._list("with a wrong number of frames in the header", [_header(f) for f in report.wrong_headers])
-        self._list("readable only in part", [_problem(f) for f in report.damaged])
-        self._list("unreadable", [_problem(f) for f in report.unusable])
+            self.list_clips(f"of {what}", found, "set")
+        self.list_clips("shorter than the frames read of a clip", [_short(f) for f in report.short])
+        self.list_clips(
+            "with a wrong number of frames in the header", [_header(f) for f in report.wrong_headers]
+        )
+        self.list_clips("readable only in part", [_problem(f) for f in report.damaged])
+        self.list_clips("unreadable", [_problem(f) for f in report.unusable])
         for leak in report.leaks:
-            self._say(f"Leak: {leak}")
-        self._say(self._verdict())
+            self.say(f"Leak: {leak}")
+        self.say(self._verdict())
 
     def _verdict(self) -> str:
         report = self.report
@@ -156,17 +219,17 @@ class _Page:
         if not usable:
             return
         codecs = Counter(f.codec or "unknown" for f in usable).most_common()
-        self._say("Codecs: " + ", ".join(f"{name} {number}" for name, number in codecs))
+        self.say("Codecs: " + ", ".join(f"{name} {number}" for name, number in codecs))
         sizes = Counter(f"{f.width}x{f.height}" for f in usable).most_common()
         more = f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""
-        self._say("Sizes: " + ", ".join(f"{name} {number}" for name, number in sizes[:5]) + more)
+        self.say("Sizes: " + ", ".join(f"{name} {number}" for name, number in sizes[:5]) + more)
         seconds = sorted(f.seconds for f in usable if f.seconds is not None)
         if seconds:
             middle = seconds[len(seconds) // 2]
-            self._say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
+            self.say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
         slightly = sum(0 < f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
         if slightly:
-            self._say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
+            self.say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
 
     def _show_classes(self) -> None:
         report = self.report
@@ -180,23 +243,23 @@ class _Page:
         table.add_row("all", *map(str, _counts(report.files)))
         self.console.print(table)
         num_groups = len({f.group for f in report.files})
-        self._say(f"Groups: {num_groups}. {report.group_rule}")
+        self.say(f"Groups: {num_groups}. {report.group_rule}")
         if report.imbalance is not None and report.imbalance >= _IMBALANCED:
-            self._say(
+            self.say(
                 f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest; "
                 "see --balance of train"
             )
 
-    def _list(self, what: str, lines: Sequence[str], unit: str = "file") -> None:
+    def list_clips(self, what: str, lines: Sequence[str], unit: str = "file") -> None:
         if not lines:
             return
-        self._say(f"{count(len(lines), unit)} {what}:")
+        self.say(f"{count(len(lines), unit)} {what}:")
         for line in lines[: self.most]:
-            self._say(f"  {line}")
+            self.say(f"  {line}")
         if len(lines) > self.most:
-            self._say(f"  and {len(lines) - self.most} more (--verbose)")
+            self.say(f"  and {len(lines) - self.most} more (--verbose)")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self.console.print(printable(with_flags(text)), markup=False)
 
 

@@ -38,6 +38,7 @@ class CrossvalRequest:
         ablation: Compare streams and heads.
         repeat: Seeds, from the one given on.
         cache: Keep features.
+        baseline: Train the baseline as well, for comparison.
     """
 
     data: DataSettings
@@ -48,6 +49,7 @@ class CrossvalRequest:
     ablation: bool = False
     repeat: int = 1
     cache: bool = True
+    baseline: bool = True
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ class _Session:
             runs: dict[int, list[FoldResult]] = {}
             for seed in range(self.training.seed, self.training.seed + self.request.repeat):
                 # An ablation has the baseline as a row of its own.
-                wanted = not self.request.ablation and seed == self.training.seed
+                wanted = self.request.baseline and not self.request.ablation and seed == self.training.seed
                 runs[seed] = yield from self._run_folds(variant, seed, subsets, baseline=wanted)
             first = runs[self.training.seed]
             if variant == baseline_config(variants[-1]):
