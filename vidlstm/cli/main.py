@@ -24,6 +24,7 @@ COMMANDS = {
     "review": "Review labels on an offline page, and apply what was decided.",
     "info": "Show a model's classes, settings and training data.",
     "cache": "Show the location and size of the feature store, or clear it.",
+    "help": "Show a page of the manual: formats, data layouts, films, Python and more.",
 }
 """What the overview says of each command, which imports none of them."""
 

@@ -1,0 +1,44 @@
+"""`vidlstm help TOPIC`: the manual, one page a topic. The pages are Markdown files in `vidlstm/docs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from vidlstm.cli.console import command, rich_console
+from vidlstm.errors import UsageError
+
+EXAMPLES = ("vidlstm help", "vidlstm help data", "vidlstm help formats | less")
+
+_PAGES = Path(__file__).parents[1] / "docs"
+
+
+def topics() -> dict[str, str]:
+    """Return every topic with the title of its page."""
+    pages = sorted(_PAGES.glob("*.md"))
+    return {p.stem: p.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for p in pages}
+
+
+@command
+def help(
+    topic: Annotated[str | None, Argument(help="Page to show.", show_default="the list of pages")] = None,
+) -> None:
+    """Show a page of the manual: formats, data layouts, films, Python and more."""
+    known = topics()
+    if topic is None:
+        width = max(map(len, known))
+        for name, title in known.items():
+            print(f"{name:{width}}  {title}")
+        return
+    if topic not in known:
+        raise UsageError(f"{topic}: no such page; the pages are {', '.join(known)}")
+    text = (_PAGES / f"{topic}.md").read_text(encoding="utf-8")
+    if sys.stdout.isatty():
+        from rich.markdown import Markdown
+
+        rich_console().print(Markdown(text))
+    else:
+        print(text, end="")
