@@ -25,7 +25,7 @@ PIPELINES = {
     "vidlstm predict clips | head -1": {"a.mp4"},
     "find clips -name '*.mp4' -print0 | vidlstm predict -0 -": {"a.mp4", "b c.mp4"},
 }
-"""The lines of the README, and what their output must hold."""
+"""The lines of the manual, and what their output must hold."""
 
 DECODER = """
 import ctypes, os, time
@@ -81,7 +81,7 @@ def plant(folder: Path, names: Sequence[str], place: Path) -> Path:
 
 
 @pytest.mark.parametrize("line", PIPELINES)
-def test_the_pipelines_of_the_readme_work(line: str, place: Path, surroundings: dict[str, str]) -> None:
+def test_the_pipelines_of_the_manual_work(line: str, place: Path, surroundings: dict[str, str]) -> None:
     for program in ("bash", "jq", "xargs", "find"):
         if program in f"{line} bash" and shutil.which(program) is None:
             pytest.skip(f"needs {program}")
@@ -94,9 +94,9 @@ def test_the_pipelines_of_the_readme_work(line: str, place: Path, surroundings: 
     assert done.stderr == f"Model: {surroundings['VIDLSTM_CHECKPOINT']} ($VIDLSTM_CHECKPOINT)\n"
 
 
-def test_the_readme_shows_these_lines() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert [line for line in PIPELINES if line not in readme] == []
+def test_the_manual_shows_these_lines() -> None:
+    page = (ROOT / "vidlstm/docs/predict.md").read_text(encoding="utf-8")
+    assert [line for line in PIPELINES if line not in page] == []
 
 
 def test_decoders_that_crash_and_hang_cost_a_row_each(
