@@ -226,6 +226,15 @@ class ModelConfig:
             "what one of them leaves out would reach it through the others",
         )
 
+    @property
+    def film_rate(self) -> float | None:
+        """Moments a second of a film's grid; None where the model has no windows over films."""
+        if self.spans is None or self.sampling.method == "dense":
+            return None
+        if self.sampling.method == "fps":
+            return self.sampling.rate
+        return self.sampling.num_frames / self.spans.windows[0]
+
     @staticmethod
     def default(kind: Kind, classes: tuple[str, ...], encoder: str | None = None) -> ModelConfig:
         """Return the model that nobody has to ask for beyond its encoder.

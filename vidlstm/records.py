@@ -326,3 +326,61 @@ class EvalReport:
                 for s in self.failed
             ],
         }
+
+
+@dataclass(frozen=True)
+class SpanScores:
+    """How well labelled spans agree with the truth; see `vidlstm.metrics.segments`.
+
+    Args:
+        frame_accuracy: Share of time with the right label, background included.
+        edit: Mean edit score of the films.
+        f1: By IoU threshold in percent, `10`, `25` and `50`.
+        map: Mean average precision by IoU threshold, `0.3` to `0.7`; None where no film has a span.
+    """
+
+    frame_accuracy: float
+    edit: float
+    f1: dict[str, float]
+    map: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class SpanReport:
+    """How well a model finds spans in films that it was not trained on.
+
+    Args:
+        num_films: Films that were scored.
+        num_groups: Groups among them.
+        num_spans: True spans in them.
+        scores: Of the model.
+        intervals: 95 % intervals of frame accuracy, edit and F1 by name, resampled over groups.
+        baselines: `majority`, the commonest class everywhere; `threshold`, the same scores without
+            smoothing.
+        per_class: F1@50 and true spans of each class.
+        failed: Films that could not be read, by name. They have no spans found in them.
+    """
+
+    num_films: int
+    num_groups: int
+    num_spans: int
+    scores: SpanScores
+    intervals: dict[str, Interval]
+    baselines: dict[str, SpanScores]
+    per_class: dict[str, tuple[float, int]]
+    failed: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields that `eval --json` and `crossval --json` add for films."""
+        return {
+            "num_films": self.num_films,
+            "num_spans": self.num_spans,
+            **asdict(self.scores),
+            "ci95": {name: [i.low, i.high] for name, i in self.intervals.items()},
+            "baselines": {name: asdict(scores) for name, scores in self.baselines.items()},
+            "per_class": [
+                {"label": label, "f1_50": f1, "support": support}
+                for label, (f1, support) in self.per_class.items()
+            ],
+            "failed": list(self.failed),
+        }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from vidlstm.config import (
     Backend,
@@ -41,6 +41,7 @@ class DataSettings:
         group_column: Column of the table to take groups from.
         split_file: Official split file of UCF101 or HMDB51.
         class_list: Class names of a list of paths and class numbers.
+        background: `auto`: time without a span in films is a class; `none`: it is left out.
     """
 
     data: Path
@@ -49,6 +50,7 @@ class DataSettings:
     group_column: str | None = None
     split_file: Path | None = None
     class_list: Path | None = None
+    background: Literal["auto", "none"] | None = None
 
     def sources(self) -> dict[str, Any]:
         """Return how samples and groups are found, as plain JSON values."""

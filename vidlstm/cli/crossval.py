@@ -10,7 +10,7 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
-from vidlstm.cli.reports import show_report
+from vidlstm.cli.reports import show_report, show_spans
 from vidlstm.data.samples import require_data
 from vidlstm.errors import UsageError
 
@@ -57,6 +57,9 @@ def crossval(
     seeds = ", first seed" if repeat > 1 else ""
     console.say(f"{result.num_folds} folds, pooled over the held-out clips{seeds}:")
     show_report(console, result.report)
+    for seed, spans in result.spans.items():
+        console.say(f"Seed {seed}:")
+        show_spans(console, spans)
     if ablation or repeat > 1:
         _show_rows(console, result.rows)
     if as_json:

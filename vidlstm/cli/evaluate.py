@@ -13,7 +13,7 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
-from vidlstm.cli.reports import require_folder, show_report
+from vidlstm.cli.reports import require_folder, show_report, show_spans
 from vidlstm.data.samples import require_data
 
 EXAMPLES = (
@@ -54,6 +54,8 @@ def evaluate(
     result = follow(console, session(request))
     assert isinstance(result, EvaluateResult)
     show_report(console, result.report)
+    if result.spans is not None:
+        show_spans(console, result.spans)
     if result.page is not None:
         console.say(f"Report: {result.page}")
     if as_json:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
@@ -61,7 +61,7 @@ class DataOptions(DataSettings):
 
     data: Annotated[
         Path,
-        Argument(help="Class folders, a labels.csv or its folder, a CSV or TSV, or a list of clips."),
+        Argument(help="Class folders, a labels.csv or its folder, a table, a list, or annotated films."),
     ]
     kind: Annotated[
         Kind | None,
@@ -90,6 +90,14 @@ class DataOptions(DataSettings):
     class_list: Annotated[
         Path | None,
         Option(help="Class names for a list of paths and class numbers.", rich_help_panel=LAYOUT),
+    ] = None
+    background: Annotated[
+        Literal["auto", "none"] | None,
+        Option(
+            help="Films: what becomes of time without a span. auto: class background; none: left out.",
+            show_default="auto",
+            rich_help_panel=LAYOUT,
+        ),
     ] = None
 
 

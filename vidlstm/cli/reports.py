@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
-from vidlstm.records import EvalReport
+from vidlstm.records import EvalReport, SpanReport
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
@@ -63,3 +63,24 @@ def show_report(console: Console, report: EvalReport) -> None:
                 str(row.support),
             )
         console.rich.print(table)
+
+
+def show_spans(console: Console, report: SpanReport) -> None:
+    """Print how well spans are found in films, beside the baselines."""
+    intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
+    console.say(
+        f"Spans: {report.num_spans} in {report.num_films} films of {report.num_groups} groups; "
+        "95 % intervals resampled over groups"
+    )
+    rows = [("model", report.scores), *report.baselines.items()]
+    for name, scores in rows:
+        own = intervals if name == "model" else {}
+        f1 = ", ".join(f"{iou} {value:.3f}{own.get(f'f1_{iou}', '')}" for iou, value in scores.f1.items())
+        known = [value for value in scores.map.values() if value is not None]
+        mean = f"{sum(known) / len(known):.3f}" if known else "-"
+        console.say(
+            f"  {name}: frame accuracy {scores.frame_accuracy:.3f}{own.get('frame_accuracy', '')}, "
+            f"edit {scores.edit:.3f}{own.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
+        )
+    if report.failed:
+        console.warn(f"{len(report.failed)} films could not be read; nothing is found in them")

@@ -37,12 +37,15 @@ def fingerprint(path: Path) -> str:
 
 def fingerprints(paths: Iterable[Path]) -> list[str]:
     """Return the fingerprint of each file, empty where it cannot be read."""
+    known: dict[Path, str] = {}  # parts of a film are of one file
     found = []
     for path in paths:
-        try:
-            found.append(fingerprint(path))
-        except InputError:
-            found.append("")
+        if path not in known:
+            try:
+                known[path] = fingerprint(path)
+            except InputError:
+                known[path] = ""
+        found.append(known[path])
     return found
 
 

@@ -9,10 +9,14 @@ content: whether a clip can be decoded is not asked here.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidlstm.config import Kind
+from vidlstm.data.annotations.formats import annotation_files
+from vidlstm.data.annotations.spans import SpanProblem
+from vidlstm.data.films import Background, Films, FilmTruth, Probe, read_films
 from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
 from vidlstm.data.layouts.folders import WANTED, Listing, Row, Subset, count, read_folders, some
 from vidlstm.data.layouts.split_files import read_split_file
@@ -31,12 +35,24 @@ class Sample:
         label: Its class.
         group: What it shares a recording with: a group never crosses subsets of a split.
         split: The subset that the data puts it on, if it does.
+        start: Of a part of a film, in seconds; None for a whole file.
+        end: Likewise.
     """
 
     path: Path
     label: str
     group: str
     split: Subset | None = None
+    start: float | None = None
+    end: float | None = None
+
+    def name(self, root: Path) -> str:
+        """Return what stands for the sample in a table: its path relative to a folder, and its times.
+
+        They are written as a media fragment (W3C): `day.mp4#t=12.40,15.12`.
+        """
+        name = relative_name(self.path, root)
+        return name if self.start is None else f"{name}#t={self.start:.2f},{self.end:.2f}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,8 @@ class Dataset:
         layout: What was recognised, in plain words.
         notes: What was passed over, a sentence each.
         lost: What may hold clips and cannot be looked at, a sentence each.
+        films: What happens in the films that the samples are parts of; empty for clips.
+        problems: Of the films' annotations.
     """
 
     root: Path
@@ -62,6 +80,8 @@ class Dataset:
     layout: str
     notes: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+    films: tuple[FilmTruth, ...] = ()
+    problems: tuple[SpanProblem, ...] = ()
 
     @property
     def num_groups(self) -> int:
@@ -83,6 +103,8 @@ def find_samples(
     group_by: str | None = None,
     split_file: Path | None = None,
     class_list: Path | None = None,
+    background: Background = "auto",
+    probe: Probe | None = None,
 ) -> Dataset:
     """Find the labelled samples of a data set.
 
@@ -94,6 +116,8 @@ def find_samples(
             it goes before the table's `group` column.
         split_file: An official split file, see `read_split_file`; `data` then holds the clips.
         class_list: Class names of a list's indices.
+        background: What becomes of the time without a span in films.
+        probe: Finds out about films; without it, spans in films are not read.
 
     Raises:
         DataError: The data cannot be used; the message says what was found and what is wanted.
@@ -101,6 +125,10 @@ def find_samples(
     """
     if group_column is not None and group_by is not None:
         raise UsageError("`group_column` and `group_by` exclude each other: name one source of the groups")
+    annotated = annotation_files(data) if probe is not None and data.exists() else ()
+    if annotated and probe is not None:
+        films = read_films(annotated, annotated[0].parent, probe, group_column)
+        return _film_dataset(data, films, group_by, background)
     listing = _read(data, kind, group_column, split_file, class_list)
     if group_column is not None and listing.group_column is None:
         raise UsageError(
@@ -108,13 +136,7 @@ def find_samples(
         )
     kind, rows, notes = _choose_kind(listing, kind)
     classes = tuple(sorted({row.label for row in rows}))
-    for name in classes:
-        if not _is_text(name):
-            raise DataError(
-                f"{data}: the class name {name!r} is not UTF-8; rename its folder or re-save its list"
-            )
-    if len(classes) < 2:
-        raise DataError(f'{data}: holds one class only ("{classes[0]}"), at least two are needed; {WANTED}')
+    _check_classes(data, classes)
     grouping = _group(listing, rows, group_by)
     samples = tuple(
         Sample(row.path, row.label, group, row.split) for row, group in zip(rows, grouping.names, strict=True)
@@ -125,7 +147,44 @@ def find_samples(
     )  # fmt: skip
 
 
-def find_dataset(settings: DataSettings) -> Dataset:
+def _film_dataset(data: Path, films: Films, group_by: str | None, background: Background) -> Dataset:
+    """Cut films into samples; each film is a group unless something else is said."""
+    paths = [film.path for film in films.films]
+    root = data if data.is_dir() else data.parent
+    names = [relative_name(path, root) for path in paths]
+    if group_by is not None:
+        grouping = by_regex(names, group_by)
+    elif films.grouped:
+        given = [film.group or name for film, name in zip(films.films, names, strict=True)]
+        grouping = by_column(given, "group")
+    else:
+        grouping = by_names_or_content(paths, names, names)
+    truths = tuple(replace(f, group=g) for f, g in zip(films.films, grouping.names, strict=True))
+    samples = tuple(
+        Sample(p.path, p.label, film.group or "", film.split, p.start, p.end)
+        for film in truths
+        for p in film.pieces(background)
+    )
+    classes = tuple(sorted({sample.label for sample in samples}))
+    _check_classes(data, classes)
+    return Dataset(
+        root, "video", samples, classes, grouping.rule, films.layout, tuple(films.notes()), films=truths,
+        problems=films.problems,
+    )  # fmt: skip
+
+
+def _check_classes(data: Path, classes: Sequence[str]) -> None:
+    for name in classes:
+        if not _is_text(name):
+            raise DataError(
+                f"{data}: the class name {name!r} is not UTF-8; rename its folder or re-save its list"
+            )
+    if len(classes) < 2:
+        found = f'one class only ("{classes[0]}")' if classes else "no class"
+        raise DataError(f"{data}: holds {found}, at least two are needed; {WANTED}")
+
+
+def find_dataset(settings: DataSettings, probe: Probe | None = None) -> Dataset:
     """Find the labelled samples that the settings name; see `find_samples`."""
     return find_samples(
         settings.data,
@@ -134,6 +193,8 @@ def find_dataset(settings: DataSettings) -> Dataset:
         group_by=settings.group_by,
         split_file=settings.split_file,
         class_list=settings.class_list,
+        background=settings.background or "auto",
+        probe=probe,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from vidlstm.data.layouts.folders import Subset, count, some
 from vidlstm.data.layouts.tables import read_table
-from vidlstm.data.samples import Dataset, Sample, relative_name
+from vidlstm.data.samples import Dataset, relative_name
 from vidlstm.data.splits import SUBSETS, Split
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
@@ -42,7 +42,7 @@ def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> d
     """
     subsets = {index: subset for subset in SUBSETS for index in split.subset(subset)}
     return {
-        _name(sample, dataset): SplitRow(sample.label, sample.group, subsets[index], fingerprints[index])
+        sample.name(dataset.root): SplitRow(sample.label, sample.group, subsets[index], fingerprints[index])
         for index, sample in enumerate(dataset.samples)
         if index in subsets
     }
@@ -108,7 +108,7 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     subsets: dict[Subset, list[int]] = {subset: [] for subset in SUBSETS}
     num_found = 0
     for index, sample in enumerate(dataset.samples):
-        subset = listed.get(_name(sample, dataset))
+        subset = listed.get(sample.name(dataset.root))
         if subset is not None:
             subsets[subset].append(index)
             num_found += 1
@@ -120,7 +120,3 @@ def read_split(path: Path, dataset: Dataset) -> Split:
     if num_found < len(listed):
         notes.append(f"{count(len(listed) - num_found, 'clip')} of {path.name} no longer in the data")
     return Split(tuple(subsets["train"]), tuple(subsets["val"]), tuple(subsets["test"]), tuple(notes))
-
-
-def _name(sample: Sample, dataset: Dataset) -> str:
-    return relative_name(sample.path, dataset.root)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.config import ModelConfig, Sampling, SpanConfig
+from vidlstm.config import ModelConfig, Sampling, SpanConfig, StreamName
 from vidlstm.engine.extraction.films import FilmPart, cut
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.spans.windows import WindowGrid, span_config, stream_scores
+from vidlstm.engine.spans.windows import WindowGrid, scores_of_film, span_config, stream_scores
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.records import ClipInfo
@@ -118,3 +119,18 @@ def test_a_part_of_a_film_is_read_as_a_clip_is() -> None:
     assert rgb.max() <= 47
     short = cut(film, 8.0, 3.0, 3.2, request)
     assert short.sequences["motion"].shape == (1, 2, 2, 1)
+
+
+@pytest.mark.parametrize("num_moments", [99, 100])
+@pytest.mark.parametrize("streams", [("motion",), ("rgb",), ("rgb", "motion")])
+def test_films_of_any_length_and_streams(num_moments: int, streams: tuple[StreamName, ...]) -> None:
+    (part,) = parts_of(num_moments, num_moments)
+    film = ClipFeatures({s: part.sequences[s][:, None] for s in streams}, {})
+    model = replace(config(), streams=streams)
+
+    def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+        return np.full((len(clips), 2), 0.5)
+
+    timeline = scores_of_film(film, INFO, model, score)
+    assert len(timeline.scores) == 25
+    assert cut(film, 8.0, 10.0, 12.5, ReadRequest.of(model, views=2)).sequences[streams[0]].shape[1] == 2

@@ -13,12 +13,15 @@ from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
 from vidlstm.engine.events import DataFound, Event, Progress
 from vidlstm.engine.extraction.clips import Clips, extract_clips
+from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.spans.windows import with_windows
 from vidlstm.metrics.classification import hits, summarise
+from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import baseline_config, rgb_encoder
-from vidlstm.records import SCHEMA, EvalReport, Scored
+from vidlstm.records import SCHEMA, EvalReport, Scored, SpanReport
 from vidlstm.report.findings import cautions
 from vidlstm.settings import DataSettings, MachineSettings, ModelSettings, TrainingSettings
 
@@ -92,12 +95,14 @@ class CrossvalResult:
         rows: One for each choice of streams and head; the last is the model asked for.
         num_folds: How many there were.
         ablation: Whether streams and heads were compared.
+        spans: By seed, of the held-out films of all folds together, where the clips are parts of films.
     """
 
     report: EvalReport
     rows: tuple[CrossvalRow, ...]
     num_folds: int
     ablation: bool
+    spans: dict[int, SpanReport] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `crossval --json`."""
@@ -115,6 +120,10 @@ class CrossvalResult:
         ]
         plain["cautions"] = cautions(self.report)
         plain["top1_per_seed"] = _by_name(asked.top1_per_seed)
+        if self.spans:
+            first, *_ = self.spans.values()
+            plain |= first.to_json()
+            plain["spans_per_seed"] = {str(seed): report.to_json() for seed, report in self.spans.items()}
         if self.ablation:
             plain["ablation"] = [
                 {
@@ -137,9 +146,9 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     Raises:
         VidlstmError: It cannot be done.
     """
-    dataset = find_dataset(request.data)
+    dataset = find_dataset(request.data, probe_film)
     yield DataFound(dataset)
-    config = request.model.configure(dataset.kind, dataset.classes)
+    config = with_windows(request.model.configure(dataset.kind, dataset.classes), dataset)
     training = request.training.configure(config)
     folds = _folds(dataset, request.folds, training.seed)
     encoder = None if config.encoder.small else rgb_encoder(config, seed=training.seed)
@@ -187,7 +196,9 @@ class _Session:
             rows += [self._row(variant.head.kind, subset, runs) for subset in subsets]
         pooled = [s for result in first for s in result.scored[variants[-1].streams]]
         report = summarise(self.config.classes, pooled, seed=self.training.seed, baseline=baseline)
-        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation)
+        films = {seed: [f for r in results for f in r.films] for seed, results in runs.items()}
+        spans = {seed: report_spans(found, seed=seed) for seed, found in films.items() if found}
+        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans)
 
     def _run_folds(
         self, config: ModelConfig, seed: int, subsets: Sequence[Streams], *, baseline: bool

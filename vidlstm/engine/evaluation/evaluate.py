@@ -11,13 +11,16 @@ from vidlstm.data.samples import find_dataset
 from vidlstm.engine.evaluation.subsets import Wanted, choose_subset, learned_clips, with_classes_of
 from vidlstm.engine.events import DataFound, Event, KnownClips, SubsetChosen
 from vidlstm.engine.extraction.clips import extract_clips
+from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import leave_report
 from vidlstm.engine.training.baseline import score_with_baseline
+from vidlstm.engine.training.films import score_films
 from vidlstm.engine.training.run_folder import read_epochs
+from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import load_model
-from vidlstm.records import EvalReport
+from vidlstm.records import EvalReport, SpanReport
 from vidlstm.report.findings import cautions
 from vidlstm.settings import DataSettings, MachineSettings
 
@@ -53,15 +56,18 @@ class EvaluateResult:
         report: Of the clips that were scored.
         notes: What to know before believing the figures.
         page: The report page, if one was asked for.
+        spans: Of the films, where the clips are parts of films.
     """
 
     report: EvalReport
     notes: tuple[str, ...]
     page: Path | None
+    spans: SpanReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `eval --json`."""
-        return {**self.report.to_json(), "cautions": [*self.notes, *cautions(self.report)]}
+        plain = {**self.report.to_json(), "cautions": [*self.notes, *cautions(self.report)]}
+        return plain if self.spans is None else {**plain, **self.spans.to_json()}
 
 
 def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None, None]:
@@ -74,7 +80,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         VidlstmError: It cannot be done.
     """
     model = load_model(request.checkpoint, baseline=True)
-    dataset = find_dataset(request.data)
+    dataset = find_dataset(request.data, probe_film)
     yield DataFound(dataset)
     run = request.checkpoint.parent
     subset = choose_subset(dataset, run, request.subset)
@@ -97,4 +103,5 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
             request.page, report, model, dataset, subset=subset.description, epochs=read_epochs(run),
             notes=notes, command=request.command, stem=f"{request.page.stem}.",
         )  # fmt: skip
-    yield EvaluateResult(report, tuple(notes), request.page)
+    films = score_films(model, clips, {s.path for s in dataset.samples})
+    yield EvaluateResult(report, tuple(notes), request.page, report_spans(films) if films else None)

@@ -24,8 +24,10 @@ from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.scoring import read_clips
 from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
 from vidlstm.engine.training.encoder_training import kept_pixels
+from vidlstm.engine.training.films import fit_spans, score_films
 from vidlstm.engine.training.fusion import fit_fusion
 from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model, rgb_encoder
 from vidlstm.models.classifier import fuse
 from vidlstm.records import Scored
@@ -37,12 +39,14 @@ Streams = tuple[StreamName, ...]
 class FoldResult:
     """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
 
-    And those of the baseline of the whole model, where that was wanted and there is one.
+    And those of the baseline of the whole model, where that was wanted and there is one; and the held-out
+    films, with the spans that the whole model finds in them.
     """
 
     fold: Fold
     scored: dict[Streams, tuple[Scored, ...]]
     baseline: tuple[Scored, ...] | None = None
+    films: tuple[ScoredFilm, ...] = ()
 
 
 def crossvalidate(
@@ -132,7 +136,12 @@ def _run_fold(
                 else None,
             )
         )
-    return FoldResult(fold, scored, _score_baseline(model, clips, fold, training) if baseline else None)
+    films: list[ScoredFilm] = []
+    if clips.films:
+        model.config = replace(config, spans=fit_spans(model, clips, trainer))
+        films = score_films(model, clips, {clips.dataset.samples[i].path for i in fold.test_indices})
+    reference = _score_baseline(model, clips, fold, training) if baseline else None
+    return FoldResult(fold, scored, reference, tuple(films))
 
 
 def _score_baseline(

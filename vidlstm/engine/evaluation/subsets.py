@@ -55,7 +55,10 @@ def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredS
             source = f"of {run / SPLIT}"
     for name in [wanted] if wanted else ["test", "val"]:
         if chosen := given[name]:
-            part = replace(dataset, samples=tuple(dataset.samples[i] for i in chosen))
+            samples = tuple(dataset.samples[i] for i in chosen)
+            paths = {sample.path for sample in samples}
+            films = tuple(film for film in dataset.films if film.path in paths)
+            part = replace(dataset, samples=samples, films=films)
             return ScoredSubset(part, f"the {name} subset {source}, {len(chosen)} clips")
     if wanted:
         raise UsageError(

@@ -17,7 +17,9 @@ from vidlstm.data.samples import Dataset
 from vidlstm.engine.distributed import World
 from vidlstm.engine.events import ClipProblem, ClipsExtracted, FeaturesNotKept, Progress
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
-from vidlstm.errors import DataError
+from vidlstm.engine.extraction.films import FilmExtractor, cut
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.encoders import Encoder, encode_clips, for_inference
 from vidlstm.records import Scored
@@ -25,10 +27,17 @@ from vidlstm.records import Scored
 
 @dataclass(frozen=True)
 class Clips:
-    """The samples of a data set with what was extracted of each, side by side."""
+    """The samples of a data set with what was extracted of each, side by side.
+
+    Args:
+        dataset: The samples.
+        extracted: Of each sample.
+        films: Of each film that the samples are parts of, whole; empty for clips.
+    """
 
     dataset: Dataset
     extracted: tuple[Extracted, ...]
+    films: tuple[Extracted, ...] = ()
 
     def labels(self) -> NDArray[np.int64]:
         """Return the class of every sample, int64 `(N,)`."""
@@ -116,13 +125,16 @@ def extract_clips(
         The samples with their features.
     """
     world = world or World()
-    mine = world.shard(dataset.samples)
+    films = [film.path for film in dataset.films]
+    mine = world.shard(films or [s.path for s in dataset.samples])
     own: list[Extracted] = []
     yield Progress("extraction", 0, len(mine))
-    for extracted in extractor.extract(s.path for s in mine):
+    results = _film_extractor(extractor).extract(mine) if films else extractor.extract(mine)
+    for extracted in results:
         own.append(extracted)
         yield Progress("extraction", len(own), len(mine))
-    clips = Clips(dataset, tuple(world.gather(own)))
+    everything = tuple(world.gather(own))
+    clips = _parts_of_films(dataset, everything, extractor.request) if films else Clips(dataset, everything)
     if all(e.features is None for e in clips.extracted):
         first = clips.extracted[0]
         why = first.problem.message if first.problem else ""
@@ -132,6 +144,33 @@ def extract_clips(
     if store is not None and store.write_error is not None:
         yield FeaturesNotKept(store.root, str(store.write_error))
     return clips
+
+
+def _film_extractor(extractor: Extractor) -> FilmExtractor:
+    """Return what reads films as an extractor reads clips.
+
+    Raises:
+        UsageError: The model is of a kind that films are not read for.
+    """
+    request = extractor.request
+    if request.film_rate is None:
+        raise UsageError("sampling: dense counts frames; spans of films need uniform or fps")
+    return FilmExtractor(request, extractor.encoder, extractor.store, extractor.pool, request.film_rate)
+
+
+def _parts_of_films(dataset: Dataset, films: tuple[Extracted, ...], request: ReadRequest) -> Clips:
+    """Cut the samples out of the features of their films."""
+    by_path = {film.path: film for film in films}
+    extracted = []
+    for sample in dataset.samples:
+        film, start, end = by_path[sample.path], sample.start or 0.0, sample.end or 0.0
+        if film.features is None or film.info is None:
+            extracted.append(film)
+            continue
+        features = cut(film.features, request.film_rate or 1.0, start, end, request)
+        info = replace(film.info, seconds=end - start)
+        extracted.append(Extracted(sample.path, features, info, film.problem))
+    return Clips(dataset, tuple(extracted), films)
 
 
 def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:

@@ -73,7 +73,7 @@ class Extractor:
         self.request = request
         self.store = store
         self.pool = pool
-        self._encoder = encoder
+        self.encoder = encoder
         weights = "pixels" if encoder is None else encoder.digest
         self._recipes = {stream: self._recipe(stream, weights) for stream in request.streams} if store else {}
 
@@ -126,7 +126,7 @@ class Extractor:
                 continue
             streams = dict(item.kept)
             if reading is not None:
-                has_frames = reading.frames is not None and self._encoder is not None
+                has_frames = reading.frames is not None and self.encoder is not None
                 made = self._assemble(reading, next(encoded) if has_frames else None)
                 streams.update(made)
                 if self.store is not None and item.keys:
@@ -144,9 +144,9 @@ class Extractor:
 
         Where a picture is read as R rows, to `(M, U, R, D)`.
         """
-        if not clips or self._encoder is None:
+        if not clips or self.encoder is None:
             return
-        features = self._encoder(np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips]))
+        features = self.encoder(np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips]))
         start = 0
         for clip in clips:
             count = clip.shape[0] * clip.shape[1]

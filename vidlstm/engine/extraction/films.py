@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import SUMMARY_STREAMS, StreamName
+from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.extractor import Extracted
 from vidlstm.engine.extraction.jobs import Job, Parts
 from vidlstm.engine.extraction.pool import DecodePool
@@ -30,7 +31,8 @@ from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
 from vidlstm.media.films import FilmSpec, read_film
 from vidlstm.media.frame_pairs import PairSpec
-from vidlstm.media.sampling import every_second, plan
+from vidlstm.media.sampling import every_second, known_fps, plan
+from vidlstm.media.video.open import probe
 from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
@@ -204,6 +206,15 @@ class FilmExtractor:
         return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}
 
 
+def probe_film(path: Path) -> Film | None:
+    """Return a film's length and frame rate by its header; None where it cannot be opened."""
+    try:
+        info = probe(path)
+    except InputError:
+        return None
+    return Film(path, info.seconds, known_fps(info.fps))
+
+
 def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[FilmReading]:
     """Read a film at the moments of its grid. Runs in a decoder process.
 
@@ -223,6 +234,11 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
         yield FilmReading(len(clip.times), frames, described, clip.info)
 
 
+def num_moments(film: ClipFeatures) -> int:
+    """Return the number of moments of a film's features `(M, 1, N, D)`; by `rgb` alone, to the next even."""
+    return min(v.shape[2] * (RGB_EVERY if s == "rgb" else 1) for s, v in film.sequences.items())
+
+
 def cut(film: ClipFeatures, rate: float, start: float, end: float, request: ReadRequest) -> ClipFeatures:
     """Return the features of a part of a film as a clip's, by the moments of the grid.
 
@@ -233,7 +249,7 @@ def cut(film: ClipFeatures, rate: float, start: float, end: float, request: Read
         end: Of the part.
         request: How many steps and views.
     """
-    length = max(values.shape[2] for values in film.sequences.values())
+    length = num_moments(film)
     first = min(max(0, round(start * rate)), length - 1)
     last = min(max(first + 1, round(end * rate)), length)
     return gather(film, first, last, rate, request)

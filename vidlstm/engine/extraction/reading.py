@@ -29,7 +29,10 @@ SUMMARY_FRAMES = 8
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What the workers make of every file. Travels to them; holds only plain values."""
+    """What the workers make of every file. Travels to them; holds only plain values.
+
+    `film_rate` is how many moments a second are read of films, see `vidlstm.engine.extraction.films`.
+    """
 
     kind: Kind
     streams: tuple[StreamName, ...]
@@ -40,6 +43,7 @@ class ReadRequest:
     channels: int
     mirror: bool = False
     limits: Limits = field(default_factory=Limits)
+    film_rate: float | None = None
 
     @staticmethod
     def of(config: ModelConfig, *, views: int, limits: Limits | None = None) -> ReadRequest:
@@ -54,6 +58,7 @@ class ReadRequest:
             config.encoder.channels,
             config.mirror,
             limits or Limits(),
+            config.film_rate,
         )
 
     @staticmethod

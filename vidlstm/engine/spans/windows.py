@@ -8,14 +8,16 @@ held of it is no longer than the longest window.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import ModelConfig, SpanConfig, StreamName
-from vidlstm.engine.extraction.films import RGB_EVERY, FilmPart, gather
+from vidlstm.data.films import BACKGROUND
+from vidlstm.data.samples import Dataset
+from vidlstm.engine.extraction.films import RGB_EVERY, FilmPart, gather, num_moments
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.smoothing import Scores, Timeline
 from vidlstm.errors import UsageError
@@ -41,6 +43,15 @@ def span_config(durations: Sequence[float], background: str | None = None) -> Sp
     middle = float(np.median(known))
     first = round(max(0.2, _SHARES[0] * middle), 1)
     return SpanConfig((first, first * _SHARES[1] / _SHARES[0]), background)
+
+
+def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
+    """Return the config with windows for the films of a data set; as it is where there are none."""
+    if not dataset.films:
+        return config
+    background = BACKGROUND if BACKGROUND in dataset.classes else None
+    acts = [s for s in dataset.samples if s.label != BACKGROUND]
+    return replace(config, spans=span_config([(s.end or 0) - (s.start or 0) for s in acts], background))
 
 
 @dataclass(frozen=True)
@@ -69,15 +80,14 @@ class WindowGrid:
                 "this model was trained on no films or clips of known length, so it has no window lengths; "
                 "train it again"
             )
-        if config.sampling.method == "dense":
+        rate = config.film_rate
+        if rate is None:
             raise UsageError(
                 "sampling: dense counts frames, and a window of a film is so many seconds; "
                 "train with uniform or fps"
             )
-        windows, steps = config.spans.windows, config.sampling.num_frames
-        rate = config.sampling.rate if config.sampling.method == "fps" else steps / windows[0]
         step = max(RGB_EVERY, RGB_EVERY * round(CELL_SECONDS * rate / RGB_EVERY))
-        return WindowGrid(rate, tuple(max(1, round(w * rate)) for w in windows), step)
+        return WindowGrid(rate, tuple(max(1, round(w * rate)) for w in config.spans.windows), step)
 
     @property
     def cell(self) -> float:
@@ -94,7 +104,7 @@ class WindowGrid:
 def scores_of_film(film: ClipFeatures, info: ClipInfo, config: ModelConfig, score: Score) -> Timeline:
     """Return the scores of a film whose features `(M, 1, N, D)` are at hand."""
     grid = WindowGrid.of(config)
-    number = max(v.shape[2] * (RGB_EVERY if s == "rgb" else 1) for s, v in film.sequences.items())
+    number = num_moments(film)
     sequences: dict[StreamName, Any] = {s: film.sequences[s][:, 0] for s in config.streams}
     found = list(stream_scores([FilmPart(number, sequences, info)], config, grid, score))
     return Timeline(np.concatenate(found), grid.cell, info.seconds or number / grid.rate)

@@ -13,6 +13,8 @@ from vidlstm.data.split_table import SplitRow, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.events import DataFound, SplitMade
+from vidlstm.engine.extraction.films import probe_film
+from vidlstm.engine.spans.windows import with_windows
 from vidlstm.engine.training.run_folder import RunFolder, RunSettings
 from vidlstm.engine.training.tensorboard import require_tensorboard
 from vidlstm.errors import UsageError
@@ -88,10 +90,10 @@ def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, P
     _check(request, earlier)
     sources = {} if earlier is None else earlier.sources
     data, chosen = request.data.over(sources), request.split.over(sources)
-    dataset = find_dataset(data)
+    dataset = find_dataset(data, probe_film)
     yield DataFound(dataset)
     model = request.model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
-    model = request.fine_tuning.configure(model, request.model.members)
+    model = with_windows(request.fine_tuning.configure(model, request.model.members), dataset)
     training = _training(request, model, earlier)
     split = make_split(
         dataset,

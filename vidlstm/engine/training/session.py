@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from vidlstm.engine.training.encoder_training import (
     start_from,
 )
 from vidlstm.engine.training.facts import describe_training
+from vidlstm.engine.training.films import fit_spans
 from vidlstm.engine.training.plan import Plan, TrainRequest, make_plan
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.result import StartingRun, TrainResult
@@ -113,6 +115,7 @@ class _Session:
             clips = clips.all_encoded(model.encoder)
             if not interrupted:
                 interrupted = yield from self._train_baseline(model, clips)
+        model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
         report = yield from self._save(run, model, clips, trainer)
         yield TrainResult(

@@ -1,0 +1,86 @@
+"""Training from films, and how well it does: real runs of the commands on tiny films."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.films import write_films
+from vidlstm.models.header import read_header
+
+QUICK = ("--streams", "motion", "--epochs", "30", "--members", "2", "--workers", "1")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five films with their table; not to be changed."""
+    return write_films(tmp_path_factory.mktemp("films"), 5)
+
+
+@pytest.fixture(scope="module")
+def run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "1"
+    outcome = vidlstm("train", films, "--out", folder, *QUICK)
+    assert outcome.status == 0, outcome.err
+    return folder
+
+
+def test_training_keeps_windows_background_and_a_fitted_cost(run: Path) -> None:
+    config = read_header(run / "model.safetensors").config
+    assert config.classes == ("background", "rise", "sink")
+    assert config.spans is not None
+    assert config.spans.windows == pytest.approx((2.2, 4.4))  # 0.75 and 1.5 of 3 s
+    assert config.spans.background == "background"
+
+
+def test_the_split_names_parts_of_films_and_no_film_is_on_both_sides(run: Path) -> None:
+    rows = list(csv.DictReader((run / "split.csv").read_text().splitlines()))
+    subsets: dict[str, set[str]] = {}
+    for row in rows:
+        subsets.setdefault(row["path"].split("#t=")[0], set()).add(row["split"])
+    assert len(subsets) == 5
+    assert all(len(found) == 1 for found in subsets.values())
+    assert rows[0]["path"] == "film0.avi#t=0.00,2.50"
+
+
+def test_eval_scores_the_films_that_were_held_out(films: Path, run: Path) -> None:
+    outcome = vidlstm("eval", films, "--checkpoint", run, "--json", "--workers", "1")
+    assert outcome.status == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert told["num_films"] == 1
+    assert told["num_spans"] == 4
+    assert set(told["f1"]) == {"10", "25", "50"}
+    assert set(told["map"]) == {"0.3", "0.4", "0.5", "0.6", "0.7"}
+    assert set(told["baselines"]) == {"majority", "threshold"}
+    assert told["frame_accuracy"] > told["baselines"]["majority"]["frame_accuracy"]
+    assert "Spans: 4 in 1 films of 1 groups" in outcome.err
+
+
+def test_crossval_on_films(films: Path) -> None:
+    outcome = vidlstm("crossval", films, "--folds", "group", "--json", *QUICK)
+    assert outcome.status == 0, outcome.err
+    told = json.loads(outcome.out)
+    assert (told["num_films"], told["num_spans"], told["num_folds"]) == (5, 20, 5)
+    assert told["f1"]["50"] >= 0.8
+    assert told["spans_per_seed"]["0"]["edit"] == told["edit"]
+
+
+def test_bad_annotations_are_said_and_the_rest_is_used(films: Path, tmp_path: Path) -> None:
+    table = tmp_path / "spans.csv"
+    rows = [line.replace("film", f"{films.parent}/film", 1) for line in films.read_text().splitlines()[1:]]
+    table.write_text(
+        "\n".join(["path,start,end,label", *rows, f"{films.parent}/film0.avi,9,8,rise", "x,1,2,rise"])
+    )
+    outcome = vidlstm("train", table, "--out", tmp_path / "run", *QUICK[:3], "2", *QUICK[4:])
+    assert outcome.status == 0, outcome.err
+    assert "2 annotations not used, such as" in outcome.err
+
+
+def test_an_encoder_is_not_trained_on_films(films: Path, tmp_path: Path) -> None:
+    outcome = vidlstm("train", films, "--out", tmp_path / "run", "--encoder", "simple")
+    assert outcome.status == 2
+    assert "an encoder is trained on clips, not on spans of films" in outcome.err

@@ -1,0 +1,101 @@
+"""Films become samples: pieces of spans, background away from borders, one group a film."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidlstm.data.annotations.spans import Film
+from vidlstm.data.films import BACKGROUND, FilmTruth
+from vidlstm.data.samples import find_samples
+from vidlstm.errors import DataError
+from vidlstm.records import Span
+
+
+def probe(path: Path) -> Film | None:
+    return Film(path, 60.0, 25.0) if path.exists() else None
+
+
+def pieces(*spans: tuple[float, float, str], seconds: float = 30.0) -> list[tuple[float, float, str]]:
+    truth = FilmTruth(Path("a.mp4"), seconds, tuple(Span(*s) for s in spans))
+    return [(round(p.start, 2), round(p.end, 2), p.label) for p in truth.pieces("auto")]
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([(0, 30, "a")], [(0, 10, "a"), (10, 20, "a"), (20, 30, "a")]),  # no piece is longer than 10 s
+        ([(0, 30.0, "a")], [(0, 10, "a"), (10, 20, "a"), (20, 30, "a")]),
+        (
+            [(5, 10, "a"), (20, 30, "b")],  # half a second from the borders of spans
+            [(0, 4.5, BACKGROUND), (5, 10, "a"), (10.5, 19.5, BACKGROUND), (20, 30, "b")],
+        ),
+        ([(0, 14, "a"), (15.5, 30, "b")], [(0, 7, "a"), (7, 14, "a"), (15.5, 22.75, "b"), (22.75, 30, "b")]),
+        ([], [(0, 10, BACKGROUND), (10, 20, BACKGROUND), (20, 30, BACKGROUND)]),
+    ],
+)
+def test_pieces(spans: list[tuple[float, float, str]], expected: list[tuple[float, float, str]]) -> None:
+    assert pieces(*spans) == expected
+
+
+def test_without_background_only_spans_are_samples() -> None:
+    truth = FilmTruth(Path("a.mp4"), 30, (Span(5, 10, "a"),))
+    assert [p.label for p in truth.pieces("none")] == ["a"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(name.encode())
+    file = tmp_path / "spans.csv"
+    file.write_text(
+        "path,start,end,label\na.mp4,10,15,walk\na.mp4,20,18,walk\nb.mp4,0,30,sit\nc.mp4,1,2,sit\n"
+    )
+    return file
+
+
+def test_a_data_set_of_films(table: Path) -> None:
+    dataset = find_samples(table, probe=probe)
+    assert dataset.classes == ("background", "sit", "walk")
+    assert dataset.layout == "table of spans spans.csv"
+    assert {s.group for s in dataset.samples if s.path.name == "a.mp4"} == {"a.mp4"}
+    assert [s.name(dataset.root) for s in dataset.samples if s.label != BACKGROUND] == [
+        "a.mp4#t=10.00,15.00",
+        "b.mp4#t=0.00,10.00",
+        "b.mp4#t=10.00,20.00",
+        "b.mp4#t=20.00,30.00",
+    ]
+    assert [film.spans for film in dataset.films] == [(Span(10, 15, "walk"),), (Span(0, 30, "sit"),)]
+    assert len(dataset.problems) == 2
+    assert dataset.notes == (
+        f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 spans); "
+        "`vidlstm check` lists all",
+    )
+    assert find_samples(table.parent, probe=probe) == dataset
+
+
+def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
+    table.write_text("path,start,end,label,group\na.mp4,10,15,walk,g\nb.mp4,0,30,sit,g\n")
+    assert {s.group for s in find_samples(table, probe=probe).samples} == {"g"}
+    assert {s.group for s in find_samples(table, probe=probe, group_by="(.)\\.mp4").samples} == {"a", "b"}
+
+
+def test_a_film_is_in_one_subset(table: Path) -> None:
+    table.write_text("path,start,end,label,split\na.mp4,10,15,walk,train\na.mp4,20,25,sit,test\n")
+    with pytest.raises(DataError, match=r"a.mp4: its spans are of several subsets \(test and train\)"):
+        find_samples(table, probe=probe)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,start,end,label\nx.mp4,1,2,walk\n", r"none of 1 films is there \(first: x.mp4\)"),
+        ("path,start,end,label\n", "it names no film"),
+        ("path,start,end,label\na.mp4,,,\n", r'holds one class only \("background"\)'),
+    ],
+)
+def test_tables_that_say_nothing(table: Path, text: str, message: str) -> None:
+    table.write_text(text)
+    with pytest.raises(DataError, match=message):
+        find_samples(table, probe=probe)

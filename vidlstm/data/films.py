@@ -1,0 +1,155 @@
+"""Films with labelled spans, as training and scoring see them.
+
+A span of more than `PIECE_SECONDS` becomes several samples of equal length, so that samples are alike in
+length, as clips are. Time without a span becomes `background`, `GUARD_SECONDS` away from the borders of
+spans, which people set to about that. All samples of a film are of one group at least, so no film is on
+both sides of a split. No clip is written: a sample is a file with a start and an end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Literal
+
+from vidlstm.data.annotations.formats import locate_films, read_annotations
+from vidlstm.data.annotations.spans import Film, LabelledSpan, SpanProblem, settle
+from vidlstm.data.layouts.folders import Subset, count
+from vidlstm.errors import DataError, UsageError
+from vidlstm.records import Span
+
+Background = Literal["auto", "none"]
+Probe = Callable[[Path], Film | None]
+"""Finds out a film's length and frame rate; None where it cannot be read."""
+
+BACKGROUND = "background"
+"""The class of time in which none of the actions happens."""
+PIECE_SECONDS = 10.0
+"""Longer spans are cut: F1@50 with pieces of 10 s was 0.505, of 6 s no better (see `engine/spans`)."""
+GUARD_SECONDS = 0.5
+_LEAST_SECONDS = 1.0  # of a piece of background
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a film with one label: what a sample is made from."""
+
+    path: Path
+    start: float
+    end: float
+    label: str
+
+
+@dataclass(frozen=True)
+class FilmTruth:
+    """What happens in a film.
+
+    Args:
+        path: The film.
+        seconds: Its length.
+        spans: What happens, without background, in order of time.
+        group: What the film shares a recording with, where the data says so.
+        split: The subset that the data puts it in, where it says so.
+    """
+
+    path: Path
+    seconds: float
+    spans: tuple[Span, ...]
+    group: str | None = None
+    split: Subset | None = None
+
+    def pieces(self, background: Background) -> Iterator[Piece]:
+        """Yield the parts of the film that are samples, in order of time."""
+        last = 0.0
+        for span in self.spans:
+            if background == "auto":
+                yield from self._idle(last, span.start)
+            yield from self._cut(span.start, span.end, span.label)
+            last = max(last, span.end)
+        if background == "auto":
+            yield from self._idle(last, self.seconds)
+
+    def _idle(self, start: float, end: float) -> Iterator[Piece]:
+        start += GUARD_SECONDS if start > 0 else 0
+        end -= GUARD_SECONDS if end < self.seconds else 0
+        if end - start >= _LEAST_SECONDS:
+            yield from self._cut(start, end, BACKGROUND)
+
+    def _cut(self, start: float, end: float, label: str) -> Iterator[Piece]:
+        number = max(1, math.ceil((end - start) / PIECE_SECONDS))
+        length = (end - start) / number
+        for place in range(number):
+            yield Piece(self.path, start + place * length, start + (place + 1) * length, label)
+
+
+@dataclass(frozen=True)
+class Films:
+    """The films of a data set.
+
+    Args:
+        films: In order.
+        problems: Of the annotations.
+        layout: What was recognised, in plain words.
+        grouped: Whether the data gives groups.
+    """
+
+    films: tuple[FilmTruth, ...]
+    problems: tuple[SpanProblem, ...]
+    layout: str
+    grouped: bool
+
+    def notes(self) -> list[str]:
+        """Say what is wrong with the annotations, a sentence for each kind."""
+        unused = [p for p in self.problems if p.unused]
+        other = [p for p in self.problems if not p.unused]
+        return [
+            f"{count(len(found), 'annotation')} {what}, such as {found[0]}; `vidlstm check` lists all"
+            for found, what in ((unused, "not used"), (other, "used other than written"))
+            if found
+        ]
+
+
+def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: str | None = None) -> Films:
+    """Read annotation files and find their films.
+
+    Args:
+        files: As `annotation_files` gives them.
+        root: The folder of the films.
+        probe: Finds out about a film.
+        group_column: Column of a table that groups come from, in place of `group`.
+
+    Raises:
+        DataError: A file cannot be read, or no film is there, or one film is in two subsets.
+        UsageError: A group column is named, but the data is no table.
+    """
+    annotations = read_annotations(files, group_column)
+    is_table = annotations.layout.startswith("table of spans")
+    if group_column is not None and not is_table:
+        raise UsageError(f"group_column: {group_column} needs a table, but this is {annotations.layout}")
+    paths = locate_films(annotations, root, trusted=is_table)
+    films = {name: None if path is None else probe(path) for name, path in paths.items()}
+    spans, problems = settle(annotations, films)
+    if not any(films.values()):
+        first = next(iter(annotations.films), None)
+        what = f"none of {len(films)} films is there (first: {first})" if first else "it names no film"
+        raise DataError(f"{files[0]}: {what}; films are looked for in {root}")
+    found: dict[str, list[LabelledSpan]] = {
+        name: list(own) for name, own in groupby(spans, key=lambda s: s.film)
+    }
+    truths = [_truth(film, found.get(name, [])) for name, film in films.items() if film is not None]
+    return Films(tuple(truths), problems, annotations.layout, any(t.group for t in truths))
+
+
+def _truth(film: Film, spans: Sequence[LabelledSpan]) -> FilmTruth:
+    splits = {s.split for s in spans}
+    groups = {s.group for s in spans}
+    for values, what in ((splits, "subsets"), (groups, "groups")):
+        if len(values) > 1:
+            named = " and ".join(sorted(str(v) for v in values))
+            raise DataError(f"{film.path}: its spans are of several {what} ({named}); a film is of one")
+    acts = [Span(s.start, s.end, s.label) for s in spans if s.label != BACKGROUND]
+    seconds = film.seconds or max((s.end for s in spans), default=0.0)
+    return FilmTruth(film.path, seconds, tuple(acts), next(iter(groups), None), next(iter(splits), None))

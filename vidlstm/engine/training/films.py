@@ -1,0 +1,103 @@
+"""Films in training and scoring: the cost of a change fitted out of fold, and spans found by a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidlstm.config import SpanConfig
+from vidlstm.data.films import FilmTruth
+from vidlstm.engine.extraction.clips import Clips
+from vidlstm.engine.scoring import log_probabilities, score_clips
+from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
+from vidlstm.engine.spans.windows import scores_of_film, span_config
+from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.views import views_of
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.metrics.films import ScoredFilm
+from vidlstm.models.checkpoint import Model
+from vidlstm.records import Span
+
+Score = Callable[[Sequence[ClipFeatures]], NDArray[np.float64]]
+
+
+def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None:
+    """Return how a trained model finds spans.
+
+    Of films, the cost of a change is fitted on those that a member was not trained on, scored by that
+    member alone. Of clips, the windows are as long as the clips are, and the cost is the default.
+
+    Args:
+        model: Trained.
+        clips: All of the data.
+        trainer: Knows which clips each member was not trained on.
+    """
+    config = model.config.spans
+    if not clips.films:
+        known = [e.info.seconds for e in clips.extracted if e.info is not None and e.info.seconds]
+        return span_config(known) if model.config.kind == "video" else None
+    if config is None:
+        return None
+    samples = clips.dataset.samples
+    films: list[tuple[Timeline, Sequence[Span]]] = []
+    for member, part in enumerate(trainer.parts):
+        unseen = {samples[i].path for i in part.val} - {samples[i].path for i in part.train}
+        found = timelines(model, clips, _score_by(model, member), unseen)
+        films += [(timeline, truth.spans) for truth, timeline in found if timeline is not None]
+    if not films:
+        return config
+    return replace(config, switch_cost=fit_switch_cost(films, model.config.classes, config.background))
+
+
+def timelines(
+    model: Model, clips: Clips, score: Score, paths: Collection[Path]
+) -> Iterator[tuple[FilmTruth, Timeline | None]]:
+    """Yield some films with their scores; None for those that could not be read."""
+    for truth, film in zip(clips.dataset.films, clips.films, strict=True):
+        if truth.path in paths:
+            if film.features is None or film.info is None:
+                yield truth, None
+            else:
+                yield truth, scores_of_film(film.features, film.info, model.config, score)
+
+
+def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[ScoredFilm]:
+    """Find the spans of films that a model was not trained on."""
+    config = model.config.spans
+    if config is None:
+        return []
+    classes = model.config.classes
+    scored = []
+    for truth, timeline in timelines(model, clips, partial(score_clips, model), paths):
+        name, group = str(truth.path), truth.group or str(truth.path)
+        if timeline is None:
+            scored.append(ScoredFilm(name, group, truth.seconds, truth.spans, (), (), failed=True))
+            continue
+        found = find_spans(timeline, classes, config.background, config.switch_cost)
+        plain = thresholded(timeline, classes, config.background)
+        scored.append(ScoredFilm(name, group, timeline.seconds, truth.spans, found, plain))
+    return scored
+
+
+def _score_by(model: Model, member: int) -> Score:
+    """Return what one member of a model says of clips."""
+    classifier = model.classifier.eval()
+
+    def network(*inputs: Mapping[str, Tensor]) -> Tensor:
+        shared = ({name: x[None] for name, x in given.items()} for given in inputs)
+        return classifier.logits(*shared).log_softmax(-1)[:, member]
+
+    @torch.inference_mode()
+    def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+        branches = log_probabilities(network, clips, views_of(model.config), classifier.fusion.device)
+        probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
+        return probabilities
+
+    return score
