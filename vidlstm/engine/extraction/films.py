@@ -236,7 +236,7 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
 
 def num_moments(film: ClipFeatures) -> int:
     """Return the number of moments of a film's features `(M, 1, N, D)`; by `rgb` alone, to the next even."""
-    return min(v.shape[2] * (RGB_EVERY if s == "rgb" else 1) for s, v in film.sequences.items())
+    return min(int(v.shape[2]) * (RGB_EVERY if s == "rgb" else 1) for s, v in film.sequences.items())
 
 
 def cut(film: ClipFeatures, rate: float, start: float, end: float, request: ReadRequest) -> ClipFeatures:

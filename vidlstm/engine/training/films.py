@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,12 @@ from torch import Tensor
 from vidlstm.config import SpanConfig
 from vidlstm.data.films import FilmTruth
 from vidlstm.engine.extraction.clips import Clips
-from vidlstm.engine.scoring import log_probabilities, score_clips
+from vidlstm.engine.scoring import score_clips, to_tensors
 from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
 from vidlstm.engine.spans.windows import scores_of_film, span_config
 from vidlstm.engine.training.trainer import Trainer
-from vidlstm.engine.views import views_of
-from vidlstm.features.batches import ClipFeatures
+from vidlstm.engine.views import View, views_of
+from vidlstm.features.batches import ClipFeatures, view_batch
 from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import Span
@@ -89,14 +89,17 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
 def _score_by(model: Model, member: int) -> Score:
     """Return what one member of a model says of clips."""
     classifier = model.classifier.eval()
+    device = classifier.fusion.device
+    views = views_of(model.config)
 
-    def network(*inputs: Mapping[str, Tensor]) -> Tensor:
-        shared = ({name: x[None] for name, x in given.items()} for given in inputs)
+    def read(clips: Sequence[ClipFeatures], view: View) -> Tensor:
+        given = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), device)
+        shared = ({name: x[None] for name, x in inputs.items()} for inputs in given)
         return classifier.logits(*shared).log_softmax(-1)[:, member]
 
     @torch.inference_mode()
     def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
-        branches = log_probabilities(network, clips, views_of(model.config), classifier.fusion.device)
+        branches = torch.stack([read(clips, view) for view in views]).mean(0).log_softmax(-1)
         probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
         return probabilities
 
