@@ -36,7 +36,7 @@ def kind_of(path: Path) -> Kind | None:
     Returns:
         By the suffix of the name; `video` for a folder of numbered frames; None for anything else.
     """
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path raises on a name that is too long
         return "video" if is_frame_folder(path) else None
     return suffix_kind(path.name)
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Outcome, vidlstm, write_clip
+from tests.cli.conftest import Outcome, make_model, vidlstm, write_clip
 from vidlstm.cli.rows.inputs import Search, expand, parse_shard, parse_size, read_names, take_shard
 from vidlstm.cli.rows.sorting import folder_name, sort_file
 from vidlstm.errors import UsageError
@@ -59,7 +62,7 @@ def test_a_folder_is_searched_for_video_files(tmp_path: Path) -> None:
     plant(tmp_path, "b.MP4", "a/c.avi", "a/d.txt", ".hidden.mp4", "e.jpg")
     names, notes = names_in(tmp_path)
     assert names == ["a/c.avi", "b.MP4"]
-    assert notes == [f"{tmp_path}: 2 other files passed over (.txt 1, .jpg 1)"]
+    assert notes == [f"{tmp_path}: 2 other files skipped (.txt 1, .jpg 1)"]
 
 
 def test_glob_chooses_other_files(tmp_path: Path) -> None:
@@ -90,7 +93,12 @@ def test_loops_and_special_files_are_passed_over_and_broken_links_get_a_row(tmp_
         names, notes = names_in(tmp_path)
     assert sorted(names) == ["a.mp4", "gone.mp4", "self.mp4", "sub/b.mp4"]
     said = "\n".join(notes)
-    for name in ("loop: link loop", "pipe.mp4: special file", "socket.mp4: special file", "gone.txt: broken"):
+    for name in (
+        "loop: skipped (link loop)",
+        "pipe.mp4: skipped (special",
+        "socket.mp4: skipped (special",
+        "gone.txt: skipped (broken",
+    ):
         assert name in said
 
 
@@ -131,6 +139,17 @@ def test_a_name_comes_before_the_list_ends() -> None:
         os.write(writer, b"ond\n")
         assert next(names) == "second"
         os.close(writer)
+
+
+def test_lines_of_a_list_made_on_windows_end_in_cr_lf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(pipe_of(b"a.mp4\r\nb.mp4\r\n")) == ["a.mp4", "b.mp4"]
+    assert list(pipe_of(b"a.mp4\r\0")) == ["a.mp4\r"]
+    if os.name != "nt":
+        plant(tmp_path, "odd\r")
+        assert list(pipe_of(b"odd\r\n")) == ["odd\r"], "a file of that very name is meant"
 
 
 def test_names_that_end_in_nul_need_their_option(tmp_path: Path) -> None:
@@ -255,13 +274,66 @@ def test_a_low_score_leaves_the_label_empty_and_the_scores_stay(predict: Predict
 
 def test_rows_go_to_a_file_whose_name_tells_the_format(predict: Predict, clips: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
-    for _ in range(2):
-        outcome = predict("--output", file, clips)
-        assert outcome.out == ""
-        assert "3 done" in outcome.err
+    outcome = predict("--output", file, clips)
+    assert (outcome.status, outcome.out) == (0, "")
+    assert re.search(r"^3 done: (sit|wave) \d", outcome.err, re.MULTILINE)
     lines = file.read_text().splitlines()
     assert lines[0] == "path,label,score,error"
-    assert len(lines) == 7
+    assert len(lines) == 4
+
+
+def test_rows_are_never_added_to_a_file_by_mistake(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    assert predict("--output", file, clips).status == 0
+    content = file.read_bytes()
+    again = predict("--output", file, clips)
+    assert again.status == 2
+    assert f"{file}: exists already; add to it with --resume {file}, or remove it first" in again.err
+    assert file.read_bytes() == content
+
+
+def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    refused = predict("-o", tmp_path / "rows.json", clips)
+    assert refused.status == 2
+    assert f"name it {tmp_path / 'rows.jsonl'}, or add --format jsonl" in refused.err
+    assert predict("-o", tmp_path / "rows.json", "-f", "jsonl", clips).status == 0
+    rows = (tmp_path / "rows.json").read_text().splitlines()
+    assert [json.loads(row)["schema"] for row in rows] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("rtsp://camera/1", "vidlstm watch rtsp://camera/1"),
+        ("https://example.org/a.mp4", "download it"),
+        ("0", "vidlstm watch 0"),
+        ("/dev/video0", "vidlstm watch /dev/video0"),
+    ],
+)
+def test_what_can_only_be_watched_says_how(predict: Predict, name: str, way: str) -> None:
+    outcome = predict(name)
+    assert (outcome.status, outcome.out) == (2, "")
+    assert way in outcome.err
+
+
+def test_a_file_that_is_called_like_a_camera_is_a_file(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_clip(tmp_path / "a.avi").rename(tmp_path / "0")
+    assert predict("0").status == 0
+
+
+def test_pictures_that_are_numbered_like_frames_are_one_clip_and_it_says_so(
+    predict: Predict, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    for number in range(1, 5):
+        Image.new("RGB", (32, 24), (60 * number, 0, 0)).save(tmp_path / f"IMG_{number}.png")
+    outcome = predict(tmp_path)
+    assert len(outcome.lines) == 1
+    assert f"{tmp_path}: read as one clip" in outcome.err
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
@@ -272,11 +344,10 @@ def test_resume_skips_what_has_a_row_and_cuts_half_a_row(
     assert predict("--output", whole, clips, clips / "missing.avi").status == 1
     lines = whole.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:-3]) + lines[-3][:9])
-    refused = predict("--output", file, clips)
-    assert (refused.status, "half a row" in refused.err) == (2, True)
     outcome = predict("--resume", file, clips, clips / "missing.avi")
     assert outcome.status == 1
-    assert "rows are there already" in outcome.err
+    assert "1 row found" in outcome.err
+    assert f"removed half a row at its end: {lines[-3][:9].decode()!r}" in outcome.err
     assert file.read_bytes() == whole.read_bytes()
     assert predict("--resume", file, clips, clips / "missing.avi").status == 0
     assert file.read_bytes() == whole.read_bytes()
@@ -324,6 +395,145 @@ def test_sorting_never_writes_over_a_file(tmp_path: Path, how: str) -> None:
     assert (tmp_path / "out/wave/a.avi").read_text() == "mine"
     assert all(t.read_bytes() == b"x" for t in targets)
     assert all((tmp_path / n / "a.avi").exists() == (how == "link") for n in ("one", "two"))
+
+
+def test_rows_are_on_the_disk_before_a_file_moves(
+    predict: Predict, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, file = tmp_path / "in", tmp_path / "rows.tsv"
+    shutil.copytree(clips, source)
+    rows_on_disk = 0
+    fsync, link = os.fsync, os.link
+
+    def flushed(handle: int) -> None:
+        nonlocal rows_on_disk
+        fsync(handle)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            rows_on_disk = file.read_bytes().count(b"\n")
+
+    moved: list[str] = []
+
+    def linked(old: Path, new: Path, **options: bool) -> None:
+        moved.append(str(old))
+        rows = [line.split("\t")[0] for line in file.read_text().splitlines()[:rows_on_disk]]
+        assert str(old) in rows
+        link(old, new, **options)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "link", linked)
+    assert predict("-o", file, "--move-to", tmp_path / "sorted", source).status == 0
+    assert len(moved) == 3
+
+
+class TestKilledWhileSorting:
+    """What a kill may leave, at each step of moving a file, and what the next run makes of it."""
+
+    def finish(self, source: Path, root: Path) -> Path:
+        target = sort_file(source, "wave", root, "move", again=True)
+        assert not os.path.lexists(source)
+        assert target.name == source.name
+        assert [path.name for path in target.parent.iterdir()] == [source.name]
+        return target
+
+    def test_both_names_of_one_file(self, tmp_path: Path) -> None:
+        plant(tmp_path, "a.avi", "out/wave/b.avi").joinpath("out/wave/b.avi").unlink()
+        os.link(tmp_path / "a.avi", tmp_path / "out/wave/a.avi")
+        assert self.finish(tmp_path / "a.avi", tmp_path / "out").read_bytes() == b"x"
+
+    def test_a_copy_on_another_device_that_is_whole(self, tmp_path: Path) -> None:
+        plant(tmp_path, "a.avi", "out/wave/a.avi", "frames/1.png", "frames/2.png")
+        self.finish(tmp_path / "a.avi", tmp_path / "out")
+        shutil.copytree(tmp_path / "frames", tmp_path / "out2/wave/frames")
+        (tmp_path / "frames/1.png").unlink()  # removing was begun
+        target = self.finish(tmp_path / "frames", tmp_path / "out2")
+        assert sorted(path.name for path in target.iterdir()) == ["1.png", "2.png"]
+
+    def test_half_a_copy_on_another_device(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        plant(tmp_path, "a.avi")
+        self.be_on_two_devices(monkeypatch, tmp_path / "a.avi")
+        with monkeypatch.context() as patch:
+            patch.setattr("vidlstm.cli.rows.sorting._remove", lambda _: None)
+            patch.setattr("vidlstm.cli.rows.sorting.sync_folder", _die)
+            patch.setattr("vidlstm.cli.rows.sorting._flush", _die)
+            with pytest.raises(SystemExit):
+                sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "move")
+        (left,) = (tmp_path / "out/wave").iterdir()
+        assert left.name.startswith(".vidlstm-")
+        left.write_bytes(b"half")
+        assert self.finish(tmp_path / "a.avi", tmp_path / "out").read_bytes() == b"x"
+
+    def test_a_file_of_the_same_name_and_other_content_is_another_one(self, tmp_path: Path) -> None:
+        plant(tmp_path, "a.avi")
+        (tmp_path / "out/wave").mkdir(parents=True)
+        (tmp_path / "out/wave/a.avi").write_bytes(b"other")
+        assert sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "move", again=True).name == "a_2.avi"
+
+    def be_on_two_devices(self, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+        link, rename = os.link, os.rename
+
+        def cross(call: Callable[..., None], old: Path, new: Path, **options: bool) -> None:
+            if Path(old) == source:
+                raise OSError(errno.EXDEV, "Invalid cross-device link")
+            call(old, new, **options)
+
+        monkeypatch.setattr(os, "link", partial(cross, link))
+        monkeypatch.setattr(os, "rename", partial(cross, rename))
+
+    @pytest.mark.parametrize("name", ["a.avi", "frames"])
+    def test_another_device_is_no_trouble_otherwise(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        plant(tmp_path, "a.avi", "frames/1.png", "frames/2.png")
+        self.be_on_two_devices(monkeypatch, tmp_path / name)
+        target = sort_file(tmp_path / name, "wave", tmp_path / "out", "move")
+        assert [path.name for path in (tmp_path / "out/wave").iterdir()] == [name]
+        assert not (tmp_path / name).exists()
+        assert target.exists()
+
+
+def _die(*_: object) -> None:
+    raise SystemExit
+
+
+def test_a_file_system_without_hard_links_serves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    plant(tmp_path, "one/a.avi", "two/a.avi")
+    names = [sort_file(tmp_path / n / "a.avi", "wave", tmp_path / "out", "move").name for n in ("one", "two")]
+    assert names == ["a.avi", "a_2.avi"]
+
+
+def test_a_number_does_not_make_a_name_too_long(tmp_path: Path) -> None:
+    for stem in ("n" * 251, "é" * 125):
+        plant(tmp_path, f"one/{stem}.avi", f"two/{stem}.avi")
+        targets = [
+            sort_file(tmp_path / n / f"{stem}.avi", "wave", tmp_path / "out", "move") for n in ("one", "two")
+        ]
+        assert [len(os.fsencode(t.name)) for t in targets] >= [250, 250]
+        assert targets[1].name.endswith("_2.avi")
+
+
+def test_a_path_that_is_too_long_is_a_row(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    deep = "/".join([str(tmp_path), *["d" * 250] * 17, "a.avi"])
+    rows = rows_of(predict("-f", "jsonl", deep, tmp_path / ("n" * 300), clips / "a.avi"))
+    assert [code for _, _, code in rows] == ["not_found", "not_found", ""]
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_a_resumed_run_sorts_into_the_same_folders_whatever_the_classes_are_called(
+    clips: Path, tmp_path: Path, suffix: str
+) -> None:
+    labels = ("back\\slash", "=eq")
+    model = make_model(tmp_path / "model.safetensors", labels)
+    source, file = tmp_path / "in", tmp_path / f"rows.{suffix}"
+    shutil.copytree(clips, source)
+    assert vidlstm("predict", "-c", model, "--workers", "1", "-o", file, source).status == 0
+    moved = vidlstm("predict", "-c", model, "--resume", file, "--move-to", tmp_path / "out", source)
+    assert moved.status == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} <= {folder_name(name) for name in labels}
+    assert len(list((tmp_path / "out").glob("*/*.avi"))) == 3
 
 
 def test_sorting_again_changes_nothing(tmp_path: Path) -> None:

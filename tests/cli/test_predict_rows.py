@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +20,14 @@ from vidlstm.cli.rows.formats import (
     WRITERS,
     Format,
     Record,
+    cell_of,
     csv_row,
     encode,
     jsonl_row,
-    key_of,
     tsv_row,
 )
-from vidlstm.cli.rows.output import Done, Table
+from vidlstm.cli.rows.output import Table, has_colour
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import Failure, Prediction, Problem, Score
 
@@ -99,6 +103,11 @@ def test_no_csv_cell_begins_like_a_formula(name: str) -> None:
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
 
 
+def found_in(file: Path, output_format: Format, labels: Sequence[str] = ("wave",)) -> RowsFile:
+    with open_rows(file, output_format, labels, resume=True) as rows:
+        return rows
+
+
 @pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
 def test_written_rows_are_found_again(tmp_path: Path, output_format: Format) -> None:
     file = tmp_path / "rows"
@@ -107,27 +116,83 @@ def test_written_rows_are_found_again(tmp_path: Path, output_format: Format) -> 
         content += encode(WRITERS[output_format](prediction(name)))
     content += encode(WRITERS[output_format](failure("bad.mp4")))
     file.write_bytes(content + b"half a row")
-    done = Done.read(file, output_format)
+    rows = found_in(file, output_format)
     assert file.read_bytes() == content
-    assert done.num_rows == len(NAMES) + 1
-    assert [done.take(name) for name in NAMES] == ["wave"] * len(NAMES)
-    assert done.take(NAMES[0]) is None, "a row stands for one input"
-    assert done.take("bad.mp4") == ""
-    assert done.take("other.mp4") is None
+    assert rows.cut == "half a row"
+    assert rows.num_rows == len(NAMES) + 1
+    assert [rows.take(name) for name in NAMES] == ["wave"] * len(NAMES)
+    assert rows.take(NAMES[0]) is None, "a row stands for one input"
+    assert rows.take("bad.mp4") == ""
+    assert rows.take("other.mp4") is None
 
 
 @pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
-def test_a_file_of_something_else_is_not_resumed(tmp_path: Path, output_format: Format) -> None:
+def test_labels_come_back_as_before_they_were_escaped(tmp_path: Path, output_format: Format) -> None:
+    file = tmp_path / "rows"
+    content = HEADERS.get(output_format, "") + "".join(
+        WRITERS[output_format](prediction(f"{number}.mp4", label)) for number, label in enumerate(NAMES)
+    )
+    file.write_bytes(encode(content))
+    rows = found_in(file, output_format, NAMES)
+    assert [rows.take(f"{number}.mp4") for number in range(len(NAMES))] == NAMES
+
+
+@pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"dear diary\n", b"no end of line", b"a\tb\tc\n", b"a.mp4\twave\t0.5\n", b"a.mp4,wave,0.5000,\n",
+        b'{"a": 1}', b'{"a": 1}\n', b'{"path": "a", "label": "b", "score": 1}\n', b"[" * 99_999 + b"\n",
+        b"\x89PNG\r\n\x1a\n\0\0", b"\0" * 5000, b"a.mp4\twave\t0.9300\nbut then\nsomething else",
+        b"path,label,score,error\nbut then\nsomething else", b"1\n2\n3", b"\n", b"\t\t\n",
+    ],
+)  # fmt: skip
+def test_a_file_of_something_else_is_left_as_it_is(
+    tmp_path: Path, output_format: Format, content: bytes
+) -> None:
     file = tmp_path / "notes.txt"
-    file.write_text("dear diary\n")
-    with pytest.raises(UsageError, match=r"notes\.txt, line 1.*dear diary"):
-        Done.read(file, output_format)
-    assert file.read_text() == "dear diary\n"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"notes\.txt, line \d.* left alone"):
+        found_in(file, output_format)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(("output_format", "half"), [("csv", b"path,la"), ("jsonl", b'{"schema": 1, "pa')])
+def test_a_kill_in_the_first_row_can_be_resumed(tmp_path: Path, output_format: Format, half: bytes) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(half)
+    assert found_in(file, output_format).cut == half.decode()
+    assert file.read_bytes() == b""
+
+
+def test_one_run_at_a_time_writes_to_a_file_and_the_second_says_who(tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    with open_rows(file, "tsv", ["wave"], resume=True) as rows:
+        rows.write(prediction("a.mp4"))
+        content = file.read_bytes()
+        who = f"process {os.getpid()}" if sys.platform == "linux" else "another run"
+        for resume in (True, False):
+            with pytest.raises(UsageError, match=rf"rows\.tsv: {who} is writing rows to it"):  # noqa: SIM117
+                with open_rows(file, "tsv", ["wave"], resume=resume):
+                    pass
+        assert file.read_bytes() == content
+    with open_rows(file, "tsv", ["wave"], resume=True) as rows:
+        assert rows.take("a.mp4") == "wave"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_names_the_file() -> None:
+    with (
+        open_rows(Path("/dev/full"), "tsv", ["wave"], resume=False) as rows,
+        pytest.raises(OSError, match="/dev/full"),
+    ):
+        rows.write(prediction("a.mp4"))
 
 
 def test_keys_tell_names_apart() -> None:
-    for output_format in ("tsv", "jsonl"):
-        assert len({key_of(name, output_format) for name in NAMES}) == len(NAMES)
+    formats: tuple[Format, ...] = ("tsv", "jsonl")
+    for output_format in formats:
+        assert len({cell_of(name, output_format) for name in NAMES}) == len(NAMES)
 
 
 def test_the_table_needs_no_later_row_to_align() -> None:
@@ -146,3 +211,31 @@ def test_the_table_needs_no_later_row_to_align() -> None:
         "0.930  unknown       b.mp4  (sit 0.070)\n",
         "    -                c.mp4  [not_found: no such file]\n",
     ]
+
+
+def test_colours_mark_what_has_no_label_and_control_characters_are_still_escaped() -> None:
+    table = Table(["wave"], more=False, colour=True)
+    rows = [
+        table.row(prediction("a.mp4")),
+        table.row(replace(prediction("b\x1b.mp4", label=None), unknown=True)),
+        table.row(failure("c.mp4")),
+    ]
+    assert rows == [
+        "0.930  wave     a.mp4\n",
+        "0.930  \x1b[33munknown\x1b[0m  b\\x1b.mp4\n",
+        "    -           c.mp4  \x1b[31m[not_found: no such file]\x1b[0m\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("env", "wanted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_who_wants_no_colour_gets_none(
+    monkeypatch: pytest.MonkeyPatch, env: dict[str, str], wanted: bool
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WT_SESSION", "1")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert has_colour() is wanted

@@ -6,6 +6,7 @@ processes start, and torch is imported while they do, where it is needed.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
@@ -20,10 +21,21 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
 from vidlstm.cli.rows.formats import Format
-from vidlstm.cli.rows.inputs import STDIN, Search, expand, parse_shard, parse_size, take_shard
+from vidlstm.cli.rows.inputs import (
+    STDIN,
+    Search,
+    count_inputs,
+    expand,
+    parse_shard,
+    parse_size,
+    require_files,
+    take_shard,
+)
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
-from vidlstm.cli.rows.output import Done, choose_format, ends_whole, open_output, when_reader_leaves
+from vidlstm.cli.rows.output import choose_format, to_file, to_stdout, when_reader_leaves
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
 from vidlstm.cli.rows.sorting import Sorter
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError, UsageError
 from vidlstm.records import NOVELTY_RATE
 
@@ -62,7 +74,7 @@ def predict(
         Option(min=0, max=1, help="Share of known clips that may be taken for unknown. 0 takes none."),
     ] = NOVELTY_RATE,
     output: Annotated[
-        Path | None, Option("--output", "-o", help="Append the rows to this file.", rich_help_panel=FILES)
+        Path | None, Option("--output", "-o", help="Write the rows to this new file.", rich_help_panel=FILES)
     ] = None,
     resume: Annotated[
         Path | None,
@@ -101,6 +113,7 @@ def predict(
 ) -> int:
     """Label clips: one row per file, in order, as soon as it is ready."""
     console = Console.of(console_options)
+    require_files(paths)
     target = _choose_target(output, resume)
     chosen = choose_format(output_format, target)
     part = parse_shard(shard)
@@ -118,23 +131,28 @@ def predict(
         outside=None if sorter is None else sorter.outside,
         note=partial(say_beside_bar, console),
     )
-    names = _first_look(paths, search)
-    done = Done.read(resume, chosen) if resume is not None else Done(chosen)
-    if done.num_rows:
-        console.say(f"{resume}: {done.num_rows} rows are there already.")
-    names = _skip(take_shard(names, part), done, sorter)
+    names = take_shard(_require_one(paths, search), part)
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
     from vidlstm.media.file_types import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
-    run = Run(console, sorter, rows_elsewhere=rows_elsewhere, tells_end=target is not None)
+    tells_end = target is not None or chosen == "table"
+    run = Run(console, sorter, rows_elsewhere=rows_elsewhere, tells_end=tells_end)
     limits = Limits(max_bytes=max_bytes)
-    with (
-        open_output(target, chosen, config.classes, more=(top_k or 1) > 1) as write,
-        DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True) as pool,
-        interruptible(run, pool.end_early),
-    ):
+    with contextlib.ExitStack() as stack:
+        rows = None
+        if target is None:
+            out = to_stdout(chosen, config.classes, more=(top_k or 1) > 1)
+        else:
+            rows = stack.enter_context(open_rows(target, chosen, config.classes, resume=resume is not None))
+            _tell_found(console, rows)
+            out = to_file(rows)
+            names = _skip(names, rows, sorter)
+        pool = stack.enter_context(
+            DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True)
+        )
+        stack.enter_context(interruptible(run, pool.end_early))
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.prediction.predict import make_extractor
         from vidlstm.engine.prediction.predict import predict as label
@@ -147,7 +165,7 @@ def predict(
         records = label(
             labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score, novelty_rate=novelty_rate
         )
-        return run.write(records, write)
+        return run.write(records, out, partial(_count, paths, search, part, rows))
 
 
 def _choose_target(output: Path | None, resume: Path | None) -> Path | None:
@@ -161,16 +179,16 @@ def _choose_target(output: Path | None, resume: Path | None) -> Path | None:
         raise UsageError(f"{target}: is a folder, a file is needed for the rows")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no such folder")
-    if resume is None and target.is_file() and not ends_whole(target):
-        raise UsageError(f"{target}: ends in half a row, of a run that was killed; go on with --resume")
+    if resume is None:
+        require_empty(target)
     return target
 
 
-def _first_look(paths: Sequence[str], search: Search) -> Iterator[str]:
-    """Be sure that there is something to label, unless the names are still to come.
+def _require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
+    """Return the inputs, of which there is one at least unless their names are still to come.
 
     Raises:
-        DataError: There is nothing.
+        DataError: There is nothing to label.
     """
     names = expand(paths, search)
     if STDIN in paths:
@@ -182,11 +200,24 @@ def _first_look(paths: Sequence[str], search: Search) -> Iterator[str]:
     return itertools.chain([first], names)
 
 
-def _skip(names: Iterator[str], done: Done, sorter: Sorter | None) -> Iterator[str]:
-    """Yield the names that have no row yet; sort what a killed run has labelled and left."""
+def _tell_found(console: Console, rows: RowsFile) -> None:
+    if rows.num_rows:
+        console.say(f"{rows.file}: {count(rows.num_rows, 'row')} found, those inputs are skipped.")
+    if rows.cut:
+        console.warn(f"{rows.file}: removed half a row at its end: {rows.cut[:60]!r}")
+
+
+def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterator[str]:
+    """Yield the names that have no row yet, and sort what a killed run has labelled but not sorted."""
     for name in names:
-        label = done.take(name)
+        label = rows.take(name)
         if label is None:
             yield name
         elif label and sorter is not None and os.path.lexists(name):
-            sorter.put(name, label)
+            sorter.put(name, label, again=True)
+
+
+def _count(paths: Sequence[str], search: Search, shard: tuple[int, int], rows: RowsFile | None) -> int | None:
+    """Return how many rows are still to come, where that can be known."""
+    total = count_inputs(paths, search, shard)
+    return None if total is None else max(0, total - (0 if rows is None else rows.num_rows))

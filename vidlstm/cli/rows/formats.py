@@ -16,8 +16,8 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from vidlstm.errors import UsageError
-from vidlstm.records import Failure, Prediction
+from vidlstm.errors import FailureCode, UsageError
+from vidlstm.records import SCHEMA, Failure, Prediction
 
 Format = Literal["table", "tsv", "csv", "jsonl"]
 Record = Prediction | Failure
@@ -25,6 +25,7 @@ Record = Prediction | Failure
 # Control characters, and what else some programs take for the end of a line.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_SCORE = re.compile(r"[01]\.\d{4}")
 _FORMULA = ("=", "+", "-", "@")
 _ERRORS = "surrogatepass" if os.name == "nt" else "surrogateescape"  # as in os.fsdecode
 
@@ -64,7 +65,7 @@ def encode(row: str) -> bytes:
 
 
 def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
-    """Return path (as `key_of` gives it) and label of a written row; a header gives an empty path.
+    """Return path and label of a written row, as `key_of` and `cell_of` give them.
 
     Raises:
         UsageError: It is no row of this format.
@@ -72,21 +73,34 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
     text = line.decode("utf-8", _ERRORS)
     try:
         if output_format == "jsonl":
-            row = json.loads(text)
-            return str(row["path"]), row["label"] or ""
-        if text == HEADERS.get(output_format):
-            return "", ""
+            return _read_json(text)
         cells = text.rstrip("\n").split("\t") if output_format == "tsv" else next(csv.reader([text]))
-        return cells[0], cells[1]
-    except (ValueError, KeyError, TypeError, IndexError, StopIteration, csv.Error):
+        path, label, score, *code = cells
+        if len(cells) not in {"tsv": (3, 4), "csv": (4,)}[output_format] or not path:
+            raise ValueError
+        if score and not _SCORE.fullmatch(score):
+            raise ValueError
+        if code and code[0]:
+            FailureCode(code[0])
+        return path, label
+    except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
         raise UsageError(f"{text.strip()[:60]!r} is no row of {output_format}") from None
 
 
-def key_of(path: str, output_format: Format) -> str:
-    """Return what stands for a path in a row of this format."""
+def _read_json(text: str) -> tuple[str, str]:
+    row = json.loads(text)
+    path, label, score = row["path"], row["label"], row["score"]
+    fits = isinstance(path, str) and isinstance(label, str | None) and isinstance(score, int | float | None)
+    if not fits or row["schema"] != SCHEMA:
+        raise ValueError
+    return path, label or ""
+
+
+def cell_of(text: str, output_format: Format) -> str:
+    """Return what stands for a text in a row of this format."""
     if output_format == "jsonl":
-        return path
-    return tsv_field(path) if output_format == "tsv" else _csv_cell(path)
+        return text
+    return tsv_field(text) if output_format == "tsv" else _csv_cell(text)
 
 
 def _csv_cell(text: str) -> str:

@@ -1,7 +1,7 @@
-"""Which files `predict` reads: files, folders, and paths on standard input, one after the other.
+"""Which files `predict` reads: files, folders, and paths on standard input.
 
-A name goes on its way as it was given, so that it comes out again unharmed: `pathlib` would drop a
-leading `./`. The names of a folder's files begin with the folder as it was given, like those of find.
+A name is passed on as it was given, so that it comes out again unchanged: `pathlib` would drop a
+leading `./`. The names of a folder's files begin with the folder as it was given, as with find.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,18 +23,19 @@ from vidlstm.files import suffix_kind
 
 STDIN = "-"
 _BLOCK = 1 << 16
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is looked for.
+    """How inputs are found.
 
     Args:
-        kind: What folders are searched for.
-        glob: What folders are searched for instead, by name.
-        separator: Between the paths on standard input.
-        outside: A folder that is passed over when it lies in one that is searched.
-        note: Is told what is passed over.
+        kind: The kind of files to take from folders.
+        glob: A pattern of names to take instead.
+        separator: Ends each path on standard input.
+        outside: A folder to skip if it lies in one that is searched.
+        note: Is called with a sentence about what is skipped.
     """
 
     kind: Kind
@@ -49,7 +50,7 @@ def expand(given: Sequence[str], search: Search) -> Iterator[str]:
 
     Args:
         given: Files, folders (searched recursively), or `-` for standard input.
-        search: What is looked for.
+        search: How inputs are found.
     """
     for name in given:
         if name == STDIN:
@@ -60,11 +61,38 @@ def expand(given: Sequence[str], search: Search) -> Iterator[str]:
             yield name
 
 
+def count_inputs(given: Sequence[str], search: Search, shard: tuple[int, int]) -> int | None:
+    """Count the files to label; None if their names come from standard input."""
+    if STDIN in given:
+        return None
+    return sum(1 for _ in take_shard(expand(given, replace(search, note=lambda _: None)), shard))
+
+
+def require_files(given: Sequence[str]) -> None:
+    """Refuse what is no file but something to watch, or to download.
+
+    Raises:
+        UsageError: A camera, a stream or another address is among the inputs.
+    """
+    for name in given:
+        if os.path.lexists(name) and not name.startswith("/dev/"):
+            continue
+        if _ADDRESS.match(name):
+            raise UsageError(
+                f"{name}: is an address, and predict reads files; download it, or label it live with "
+                f"`vidlstm watch {name}`"
+            )
+        if name.startswith("/dev/video") or name.isdecimal():
+            raise UsageError(
+                f"{name}: is a camera, and predict reads files; label it live with `vidlstm watch {name}`"
+            )
+
+
 def read_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
     """Yield the names in a stream of bytes as they come; their bytes need not be UTF-8.
 
     Raises:
-        UsageError: The names are separated by something else.
+        UsageError: The names end in NUL, and that was not said.
     """
     # Not stream.read: a thread that waits in a buffered reader when the command ends is a fatal error.
     rest: list[bytes] = []
@@ -76,9 +104,9 @@ def read_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
             names[0] = b"".join((*rest, names[0]))
             rest = []
         rest.append(last)
-        yield from (_name(name) for name in names if name)
+        yield from (_name(name, separator) for name in names if name)
     if end := b"".join(rest):
-        yield _name(end)
+        yield _name(end, separator)
 
 
 def take_shard(names: Iterable[str], shard: tuple[int, int]) -> Iterator[str]:
@@ -114,12 +142,18 @@ def parse_size(text: str) -> int:
     return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
-def _name(name: bytes) -> str:
-    return os.fsdecode(name.removesuffix(b"\r") if os.name == "nt" else name)
+def _name(name: bytes, separator: bytes) -> str:
+    """Return a name of a list. Lists written on Windows end lines in CR LF; a name that ends in CR is rare,
+    and kept if such a file exists.
+    """
+    text = os.fsdecode(name)
+    if separator == b"\n" and text.endswith("\r") and not os.path.lexists(text):
+        return text[:-1]
+    return text
 
 
 def _walk(given: str, search: Search) -> Iterator[str]:
-    """Yield the files of a folder, and what in it cannot even be looked at: that gets its row, too."""
+    """Yield the files of a folder, and what in it cannot be accessed: that gets a row, too."""
     root = Path(given)
     lost: list[Path] = []
     passed: Counter[str] = Counter()
@@ -133,7 +167,7 @@ def _walk(given: str, search: Search) -> Iterator[str]:
         elif reason == "no media":
             passed[path.suffix.lower() or "no suffix"] += 1
         elif reason != "hidden file":
-            search.note(f"{path}: {reason}, passed over")
+            search.note(f"{path}: skipped ({reason})")
 
     def named(path: Path) -> str:
         return given if path == root else os.path.join(given, path.relative_to(root))  # noqa: PTH118
@@ -142,12 +176,17 @@ def _walk(given: str, search: Search) -> Iterator[str]:
         yield from map(named, lost)
         lost.clear()
         num_found += 1
+        if path == root:
+            search.note(
+                f"{given}: read as one clip, because its pictures are numbered like frames; "
+                "a model trained on pictures labels them one by one"
+            )
         if search.outside is None or search.outside not in Path(os.path.abspath(path)).parents:  # noqa: PTH100
             yield named(path)
     yield from map(named, lost)
     wanted = search.glob or f"{search.kind} files"
     if passed:
         kinds = ", ".join(f"{suffix} {number}" for suffix, number in passed.most_common(5))
-        search.note(f"{given}: {count(passed.total(), 'other file')} passed over ({kinds})")
+        search.note(f"{given}: {count(passed.total(), 'other file')} skipped ({kinds})")
     if not num_found and not lost:
-        search.note(f"{given}: no {wanted} in it")
+        search.note(f"{given}: contains no {wanted}")

@@ -1,10 +1,11 @@
-"""The loop of `predict`: rows out as they come, what they do not say beside them, an orderly end."""
+"""The loop of `predict`: writes rows as they come, shows progress and errors, ends in an orderly way."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,18 +13,21 @@ from tqdm import tqdm
 
 from vidlstm.cli.console import Console, Exit
 from vidlstm.cli.rows.formats import Record
+from vidlstm.cli.rows.output import Output
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.records import Prediction
 
+_MAX_LABELS = 8  # classes in the closing line
+
 
 class Run:
-    """Writes the rows of one run, and knows how it went.
+    """Writes the rows of one run and counts them.
 
     Args:
-        console: Says what the rows do not.
-        sorter: Of the labelled files, if any.
+        console: Shows what the rows do not say.
+        sorter: Sorts labelled files, if that is asked for.
         rows_elsewhere: The rows do not go to the terminal, which is free for notes and progress.
-        tells_end: Say how many are done even if nothing went wrong.
+        tells_end: Say how many are done even if nothing failed.
     """
 
     def __init__(
@@ -33,17 +37,26 @@ class Run:
         self.sorter = sorter
         self.rows_elsewhere = rows_elsewhere
         self.tells_end = tells_end
-        self.num_done = 0
         self.num_failed = 0
+        self.num_done = 0
+        self.labels: Counter[str] = Counter()
         self.interrupted = threading.Event()
         self.reader_left = threading.Event()
 
-    def write(self, records: Iterator[Record], write: Callable[[Record], None]) -> int:
-        """Write the records as they come, and return the exit status."""
+    def write(self, records: Iterator[Record], output: Output, count: Callable[[], int | None]) -> int:
+        """Write the records as they come, and return the exit status.
+
+        Args:
+            records: The rows.
+            output: Where they go.
+            count: Returns how many there will be, if that can be known; may take long.
+        """
         console = Console(quiet=not self.rows_elsewhere or self.console.quiet)
         with console.bar(total=None, label="Labelling", unit="file") as bar:
+            if not bar.disable:
+                threading.Thread(target=_set_total, args=(bar, count), daemon=True).start()
             for record in records:
-                self._take(record, write, bar)
+                self._take(record, output, bar)
         if self.reader_left.is_set():
             return Exit.DONE
         if self.interrupted.is_set():
@@ -59,10 +72,12 @@ class Run:
         self.reader_left.set()
         end_early()
 
-    def _take(self, record: Record, write: Callable[[Record], None], bar: tqdm[Any]) -> None:
-        write(record)
+    def _take(self, record: Record, output: Output, bar: tqdm[Any]) -> None:
+        output.write(record)
         self.num_done += 1
         bar.update()
+        if isinstance(record, Prediction):
+            self.labels["unknown" if record.unknown else record.label or "no label"] += 1
         if record.problem is not None:
             self.num_failed += 1
             if self.rows_elsewhere:
@@ -70,10 +85,23 @@ class Run:
                     problem = record.problem
                     self.console.warn(f"{record.path}: {problem.code.value}: {problem.message}")
         elif self.sorter is not None and isinstance(record, Prediction) and record.label is not None:
+            if self.sorter.how == "move":
+                output.sync()  # after a power cut, nobody would know what became of a moved file
             self.sorter.put(record.path, record.label)
 
     def _summary(self) -> str:
-        return f"{self.num_done} done, {self.num_failed} of them with an error"
+        failed = f", {self.num_failed} of them with an error" if self.num_failed else ""
+        labels = [f"{label} {number}" for label, number in self.labels.most_common(_MAX_LABELS)]
+        more = len(self.labels) - _MAX_LABELS
+        tally = ", ".join(labels) + (f" and {more} more classes" if more > 0 else "")
+        return f"{self.num_done} done{failed}" + (f": {tally}" if tally else "")
+
+
+def _set_total(bar: tqdm[Any], count: Callable[[], int | None]) -> None:
+    """Give a bar its end, and so the time that is left, once that is known."""
+    with contextlib.suppress(Exception):  # reading the inputs themselves will say what is wrong with them
+        bar.total = count()
+        bar.refresh()
 
 
 def say_beside_bar(console: Console, text: str) -> None:

@@ -1,9 +1,14 @@
-"""Sort labelled files into class folders: moved or linked, never over a file that is there."""
+"""Sort labelled files into class folders: move or link them, never over a file that is there.
+
+A kill at any moment loses nothing and leaves nothing that `again` does not put right.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import filecmp
+import hashlib
 import itertools
 import os
 import re
@@ -14,15 +19,18 @@ from typing import Literal
 
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
+from vidlstm.files import sync_folder
 
 How = Literal["move", "link"]
 
+_NAME_BYTES = 255
+_NO_HARD_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')  # in a folder's name, somewhere
 
 
 @dataclass
 class Sorter:
-    """Puts labelled files into class folders, and says what did not go smoothly."""
+    """Puts labelled files into class folders."""
 
     console: Console
     root: Path
@@ -44,45 +52,56 @@ class Sorter:
 
     @property
     def outside(self) -> Path:
-        """The folder that is no input, though it may lie in one."""
+        """The folder, which is no input even if it lies in one."""
         return Path(os.path.abspath(self.root))  # noqa: PTH100 - as inputs are compared
 
-    def put(self, name: str, label: str) -> None:
-        """Sort one file; say so when that is not possible, or only under another name."""
+    def put(self, name: str, label: str, *, again: bool = False) -> None:
+        """Sort one file. What did not work, or only under another name, goes to the console.
+
+        Args:
+            name: The file.
+            label: Its class.
+            again: An earlier run may have been killed while it sorted the file.
+        """
         source = Path(name)
         try:
-            target = sort_file(source, label, self.root, self.how)
+            target = sort_file(source, label, self.root, self.how, again=again)
         except OSError as error:
             self.failed += 1
             self.console.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
             return
         if target.name != source.name:
-            self.console.say(f"{name}: its name was taken, so it is {target} now")
+            self.console.say(f"{name}: its name is taken, sorted as {target}")
 
 
-def sort_file(source: Path, label: str, root: Path, how: How) -> Path:
-    """Put a file into the folder of its class.
+def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = False) -> Path:
+    """Put a file into the folder of its class. A file that is there already is never replaced.
 
     Args:
         source: The file, or folder of frames.
         label: Its class.
-        root: Where the class folders are, or come to be.
+        root: Folder of the class folders. Both are made if they are missing.
         how: `move` it, or make a symbolic `link` to it.
+        again: Finish what a killed run may have begun: where the same content is in the class folder
+            under the file's own name, the source goes.
 
     Returns:
-        Where it is now; under a numbered name when its own is taken. A file that is there already, or
-        a link to it, is left as it is.
+        Where it is now: under a numbered name if its own is taken.
 
     Raises:
-        OSError: It cannot be done.
+        OSError: It cannot be done. The file is where it was.
     """
     folder = root / folder_name(label)
     folder.mkdir(parents=True, exist_ok=True)
     if how == "move" and source.absolute().parent.samefile(folder):
         return source
     for number in itertools.count(1):
-        target = folder / (source.name if number == 1 else f"{source.stem}_{number}{source.suffix}")
+        target = folder / (source.name if number == 1 else numbered_name(source, number))
         if how == "link" and target.is_symlink() and target.resolve() == source.resolve():
+            return target
+        moved = _is_same(source, target) or (again and _is_copy(source, target))
+        if how == "move" and number == 1 and moved:
+            _remove(source)
             return target
         with contextlib.suppress(FileExistsError):
             if how == "link":
@@ -93,49 +112,109 @@ def sort_file(source: Path, label: str, root: Path, how: How) -> Path:
     raise AssertionError("there is always another number")
 
 
+def numbered_name(source: Path, number: int) -> str:
+    """Return a file's name with a number, shortened to what file systems take (255 bytes)."""
+    ending = f"_{number}{source.suffix}"
+    stem = source.stem
+    while len(os.fsencode(stem + ending)) > _NAME_BYTES and stem:
+        stem = stem[:-1]
+    return stem + ending
+
+
 def folder_name(label: str) -> str:
-    """Return a folder's name for a class, which stays inside its parent folder whatever the class is."""
+    """Return a folder name for a class. Whatever the class is called, the folder stays in its parent."""
     name = _UNSAFE.sub("_", label).strip(" ")
     return name if name.strip(".") else "_" * max(len(name), 1)
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file to a name that is free.
+    """Move a file or folder to a name that is free. At any moment it is whole, under one name or both.
 
     Raises:
-        FileExistsError: It is not.
+        FileExistsError: The name is taken.
     """
     if source.is_symlink():  # a relative one would lead nowhere from another folder
         target.symlink_to(source.resolve())
         source.unlink()
         return
-    # The name is taken first, by an empty file or folder that the real one then replaces: rename alone
-    # would put it over whatever is there.
-    is_folder = source.is_dir()
-    if is_folder:
-        target.mkdir()
-    else:
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     try:
-        _replace(source, target)
-    except BaseException:
-        target.rmdir() if is_folder else target.unlink()
-        raise
-
-
-def _replace(source: Path, target: Path) -> None:
-    try:
-        source.replace(target)
+        _rename(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        _copy_and_remove(source, target)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """Rename, but never over what is there, as POSIX does without a word.
+
+    Raises:
+        FileExistsError: The name is taken.
+    """
+    if os.name == "nt":
+        source.rename(target)
+    elif source.is_dir():
+        _refuse_taken(target)
+        source.rename(target)  # a folder that appears in between is an error, unless it is empty
+    else:
         try:
-            if source.is_dir():
-                shutil.copytree(source, beside)
-            else:
-                shutil.copy2(source, beside)
-            beside.replace(target)
-        finally:
-            shutil.rmtree(beside) if beside.is_dir() else beside.unlink(missing_ok=True)
-        shutil.rmtree(source) if source.is_dir() else source.unlink()
+            os.link(source, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            _refuse_taken(target)
+            source.rename(target)
+        else:
+            source.unlink()
+
+
+def _copy_and_remove(source: Path, target: Path) -> None:
+    """Move to another device. A kill leaves a hidden copy, which the next try replaces, or both files."""
+    _refuse_taken(target)
+    name = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=8).hexdigest()
+    beside = target.with_name(f".vidlstm-{name}.part")
+    _remove(beside)
+    try:
+        if source.is_dir():
+            shutil.copytree(source, beside)
+        else:
+            shutil.copy2(source, beside)
+        for file in [path for path in beside.rglob("*") if path.is_file()] if beside.is_dir() else [beside]:
+            _flush(file)
+        _rename(beside, target)
+        sync_folder(target.parent)
+    except BaseException:
+        _remove(beside)
+        raise
+    _remove(source)
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    """Tell whether two names are one file: a kill came between the new name and the end of the old one."""
+    return not source.is_symlink() and os.path.lexists(target) and source.samefile(target)
+
+
+def _is_copy(source: Path, target: Path) -> bool:
+    """Tell whether all of a file or folder is at another place, too."""
+    if target.is_symlink() or source.is_symlink():
+        return False
+    if source.is_dir():
+        return target.is_dir() and all(_is_copy(path, target / path.name) for path in source.iterdir())
+    return target.is_file() and filecmp.cmp(source, target, shallow=False)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _refuse_taken(target: Path) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(target))
