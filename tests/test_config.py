@@ -148,7 +148,7 @@ class TestParsing:
 
     @pytest.mark.parametrize("text", ["", "rgb+", "flow", "RGB", "rgb,motion"])
     def test_other_streams_are_refused(self, text: str) -> None:
-        with pytest.raises(UsageError, match="is none of rgb, motion, colour, texture"):
+        with pytest.raises(UsageError, match="is none of rgb, motion, pose, colour, texture"):
             parse_streams(text)
 
     def test_grids(self) -> None:
@@ -157,3 +157,9 @@ class TestParsing:
         for text in ("4", "x", "4x", "-1x2", "4x4x4", "four"):
             with pytest.raises(UsageError, match="such as 4x4"):
                 parse_grid(text)
+
+
+class TestPose:
+    def test_is_no_stream_of_pictures(self) -> None:
+        with pytest.raises(UsageError, match="pose is read of videos"):
+            ModelConfig("picture", ("a", "b"), ("rgb", "pose"))

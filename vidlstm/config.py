@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from vidlstm.errors import UsageError
 
 Kind = Literal["video", "picture"]
-StreamName = Literal["rgb", "motion", "colour", "texture"]
+StreamName = Literal["rgb", "motion", "pose", "colour", "texture"]
 SamplingMethod = Literal["uniform", "dense", "fps"]
 HeadKind = Literal["lstm", "gru", "mean"]
 SummaryKind = Literal["last", "mean", "attention"]
@@ -26,7 +26,7 @@ BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 
-SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion")
+SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion", "pose")
 """Streams that give one vector a step, `(T, D)`, and are read by the head."""
 SUMMARY_STREAMS: tuple[StreamName, ...] = ("colour", "texture")
 """Streams that give one vector a clip, `(D,)`, and join the head's summary before the classifier."""
@@ -195,6 +195,7 @@ class ModelConfig:
         grid: How a picture is cut.
         encoder: Of the `rgb` stream.
         head: What reads the steps.
+        people: That the `pose` stream describes at each moment.
         spans: How spans are found in films; None for pictures, and where nobody has trained it.
     """
 
@@ -208,6 +209,7 @@ class ModelConfig:
     grid: Grid = field(default_factory=Grid)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
+    people: int = 2
     spans: SpanConfig | None = None
 
     def __post_init__(self) -> None:
@@ -218,6 +220,11 @@ class ModelConfig:
             any(s in SEQUENCE_STREAMS for s in self.streams),
             f"`streams={'+'.join(self.streams)}`: at least one of {', '.join(SEQUENCE_STREAMS)} is needed",
         )
+        _require(
+            self.kind == "video" or "pose" not in self.streams,
+            f"`streams={'+'.join(self.streams)}`: pose is read of videos, and this model labels pictures",
+        )
+        _require(1 <= self.people <= 4, f"`people={self.people}`: from 1 to 4 are possible")
         _require(self.views >= 1, f"`views={self.views}`: at least 1 is needed")
         _require(self.members >= 1, f"`members={self.members}`: at least 1 is needed")
         _require(

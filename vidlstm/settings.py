@@ -114,6 +114,8 @@ class ModelSettings:
     views: int | None = None
     mirror: bool | None = None
     members: int | None = None
+    people: int | None = None
+    pose_weights: Path | None = None
 
     def configure(
         self, kind: Kind, classes: tuple[str, ...], earlier: ModelConfig | None = None
@@ -151,7 +153,7 @@ class ModelSettings:
                 summary=self.summary,
             ),
             **streams,
-            **_given(views=self.views, members=self.members, mirror=self.mirror),
+            **_given(views=self.views, members=self.members, mirror=self.mirror, people=self.people),
         )
 
 

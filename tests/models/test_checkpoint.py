@@ -27,8 +27,10 @@ from vidlstm.models.checkpoint import (
     serialise,
 )
 from vidlstm.models.encoders import weights_digest
+from vidlstm.models.header import read_pose_weights
+from vidlstm.models.pose_weights import PoseWeights
 
-WIDTHS = {"rgb": 64 * 8 * 8, "motion": 4, "colour": 3}
+WIDTHS = {"rgb": 64 * 8 * 8, "motion": 4, "colour": 3, "pose": 5}
 
 
 def make(*streams: StreamName) -> Model:
@@ -233,3 +235,23 @@ load_model(Path({str(good)!r}))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestPose:
+    def test_the_networks_that_find_people_travel_with_the_model(self, tmp_path: Path) -> None:
+        model = make("motion", "pose")
+        model.pose = PoseWeights(b"TFL3 a", b"TFL3 bc")
+        file = written(tmp_path / "m", model)
+        assert load_model(file).pose == model.pose == read_pose_weights(file)
+
+    def test_are_no_parameters(self, tmp_path: Path) -> None:
+        model = make("motion", "pose")
+        model.pose = PoseWeights(b"TFL3 a", b"TFL3 bc")
+        own = sum(value.numel() for value in model.modules().state_dict().values())
+        assert read_header(written(tmp_path / "m", model)).num_parameters == own
+
+    def test_a_checkpoint_that_lacks_them_is_refused(self, tmp_path: Path) -> None:
+        file = written(tmp_path / "m", make("motion", "pose"))
+        for load in (load_model, read_pose_weights):
+            with pytest.raises(CheckpointError):
+                load(file)

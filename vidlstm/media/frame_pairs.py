@@ -43,6 +43,7 @@ class Moments:
     times: NDArray[np.float64]
     pairs: Image | None
     pair_seconds: NDArray[np.float64] | None
+    pictures: Image | None
 
 
 def read_moments(
@@ -52,6 +53,7 @@ def read_moments(
     size: int | None,
     pair_spec: PairSpec | None,
     at_least: int,
+    picture_side: int | None = None,
 ) -> Moments | None:
     """Read moments of a clip that stands on its first frame.
 
@@ -62,12 +64,14 @@ def read_moments(
         size: Side of the square frames; None for none.
         pair_spec: Which pairs are wanted; None for none.
         at_least: The fewest frames that the clip may turn out to have without being read again.
+        picture_side: Longest side of the whole pictures of the moments, in pixels; None for none.
 
     Returns:
         What was read; None when the clip ended before the last moment.
     """
     slots = {int(index): slot for slot, index in enumerate(moments)}
     times = np.zeros(len(moments))
+    pictures: list[Image] = []
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
     chosen = set(slots)
     if pairs is not None:
@@ -94,19 +98,30 @@ def read_moments(
                 times[slot] = video.seconds
                 if pictured[slot]:
                     squares.take(image)
+                if picture_side is not None:
+                    pictures.append(whole(image, picture_side))
             if pairs is not None:
                 pairs.see(video.seconds, image, slot)
     if any(index in slots for index in stops):
         return None
+    stacked = None if picture_side is None else np.stack(pictures)
     if pairs is None:
-        return Moments(squares.frames, times, None, None)
-    return Moments(squares.frames, times, *pairs.stack(len(moments)))
+        return Moments(squares.frames, times, None, None, stacked)
+    return Moments(squares.frames, times, *pairs.stack(len(moments)), stacked)
 
 
 def square(image: Image, size: int) -> Image:
     """Bring a BGR frame, `(H, W, 3)`, to a square RGB one, `(size, size, 3)`, whatever its shape."""
     # The small picture is the cheap one to reorder.
     return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def whole(image: Image, side: int) -> Image:
+    """Reduce a BGR frame to an RGB picture in its proportions, the longest side at most `side`."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def resize(image: Image, width: int, height: int) -> Image:

@@ -21,7 +21,8 @@ from vidlstm.config import ModelConfig, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder
-from vidlstm.models.header import BASELINE, FORMAT, VERSION, Header, as_checkpoint_errors, read_header
+from vidlstm.models.header import BASELINE, FORMAT, POSE, VERSION, Header, as_checkpoint_errors, read_header
+from vidlstm.models.pose_weights import PoseWeights
 
 __all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", "read_header", "serialise"]
 
@@ -38,6 +39,7 @@ class Model:
         training: Facts about how it was made, as plain JSON values.
         baseline: What the same streams give without their order, see `baseline_config`; None where nobody
             has trained it, or where it is not wanted.
+        pose: What finds people and their key points; None without the `pose` stream.
     """
 
     config: ModelConfig
@@ -46,6 +48,7 @@ class Model:
     widths: dict[str, int]
     training: dict[str, Any]
     baseline: Classifier | None = None
+    pose: PoseWeights | None = None
 
     def modules(self) -> nn.ModuleDict:
         """Return all parts as one module, which is what a checkpoint's tensors are named after."""
@@ -85,6 +88,11 @@ def serialise(model: Model) -> bytes:
     tensors: dict[str, Tensor] = {
         k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()
     }
+    if model.pose is not None:
+        tensors |= {
+            name: torch.frombuffer(bytearray(file), dtype=torch.uint8)
+            for name, file in zip(POSE, (model.pose.detector, model.pose.landmarks), strict=True)
+        }
     header = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -137,6 +145,8 @@ def load_model(path: Path, *, baseline: bool = False) -> Model:
         twin = baseline_config(header.config)
         if twin is not None and any(name.startswith(f"{BASELINE}.") for name in tensors):
             model.baseline = Classifier(twin, header.widths)
+        if "pose" in header.config.streams:
+            model.pose = PoseWeights(*(tensors.pop(name).numpy().tobytes() for name in POSE))
         modules = model.modules()
         modules.load_state_dict(tensors)
     except (RuntimeError, UsageError, KeyError) as error:

@@ -43,6 +43,9 @@ class BranchSpec:
         fixed: Standardise by the statistics of the training clips; not where the encoder learns,
             whose features are yet to come.
         joined: Summary streams that join the head's summary before the classifier.
+        gated: The stream's last feature tells how sure the others are, 0 to 1. Logits are multiplied by
+            its mean over the steps, so that a clip of which the stream knows nothing gives no class an
+            advantage, and the other branches decide.
     """
 
     name: str
@@ -53,6 +56,7 @@ class BranchSpec:
     rooted: bool = False
     fixed: bool = True
     joined: tuple[StreamName, ...] = ()
+    gated: bool = False
 
 
 def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
@@ -76,8 +80,20 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
                 specs.append(BranchSpec("appearance", stream, mean, rooted=True))
         else:
             takes = joined if not any(spec.joined for spec in specs) else ()
-            specs.append(BranchSpec(stream, stream, config.head, joined=takes))
+            specs.append(BranchSpec(stream, stream, config.head, joined=takes, gated=stream == "pose"))
     return tuple(specs)
+
+
+class _Gated(nn.Module):
+    """Multiply logits by what stands behind the vectors they are made of."""
+
+    def __init__(self, classify: nn.Module) -> None:
+        super().__init__()
+        self.classify = classify
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        logits: Tensor = self.classify(vectors[..., :-1]) * vectors[..., -1:]
+        return logits
 
 
 class Branch(nn.Module):
@@ -107,8 +123,13 @@ class Branch(nn.Module):
                 for name in spec.joined
             }
         )
-        self.width = self.head.width + head.hidden * len(spec.joined)
-        self.classify = nn.Sequential(RowDropout(head.dropout), Linear(members, self.width, num_classes))
+        width = self.head.width + head.hidden * len(spec.joined)
+        self.classify: nn.Module = nn.Sequential(
+            RowDropout(head.dropout), Linear(members, width, num_classes)
+        )
+        self.width = width
+        if spec.gated:
+            self.classify, self.width = _Gated(self.classify), width + 1
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Bring features `(M, B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
@@ -125,6 +146,8 @@ class Branch(nn.Module):
         """Return what `classify` makes logits of, `(M, B, width)`; arguments as for `forward`."""
         summary = self.head(self.project(self.standardise(self.prepare(steps, mask))), mask)
         parts = [summary, *(layers(summaries[name]) for name, layers in self.join.items())]
+        if self.spec.gated:
+            parts.append(masked_mean(steps[..., -1:], mask).expand(*summary.shape[:-1], 1))
         return torch.cat(parts, dim=-1)
 
     def parameters_of(self, member: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

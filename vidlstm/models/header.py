@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from vidlstm.config import ModelConfig, from_dict
 from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.models.pose_weights import PoseWeights
 
 FILE = "model.safetensors"
 """Name of the checkpoint in a run folder."""
@@ -24,6 +25,8 @@ FORMAT = "vidlstm"
 VERSION = 5  # 1: members one by one; 2: "control" for baseline; 3: scores without a bound; 4: no novelty
 BASELINE = "baseline"
 """What the names of the baseline's tensors begin with: it is no part of the model."""
+POSE = ("pose.detector", "pose.landmarks")
+"""Names under which the files of the networks that find people stand, as bytes."""
 
 
 def checkpoint_file(path: Path) -> Path:
@@ -69,9 +72,19 @@ def read_header(path: Path) -> Header:
         shapes = [
             file.get_slice(name).get_shape()
             for name in file.keys()  # noqa: SIM118 - not a dict
-            if not name.startswith(f"{BASELINE}.")
+            if not name.startswith(f"{BASELINE}.") and name not in POSE
         ]
     return Header(config, widths, training, sum(map(math.prod, shapes)))
+
+
+def read_pose_weights(path: Path) -> PoseWeights:
+    """Read the networks that find people from the checkpoint of a model with the `pose` stream.
+
+    Raises:
+        CheckpointError: It has none, or is damaged.
+    """
+    with as_checkpoint_errors(path), safe_open(path, "np") as file:
+        return PoseWeights(*(file.get_tensor(name).tobytes() for name in POSE))
 
 
 @contextmanager

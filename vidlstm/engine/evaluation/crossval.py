@@ -16,6 +16,7 @@ from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.pose_networks import require_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.windows import with_windows
 from vidlstm.metrics.classification import hits, summarise
@@ -146,13 +147,16 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     Raises:
         VidlstmError: It cannot be done.
     """
+    # What is missing is said before data is looked for.
+    streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
+    networks = require_networks(request.model, streams)
     dataset = find_dataset(request.data, probe_film)
     yield DataFound(dataset)
     config = with_windows(request.model.configure(dataset.kind, dataset.classes), dataset)
     training = request.training.configure(config)
     folds = _folds(dataset, request.folds, training.seed)
     encoder = None if config.encoder.small else rgb_encoder(config, seed=training.seed)
-    wanted = ReadRequest.for_training(config)
+    wanted = ReadRequest.for_training(config, networks)
     with open_extractor(wanted, encoder, request.machine, cache=request.cache) as extractor:
         clips = yield from extract_clips(extractor, dataset)
     yield clips.told()

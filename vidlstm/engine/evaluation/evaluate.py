@@ -13,6 +13,7 @@ from vidlstm.engine.events import DataFound, Event, KnownClips, SubsetChosen
 from vidlstm.engine.extraction.clips import extract_clips
 from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
+from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import leave_report
 from vidlstm.engine.training.baseline import score_with_baseline
@@ -93,7 +94,8 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
             f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
         )
         yield KnownClips(notes[-1])
-    wanted = ReadRequest.of(model.config, views=model.config.views)
+    networks = keep_networks(model.pose)
+    wanted = ReadRequest.of(model.config, views=model.config.views, pose_networks=networks)
     with open_extractor(wanted, model.encoder, request.machine, cache=request.cache) as extractor:
         clips = yield from extract_clips(extractor, dataset)
     yield clips.told()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.reading import Reading, ReadRequest, read
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, Reading, ReadRequest, read
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
@@ -185,6 +185,10 @@ class Extractor:
         if stream in SUMMARY_DESCRIPTORS:
             return {**recipe, "version": SUMMARY_DESCRIPTORS[stream].version, "size": request.size}
         recipe["mirror"] = request.mirror
+        if stream == "pose":
+            networks = None if request.pose_networks is None else request.pose_networks.name
+            extra = {"people": request.people, "networks": networks, "side": PEOPLE_SIDE}
+            return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, **extra}
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}

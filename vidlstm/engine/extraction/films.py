@@ -84,7 +84,7 @@ class FilmExtractor:
         rate: Moments a second.
 
     Raises:
-        UsageError: The model reads summary streams, which a film as a whole does not have.
+        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
     """
 
     def __init__(
@@ -98,6 +98,8 @@ class FilmExtractor:
         for stream in request.streams:
             if stream in SUMMARY_STREAMS:
                 raise UsageError(f"streams: {stream} describes whole clips, so films cannot be read with it")
+        if "pose" in request.streams:
+            raise UsageError("`streams=pose` is read of clips, so films cannot be read with it")
         if "rgb" in request.streams and encoder is None:
             raise UsageError(
                 "unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen"

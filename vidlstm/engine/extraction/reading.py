@@ -15,14 +15,21 @@ from vidlstm.config import Grid, Kind, ModelConfig, Sampling, StreamName
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import kind_of
 from vidlstm.media import image
-from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
+from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
 from vidlstm.media.descriptors import motion
-from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
+from vidlstm.media.descriptors.streams import (
+    SEQUENCE_DESCRIPTORS,
+    SUMMARY_DESCRIPTORS,
+    SequenceDescriptor,
+)
 from vidlstm.media.file_types import Limits, read_head
 from vidlstm.media.sampling import every_second
 from vidlstm.records import ClipInfo
 
 _STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
+PEOPLE_SIDE = 640
+"""Longest side of the pictures in which people are looked for, in pixels; they are never enlarged."""
+
 SUMMARY_FRAMES = 8
 """Moments of a video that its summary streams look at."""
 
@@ -44,10 +51,21 @@ class ReadRequest:
     mirror: bool = False
     limits: Limits = field(default_factory=Limits)
     film_rate: float | None = None
+    people: int = 0
+    pose_networks: Path | None = None
 
     @staticmethod
-    def of(config: ModelConfig, *, views: int, limits: Limits | None = None) -> ReadRequest:
-        """Return the request that feeds a model of `config` with `views` views of each clip."""
+    def of(
+        config: ModelConfig, *, views: int, limits: Limits | None = None, pose_networks: Path | None = None
+    ) -> ReadRequest:
+        """Return the request that feeds a model of `config` with `views` views of each clip.
+
+        Args:
+            config: Of the model.
+            views: Of each clip.
+            limits: What a clip may cost.
+            pose_networks: Folder of the networks that find people, for the `pose` stream.
+        """
         return ReadRequest(
             config.kind,
             config.streams,
@@ -59,13 +77,16 @@ class ReadRequest:
             config.mirror,
             limits or Limits(),
             config.film_rate,
+            config.people,
+            pose_networks,
         )
 
     @staticmethod
-    def for_training(config: ModelConfig) -> ReadRequest:
+    def for_training(config: ModelConfig, pose_networks: Path | None = None) -> ReadRequest:
         """Return what is read of every clip for training: more moments than the head reads at once."""
         several = config.views > 1 or config.kind == "picture"
-        return ReadRequest.of(config, views=config.views if several else _STORED_VIEWS)
+        views = config.views if several else _STORED_VIEWS
+        return ReadRequest.of(config, views=views, pose_networks=pose_networks)
 
     @staticmethod
     def for_pixels(config: ModelConfig) -> ReadRequest:
@@ -119,8 +140,15 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
         size=request.size if wants_frames else None,
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
         every_second=not wants_summary,
+        picture_side=PEOPLE_SIDE if "pose" in request.streams else None,
     )
     clip = read_clip(path, spec, request.limits)
+    if clip.pictures is not None and request.pose_networks is not None:
+        # Here, not above: other streams do without the library that computes the networks.
+        from vidlstm.engine.extraction.people import find_people
+
+        people = find_people(clip.pictures, request.pose_networks, request.people)
+        clip = replace(clip, pictures=None, people=people)
     frames, table = clip.frames, clip.frame_table
     few = np.linspace(0, len(frames) - 1, min(SUMMARY_FRAMES, len(frames))).astype(int)
     if wants_summary:  # of all moments, not only of those that the `rgb` stream takes
@@ -129,10 +157,23 @@ def _read_video(path: Path, request: ReadRequest) -> Reading:
     return Reading(
         to_channels(frames[None], request.channels) if "rgb" in request.streams else None,
         table,
-        {s: d.describe(clip)[clip.table] for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
+        {s: _describe(clip, d) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
         {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
         clip.info,
     )
+
+
+def _describe(clip: Clip, descriptor: SequenceDescriptor) -> NDArray[np.float32]:
+    """Describe a clip's views, `(V, T, D)`, without the steps at which there is nothing to read.
+
+    One step is left where there never is anything.
+    """
+    steps = descriptor.describe(clip)[clip.table]
+    if descriptor.is_there is None:
+        return steps
+    there = np.asarray(descriptor.is_there(steps).any(0))  # in any view: a step is one moment in all of them
+    there[0] |= not there.any()
+    return steps[:, there]
 
 
 def _read_picture(path: Path, request: ReadRequest) -> Reading:

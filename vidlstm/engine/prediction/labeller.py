@@ -36,7 +36,8 @@ from vidlstm.models.backends.openvino import (
     kept_or_converted,
 )
 from vidlstm.models.backends.protocol import FrameEncoder, supported_precision
-from vidlstm.models.header import as_checkpoint_errors, read_header
+from vidlstm.models.header import as_checkpoint_errors, read_header, read_pose_weights
+from vidlstm.models.pose_weights import PoseWeights
 
 if TYPE_CHECKING:
     import torch
@@ -57,11 +58,13 @@ class Labeller:
         config: Of the model.
         encoder: Of the `rgb` stream; None where that is off.
         score: Gives the calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`.
+        pose: What finds people, for the `pose` stream; None where that is off.
     """
 
     config: ModelConfig
     encoder: FrameEncoder | None
     score: Callable[[Sequence[ClipFeatures]], ClipScores]
+    pose: PoseWeights | None = None
 
 
 def load_labeller(
@@ -125,7 +128,7 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
         with one_thread():
             return scores_and_novelty(model, clips)
 
-    return Labeller(model.config, encoder, score)
+    return Labeller(model.config, encoder, score, model.pose)
 
 
 def _by_openvino(path: Path, precision: Precision) -> Labeller:
@@ -139,7 +142,10 @@ def _by_openvino(path: Path, precision: Precision) -> Labeller:
         precision = supported_precision(precision, has_bfloat16)
         encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), precision)
         encoder.prepare()
-    return Labeller(config, encoder, partial(_score, config, OpenVinoClassifier(networks["classifier"])))
+    pose = read_pose_weights(path) if "pose" in config.streams else None
+    return Labeller(
+        config, encoder, partial(_score, config, OpenVinoClassifier(networks["classifier"])), pose
+    )
 
 
 def _convert(path: Path, kept_in: Path) -> Networks:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.media.file_types import Limits
@@ -19,7 +20,10 @@ from vidlstm.records import NOVELTY_RATE, Failure, Prediction, Score, is_unknown
 
 def make_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None = None) -> Extractor:
     """Return what makes features of files for a labeller."""
-    request = ReadRequest.of(labeller.config, views=labeller.config.views, limits=limits)
+    networks = keep_networks(labeller.pose)
+    request = ReadRequest.of(
+        labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
+    )
     return Extractor(request, labeller.encoder, None, pool)
 
 

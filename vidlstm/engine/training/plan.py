@@ -14,10 +14,12 @@ from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.events import DataFound, SplitMade
 from vidlstm.engine.extraction.films import probe_film
+from vidlstm.engine.extraction.pose_networks import find_pose, require_networks
 from vidlstm.engine.spans.windows import with_windows
 from vidlstm.engine.training.run_folder import RunFolder, RunSettings
 from vidlstm.engine.training.tensorboard import require_tensorboard
 from vidlstm.errors import UsageError
+from vidlstm.models.pose_weights import PoseWeights
 from vidlstm.settings import (
     DataSettings,
     FineTuneSettings,
@@ -67,6 +69,7 @@ class Plan:
         prints: Fingerprint of every clip's content.
         rows: Of `split.csv`.
         start: The run that fine-tuning starts from.
+        pose: What finds people, for the `pose` stream.
     """
 
     dataset: Dataset
@@ -75,6 +78,7 @@ class Plan:
     prints: list[str]
     rows: dict[str, SplitRow]
     start: Path | None
+    pose: PoseWeights | None = None
 
 
 def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, Plan]:
@@ -110,7 +114,8 @@ def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, P
     }
     settings = RunSettings(str(data.data), sources, model, training)
     prints = fingerprints(s.path for s in dataset.samples)
-    return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start)
+    pose = find_pose(request.model, model.streams)
+    return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start, pose)
 
 
 def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
@@ -125,6 +130,7 @@ def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
     any_classes = ("a", "b")
     kind = request.data.kind or ("video" if earlier is None else earlier.model.kind)
     model = request.model.configure(kind, any_classes, None if earlier is None else earlier.model)
+    require_networks(request.model, model.streams)
     _training(request, request.fine_tuning.configure(model, request.model.members), earlier)
 
 

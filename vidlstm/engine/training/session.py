@@ -32,6 +32,7 @@ from vidlstm.engine.events import (
 )
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
+from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import PAGE, leave_report
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
@@ -98,6 +99,7 @@ class _Session:
         yield clips.told()
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
+        model.pose = self.plan.pose
         with self._trainer(model, clips, start) as trainer:
             if state is not None:
                 self._restore(run, trainer, state)
@@ -161,7 +163,7 @@ class _Session:
 
     def _extract(self, encoder: Encoder | None, world: World | None = None) -> Generator[Event, None, Clips]:
         """Extract every clip: features by an encoder or, without one, pixels."""
-        wanted = ReadRequest.for_training(self.config)
+        wanted = ReadRequest.for_training(self.config, keep_networks(self.plan.pose))
         machine, cache = self.request.machine, self.request.cache
         with open_extractor(wanted, encoder, machine, cache=cache, world=world) as extractor:
             return (yield from extract_clips(extractor, self.plan.dataset, world))

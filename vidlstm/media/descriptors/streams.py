@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vidlstm.config import StreamName
 from vidlstm.media.clips import Clip
-from vidlstm.media.descriptors import colour, motion, texture
+from vidlstm.media.descriptors import colour, motion, pose, texture
 
 Floats = NDArray[np.float32]
 
@@ -24,16 +24,17 @@ class SequenceDescriptor:
     """A stream with one vector a moment.
 
     Args:
-        width: D.
         version: Part of the feature store's key; goes up when the definition changes.
         describe: Gives `(U, D)` for a clip of U moments.
         mirror: Turns `(..., D)` into what the clip flipped left to right would give.
+        is_there: Tells of `(..., D)` at which moments there is something to read, `(...,)`; None where
+            there always is.
     """
 
-    width: int
     version: int
     describe: Callable[[Clip], Floats]
     mirror: Callable[[Floats], Floats]
+    is_there: Callable[[Floats], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,15 @@ def _motion(clip: Clip) -> Floats:
     return motion.describe(clip.pairs, clip.pair_seconds)
 
 
+def _pose(clip: Clip) -> Floats:
+    if clip.people is None:
+        raise ValueError("nobody has looked for people in the clip")
+    return pose.describe(clip.people, clip.times)
+
+
 SEQUENCE_DESCRIPTORS: dict[StreamName, SequenceDescriptor] = {
-    "motion": SequenceDescriptor(motion.WIDTH, 1, _motion, motion.mirror),
+    "motion": SequenceDescriptor(1, _motion, motion.mirror),
+    "pose": SequenceDescriptor(1, _pose, pose.mirror, pose.is_seen),
 }
 SUMMARY_DESCRIPTORS: dict[StreamName, SummaryDescriptor] = {
     "colour": SummaryDescriptor(colour.WIDTH, 1, colour.describe),

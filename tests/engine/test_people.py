@@ -1,0 +1,76 @@
+"""The pose stream from file to features: who is looked for, what is kept, what is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.media.conftest import write_video
+from vidlstm.config import ModelConfig
+from vidlstm.engine.extraction import people, pose_networks
+from vidlstm.engine.extraction.reading import Reading, ReadRequest, read
+from vidlstm.errors import UsageError
+from vidlstm.media.descriptors import pose
+from vidlstm.models.pose_weights import PoseWeights
+
+NETWORKS = Path("networks")
+
+
+def cast(*seen: range) -> NDArray[np.float32]:
+    """Return key points of people who are seen at these of 32 moments."""
+    placed = np.full((32, 2, 13, 3), np.nan, np.float32)
+    for place, moments in enumerate(seen):
+        placed[moments, place] = np.random.default_rng(place).uniform(0.5, 1, (13, 3))
+    return placed
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    frames = np.random.default_rng(0).integers(0, 256, (64, 48, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "clip.avi", list(frames))
+    return tmp_path / "clip.avi"
+
+
+def pose_of(clip: Path, found: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> Reading:
+    def find(pictures: NDArray[np.uint8], networks: Path, wanted: int) -> NDArray[np.float32]:
+        assert pictures.shape == (32, 48, 64, 3)
+        assert (networks, wanted) == (NETWORKS, 2)
+        return found
+
+    monkeypatch.setattr(people, "find_people", find)
+    config = ModelConfig.default("video", ("a", "b")).changed(streams=("motion", "pose"))
+    return read(clip, ReadRequest.of(config, views=2, pose_networks=NETWORKS))
+
+
+class TestReading:
+    def test_describes_the_moments_of_all_views(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        reading = pose_of(clip, cast(range(32), range(32)), monkeypatch)
+        assert reading.sequences["pose"].shape == (2, 16, pose.width(2))
+        assert reading.sequences["motion"].shape[:2] == (2, 16)
+
+    def test_steps_without_anybody_are_left_out_of_this_stream_alone(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reading = pose_of(clip, cast(range(8, 20)), monkeypatch)
+        assert reading.sequences["pose"].shape[:2] == (2, 6)
+        assert reading.sequences["motion"].shape[:2] == (2, 16)
+
+    def test_of_a_clip_without_anybody_one_step_is_left_that_knows_nothing(
+        self, clip: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        steps = pose_of(clip, cast(), monkeypatch).sequences["pose"]
+        assert steps.shape == (2, 1, pose.width(2))
+        assert not steps.any()
+
+
+class TestNetworks:
+    def test_none_are_needed_without_the_stream(self) -> None:
+        assert pose_networks.keep_networks(None) is None
+
+    def test_says_what_computes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pose_networks, "is_installed", lambda: False)
+        with pytest.raises(UsageError, match=r"pose. is computed by OpenVINO: pip install 'vidlstm\[cpu\]'"):
+            pose_networks.keep_networks(PoseWeights(b"", b""))

@@ -1,0 +1,162 @@
+"""People found and followed, with networks that know where they are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vidlstm.media.people import detection, regions
+from vidlstm.media.people.regions import Region
+from vidlstm.media.people.tracking import follow
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+def answers(*people: tuple[int, float, float, float], logit: float = 3.0) -> tuple[Floats, Floats]:
+    """Return a detector's answers: at an anchor, a head round (x, y) and a body of so many pixels below."""
+    given, logits = np.zeros((2254, 12), np.float32), np.full(2254, -9.0, np.float32)
+    for anchor, x, y, body in people:
+        middle = detection._ANCHORS[anchor] * 224
+        points = np.array([[x, y], [20, 20], [x, y + body], [x, y - body / 4], [0, 0], [0, 0]], np.float32)
+        points[[0, 2, 3, 4, 5]] -= middle
+        given[anchor], logits[anchor] = points.ravel(), logit
+    return given, logits
+
+
+class TestAnchors:
+    def test_are_two_a_layer_and_cell(self) -> None:
+        anchors = detection._anchors()
+        assert anchors.shape == (28 * 28 * 2 + 14 * 14 * 2 + 7 * 7 * 6, 2)
+        np.testing.assert_allclose(
+            anchors[[0, 1, 2, 1568, 1960]] * 224, [[4, 4], [4, 4], [12, 4], [8, 8], [16, 16]]
+        )
+
+
+class TestDetections:
+    def test_lie_in_the_picture_whatever_its_shape(self) -> None:
+        picture = np.zeros((100, 400, 3), np.uint8)
+        square, scale, shift = detection.letterbox(picture)
+        assert square.shape == (224, 224, 3)
+        (found,) = detection.decode(*answers((500, 112.0, 112.0, 14.0)), scale, shift)
+        assert (found.region.x, found.region.y) == pytest.approx((200, 50 + 25))
+        assert found.box == pytest.approx([200 - 10 / 0.56, 50 - 10 / 0.56, 200 + 10 / 0.56, 50 + 10 / 0.56])
+        assert found.score == pytest.approx(1 / (1 + math.exp(-3)))
+
+    def test_of_one_person_are_averaged(self) -> None:
+        found = detection.decode(
+            *answers((500, 100, 100, 40), (502, 104, 100, 40)), 1, np.zeros(2, np.float32)
+        )
+        assert len(found) == 1
+        assert found[0].region.x == pytest.approx(102)
+
+    def test_of_two_are_two(self) -> None:
+        found = detection.decode(
+            *answers((500, 60, 100, 40), (502, 150, 100, 40)), 1, np.zeros(2, np.float32)
+        )
+        assert sorted(round(f.region.x) for f in found) == [60, 150]
+
+    def test_of_nobody_are_none(self) -> None:
+        assert detection.decode(*answers(), 1, np.zeros(2, np.float32)) == []
+
+
+class TestRegions:
+    @pytest.mark.parametrize("angle", [0.0, 0.5, math.pi / 2, math.pi, -2.0])
+    def test_what_is_cut_out_is_placed_where_it_was(self, angle: float) -> None:
+        picture = np.zeros((240, 320, 3), np.uint8)
+        picture[118:123, 178:183] = 255  # round (180, 120)
+        region = Region(170, 110, 120, angle)
+        rows, columns = np.nonzero(regions.cut(picture, region)[..., 0] > 128)
+        found = np.array([[columns.mean() + 0.0, rows.mean()]], np.float32)
+        assert regions.place(found, region)[0] == pytest.approx([180, 120], abs=0.6)
+
+    def test_a_body_stands_upright_in_its_region(self) -> None:
+        for towards in ((0, -1), (1, 0), (0.6, 0.8)):
+            middle = np.array([100, 100], np.float32)
+            region = regions.region_between(middle, middle + 50 * np.array(towards, np.float32))
+            top = np.array([[128, 128 - 128 / 1.25]], np.float32)
+            assert regions.place(top, region)[0] == pytest.approx(middle + 50 * np.array(towards), abs=1e-3)
+            assert region.side == pytest.approx(125)
+
+
+class Stage:
+    """Networks for pictures in which a body is a spot of one grey level, 60 pixels above its feet.
+
+    The detector sees only spots brighter than `plain`; the landmark network sees all.
+    """
+
+    def __init__(self, plain: int = 100) -> None:
+        self.plain = plain
+        self.looks = 0
+
+    def picture(self, *bodies: tuple[int, int]) -> Pixels:
+        """Return a picture with a body at each (x, grey level)."""
+        picture = np.full((224, 224, 3), 20, np.uint8)
+        for x, level in bodies:
+            picture[90:130, x - 8 : x + 8] = level
+        return picture
+
+    def detect(self, square: Pixels) -> tuple[Floats, Floats]:
+        self.looks += 1
+        row = square[110, :, 0].astype(int)
+        starts = [x for x in range(1, 224) if row[x] > self.plain >= row[x - 1]]
+        return answers(*((400 + 2 * n, float(x + 8), 70.0, 40.0) for n, x in enumerate(starts)))
+
+    def find_points(self, square: Pixels) -> tuple[Floats, float]:
+        seen = square[..., 0] > 60
+        if not seen.any():
+            return np.zeros((39, 3), np.float32), 0.0
+        columns = np.nonzero(seen)[1]
+        x = columns[np.abs(columns - 128).argsort()[:200]].mean()
+        points = np.full((39, 3), 0.9, np.float32)
+        points[:, 0], points[:, 1] = x, np.linspace(60, 200, 39)
+        points[33, :2], points[34, :2] = (x, 128), (x, 128 - 128 / 1.25)
+        return points, 0.95
+
+
+@pytest.fixture(autouse=True)
+def _as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidlstm.media.people.tracking._evened", list)
+
+
+def track_of(pictures: list[Pixels], stage: Stage, **settings: int) -> list[dict[int, int]]:
+    """Return of every person where they are at each moment, rounded to 10 pixels."""
+    tracks = follow(pictures, stage.detect, stage.find_points, **settings)
+    return [{m: round(float(p[0, 0]), -1) for m, p in sorted(t.items())} for t in tracks]  # type: ignore[misc]
+
+
+class TestFollowing:
+    def test_people_keep_their_tracks(self) -> None:
+        stage = Stage()
+        tracks = track_of([stage.picture((40 + 4 * m, 200), (180 - 2 * m, 200)) for m in range(6)], stage)
+        assert sorted(track[0] for track in tracks) == [40, 180]
+        assert all(list(track) == list(range(6)) for track in tracks)
+
+    def test_the_detector_rests_while_everybody_wanted_is_seen(self) -> None:
+        stage = Stage()
+        track_of([stage.picture((60, 200), (160, 200))] * 9, stage, wanted=2, detect_every=4)
+        assert stage.looks == 3
+        stage = Stage()
+        track_of([stage.picture((60, 200))] * 9, stage, wanted=2, detect_every=4)
+        assert stage.looks == 9
+
+    def test_who_is_detected_late_is_followed_back(self) -> None:
+        stage = Stage(plain=150)
+        pictures = [stage.picture((60, 100))] * 3 + [stage.picture((60, 200))] * 3
+        assert track_of(pictures, stage) == [dict.fromkeys(range(6), 60)]
+
+    def test_who_is_hidden_for_some_moments_comes_back_as_the_same(self) -> None:
+        stage = Stage()
+        pictures = [stage.picture((60, 200))] * 3 + [stage.picture()] * 5 + [stage.picture((60, 200))] * 3
+        assert [list(track) for track in track_of(pictures, stage)] == [[0, 1, 2, 8, 9, 10]]
+
+    def test_nobody_is_nobody(self) -> None:
+        stage = Stage()
+        assert track_of([stage.picture()] * 3, stage) == []
+
+    def test_a_still_clip_of_one_colour_is_nobody(self) -> None:
+        stage = Stage()
+        assert track_of([np.zeros((1, 1, 3), np.uint8)], stage) == []
