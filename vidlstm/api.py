@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 from vidlstm.config import (
     Backend,
@@ -55,6 +55,7 @@ class DataKeywords(TypedDict, total=False):
     group_column: str
     split_file: FilePath
     class_list: FilePath
+    background: Literal["auto", "none"]
 
 
 class MachineKeywords(TypedDict, total=False):
@@ -92,6 +93,8 @@ class ModelKeywords(TypedDict, total=False):
     views: int
     mirror: bool
     members: int
+    people: int
+    pose_weights: FilePath
 
 
 class TrainingKeywords(TypedDict, total=False):
@@ -212,6 +215,8 @@ def crossval(
     folds: Folds = 5,
     ablation: bool = False,
     repeat: int = 1,
+    out: FilePath | None = None,
+    overwrite: bool = False,
     on_event: OnEvent | None = None,
     **settings: Unpack[CrossvalKeywords],
 ) -> CrossvalResult:
@@ -222,6 +227,8 @@ def crossval(
         folds: A number; `group`: one a group; `split`: the train and test sets of the data.
         ablation: Compare streams and heads.
         repeat: Seeds, from `seed` on.
+        out: Folder for the report page, `predictions.csv` and plots.
+        overwrite: Replace the report in it.
         on_event: Called with everything that happens, such as each fold.
         settings: The options of `vidlstm crossval`, named as in `vidlstm.settings`.
 
@@ -240,12 +247,14 @@ def crossval(
         folds,
         ablation,
         repeat,
+        None if out is None else Path(out),
+        overwrite,
         **_last("crossval", given),
     )
     return _run(session(request), CrossvalResult, on_event)
 
 
-_PATHS = ("split_file", "class_list", "start", "out", "resume")
+_PATHS = ("split_file", "class_list", "pose_weights", "start", "out", "resume")
 
 
 def _take(group: type[S], given: dict[str, Any], **more: Any) -> S:

@@ -6,6 +6,7 @@ grows when one changes its meaning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,20 @@ class EpochReport:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line of `metrics.jsonl`."""
-        return asdict(self)
+        plain = asdict(self)
+        # `val` was the name before validation (inside training) and held-out clips were told apart.
+        return {**plain, "validation_loss": self.val_loss, "validation_top1": self.val_top1}
+
+    @staticmethod
+    def from_json(line: Mapping[str, Any]) -> EpochReport:
+        """Build one from such a line.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        return EpochReport(
+            **{name: value for name, value in line.items() if not name.startswith("validation_")}
+        )
 
 
 @dataclass(frozen=True)
@@ -237,6 +251,25 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """The model against a baseline, clip by clip.
+
+    Args:
+        name: `majority` or `mean`.
+        top1: Of the baseline.
+        wins: Clips that only the model has right.
+        losses: Clips that only the baseline has right.
+        p_value: Of McNemar's exact test, two-sided: how likely so uneven a split is by chance.
+    """
+
+    name: str
+    top1: float
+    wins: int
+    losses: int
+    p_value: float
+
+
+@dataclass(frozen=True)
 class EvalReport:
     """How well a model does on labelled clips. A clip that failed counts as a mistake.
 
@@ -257,6 +290,7 @@ class EvalReport:
             has their class; None where their novelty is not known.
         majority: Top-1 of always naming the commonest class of the scored clips.
         baseline: What the model has to beat beside that; None where it has no baseline.
+        comparisons: With each baseline, clip by clip.
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
         scored: Every clip.
@@ -277,6 +311,7 @@ class EvalReport:
     false_alarms: float | None
     majority: float
     baseline: Baseline | None
+    comparisons: tuple[Comparison, ...]
     per_class: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
     scored: tuple[Scored, ...] = field(repr=False)
@@ -318,6 +353,7 @@ class EvalReport:
             "majority": self.majority,
             "baselines": self.baselines,
             "gain_ci95": None if self.baseline is None else [self.baseline.gain.low, self.baseline.gain.high],
+            "comparisons": [asdict(c) for c in self.comparisons],
             "classes": list(self.classes),
             "per_class": [asdict(c) for c in self.per_class],
             "confusion": [list(row) for row in self.confusion],

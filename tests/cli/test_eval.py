@@ -49,13 +49,13 @@ class TestJson:
     def test_tells_the_calibration_error_with_and_without_the_temperature(
         self, trained_run: TrainedRun
     ) -> None:
-        said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", "all")
-        assert f"(ECE) {said['ece']:.3f}; before calibration {said['ece_uncalibrated']:.3f}." in err
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", "all", "--verbose")
+        assert f"(ECE) {said['ece']:.3f}; before calibration {said['ece_uncalibrated']:.3f}" in err
         assert said["temperature"] != 1
         assert said["ece"] != said["ece_uncalibrated"]
 
     def test_tells_what_the_figures_do_not_carry(self, trained_run: TrainedRun) -> None:
-        said, _, err = evaluate(trained_run.data, "-c", trained_run.model)
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--verbose")
         assert any("2 clips" in caution for caution in said["cautions"])
         assert all(caution in err for caution in said["cautions"])
         assert trained_run.said["cautions"] == said["cautions"]
@@ -122,7 +122,7 @@ class TestFailedClips:
         assert [(row["path"], row["error"]["code"]) for row in said["failed"]] == [
             (str(tmp_path / "bad.avi"), "not_a_video"), (str(tmp_path / "gone.avi"), "not_found"),
         ]  # fmt: skip
-        assert "2 clips could not be read; each counts as a mistake" in err
+        assert "2 of them could not be read; each counts as a mistake" in err
         assert isinstance(said["top1"], float)
         assert said["top1"] <= 1 / 3 + 1e-9
 

@@ -45,21 +45,38 @@ class TestSaid:
         assert said[0] == f"{trained_run.data}: 12 clips of 2 classes, 6 each (class folders)."
         assert said[1].startswith("Groups: 6. ")
         assert "person" in said[1]
-        assert said[2] == "Split: 10 to learn from, 2 to validate, 0 to test."
+        assert said[2] == "Split: 10 for training, 2 held out for the score."
         assert said[3] == "Lengths: 1.0 to 1.0 s, 1.0 s in the middle. Sizes: 64x48 to 64x48"
 
     def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
-        (line,) = [line for line in trained_run.ended.err.splitlines() if line.startswith("top-1")]
-        assert "95 % interval" in line
-        assert "always naming the commonest class: 0.500" in line
-        assert (
-            f"the mean head, which knows no order: {trained_run.said['val']['baselines']['mean']:.3f}" in line
+        err, said = trained_run.ended.err, trained_run.said["held_out"]
+        right = round(2 * said["top1"])
+        assert re.search(
+            rf"^{right} of 2 held-out clips right \(true accuracy probably \d+ to \d+ %\)\.$", err, re.M
         )
+        mean = 100 * said["baselines"]["mean"]
+        assert (
+            f"on the same clips: always the most frequent class 50 %; without frame order {mean:.0f} %.\n"
+            in err
+        )
+
+    def test_what_the_figures_do_not_show_is_one_line_that_points_to_the_report(
+        self, trained_run: TrainedRun
+    ) -> None:
+        err = trained_run.ended.err
+        (line,) = [line for line in err.splitlines() if line.startswith("Caution: ")]
+        assert line.startswith("Caution: only 2 clips; only 1 group; ")
+        assert line.endswith(f"(details in {Path('runs', '1', 'report.html')}).")
+        assert (
+            "Fewer than two held-out clips, so next to nothing is known of: rise, sink.\n"
+            in trained_run.ended.err
+        )
+        assert 'What would help most: more clips of "rise"' in err
 
     def test_a_model_that_knows_no_order_has_no_other_control(self, tiny_data: Path, tmp_path: Path) -> None:
         ended = vidlstm("train", tiny_data, *QUICK, "--head", "mean", "--out", tmp_path / "r", "--json")
         assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
-        assert "which knows no order" not in ended.err
+        assert "without frame order" not in ended.err
 
     def test_the_next_command_is_named(self, trained_run: TrainedRun) -> None:
         assert "Next: vidlstm predict" in trained_run.ended.err
@@ -77,7 +94,7 @@ class TestSaid:
             "schema", "run", "checkpoint", "classes", "num_clips", "best_epoch", "val", "seconds",
         }  # fmt: skip
         assert (said["schema"], said["classes"]) == (1, ["rise", "sink"])
-        assert said["num_clips"] == {"train": 10, "val": 2}
+        assert said["num_clips"] == {"train": 10, "held_out": 2, "val": 2}
         assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1", "ece", "baselines"}
         assert said["seconds"].keys() == {"extract", "train"}
         assert 1 <= said["best_epoch"] <= 8
@@ -109,7 +126,7 @@ class TestRunFolder:
         names = {path.name for path in trained_run.run.iterdir()}
         assert names >= {
             "model.safetensors", "last.pt", "metrics.jsonl", "split.csv", "config.json", "curves.png",
-            "confusion.png",
+            "confusion.png", "predictions.csv",
         }  # fmt: skip
         assert not [name for name in names if name.startswith(".")]
 
@@ -128,9 +145,31 @@ class TestRunFolder:
     def test_metrics_tell_every_epoch(self, trained_run: TrainedRun) -> None:
         lines = [json.loads(line) for line in (trained_run.run / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == list(range(1, 9))
-        assert all(line["train_loss"] > 0 and 0 <= line["val_top1"] <= 1 for line in lines)
+        assert all(line["train_loss"] > 0 and 0 <= line["validation_top1"] <= 1 for line in lines)
+        assert all(line["val_top1"] == line["validation_top1"] for line in lines)  # its name in schema 1
         best = [line["epoch"] for line in lines if line["is_best"]][-1]
         assert best == trained_run.said["best_epoch"]
+
+    def test_predictions_tell_every_held_out_clip(self, trained_run: TrainedRun) -> None:
+        with (trained_run.run / "predictions.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        columns = [
+            "path",
+            "label",
+            "group",
+            "split",
+            "predicted",
+            "score",
+            "score_rise",
+            "score_sink",
+            "error",
+        ]
+        assert [*rows[0]] == columns
+        assert len(rows) == 2
+        assert all(row["predicted"] in ("rise", "sink") and row["error"] == "" for row in rows)
+        assert all(float(row["score"]) == float(row[f"score_{row['predicted']}"]) for row in rows)
+        right = sum(row["predicted"] == row["label"] for row in rows) / 2
+        assert right == trained_run.said["held_out"]["top1"]
 
     def test_config_tells_the_settings(self, trained_run: TrainedRun) -> None:
         config = json.loads((trained_run.run / "config.json").read_text())
@@ -234,7 +273,7 @@ class TestUnreadableClips:
         rows = [*rows_of(tiny_data), (tmp_path / "bad.avi", "rise", "x", "train")]
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
-        assert said["num_clips"] == {"train": 8, "val": 4}
+        assert said["num_clips"] == {"train": 8, "held_out": 4, "val": 4}
         assert "1 clips cannot be read" in ended.err
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
@@ -246,9 +285,9 @@ class TestUnreadableClips:
             rows.append((tmp_path / f"bad{number}.avi", "rise", "x", "val"))
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
-        assert said["num_clips"] == {"train": 8, "val": 16}
+        assert said["num_clips"] == {"train": 8, "held_out": 16, "val": 16}
         assert said["val"]["top1"] <= 4 / 16
-        assert "12 clips could not be read; each counts as a mistake" in ended.err
+        assert "12 of them could not be read; each counts as a mistake" in ended.err
         assert ended.status == 1
 
     def test_if_all_are_unreadable_it_says_why(self, tmp_path: Path) -> None:
@@ -306,7 +345,10 @@ class TestCtrlC:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
-        assert "Interrupted after epoch" in err
+        noted = metrics.read_text().count("\n")
+        assert (
+            f"Interrupted after epoch {noted}: " in err
+        )  # where it is resumed, not the one that was cut short
         assert "Traceback" not in err
         assert out == ""
         assert running.returncode == 130

@@ -21,7 +21,7 @@ from vidlstm.media.jpeg import encode_jpeg
 def test_training_leaves_the_page_and_the_plots(trained_run: TrainedRun) -> None:
     page = (trained_run.run / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in page
-    assert "Learned from" in page
+    assert "Trained on" in page
     for name in ("curves.png", "confusion.png", "reliability.png"):
         assert (trained_run.run / name).read_bytes().startswith(b"\x89PNG")
 
@@ -43,7 +43,9 @@ def test_eval_leaves_the_page_where_it_is_told_with_plots_beside_it(
     )
     assert ended.status == 0, ended.err
     left = sorted(file.name for file in tmp_path.iterdir())
-    assert left == ["out", "out.confusion.png", "out.curves.png", "out.html", "out.reliability.png"]
+    assert left == [
+        "out", "out.confusion.png", "out.curves.png", "out.html", "out.predictions.csv", "out.reliability.png"
+    ]  # fmt: skip
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
     assert "the model learned from" in page
     assert "Fewer than 5 clips" not in page

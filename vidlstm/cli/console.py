@@ -111,7 +111,7 @@ def rich_console(*, stderr: bool = False) -> RichConsole:
     """Return a console for text and tables. It cuts no table in a file or a pipe, which have no width."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return RichConsole(
-        stderr=stderr, highlight=False, soft_wrap=True, width=None if is_terminal else _UNLIMITED
+        stderr=stderr, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else _UNLIMITED
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 from rich.table import Table
@@ -40,6 +43,11 @@ def crossval(
         bool, Option("--ablation", help="Compare streams and heads, including the baseline.")
     ] = False,
     repeat: Annotated[int, Option(min=1, help="Repeat with N consecutive seeds, starting at --seed.")] = 1,
+    out: Annotated[
+        Path | None,
+        Option("--out", "-o", help="Folder for the report, predictions.csv and plots.", show_default="none"),
+    ] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace the report in --out.")] = False,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,
 ) -> int:
@@ -51,15 +59,20 @@ def crossval(
     from vidlstm.engine.evaluation.crossval import crossval as session
 
     console = Console.of(console_options)
-    request = CrossvalRequest(data, model, training, machine, chosen, ablation, repeat, cache)
+    request = CrossvalRequest(
+        data, model, training, machine, chosen, ablation, repeat, out=out, overwrite=overwrite,
+        cache=cache, command=shlex.join(["vidlstm", *sys.argv[1:]]),
+    )  # fmt: skip
     result = follow(console, session(request))
     assert isinstance(result, CrossvalResult)
     seeds = ", first seed" if repeat > 1 else ""
-    console.say(f"{result.num_folds} folds, pooled over the held-out clips{seeds}:")
-    show_report(console, result.report)
+    console.say(f"{result.num_folds} folds, each scored by a model that was not trained on it{seeds}:")
+    show_report(console, result.report, page=result.page)
     for seed, spans in result.spans.items():
         console.say(f"Seed {seed}:")
         show_spans(console, spans)
+    if result.page is not None:
+        console.say(f"Report: {result.page}")
     if ablation or repeat > 1:
         _show_rows(console, result.rows)
     if as_json:

@@ -53,7 +53,7 @@ def evaluate(
     )
     result = follow(console, session(request))
     assert isinstance(result, EvaluateResult)
-    show_report(console, result.report)
+    show_report(console, result.report, page=result.page)
     if result.spans is not None:
         show_spans(console, result.spans)
     if result.page is not None:

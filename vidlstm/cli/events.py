@@ -79,7 +79,10 @@ class _Shown:
             case EpochEnded(report):
                 line = _epoch_line(report)
                 self._move_bar(_LABELS["training"], _UNITS["training"], report.epoch, report.num_epochs, line)
-                self.console.detail(f"epoch {report.epoch}/{report.num_epochs}: {line}")
+                loss = f"training loss {report.train_loss:.3f}"
+                if report.val_loss is not None:
+                    loss += f", validation loss {report.val_loss:.3f}"
+                self.console.detail(f"epoch {report.epoch}/{report.num_epochs}: {line}, {loss}")
             case _:
                 self._close_bar()
                 _say(self.console, event)
@@ -103,10 +106,9 @@ def _say(console: Console, event: object) -> None:
         case DataFound(dataset):
             _say_dataset(console, dataset)
         case SplitMade(split):
-            console.say(
-                f"Split: {len(split.train)} to learn from, {len(split.val)} to validate, "
-                f"{len(split.test)} to test."
-            )
+            held_out = len(split.test) or len(split.val)
+            unused = f" The {len(split.val)} of the val set are not used." if split.test and split.val else ""
+            console.say(f"Split: {len(split.train)} for training, {held_out} held out for the score.{unused}")
             for note in split.notes:
                 console.warn(note)
         case SubsetChosen(description):
@@ -175,7 +177,6 @@ def _say_clips(console: Console, clips: ClipsExtracted) -> None:
 
 
 def _epoch_line(report: EpochReport) -> str:
-    text = f"loss {report.train_loss:.3f}"
-    if report.val_loss is not None and report.val_top1 is not None:
-        text += f", val loss {report.val_loss:.3f}, val top-1 {report.val_top1:.3f}"
-    return text
+    if report.val_top1 is None:
+        return f"loss {report.train_loss:.3f}"
+    return f"validation top-1 {report.val_top1:.3f}"

@@ -53,6 +53,7 @@ FLAGS: dict[str, str] = {
     "repeat": "--repeat",
     "top_k": "--top-k",
     "min_score": "--min-score",
+    "novelty_rate": "--novelty-rate",
     "output": "--output",
     "root": "--root",
 }

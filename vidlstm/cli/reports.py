@@ -14,6 +14,7 @@ from vidlstm.records import EvalReport, SpanReport
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
+_SHOWN = 6  # classes named before "and N more"
 
 
 def require_folder(report: Path | None) -> None:
@@ -30,28 +31,47 @@ def require_folder(report: Path | None) -> None:
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
 
 
-def show_report(console: Console, report: EvalReport) -> None:
-    """Say the headline figures, what they do not carry, and a table of the classes."""
-    from vidlstm.report.findings import baselines, cautions
+def show_report(console: Console, report: EvalReport, *, page: Path | None, things: str = "clips") -> None:
+    """Say first what a person wants to know; then what it is worth, what would help, and the classes.
 
-    low, high = report.top1_interval.low, report.top1_interval.high
-    text = (
-        f"top-1 {report.top1:.3f} (95 % interval {low:.3f} to {high:.3f}, resampled over "
-        f"{report.num_groups} groups), "
-        f"mean class accuracy {report.mean_class_accuracy:.3f}, macro F1 {report.macro_f1:.3f}, "
-        f"{report.num_clips} clips; {'; '.join(f'{name}: {top1:.3f}' for name, top1 in baselines(report))}"
+    Args:
+        console: Says it.
+        report: Of the held-out clips.
+        page: The report page, where everything stands in full.
+        things: What was scored: clips or pictures.
+    """
+    from vidlstm.report.findings import baselines, find_cautions, next_step, untested
+
+    right = round(report.top1 * report.num_clips)
+    low, high = round(100 * report.top1_interval.low), round(100 * report.top1_interval.high)
+    console.say(
+        f"{right} of {report.num_clips} held-out {things} right (true accuracy probably {low} to {high} %)."
     )
-    console.say(text)
-    before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
-    console.say(f"Calibration error (ECE) {report.ece:.3f}{before}.")
+    if few := untested(report):
+        names = ", ".join(few[:_SHOWN]) + (f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else "")
+        console.say(f"Fewer than two held-out {things}, so next to nothing is known of: {names}.")
     if report.false_alarms is not None:
-        console.say(
-            f"{report.false_alarms:.1%} of the clips would be labelled unknown, though their class is known."
+        console.detail(
+            f"{report.false_alarms:.1%} of these {things} would be unknown, though their class is known."
         )
     if report.failed:
-        console.warn(f"{len(report.failed)} clips could not be read; each counts as a mistake")
-    for caution in cautions(report):
-        console.say(caution)
+        console.warn(f"{len(report.failed)} of them could not be read; each counts as a mistake.")
+    others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
+    console.say(f"For comparison, on the same {things}: {others}.")
+    if found := find_cautions(report):
+        where = f"details in {page}" if page is not None else "--verbose explains"
+        console.say(f"Caution: {'; '.join(caution.short for caution in found)} ({where}).")
+        for caution in found:
+            console.detail(f"  {caution.text}")
+    if (advice := next_step(report)) is not None:
+        console.say(f"What would help most: {advice}")
+    before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
+    console.detail(
+        f"top-1 {report.top1:.3f}, 95 % interval {report.top1_interval.low:.3f} to "
+        f"{report.top1_interval.high:.3f}, resampled over {report.num_groups} groups; mean class accuracy "
+        f"{report.mean_class_accuracy:.3f}; macro F1 {report.macro_f1:.3f}; calibration error (ECE) "
+        f"{report.ece:.3f}{before}"
+    )
     if not console.quiet and sys.stderr.isatty():
         table = Table("class", "precision", "recall", "F1", "clips")
         for row in report.per_class:

@@ -64,21 +64,21 @@ def train(
 
 
 def _show_result(console: Console, result: TrainResult) -> None:
-    best = f"Best epoch: {result.best_epoch} of {result.num_epochs}."
     if result.report is None:
-        console.say(f"{best} Nothing was held out, so nothing is known of how good it is.")
+        console.say("Nothing was held out, so nothing is known of how good the model is.")
     else:
-        console.say(f"{best} On the {result.subset} subset:")
-        show_report(console, result.report)
+        things = "clips" if result.kind == "video" else "pictures"
+        show_report(console, result.report, page=result.page, things=things)
     branches = ", ".join(f"{name} {weight:.2f}" for name, weight in result.branches.items())
-    console.say(f"How much each branch counts: {branches}.")
-    console.say(f"Run folder: {result.run}")
-    console.say(f"Next: vidlstm predict --checkpoint {result.checkpoint} CLIP_OR_FOLDER")
+    console.detail(f"Best epoch: {result.best_epoch} of {result.num_epochs}. Branch weights: {branches}.")
     if result.start is not None and result.report is not None:
         start = f"The run that it started from, {result.start.path}, gave {result.start.top1:.3f}"
         if result.report.top1 < result.start.top1:
             console.warn(f"{start} on the same clips, which is better: keep that one.")
         else:
             console.say(f"{start} on the same clips.")
+    console.say(f"Run folder: {result.run}")
     if result.page is not None:
         console.say(f"Report: {result.page}")
+    what = "CLIP_OR_FOLDER" if result.kind == "video" else "PICTURE_OR_FOLDER"
+    console.say(f"Next: vidlstm predict --checkpoint {result.checkpoint} {what}")

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from vidlstm.config import Kind, ModelConfig
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
 from vidlstm.files import write_atomically
-from vidlstm.models.checkpoint import Model
 from vidlstm.records import EpochReport, EvalReport
 
 PAGE = "report.html"
+PREDICTIONS = "predictions.csv"
 
 
 def leave_report(
     file: Path,
     report: EvalReport | None,
-    model: Model,
+    config: ModelConfig,
     dataset: Dataset,
     *,
     subset: str,
-    epochs: Sequence[EpochReport],
+    training: Mapping[str, Any] | None = None,
+    epochs: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
     command: str = "",
     stem: str = "",
@@ -31,9 +38,10 @@ def leave_report(
     Args:
         file: The page. Without a report there is none, nor may an older one stay.
         report: Of the clips that were scored, if any were.
-        model: That scored them.
+        config: Of the model that scored them.
         dataset: They are part of it.
         subset: Which part, in words.
+        training: Facts about the training of that model, see `describe_training`.
         epochs: Of the training, as far as they are known.
         notes: What the reader must know before believing the figures.
         command: That makes the same report again, if there is one.
@@ -49,19 +57,49 @@ def leave_report(
     write_page(
         file,
         report,
-        model,
+        config.kind,
         title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
-        facts=describe(model, dataset, subset),
+        facts=describe(config, training or {}, dataset, subset),
         command=command,
         epochs=epochs,
         notes=notes,
     )
 
 
+def write_predictions(file: Path, report: EvalReport, *, column: str, parts: Sequence[str]) -> None:
+    """Write what was predicted for every scored clip, one line each.
+
+    The columns are `path,label,group,<column>,predicted,score`, then `score_<class>` for every class, then
+    `error`. A clip that could not be read has an error and no prediction; it counts as a mistake.
+
+    Args:
+        file: To be written.
+        report: Of the clips that were scored.
+        column: Name of the part of the data that a clip is in: `split` or `fold`.
+        parts: Of every clip of the report.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    scores = [f"score_{name}" for name in report.classes]
+    lines.writerow(["path", "label", "group", column, "predicted", "score", *scores, "error"])
+    for clip, part in zip(report.scored, parts, strict=True):
+        row = [str(clip.path), clip.label, clip.group, part]
+        if clip.failed:
+            row += ["", "", *("" for _ in scores)]
+        else:
+            best = int(np.argmax(clip.scores))
+            row += [report.classes[best], *(f"{s:.6f}" for s in (clip.scores[best], *clip.scores))]
+        lines.writerow([*row, "" if clip.problem is None else clip.problem.code.value])
+    write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
 def write_page(
     file: Path,
     report: EvalReport,
-    model: Model,
+    kind: Kind,
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
@@ -74,7 +112,7 @@ def write_page(
     Args:
         file: To be written.
         report: Of the clips that were scored.
-        model: That scored them.
+        kind: Of the clips.
         title: Of the page.
         facts: On data, split and model.
         command: That makes the same report again.
@@ -90,7 +128,7 @@ def write_page(
         report,
         title=title,
         facts=facts,
-        thumbnails=thumbnail_strips(pictured_clips(report), model.config.kind),
+        thumbnails=thumbnail_strips(pictured_clips(report), kind),
         command=command,
         curves=epochs,
         notes=notes,
@@ -133,21 +171,23 @@ def write_plots(
             write_atomically(file, png)
 
 
-def describe(model: Model, dataset: Dataset, subset: str) -> list[tuple[str, str]]:
+def describe(
+    config: ModelConfig, training: Mapping[str, Any], dataset: Dataset, subset: str
+) -> list[tuple[str, str]]:
     """Return names and values of what a reader wants to know of data, split and model.
 
     Args:
-        model: With the facts of its training.
+        config: Of the model.
+        training: Facts about its training, as far as they are known.
         dataset: That was scored, or a part of it was.
         subset: Which part, in words.
     """
-    config, training = model.config, model.training
     facts = [
         ("Data", str(dataset.root)),
         ("Scored", subset),
         ("Groups", dataset.group_rule),
         ("Streams", "+".join(config.streams)),
-        ("Head", f"{config.head.kind}, {config.members} networks averaged"),
+        ("Head", f"{config.head.kind}, {config.members} ensemble members"),
     ]
     if "rgb" in config.streams:
         facts.append(("Encoder", f"{config.encoder.name}, weights {config.encoder.weights}"))
@@ -155,7 +195,7 @@ def describe(model: Model, dataset: Dataset, subset: str) -> list[tuple[str, str
         sampling = config.sampling
         facts.append(("Sampling", f"{sampling.method}, {sampling.num_frames} moments, {config.views} views"))
     if "num_clips" in training:
-        facts.append(("Learned from", f"{training['num_clips']['train']} clips of {training['data']}"))
+        facts.append(("Trained on", f"{training['num_clips']['train']} clips of {training['data']}"))
     if "best_epoch" in training:
         facts.append(("Best epoch", f"{training['best_epoch']} of {training['epochs']}"))
     if "seed" in training.get("settings", {}):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.metrics.intervals import gain_interval, group_interval
-from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Baseline, ClassReport, EvalReport, Scored
+from vidlstm.metrics.intervals import gain_interval, group_interval, mcnemar
+from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Baseline, ClassReport, Comparison, EvalReport, Scored
 
 BINS = 15
 """Number of equally wide confidence bins of the calibration error and the reliability diagram."""
@@ -57,6 +57,7 @@ def summarise(
     precision, recall = right / np.maximum(guessed, 1), right / np.maximum(support, 1)
     f1 = 2 * right / np.maximum(guessed + support, 1)
     present = support > 0
+    other = None if baseline is None else hits(classes, baseline)
     groups = np.unique([s.group for s in scored], return_inverse=True)[1]
     return EvalReport(
         classes=tuple(classes),
@@ -75,7 +76,8 @@ def summarise(
         floor=floor,
         false_alarms=_false_alarms(scored),
         majority=float(support.max() / len(scored)),
-        baseline=None if baseline is None else _compare(hit, hits(classes, baseline), groups, seed),
+        baseline=None if other is None else _compare(hit, other, groups, seed),
+        comparisons=_comparisons(hit, truth == int(support.argmax()), other),
         per_class=tuple(
             ClassReport(name, float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(classes, precision, recall, f1, support, strict=True)
@@ -95,6 +97,17 @@ def _compare(
     hit: NDArray[np.bool_], baseline: NDArray[np.bool_], groups: NDArray[np.int64], seed: int
 ) -> Baseline:
     return Baseline(float(baseline.mean()), gain_interval(hit, baseline, groups, seed=seed))
+
+
+def _comparisons(
+    hit: NDArray[np.bool_], majority: NDArray[np.bool_], baseline: NDArray[np.bool_] | None
+) -> tuple[Comparison, ...]:
+    others = {"majority": majority, **({} if baseline is None else {"mean": baseline})}
+    found = []
+    for name, other in others.items():
+        wins, losses = int((hit & ~other).sum()), int((other & ~hit).sum())
+        found.append(Comparison(name, float(other.mean()), wins, losses, mcnemar(wins, losses)))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

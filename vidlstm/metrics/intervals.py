@@ -70,3 +70,18 @@ def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int
     drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
     low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Return the p-value of McNemar's exact test (1947; exact: a two-sided binomial test of 1/2).
+
+    Two classifiers were run on the same clips. Only the clips on which one of them was right and the other
+    wrong tell them apart; were both equally good, either would win each of these with probability 1/2.
+
+    Args:
+        wins: Clips that only the first has right.
+        losses: Clips that only the second has right.
+    """
+    total = wins + losses
+    tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1))
+    return float(min(1.0, 2 * tail / 2**total))

@@ -10,8 +10,8 @@ from vidlstm.records import EvalReport, Score, Scored
 
 _SHOWN_CLASSES = 6
 _BASELINES = {
-    "majority": "always naming the commonest class",
-    "mean": "the mean head, which knows no order",
+    "majority": "always the most frequent class",
+    "mean": "without frame order",
 }
 
 
@@ -54,45 +54,116 @@ def confusions(report: EvalReport, number: int) -> list[Confusion]:
     return sorted(found, key=lambda c: (-c.num_clips, -c.share))[:number]
 
 
+def baseline_name(name: str) -> str:
+    """Return a baseline in words."""
+    return _BASELINES[name]
+
+
 def baselines(report: EvalReport) -> list[tuple[str, float]]:
     """Return what the model has to beat on these clips, in words, and its top-1."""
     return [(_BASELINES[name], top1) for name, top1 in report.baselines.items()]
 
 
+@dataclass(frozen=True)
+class Caution:
+    """Something that the figures do not show.
+
+    Args:
+        short: In a few words, for one line about all of them.
+        text: In full.
+    """
+
+    short: str
+    text: str
+
+
 def cautions(report: EvalReport) -> list[str]:
-    """Say what the figures do not carry, in sentences."""
+    """Say in full sentences what the figures do not show."""
+    return [caution.text for caution in find_cautions(report)]
+
+
+def find_cautions(report: EvalReport) -> list[Caution]:
+    """Return what the figures do not show."""
     found = []
     low, high = report.top1_interval.low, report.top1_interval.high
     if high - low > 0.2:
         found.append(
-            f"The 95 % interval of top-1 is {100 * (high - low):.0f} points wide: {report.num_clips} clips "
-            f"of {report.num_groups} groups are too few to say how good the model is."
+            Caution(
+                f"only {report.num_clips} clips",
+                f"The 95 % interval of the accuracy is {100 * (high - low):.0f} points wide: "
+                f"{_count(report.num_clips, 'clip')} of {_count(report.num_groups, 'group')} cannot show how "
+                "good the model is.",
+            )
         )
     if report.num_groups < 10:
-        groups = "1 group" if report.num_groups == 1 else f"{report.num_groups} groups"
+        groups = _count(report.num_groups, "group")
         found.append(
-            f"The scored clips are of {groups} only: the interval, resampled over so few, is too narrow."
+            Caution(
+                f"only {groups}",
+                f"The scored clips come from {groups}. The interval is resampled over groups; with so few it "
+                "is too narrow.",
+            )
         )
     if report.top1 == 1.0:
         unseen = 1 - 0.025 ** (1 / report.num_clips)  # the exact binomial interval's end (Clopper & Pearson)
         found.append(
-            f"No mistake among {report.num_clips} clips does not mean that there are none: even if all clips "
-            f"were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise."
+            Caution(
+                "no mistake seen yet",
+                f"No mistake in {_count(report.num_clips, 'clip')} does not mean there are none. Even if "
+                f"all clips were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise.",
+            )
         )
     if low <= report.majority:
         found.append(
-            f"The interval reaches down to {low:.2f}, and always naming the commonest class gives "
-            f"{report.majority:.2f}: these clips do not show that the model is better than that."
+            Caution(
+                "not clearly better than the most frequent class",
+                f"The interval reaches down to {low:.2f}. Always predicting the most frequent class gives "
+                f"{report.majority:.2f}: these clips do not show that the model is better than that.",
+            )
         )
     if report.baseline is not None and report.baseline.gain.low <= 0:
         gain = report.baseline.gain
         found.append(
-            f"The mean head, which knows no order, gives {report.baseline.top1:.2f}; the model is above that "
-            f"by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): these clips do not "
-            "show that order matters."
+            Caution(
+                "not clearly better than without frame order",
+                f"The baseline without frame order gives {report.baseline.top1:.2f}. The model differs "
+                f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on these "
+                "clips the difference is within chance.",
+            )
         )
     if few := [c.label for c in report.per_class if c.support < 5]:
         names = ", ".join(few[:_SHOWN_CLASSES])
         more = f" and {len(few) - _SHOWN_CLASSES} more" if len(few) > _SHOWN_CLASSES else ""
-        found.append(f"Fewer than 5 clips each, so their own figures mean little: {names}{more}.")
+        found.append(
+            Caution(
+                f"fewer than 5 clips in {_count(len(few), 'class')}",
+                f"Fewer than 5 clips each, so the figures of these classes mean little: {names}{more}.",
+            )
+        )
     return found
+
+
+def untested(report: EvalReport) -> list[str]:
+    """Return the classes with fewer than two clips: an accuracy tells next to nothing of them."""
+    return [c.label for c in report.per_class if c.support < 2]
+
+
+def next_step(report: EvalReport) -> str | None:
+    """Say in one sentence what would improve the model or its figures most; None if nothing stands out."""
+    if report.failed:
+        return f"mend or remove the {_count(len(report.failed), 'clip')} that could not be read."
+    if names := untested(report):
+        return f'more clips of "{names[0]}", from other people or recordings.'
+    if report.num_groups < 10:
+        return "clips of more people or recordings: a model is only as general as its groups are many."
+    worst = confusions(report, 1)
+    if worst and worst[0].num_clips > 1:
+        return f'more clips of "{worst[0].true}" and "{worst[0].guess}", which are confused most often.'
+    if len(report.classes) < 12 and not set(report.classes) & {"other", "none", "background", "unknown"}:
+        return "a class named other, with clips of anything else, if the model will see such clips."
+    return None
+
+
+def _count(number: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"

@@ -18,7 +18,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vidlstm.records import EpochReport, EvalReport, Score, Scored
-from vidlstm.report.findings import baselines, cautions, confusions, doubtful_hits, mistakes, top
+from vidlstm.report.findings import (
+    baseline_name,
+    baselines,
+    cautions,
+    confusions,
+    doubtful_hits,
+    mistakes,
+    top,
+)
 from vidlstm.report.matrix import matrix
 from vidlstm.report.plots import curves_svg, reliability_svg
 from vidlstm.report.text import percent, printable
@@ -121,6 +129,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["baseline"] = baseline_name
     environment.filters["link"] = _link
     return environment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
@@ -18,10 +19,15 @@ from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.extraction.pose_networks import require_networks
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
 from vidlstm.engine.spans.windows import with_windows
+from vidlstm.engine.training.run_folder import LAST
+from vidlstm.errors import UsageError
+from vidlstm.files import make_folder
 from vidlstm.metrics.classification import hits, summarise
 from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import baseline_config, rgb_encoder
+from vidlstm.models.header import FILE
 from vidlstm.records import SCHEMA, EvalReport, Scored, SpanReport
 from vidlstm.report.findings import cautions
 from vidlstm.settings import DataSettings, MachineSettings, ModelSettings, TrainingSettings
@@ -41,8 +47,11 @@ class CrossvalRequest:
         folds: A number of folds that no group crosses; `group`: one a group; `split`: the data's own.
         ablation: Compare streams and heads.
         repeat: Seeds, from the one given on.
+        out: Folder for the report page, `predictions.csv` and plots; None writes nothing.
+        overwrite: Replace what is in `out`.
         cache: Keep features.
         baseline: Train the baseline as well, for comparison.
+        command: That asks for the same again; shown in the report.
     """
 
     data: DataSettings
@@ -52,8 +61,11 @@ class CrossvalRequest:
     folds: Folds = 5
     ablation: bool = False
     repeat: int = 1
+    out: Path | None = None
+    overwrite: bool = False
     cache: bool = True
     baseline: bool = True
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ class CrossvalResult:
         num_folds: How many there were.
         ablation: Whether streams and heads were compared.
         spans: By seed, of the held-out films of all folds together, where the clips are parts of films.
+        page: The report page, if a folder for it was named.
     """
 
     report: EvalReport
@@ -104,13 +117,14 @@ class CrossvalResult:
     num_folds: int
     ablation: bool
     spans: dict[int, SpanReport] = field(default_factory=dict)
+    page: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `crossval --json`."""
         pooled = self.report.to_json()
         keys = (
             "num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "ece",
-            "majority", "baselines", "false_alarms", "classes", "confusion",
+            "majority", "baselines", "comparisons", "false_alarms", "classes", "confusion",
         )  # fmt: skip
         asked = self.rows[-1]
         plain: dict[str, Any] = {"schema": SCHEMA, "num_folds": self.num_folds}
@@ -147,6 +161,8 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     Raises:
         VidlstmError: It cannot be done.
     """
+    if request.out is not None:
+        _require_free(request.out, overwrite=request.overwrite)
     # What is missing is said before data is looked for.
     streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
     networks = require_networks(request.model, streams)
@@ -202,7 +218,23 @@ class _Session:
         report = summarise(self.config.classes, pooled, seed=self.training.seed, baseline=baseline)
         films = {seed: [f for r in results for f in r.films] for seed, results in runs.items()}
         spans = {seed: report_spans(found, seed=seed) for seed, found in films.items() if found}
-        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans)
+        page = None if self.request.out is None else self.request.out / PAGE
+        if page is not None:
+            names = [r.fold.held_out_name for r in first for _ in r.scored[variants[-1].streams]]
+            self._write(page, report, names)
+        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans, page)
+
+    def _write(self, page: Path, report: EvalReport, folds: Sequence[str]) -> None:
+        make_folder(page.parent)
+        write_predictions(page.with_name(PREDICTIONS), report, column="fold", parts=folds)
+        leave_report(
+            page,
+            report,
+            self.config,
+            self.clips.dataset,
+            subset=f"all clips, each by a model that was not trained on its fold ({len(self.folds)} folds)",
+            command=self.request.command,
+        )
 
     def _run_folds(
         self, config: ModelConfig, seed: int, subsets: Sequence[Streams], *, baseline: bool
@@ -236,6 +268,15 @@ class _Session:
                 for r in runs[self.training.seed]
             ),
         )
+
+
+def _require_free(out: Path, *, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file, but a folder is needed; choose another `out`")
+    if (out / FILE).exists() or (out / LAST).exists():
+        raise UsageError(f"{out}: holds a training run; choose another `out`")
+    if (out / PAGE).exists() and not overwrite:
+        raise UsageError(f"{out}: already holds a report; choose another `out`, or pass `overwrite=True`")
 
 
 def _folds(dataset: Dataset, folds: Folds, seed: int) -> tuple[Fold, ...]:

@@ -15,7 +15,7 @@ from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import leave_report
+from vidlstm.engine.reporting import PREDICTIONS, leave_report, write_predictions
 from vidlstm.engine.training.baseline import score_with_baseline
 from vidlstm.engine.training.films import score_films
 from vidlstm.engine.training.run_folder import read_epochs
@@ -101,9 +101,15 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     yield clips.told()
     report = score_with_baseline(model, clips, range(len(dataset.samples)))
     if request.page is not None:
+        stem = request.page.stem
+        parts = [sample.split or "" for sample in dataset.samples]
+        write_predictions(
+            request.page.with_name(f"{stem}.{PREDICTIONS}"), report, column="split", parts=parts
+        )
         leave_report(
-            request.page, report, model, dataset, subset=subset.description, epochs=read_epochs(run),
-            notes=notes, command=request.command, stem=f"{request.page.stem}.",
+            request.page, report, model.config, dataset, subset=subset.description,
+            training=model.training, epochs=read_epochs(run), notes=notes,
+            command=request.command, stem=f"{stem}.",
         )  # fmt: skip
     films = score_films(model, clips, {s.path for s in dataset.samples})
     yield EvaluateResult(report, tuple(notes), request.page, report_spans(films) if films else None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
 from vidlstm.records import SCHEMA, EpochReport, EvalReport
 from vidlstm.report.findings import cautions
@@ -26,6 +27,7 @@ class TrainResult:
     Args:
         run: The run folder.
         checkpoint: The model in it.
+        kind: What it labels.
         classes: In the order of the model's scores.
         num_train: Clips that were trained on: those that can be read.
         num_held_out: Clips in the subset that scores the model, unreadable ones included.
@@ -44,6 +46,7 @@ class TrainResult:
 
     run: Path
     checkpoint: Path
+    kind: Kind
     classes: tuple[str, ...]
     num_train: int
     num_held_out: int
@@ -66,14 +69,17 @@ class TrainResult:
             "top1": report.top1, "top5": report.top5,
             "mean_class_accuracy": report.mean_class_accuracy, "macro_f1": report.macro_f1,
             "ece": report.ece, "ece_uncalibrated": report.ece_uncalibrated, "baselines": report.baselines,
+            "comparisons": [asdict(c) for c in report.comparisons],
         }  # fmt: skip
         return {
             "schema": SCHEMA,
             "run": str(self.run),
             "checkpoint": str(self.checkpoint),
             "classes": list(self.classes),
-            "num_clips": {"train": self.num_train, "val": self.num_held_out},
+            # `val` was the name of what is held out, before validation inside training was told apart.
+            "num_clips": {"train": self.num_train, "held_out": self.num_held_out, "val": self.num_held_out},
             "best_epoch": self.best_epoch,
+            "held_out": held_out,
             "val": held_out,
             "cautions": [*self.notes, *(cautions(report) if report else ())],
             "seconds": self.seconds,

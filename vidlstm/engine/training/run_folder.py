@@ -196,7 +196,7 @@ class RunFolder:
         file = self.path / LAST
         try:
             saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            epochs = [EpochReport(**line) for line in saved["epochs"]]
+            epochs = [EpochReport.from_json(line) for line in saved["epochs"]]
             state: dict[str, Any] = saved["trainer"]
             state["epoch"]
         except FileNotFoundError:
@@ -230,6 +230,6 @@ def read_epochs(run: Path) -> list[EpochReport]:
     """Return the epochs of the training that a run folder tells of; none when it does not."""
     try:
         lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
-        return [EpochReport(**json.loads(line)) for line in lines]
+        return [EpochReport.from_json(json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError):
         return []

@@ -34,7 +34,7 @@ from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PAGE, leave_report
+from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.encoder_training import (
     EncoderTraining,
@@ -123,6 +123,7 @@ class _Session:
         yield TrainResult(
             run=run.path,
             checkpoint=run.model,
+            kind=self.config.kind,
             classes=clips.dataset.classes,
             num_train=len(clips.usable(self.plan.split.train)),
             num_held_out=len(self.plan.split.subset(self.subset)),
@@ -272,12 +273,18 @@ class _Session:
         )
         run.write_model(model)
         yield Saved(run.path, run.model)
+        if report is None:
+            (run.path / PREDICTIONS).unlink(missing_ok=True)
+        else:
+            parts = [self.subset] * report.num_clips
+            write_predictions(run.path / PREDICTIONS, report, column="split", parts=parts)
         leave_report(
             run.path / PAGE,
             report,
-            model,
+            model.config,
             plan.dataset,
-            subset=f"the {self.subset} subset, {len(scored)} clips that nothing was learned from",
+            subset=f"{len(scored)} held-out clips, which the model was not trained on",
+            training=model.training,
             epochs=run.epochs,
             notes=plan.split.notes,
             command=self.request.command,
