@@ -51,9 +51,7 @@ class TestSaid:
     def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
         err, said = trained_run.ended.err, trained_run.said["held_out"]
         right = round(2 * said["top1"])
-        assert re.search(
-            rf"^{right} of 2 held-out clips right \(true accuracy probably \d+ to \d+ %\)\.$", err, re.M
-        )
+        assert f"\n{right} of 2 held-out clips right (true accuracy probably " in err
         mean = 100 * said["baselines"]["mean"]
         assert (
             f"on the same clips: always the most frequent class 50 %; without frame order {mean:.0f} %.\n"
@@ -345,7 +343,7 @@ class TestCtrlC:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
-        noted = metrics.read_text().count("\n")
+        noted = len(torch.load(tmp_path / "r" / "last.pt", weights_only=True)["epochs"])
         assert (
             f"Interrupted after epoch {noted}: " in err
         )  # where it is resumed, not the one that was cut short

@@ -127,8 +127,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
             Caution(
                 "not clearly better than without frame order",
                 f"The baseline without frame order gives {report.baseline.top1:.2f}. The model differs "
-                f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on these "
-                "clips the difference is within chance.",
+                f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on "
+                "these clips the difference is within chance.",
             )
         )
     if few := [c.label for c in report.per_class if c.support < 5]:

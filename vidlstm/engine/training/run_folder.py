@@ -176,10 +176,11 @@ class RunFolder:
         if self._changed is not None:
             self._note(*self._changed)
             self._changed = None
-        self.epochs.append(report)
+        epochs = [*self.epochs, report]
         buffer = io.BytesIO()
-        torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in self.epochs]}, buffer)
+        torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs]}, buffer)
         write_atomically(self.path / LAST, buffer.getvalue())
+        self.epochs = epochs  # not before: an epoch counts from where the run can be resumed after it
         self.write(METRICS, "".join(json.dumps(e.to_json()) + "\n" for e in self.epochs))
 
     def write_model(self, model: Model) -> None:
