@@ -9,15 +9,32 @@ import contextlib
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vidlstm.config import Kind
 
 VIDEO_SUFFIXES = frozenset(
-    {".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".m4v"}
-    | {".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".qt", ".rm"}
-    | {".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m"}
+    {".264", ".265", ".266", ".3g2", ".3gp", ".asf", ".avc", ".avi", ".divx", ".dv", ".f4v", ".flv", ".gif"}
+    | {".h264", ".h265", ".hevc", ".ivf", ".m1v", ".m2p", ".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg"}
+    | {
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpe",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".nut",
+        ".obu",
+        ".ogg",
+        ".ogm",
+        ".ogv",
+    }
+    | {".qt", ".rm", ".rmvb", ".ts", ".vc1", ".vob", ".vvc", ".webm", ".wmv", ".wtv", ".y4m"}
 )
 """Suffixes of video files, lower case. A `.gif` is a video."""
 PICTURE_SUFFIXES = frozenset(
@@ -28,6 +45,9 @@ PICTURE_SUFFIXES = frozenset(
 
 _NAME_PART = 48  # characters of a file's name in its temporary one: at most 192 of 255 bytes
 _LAST_NUMBER = re.compile(r"\d+(?!.*\d)", re.DOTALL)
+_COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")  # as browsers and file managers say
+_BESIDE_FRAMES = re.compile(r"(?:optical[_-]?flow|flow|depth|mask|[xyuv])(?:[_.-].*)?$", re.IGNORECASE)
+"""How the names of pictures begin that are made from frames, and lie beside them."""
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -55,13 +75,35 @@ def split_suffix(name: str) -> tuple[str, str]:
     return (stem, dot + suffix) if stem else (name, "")
 
 
+@dataclass(frozen=True)
+class FrameSeries:
+    """The pictures of one clip.
+
+    Args:
+        names: Of the frames, in the order of their numbers.
+        passed_over: Names of the pictures beside them that are none, in order.
+    """
+
+    names: tuple[str, ...]
+    passed_over: tuple[str, ...]
+
+
 def is_frame_folder(folder: Path) -> bool:
     """Tell whether a folder holds one clip as numbered pictures. An unreadable one does not."""
     try:
-        with os.scandir(folder) as entries:
-            return are_frames([entry for entry in entries if not entry.name.startswith(".")])
+        return frame_series(folder) is not None
     except OSError:
         return False
+
+
+def frame_series(folder: Path) -> FrameSeries | None:
+    """Return the frames of a folder that holds one clip as numbered pictures; None if it does not.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        return _series_of([entry for entry in entries if not entry.name.startswith(".")])
 
 
 def frames_of(folder: Path) -> tuple[Path, ...]:
@@ -70,9 +112,8 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
     Raises:
         OSError: The folder cannot be read.
     """
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if not e.name.startswith(".") and suffix_kind(e.name) == "picture"]
-    return tuple(folder / name for name in sorted(names, key=natural_key))
+    series = frame_series(folder)
+    return () if series is None else tuple(folder / name for name in series.names)
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
@@ -83,25 +124,57 @@ def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
 
 
 def are_frames(shown: Sequence[os.DirEntry[str]]) -> bool:
-    """Tell whether a folder's visible entries are the numbered frames of one clip.
+    """Tell whether a folder's visible entries are the numbered frames of one clip, as `frame_series`."""
+    return _series_of(shown) is not None
 
-    That is: two or more pictures whose names differ in their last number only, no videos and no
-    folders. Other files, such as a note of the frame rate, may lie beside them.
+
+def _series_of(shown: Sequence[os.DirEntry[str]]) -> FrameSeries | None:
+    """Find the frames among a folder's visible entries.
+
+    Frames are two or more pictures whose names differ in their last number only. No video and no folder
+    may lie beside them. Passed over are copies (`img_3 (1).jpg` beside `img_3.jpg`), a second picture of
+    the same number (`f1.png` beside `f1.jpg`), and optical flow, depth and masks (`flow_x_1.jpg` beside
+    `img_1.jpg`). Any other picture means that the folder is no clip. Other files, such as a note of the
+    frame rate, may lie there.
     """
-    num_pictures = 0
-    shape: tuple[str, ...] | None = None
+    pictures = set()
     for entry in shown:
         kind = suffix_kind(entry.name)
         if kind == "picture":
-            stem = split_suffix(entry.name)[0]
-            parts = tuple(_LAST_NUMBER.split(stem, maxsplit=1))
-            if len(parts) != 2 or (shape is not None and parts != shape):
-                return False
-            shape = parts
-            num_pictures += 1
+            pictures.add(entry.name)
         elif kind == "video" or is_folder(entry):
-            return False
-    return num_pictures >= 2
+            return None
+    series: dict[tuple[str, str], list[str]] = {}
+    for name in pictures:
+        stem, suffix = split_suffix(name)
+        copied = _COPY.sub("", stem)
+        if copied != stem and copied + suffix in pictures:
+            continue
+        parts = _LAST_NUMBER.split(stem, maxsplit=1)
+        if len(parts) != 2:
+            return None
+        series.setdefault((parts[0], parts[1]), []).append(name)
+    if len(series) > 1:
+        series = {key: names for key, names in series.items() if not _BESIDE_FRAMES.match(key[0])}
+    if len(series) != 1:
+        return None
+    (candidates,) = series.values()
+    names = _one_of_each_number(candidates)
+    if len(names) < 2:
+        return None
+    return FrameSeries(tuple(names), tuple(sorted(pictures.difference(names), key=natural_key)))
+
+
+def _one_of_each_number(names: Sequence[str]) -> list[str]:
+    """Return names in order; of two that differ in their suffix only, the one whose suffix is commoner."""
+    counts = Counter(split_suffix(name)[1].lower() for name in names)
+    best: dict[str, str] = {}
+    for name in sorted(names):
+        stem, suffix = split_suffix(name)
+        rival = best.get(stem)
+        if rival is None or counts[suffix.lower()] > counts[split_suffix(rival)[1].lower()]:
+            best[stem] = name
+    return sorted(best.values(), key=natural_key)
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

@@ -24,6 +24,9 @@ _PICTURES = {
     b"BM": "BMP",
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    **{b"P%d%c" % (number, space): "PNM" for number in range(1, 7) for space in b" \t\n\r"},
 }
 _STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
 _MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")

@@ -1,7 +1,8 @@
 """One picture to its sequence of regions.
 
-Pictures are PNG, JPEG, WebP, BMP and TIFF files in every colour mode that these formats hold (grey,
-palette, alpha, 16 bits a channel, CMYK); all come out as 8-bit RGB, turned the way up that EXIF says.
+Pictures are PNG, JPEG, JPEG 2000, WebP, BMP, TIFF and PNM files in every colour mode that these formats
+hold (grey, palette, alpha, 16 bits a channel, CMYK); all come out as 8-bit RGB, turned the way up that
+EXIF says.
 A picture that claims more pixels than the limit is refused from its header, before anything is
 decoded. Not covered: colour profiles (values are taken as sRGB), floating-point pixels, and the
 frames of animated files after the first.
@@ -26,7 +27,7 @@ from vidlstm.config import Grid
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.opencv import cv2
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "JPEG2000")
 NEUTRAL = (127, 127, 127)
 """Grey that stands behind transparent pixels: the middle of the encoder's input range."""
 
@@ -46,7 +47,7 @@ def load_picture(path: Path, limits: PictureLimits | None = None) -> NDArray[np.
     """Decode one picture the way a viewer shows it.
 
     Args:
-        path: A PNG, JPEG, WebP, BMP or TIFF file, whatever its name.
+        path: A file in one of `FORMATS`, whatever its name.
         limits: What is refused; by default more than 100 megapixels.
 
     Returns:
@@ -195,7 +196,7 @@ def _input_errors(path: Path) -> Iterator[None]:
     except MemoryError:
         raise failed(FailureCode.TOO_LARGE, "there is not enough memory to decode it: shrink it") from None
     except UnidentifiedImageError:
-        message = "this is not a PNG, JPEG, WebP, BMP or TIFF picture"
+        message = "this is not a PNG, JPEG, WebP, BMP, TIFF, PNM or JPEG 2000 picture"
         raise failed(FailureCode.NOT_A_PICTURE, message) from None
     except Exception as error:  # Pillow's decoders raise whatever their parsing stumbles on
         if "truncated" in str(error).lower():

@@ -7,7 +7,8 @@ is allowed, so that a container which names another file or an address gets neit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,7 @@ FORMATS = (
 
 FFmpegError = av.error.FFmpegError
 _MOST_READ_ERRORS = 16  # in a row: behind damage in the middle of a file there are packets again
+_FIRST_PACKETS = 250
 _INVALID = -22
 
 
@@ -77,6 +79,7 @@ class Source:
         self.path = path
         self.limits = limits
         self._file = ExitStack()
+        self._place: int | None = None
         self.reopen()
 
     def reopen(self) -> None:
@@ -84,9 +87,17 @@ class Source:
         self.close()
         with ExitStack() as stack:
             self.container = _open(self.path, self.limits, stack)
-            self.stream, self.notes = choose_stream(self.path, self.container)
-            check_pixels(self.path, self.stream.width, self.stream.height, self.limits)
-            self.stream.codec_context.options = {"max_pixels": _decoded_pixels(self.limits)}
+            if self._place is None:
+                self._place, self.notes = choose_stream(self.path, self.container)
+                if self.notes:  # packets were read
+                    stack.close()
+                    self.container = _open(self.path, self.limits, stack)
+            stream = self.container.streams[self._place]
+            if not isinstance(stream, VideoStream):
+                raise NotOpenedError
+            self.stream = stream
+            check_pixels(self.path, stream.width, stream.height, self.limits)
+            stream.codec_context.options = {"max_pixels": _decoded_pixels(self.limits)}
             self._file = stack.pop_all()
 
     def close(self) -> None:
@@ -127,13 +138,14 @@ def _decoded_pixels(limits: Limits) -> str:
     return str(2 * limits.max_pixels + 2**20)
 
 
-def choose_stream(path: Path, container: InputContainer) -> tuple[VideoStream, tuple[str, ...]]:
+def choose_stream(path: Path, container: InputContainer) -> tuple[int, tuple[str, ...]]:
     """Choose the stream to read, as FFmpeg's `av_find_best_stream` does, among those that are films.
 
     Cover art and thumbnails are none, and a single still picture gives way to a stream of several.
 
     Returns:
-        The stream, and a note on which one it is where there are several.
+        The number of the stream, and a note on which one it is where there are several; packets have
+        been read then.
 
     Raises:
         NotOpenedError: There is no video stream, or none that can be decoded.
@@ -146,16 +158,29 @@ def choose_stream(path: Path, container: InputContainer) -> tuple[VideoStream, t
     films = [s for s in films if s.codec_context is not None]
     if not films:
         raise NotOpenedError
-    moving = [s for s in films if s.frames != 1] or films
+    if len(films) == 1:
+        return films[0].index, ()
+    moving = _moving(container, films) or films
     best = container.streams.best("video")
     chosen = next((s for s in moving if best is not None and s.index == best.index), None)
     if chosen is None:
         chosen = max(moving, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
-    if len(films) == 1:
-        return chosen, ()
-    place = 1 + [s.index for s in films].index(chosen.index)
+    place = 1 + films.index(chosen)
     what = f"{codec_name(chosen)}, {chosen.width}x{chosen.height}"
-    return chosen, (f"video track {place} of {len(films)} was read ({what})",)
+    return chosen.index, (f"video track {place} of {len(films)} was read ({what})",)
+
+
+def _moving(container: InputContainer, films: Sequence[VideoStream]) -> list[VideoStream]:
+    """Return the streams of more than one picture, as far as the first packets of the file tell."""
+    counts = Counter[int]()
+    try:
+        for packet in container.demux(*films):
+            counts[packet.stream_index] += bool(packet.size)
+            if max(counts.values()) > _FIRST_PACKETS or min(counts[s.index] for s in films) > 1:
+                break
+    except FFmpegError:
+        pass  # as far as it goes
+    return [s for s in films if counts[s.index] > 1]
 
 
 def packets_of(

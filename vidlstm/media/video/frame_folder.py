@@ -1,49 +1,54 @@
 """A clip that is a folder of numbered pictures: `img_00001.jpg`, `img_00002.jpg`, ...
 
-Pictures follow each other by the last number in their names, read as a number. Files that are
-not pictures inside are left out and counted; one that turns out damaged when it is wanted gives
-way to the next that can be read, and is counted too. There is no clock: 25 pictures a second.
+Which pictures are the frames `vidlstm.files` knows. A frame that is no picture inside is left out and
+counted; one that turns out damaged when it is wanted gives way to the next that can be read, and is
+counted too. There is no clock: 25 pictures a second.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.files import frames_of
+from vidlstm.files import frame_series
 from vidlstm.media.file_types import Limits, as_input_errors, picture_format, read_head
 from vidlstm.media.image import PictureLimits, load_picture
 from vidlstm.media.sampling import DEFAULT_FPS
 from vidlstm.media.video.base import Image, Video, VideoInfo
-
-_NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
 class FrameFolder(Video):
     """An open folder of numbered pictures.
 
     Attributes:
-        num_pictures: Files with a picture's name.
+        num_pictures: Frames by their names.
         num_unreadable: Those among them that were found to be unreadable.
 
     Raises:
-        InputError: `not_a_file`, there are no numbered pictures in it; `no_frames`, none can be read.
+        InputError: `not_a_file`, it is not of numbered frames; `no_frames`, none can be read.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
         with as_input_errors(path):
-            names = [p for p in frames_of(path) if _NUMBER.search(p.name)]
-        if not names:
-            raise InputError(path, FailureCode.NOT_A_FILE, "is a folder without numbered pictures in it")
+            series = frame_series(path)
+        if series is None:
+            raise InputError(
+                path, FailureCode.NOT_A_FILE, "is a folder, and not of numbered frames of one clip"
+            )
         self._limits = limits
+        names = [path / name for name in series.names]
         self._files = [p for p in names if _is_picture(p, limits)]
         self.num_pictures = len(names)
         self.num_unreadable = len(names) - len(self._files)
         self._image: Image | None = None
         super().__init__(path, VideoInfo(0, 0, DEFAULT_FPS, len(self._files), "", None))
+        if series.passed_over:
+            some = ", ".join(series.passed_over[:3]) + (" ..." if len(series.passed_over) > 3 else "")
+            self.notes = (
+                f"pictures that are no frames were passed over: {len(series.passed_over)} ({some})",
+            )
         if not self.step():
             raise InputError(path, FailureCode.NO_FRAMES, f"none of its {len(names)} pictures can be read")
         height, width = self.image().shape[:2]

@@ -34,6 +34,7 @@ class Packets:
         first: Place of the first packet in the file, in bytes, and the time by which it is sought; None
             where one is unknown.
         is_encrypted: Whether one of them is.
+        is_in_order: Whether they hold what later ones need (a palette, a new header), and is sent only once.
     """
 
     num_frames: int
@@ -43,6 +44,7 @@ class Packets:
     key_times: NDArray[np.int64]
     first: tuple[int, int] | None
     is_encrypted: bool
+    is_in_order: bool
 
     def key_before(self, index: int) -> tuple[int, int] | None:
         """Return the frame from which frame `index` can be decoded, and the time by which it is sought."""
@@ -56,6 +58,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
     is_key = bytearray()
     first: tuple[int, int] | None = None
     num_discarded, num_packets, is_encrypted = 0, 0, False
+    is_in_order = False
     codec = codec_name(stream)
     for packet in packets_of(container, stream, lambda: None):
         time = packet.pts if packet.dts is None else packet.dts
@@ -63,6 +66,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
             first = packet.pos, time
         num_packets += 1
         is_encrypted = is_encrypted or packet.has_sidedata("encryption_info")
+        is_in_order = is_in_order or packet.has_sidedata("palette") or packet.has_sidedata("new_extradata")
         if packet.is_discard:
             num_discarded += 1
         elif packet.size == 1 or (codec == "vp8" and not memoryview(packet)[0] & _VP8_IS_SHOWN):
@@ -83,7 +87,14 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
     keys = np.flatnonzero(is_first)
     key_times = np.asarray(dts, np.int64)[order][keys]
     return Packets(
-        num_frames, num_discarded, shown if is_timed else None, keys, key_times, first, is_encrypted
+        num_frames=num_frames,
+        num_discarded=num_discarded,
+        pts=shown if is_timed else None,
+        keys=keys,
+        key_times=key_times,
+        first=first,
+        is_encrypted=is_encrypted,
+        is_in_order=is_in_order,
     )
 
 

@@ -29,6 +29,7 @@ _SEEK_OVERHEAD = 40
 
 
 _SMALL_PICTURE = 640 * 480
+_ONE_THREAD = ("dirac",)  # FFmpeg's decoder gives other bits each time where it may take several
 
 
 class NoFrameError(Exception):
@@ -65,7 +66,8 @@ class PyAvVideo(PyAvFile):
         self.num_missing = num_missing(source.path, source.container, source.stream, self._packets)
         self._expect_packets()
         self._is_avi = source.container.format.name == "avi"  # frames have no times but of decoding
-        self._can_seek = seek and source.container.format.name.startswith(_SEEKABLE)
+        has_index = source.container.format.name.startswith(_SEEKABLE)
+        self._can_seek = seek and has_index and not self._packets.is_in_order
         self._rewind()
         if not self.step():
             codec = codec_name(source.stream)
@@ -129,9 +131,10 @@ class PyAvVideo(PyAvFile):
     def _set_threads(self, num_threads: int) -> None:
         stream = self._source.stream
         # Threads would only wait for each other here: a third less work, and no longer to wait.
-        is_quick = stream.width * stream.height <= _SMALL_PICTURE and codec_name(stream) == "mpeg4"
+        codec = codec_name(stream)
+        is_quick = codec == "mpeg4" and stream.width * stream.height <= _SMALL_PICTURE
         stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.thread_count = 1 if is_quick else num_threads
+        stream.codec_context.thread_count = 1 if is_quick or codec in _ONE_THREAD else num_threads
 
     def _expect_packets(self) -> None:
         packets = self._packets
@@ -145,7 +148,7 @@ class PyAvVideo(PyAvFile):
         self._reset()
         self._set_threads(decoding_threads())
         first: Packet[VideoStream] | None = None
-        if self._packets.first is not None:
+        if self._packets.first is not None and not self._packets.is_in_order:
             place, time = self._packets.first
             try:
                 self._source.container.seek(time, stream=self._source.stream)
@@ -202,10 +205,14 @@ class PyAvVideo(PyAvFile):
 
         def decode(packet: Packet[VideoStream] | None) -> list[VideoFrame]:
             try:
-                return decoder.decode(packet)
+                frames = decoder.decode(packet)
             except (FFmpegError, EOFError):
                 fail()
                 return []
+            # What stands in for a damaged part depends on which thread was first.
+            if decoder.thread_count != 1 and any(frame.is_corrupt for frame in frames):
+                raise _DamageError
+            return frames
 
         if first is not None:
             yield from decode(first)
