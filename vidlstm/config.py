@@ -25,6 +25,7 @@ RegionOrder = Literal["raster", "serpentine"]
 BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
+ExportFormat = Literal["onnx", "openvino"]
 
 SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion", "pose")
 """Streams that give one vector a step, `(T, D)`, and are read by the head."""

@@ -116,7 +116,7 @@ def test_what_openvino_cannot_read_again_is_converted_anew(
 ) -> None:
     monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path))
     load_labeller(trained_run.model, device="cpu", backend="openvino")
-    (network,) = (tmp_path / "networks").glob("*/classifier.xml")
+    (network,) = (tmp_path / "networks").glob("*/head.xml")
     network.write_text("<")
     load_labeller(trained_run.model, device="cpu", backend="openvino")
     assert network.stat().st_size > 1000

@@ -10,7 +10,7 @@ from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName, parse_stream
 from vidlstm.models.classifier import Classifier, branch_specs
 from vidlstm.models.members import RowDropout, Standardise
 
-WIDTHS = {"rgb": 6, "motion": 4, "colour": 3, "texture": 2}
+WIDTHS = {"rgb": 6, "motion": 4, "pose": 5, "colour": 3, "texture": 2}
 CLASSES = ("a", "b", "c")
 STREAMS: list[tuple[StreamName, ...]] = [
     ("rgb",), ("motion",), ("rgb", "motion"), ("rgb", "colour", "texture"), ("motion", "texture"),

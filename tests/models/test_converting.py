@@ -1,9 +1,10 @@
-"""A whole model in OpenVINO's form gives the scores that torch gives, whatever its head and its clips."""
+"""A whole model as ONNX, computed by onnxruntime or by OpenVINO, gives the scores that torch gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,49 +12,92 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.test_classifier import CLASSES, WIDTHS, classifier
-from vidlstm.config import SUMMARY_STREAMS, ModelConfig, StreamName
-from vidlstm.models.backends.convert import convert_model
-from vidlstm.models.backends.openvino import Networks, OpenVinoClassifier, is_installed, kept_or_converted
+from vidlstm.config import SUMMARY_STREAMS, EncoderConfig, ModelConfig, StreamName
+from vidlstm.errors import VidlstmError
+from vidlstm.models.backends import onnx, openvino
+from vidlstm.models.backends.convert import convert_encoder, convert_model
+from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
+from vidlstm.models.backends.openvino import OpenVinoHead, kept_or_converted, read_networks
+from vidlstm.models.backends.protocol import Head
 from vidlstm.models.checkpoint import Model
+from vidlstm.models.encoders import build_encoder
 
-pytestmark = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+pytest.importorskip("onnx", reason="needs onnx: pip install vidlstm[onnx]")
 
-LOOKS = 2
+VIEWS = 2
 
 
-def model(streams: tuple[StreamName, ...] = ("rgb", "motion"), **head: object) -> Model:
-    base = ModelConfig("picture" if "colour" in streams else "video", CLASSES, streams, members=2)
+def by_onnxruntime(file: bytes) -> Head:
+    return OnnxHead(file)
+
+
+def by_openvino(file: bytes) -> Head:
+    return OpenVinoHead(read_networks({"head.onnx": file})["head"])
+
+
+RUNTIMES = [
+    pytest.param(
+        by_onnxruntime, marks=pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
+    ),
+    pytest.param(by_openvino, marks=pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")),
+]
+
+
+def model(streams: tuple[StreamName, ...] = ("rgb", "motion"), members: int = 2, **head: object) -> Model:
+    base = ModelConfig("picture" if "colour" in streams else "video", CLASSES, streams, members=members)
     config = base.changed(head={"hidden": 5, "projection": 4, **head})
     network = classifier(config)
-    vectors = [torch.randn(30, sum(branch.width for branch in network.branches)) for _ in range(4)]
-    network.novelty.fit(vectors[:2], [torch.arange(30) % len(CLASSES)] * 2, vectors[2:])
+    vectors = [torch.randn(30, sum(branch.width for branch in network.branches)) for _ in range(2 * members)]
+    labels = [torch.arange(30) % len(CLASSES)] * members
+    network.novelty.fit(vectors[:members], labels, vectors[members:])
     return Model(config, None, network, {name: WIDTHS[name] for name in streams}, {})
 
 
-def expected(network: Model, streams: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float32], float]:
-    """Score one clip by torch: the mean over its looks, fused."""
-    given = {name: torch.from_numpy(values) for name, values in streams.items()}
-    sequences = {name: values for name, values in given.items() if values.ndim == 3}
-    masks = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in sequences.items()}
-    with torch.inference_mode():
-        branches, vectors = network.classifier.read(sequences, masks, given)
-        fused = network.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1))
-        novelty = network.classifier.novelty([own.mean(1, keepdim=True) for own in vectors])
-    return fused.softmax(-1)[0].numpy(), float(novelty)
+def expected(
+    network: Model, streams: Mapping[str, NDArray[Any]]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Score each clip by torch, alone and without padding: the mean over its views, fused."""
+    scores, novelty = [], []
+    for clip in range(len(next(iter(streams.values())))):
+        given = {
+            name: torch.from_numpy(values[clip][:, streams[f"{name}_mask"][clip]])
+            if f"{name}_mask" in streams
+            else torch.from_numpy(values[clip])
+            for name, values in streams.items()
+            if not name.endswith("_mask")
+        }
+        sequences = {name: values for name, values in given.items() if values.ndim == 3}
+        masks = {name: torch.ones(values.shape[:2], dtype=torch.bool) for name, values in sequences.items()}
+        with torch.inference_mode():
+            branches, vectors = network.classifier.read(sequences, masks, given)
+            fused = network.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1))
+            scores.append(fused.softmax(-1).numpy())
+            novelty.append(network.classifier.novelty([v.mean(1, keepdim=True) for v in vectors]).numpy())
+    return np.concatenate(scores), np.concatenate(novelty)
 
 
-def looked_at(network: Model, length: int) -> dict[str, NDArray[np.float32]]:
-    """Make the streams of one clip, as all looks at it see them."""
-    rng = np.random.default_rng(length)
-    shapes = {
-        name: (LOOKS, network.widths[name])
-        if name in SUMMARY_STREAMS
-        else (LOOKS, length, network.widths[name])
-        for name in network.config.streams
-    }
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+def clips(network: Model, number: int, steps: int) -> dict[str, NDArray[Any]]:
+    """Make the streams of clips, the first of them of full length, the others shorter."""
+    rng = np.random.default_rng(steps)
+    streams: dict[str, NDArray[Any]] = {}
+    for name in network.config.streams:
+        width = network.widths[name]
+        length = () if name in SUMMARY_STREAMS else (steps,)
+        streams[name] = rng.normal(size=(number, VIEWS, *length, width)).astype(np.float32)
+        if name not in SUMMARY_STREAMS:
+            lengths = rng.integers(1, steps + 1, size=number)
+            lengths[0] = steps
+            streams[f"{name}_mask"] = np.arange(steps) < lengths[:, None]
+    return streams
 
 
+def assert_same(found: tuple[NDArray[Any], NDArray[Any]], wanted: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    assert [part.shape for part in found] == [part.shape for part in wanted]
+    np.testing.assert_allclose(found[0], wanted[0], atol=1e-5)
+    np.testing.assert_allclose(found[1], wanted[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize(
     "network",
     [
@@ -63,36 +107,49 @@ def looked_at(network: Model, length: int) -> dict[str, NDArray[np.float32]]:
         model(summary="attention", projection=0),
         model(kind="gru", summary="last"),
         model(kind="mean"),
-        model(("motion",), bidirectional=False, summary="attention"),
+        model(("motion",), bidirectional=False, summary="attention", members=1),
+        model(("motion", "pose")),
         model(("rgb", "colour", "texture")),
     ],
     ids=lambda network: f"{'+'.join(network.config.streams)} {network.config.head}",
 )
-def test_gives_the_scores_of_torch_for_clips_of_any_length(network: Model) -> None:
-    compute = OpenVinoClassifier(convert_model(network, LOOKS)["classifier"])
-    for length in (1, 7, 3):
-        streams = looked_at(network, length)
-        scores, novelty = compute(streams)
-        assert scores.shape == (len(CLASSES),)
-        np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
-        assert novelty == pytest.approx(expected(network, streams)[1], abs=1e-4)
+def test_gives_the_scores_of_torch_for_clips_of_any_number_and_length(
+    network: Model, runtime: Callable[[bytes], Head]
+) -> None:
+    compute = runtime(convert_model(network)["head.onnx"])
+    for number in (1, 3):
+        for steps in (1, 7, 16):
+            streams = clips(network, number, steps)
+            assert_same(compute(streams), expected(network, streams))
 
 
+@pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
+@pytest.mark.parametrize("rows", [False, True])
+def test_an_encoder_gives_the_features_of_torch(rows: bool) -> None:
+    encoder = build_encoder(EncoderConfig("simple", size=16, rows=rows)).eval()
+    pictures = np.random.default_rng(0).integers(0, 256, size=(9, 16, 16, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        wanted = encoder(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
+    features = OnnxEncoder("", convert_encoder(encoder, 16, 3), num_threads=2)(pictures)
+    np.testing.assert_allclose(features, wanted, atol=2e-3)
+
+
+@pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")
 def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
     network = model(("motion",))
-    streams = looked_at(network, 4)
-    kept_or_converted(tmp_path / "a", ("classifier",), lambda: convert_model(network, LOOKS))
-    again = kept_or_converted(tmp_path / "a", ("classifier",), dict)
-    scores, _ = OpenVinoClassifier(again["classifier"])(streams)
-    np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
+    streams = clips(network, 2, 4)
+    kept_or_converted(tmp_path / "a", ("head",), lambda: convert_model(network))
+    again = kept_or_converted(tmp_path / "a", ("head",), dict)
+    assert_same(OpenVinoHead(again["head"])(streams), expected(network, streams))
 
 
+@pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")
 @pytest.mark.parametrize("damage", ["weights", "text", "checksum", "no checksum"])
 def test_a_damaged_network_is_made_again(tmp_path: Path, damage: str) -> None:
     network = model(("motion",))
-    streams = looked_at(network, 4)
-    kept_or_converted(tmp_path / "a", ("classifier",), lambda: convert_model(network, LOOKS))
-    name = {"weights": "classifier.bin", "text": "classifier.xml"}.get(damage, "checksum")
+    streams = clips(network, 2, 4)
+    kept_or_converted(tmp_path / "a", ("head",), lambda: convert_model(network))
+    name = {"weights": "head.bin", "text": "head.xml"}.get(damage, "checksum")
     content = bytearray((tmp_path / "a" / name).read_bytes())
     content[len(content) // 2] ^= 64
     (tmp_path / "a" / name).write_bytes(content)
@@ -100,12 +157,29 @@ def test_a_damaged_network_is_made_again(tmp_path: Path, damage: str) -> None:
         (tmp_path / "a" / name).unlink()
     made = []
 
-    def convert() -> Networks:
+    def convert() -> dict[str, bytes]:
         made.append(network)
-        return convert_model(network, LOOKS)
+        return convert_model(network)
 
     for _ in range(2):
-        again = kept_or_converted(tmp_path / "a", ("classifier",), convert)
-        scores, _ = OpenVinoClassifier(again["classifier"])(streams)
-        np.testing.assert_allclose(scores, expected(network, streams)[0], atol=1e-5)
+        again = kept_or_converted(tmp_path / "a", ("head",), convert)
+        assert_same(OpenVinoHead(again["head"])(streams), expected(network, streams))
     assert len(made) == 1
+
+
+@pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
+def test_a_network_that_refers_to_another_file_is_refused(tmp_path: Path) -> None:
+    import onnx as library
+    from onnx.external_data_helper import convert_model_to_external_data
+
+    proto = library.load_from_string(convert_model(model())["head.onnx"])
+    convert_model_to_external_data(proto, location="secret", size_threshold=0)
+    library.save(proto, str(tmp_path / "head.onnx"))
+    with pytest.raises(VidlstmError, match="refers to another file"):
+        OnnxHead((tmp_path / "head.onnx").read_bytes())
+
+
+@pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
+def test_what_is_no_network_is_refused() -> None:
+    with pytest.raises(VidlstmError, match="onnxruntime fails on this model"):
+        OnnxHead(b"no network")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vidlstm.config import ModelConfig
+from vidlstm.features.batches import ClipFeatures, view_batch
 
 
 @dataclass(frozen=True)
@@ -24,3 +30,18 @@ def views_of(config: ModelConfig) -> list[View]:
     """Return the views whose scores a model averages; with `mirror`, each one mirrored as well."""
     indices: list[int | None] = [None] if config.views == 1 else list(range(config.views))
     return [View(i, mirrored) for i in indices for mirrored in ((False, True) if config.mirror else (False,))]
+
+
+def stack_views(config: ModelConfig, clips: Sequence[ClipFeatures]) -> dict[str, NDArray[Any]]:
+    """Return all views of clips as `vidlstm.models.backends.protocol.Head` takes them.
+
+    Args:
+        config: Of the model.
+        clips: B of them, at least one; padded to the longest.
+    """
+    batches = [view_batch(clips, view.index, mirrored=view.mirrored) for view in views_of(config)]
+    stacked: dict[str, NDArray[Any]] = {f"{name}_mask": mask for name, mask in batches[0].masks.items()}
+    for given in ([b.sequences for b in batches], [b.summaries for b in batches]):
+        for name in given[0]:
+            stacked[name] = np.stack([values[name] for values in given], axis=1).astype(np.float32)
+    return stacked

@@ -21,7 +21,16 @@ from vidlstm.config import ModelConfig, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder
-from vidlstm.models.header import BASELINE, FORMAT, POSE, VERSION, Header, as_checkpoint_errors, read_header
+from vidlstm.models.header import (
+    BASELINE,
+    FORMAT,
+    POSE,
+    VERSION,
+    Header,
+    as_checkpoint_errors,
+    is_exported,
+    read_header,
+)
 from vidlstm.models.pose_weights import PoseWeights
 
 __all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", "read_header", "serialise"]
@@ -132,6 +141,8 @@ def load_model(path: Path, *, baseline: bool = False) -> Model:
     Raises:
         CheckpointError: It is missing, damaged, foreign or from another version.
     """
+    if is_exported(path):
+        raise CheckpointError(f"{path}: an exported model only predicts; give its run folder")
     header = read_header(path)
     with as_checkpoint_errors(path), safe_open(path, "pt") as file:
         tensors: dict[str, Tensor] = {

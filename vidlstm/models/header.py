@@ -21,6 +21,8 @@ from vidlstm.models.pose_weights import PoseWeights
 
 FILE = "model.safetensors"
 """Name of the checkpoint in a run folder."""
+EXPORTED = "model.json"
+"""Name of the file that describes an exported model in its folder."""
 FORMAT = "vidlstm"
 VERSION = 5  # 1: members one by one; 2: "control" for baseline; 3: scores without a bound; 4: no novelty
 BASELINE = "baseline"
@@ -30,8 +32,11 @@ POSE = ("pose.detector", "pose.landmarks")
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Return the checkpoint that a path names: itself, or the one in a run folder."""
-    return path / FILE if path.is_dir() else path
+    """Return the file that a path names: itself; in a folder, its checkpoint or an export's `model.json`."""
+    if not path.is_dir():
+        return path
+    exported = path / EXPORTED
+    return exported if exported.is_file() and not (path / FILE).is_file() else path / FILE
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,15 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read what a checkpoint says of itself.
+    """Read what a checkpoint says of itself, or an exported model's `model.json`.
 
     Raises:
         CheckpointError: It is missing, damaged, foreign or from another version.
     """
+    if is_exported(path):
+        from vidlstm.models.exported import read_exported_header
+
+        return read_exported_header(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
     with as_checkpoint_errors(path), safe_open(path, "np") as file:
@@ -85,6 +94,11 @@ def read_pose_weights(path: Path) -> PoseWeights:
     """
     with as_checkpoint_errors(path), safe_open(path, "np") as file:
         return PoseWeights(*(file.get_tensor(name).tobytes() for name in POSE))
+
+
+def is_exported(path: Path) -> bool:
+    """Tell by its name whether a model file is an exported one."""
+    return path.name == EXPORTED
 
 
 @contextmanager

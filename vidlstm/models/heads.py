@@ -81,6 +81,10 @@ class RecurrentHead(nn.Module):
                 for rnn, own, real in zip(self.rnns, steps, mask, strict=True)
             ]
         )
+        return self.summarise(outputs, mask)
+
+    def summarise(self, outputs: Tensor, mask: Tensor) -> Tensor:
+        """Sum up what was read at every step, `(M, B, T, H)` with `mask` `(M, B, T)`, as `(M, B, H)`."""
         if self.attention is not None:
             scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
             weights: Tensor = scores.softmax(-1).unsqueeze(-1)

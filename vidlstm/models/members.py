@@ -59,14 +59,14 @@ class LayerNorm(nn.Module):
 
     def __init__(self, members: int, width: int) -> None:
         super().__init__()
-        self.members = members
+        self.members, self.width = members, width
         self.gain = nn.Parameter(torch.ones(members * width))
         self.bias = nn.Parameter(torch.zeros(members * width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise `(M, ..., D)` over D."""
         gain, bias = (in_front(p.view(self.members, -1), x) for p in (self.gain, self.bias))
-        return torch.addcmul(bias, F.layer_norm(x, x.shape[-1:]), gain)
+        return torch.addcmul(bias, F.layer_norm(x, (self.width,)), gain)
 
 
 class RowDropout(nn.Module):

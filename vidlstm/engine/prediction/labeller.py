@@ -14,37 +14,37 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 import vidlstm.models
 from vidlstm.config import Backend, ModelConfig, Precision
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.memory import keep_memory
-from vidlstm.engine.views import views_of
-from vidlstm.errors import BackendError
-from vidlstm.features.batches import ClipFeatures, view_batch
+from vidlstm.engine.views import stack_views
+from vidlstm.errors import BackendError, UsageError
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import NETWORKS, default_root
+from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
 from vidlstm.models.backends.openvino import (
     Networks,
-    OpenVinoClassifier,
     OpenVinoEncoder,
+    OpenVinoHead,
     has_bfloat16,
     is_installed,
     kept_or_converted,
+    read_networks,
 )
-from vidlstm.models.backends.protocol import FrameEncoder, supported_precision
-from vidlstm.models.header import as_checkpoint_errors, read_header, read_pose_weights
+from vidlstm.models.backends.protocol import ClipScores, FrameEncoder, Head, supported_precision
+from vidlstm.models.exported import read_exported_networks
+from vidlstm.models.header import as_checkpoint_errors, is_exported, read_header, read_pose_weights
 from vidlstm.models.pose_weights import PoseWeights
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
-
-ClipScores: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
 """What stands under /dev for a GPU that torch may compute on: NVIDIA's, of a Jetson, Windows', AMD's."""
@@ -70,10 +70,10 @@ class Labeller:
 def load_labeller(
     path: Path, *, device: str = "auto", backend: Backend = "auto", precision: Precision = "float32"
 ) -> Labeller:
-    """Load a checkpoint, ready to label with.
+    """Load a checkpoint or an exported model, ready to label with.
 
     Args:
-        path: Of the file.
+        path: Of the file, see `vidlstm.models.header.checkpoint_file`.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where it computes.
         backend: What computes it. OpenVINO computes on the CPU, which is then the device that is meant.
         precision: Of the encoder.
@@ -83,6 +83,8 @@ def load_labeller(
         UsageError: The device or backend is not there.
         BackendError: OpenVINO was asked for and cannot compute it.
     """
+    if is_exported(path):
+        return _by_exported(path, device, backend, precision)
     if backend == "auto":
         try:
             return _load(path, device, backend, precision)
@@ -131,31 +133,47 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
     return Labeller(model.config, encoder, score, model.pose)
 
 
+def _by_exported(path: Path, device: str, backend: Backend, precision: Precision) -> Labeller:
+    networks, files = read_exported_networks(path)
+    if device not in ("auto", "cpu") or backend not in ("auto", networks):
+        what = f"--device {device}" if device not in ("auto", "cpu") else f"--backend {backend}"
+        raise UsageError(f"{what}: {path.parent} was exported for {networks}, on the CPU")
+    config = read_header(path).config
+    if networks == "openvino":
+        return _openvino_labeller(path, config, read_networks(files), "exported", precision)
+    if precision != "float32":
+        raise UsageError(f"--precision {precision}: {path.parent} computes in float32")
+    encoder = OnnxEncoder("exported", files["encoder.onnx"], num_cores()) if "rgb" in config.streams else None
+    return _labeller(config, encoder, OnnxHead(files["head.onnx"]))
+
+
 def _by_openvino(path: Path, precision: Precision) -> Labeller:
     config = read_header(path).config
     digest = _digest(path)
-    names = ("encoder", "classifier") if "rgb" in config.streams else ("classifier",)
-    kept_in = default_root() / NETWORKS
-    networks = kept_or_converted(kept_in / digest, names, partial(_convert, path, kept_in))
+    names = ("encoder", "head") if "rgb" in config.streams else ("head",)
+    networks = kept_or_converted(default_root() / NETWORKS / digest, names, partial(_convert, path))
+    return _openvino_labeller(path, config, networks, digest, precision)
+
+
+def _openvino_labeller(
+    path: Path, config: ModelConfig, networks: Networks, digest: str, precision: Precision
+) -> Labeller:
     encoder = None
     if "encoder" in networks:
         precision = supported_precision(precision, has_bfloat16)
         encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), precision)
         encoder.prepare()
     pose = read_pose_weights(path) if "pose" in config.streams else None
-    return Labeller(
-        config, encoder, partial(_score, config, OpenVinoClassifier(networks["classifier"])), pose
-    )
+    return _labeller(config, encoder, OpenVinoHead(networks["head"]), pose)
 
 
-def _convert(path: Path, kept_in: Path) -> Networks:
+def _convert(path: Path) -> dict[str, bytes]:
     from vidlstm.engine.devices import one_thread
     from vidlstm.models.backends.convert import convert_model
     from vidlstm.models.checkpoint import load_model
 
     with one_thread():
-        model = load_model(path)
-        return convert_model(model, len(views_of(model.config)), kept_in)
+        return convert_model(load_model(path))
 
 
 def _digest(path: Path) -> str:
@@ -169,16 +187,14 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _score(config: ModelConfig, classifier: OpenVinoClassifier, clips: Sequence[ClipFeatures]) -> ClipScores:
-    """Return what `Labeller.score` does, each clip computed by itself: none is padded."""
-    scores, novelty = np.zeros((len(clips), len(config.classes))), np.zeros(len(clips))
-    for place, clip in enumerate(clips):
-        batches = [view_batch([clip], view.index, mirrored=view.mirrored) for view in views_of(config)]
-        scores[place], novelty[place] = classifier(
-            {
-                name: np.concatenate([values[name] for values in given]).astype(np.float32)
-                for given in ([b.sequences for b in batches], [b.summaries for b in batches])
-                for name in given[0]
-            }
-        )
-    return scores, novelty
+def _labeller(
+    config: ModelConfig, encoder: FrameEncoder | None, head: Head, pose: PoseWeights | None = None
+) -> Labeller:
+    def score(clips: Sequence[ClipFeatures]) -> ClipScores:
+        # Each clip by itself: its scores do not depend on its batch mates to the last digit.
+        scores, novelty = np.zeros((len(clips), len(config.classes))), np.zeros(len(clips))
+        for place, clip in enumerate(clips):
+            scores[place : place + 1], novelty[place : place + 1] = head(stack_views(config, [clip]))
+        return scores, novelty
+
+    return Labeller(config, encoder, score, pose)

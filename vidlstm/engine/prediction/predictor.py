@@ -23,7 +23,7 @@ class Predictor:
     `close`, with the `with` block that it stands in, or with the last reference to it.
 
     Args:
-        checkpoint: A `model.safetensors`, or the run folder that holds one.
+        checkpoint: A `model.safetensors`, or the run folder or exported folder that holds the model.
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
         backend: `auto`, `torch` or `openvino`; what computes it.
         precision: `float32` or `bfloat16`; of that computation.

@@ -1,11 +1,20 @@
-"""Networks of torch brought into OpenVINO's form, and the names they are kept under."""
+"""Networks of torch brought into ONNX, which onnxruntime computes and OpenVINO reads.
+
+Two networks make a model: the `encoder` maps pictures to features, the `head` maps the features of clips
+to calibrated probabilities and novelty: branches, members, fusion, temperature, distances. All sizes that
+a caller may choose are free: pictures, clips, views, steps.
+
+torch's older exporter is used: it needs `onnx` alone, and the newer one was found to fix the number of
+steps where a bidirectional LSTM packs or flips (pytorch issue 191855).
+"""
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import tempfile
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +22,76 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, Precision
-from vidlstm.models.backends.openvino import Networks, OpenVinoEncoder, as_openvino_errors, kept_or_converted
+from vidlstm.models.backends.openvino import OpenVinoEncoder, as_openvino_errors, kept_or_converted
 from vidlstm.models.backends.torch import features_digest
 from vidlstm.models.checkpoint import Model
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder
+from vidlstm.models.heads import RecurrentHead
 
-_VERSION = 1  # of what is kept; goes up when the same encoder is converted in another way
+_VERSION = 2  # of what is kept; goes up when the same encoder is converted in another way
+_OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and OpenVINO 2022.2 read it
+
+
+def convert_model(model: Model) -> dict[str, bytes]:
+    """Return all that a model labels with: `head.onnx`, and `encoder.onnx` if it has one.
+
+    Args:
+        model: On the CPU, in evaluation mode.
+    """
+    networks = {"head.onnx": convert_head(model)}
+    if model.encoder is not None:
+        networks["encoder.onnx"] = convert_encoder(
+            model.encoder, model.config.encoder.size, model.config.encoder.channels
+        )
+    return networks
+
+
+def convert_encoder(encoder: Encoder, size: int, channels: int) -> bytes:
+    """Return an encoder as an ONNX file.
+
+    It maps `pictures`, uint8 `(N, S, S, C)`, to `features`, float32 `(N, D)`; or `(N, R, D)` where a
+    picture is read as R rows.
+
+    Args:
+        encoder: On the CPU.
+        size: S.
+        channels: C.
+    """
+    example = torch.zeros(2, size, size, channels, dtype=torch.uint8)
+    return _to_onnx(
+        EncoderNetwork(encoder),
+        {"pictures": example},
+        ("features",),
+        {"pictures": {0: "pictures"}, "features": {0: "pictures"}},
+    )
+
+
+def convert_head(model: Model) -> bytes:
+    """Return what makes probabilities of features as an ONNX file.
+
+    Its inputs have the names of the streams: `rgb` and `motion` are float32 `(B, V, T, D)` of B clips, V
+    views and T steps, with bool masks `rgb_mask` and `motion_mask` `(B, T)`, True on real steps; T is each
+    stream's own. `colour` and `texture` are float32 `(B, V, D)`. It gives `probabilities`, float32 `(B, K)`,
+    and `novelty`, float32 `(B,)`.
+
+    Args:
+        model: On the CPU, in evaluation mode.
+    """
+    network = HeadNetwork(model)
+    clips, views, steps = 2, 3, 4  # no size of 1, which would become a constant
+    examples: dict[str, Tensor] = {}
+    free: dict[str, dict[int, str]] = {"probabilities": {0: "clips"}, "novelty": {0: "clips"}}
+    for name in network.sequences:
+        examples[name] = torch.zeros(clips, views, steps, model.widths[name])
+        free[name] = {0: "clips", 1: "views", 2: f"{name}_steps"}
+    for name in network.sequences:
+        examples[f"{name}_mask"] = torch.ones(clips, steps, dtype=torch.bool)
+        free[f"{name}_mask"] = {0: "clips", 1: f"{name}_steps"}
+    for name in network.summaries:
+        examples[name] = torch.zeros(clips, views, model.widths[name])
+        free[name] = {0: "clips", 1: "views"}
+    return _to_onnx(network, examples, ("probabilities", "novelty"), free)
 
 
 def openvino_encoder(
@@ -40,59 +112,18 @@ def openvino_encoder(
         precision: Of activations and products.
         kept_in: Folder where converted networks are kept; None keeps none.
     """
-    network = partial(_encoder_network, encoder, (size, size, channels), kept_in)
+
+    def network() -> Any:
+        with as_openvino_errors() as library:
+            folder = None if kept_in is None else kept_in / _name(library.__version__, encoder, size)
+        return kept_or_converted(
+            folder, ("encoder",), lambda: {"encoder.onnx": convert_encoder(encoder, size, channels)}
+        )["encoder"]
+
     return OpenVinoEncoder(features_digest(encoder, precision), network, num_threads, precision)
 
 
-def convert_model(model: Model, num_looks: int, kept_in: Path | None = None) -> Networks:
-    """Convert all that a model labels with: the `classifier`, and the `encoder` if it has one.
-
-    Args:
-        model: On the CPU, in evaluation mode.
-        num_looks: At each clip, whose scores are averaged.
-        kept_in: Folder where the encoder may have been kept, which many models share.
-    """
-    networks: dict[str, Any] = {"classifier": _convert_classifier(model, num_looks)}
-    if model.encoder is not None:
-        side, channels = model.config.encoder.size, model.config.encoder.channels
-        networks["encoder"] = _encoder_network(model.encoder, (side, side, channels), kept_in)
-    return networks
-
-
-def _encoder_network(encoder: Encoder, shape: tuple[int, int, int], kept_in: Path | None) -> Any:
-    with as_openvino_errors() as library:
-        folder = None if kept_in is None else kept_in / _name(library.__version__, encoder, shape)
-    convert = partial(_convert_encoder, encoder, shape)
-    return kept_or_converted(folder, ("encoder",), convert)["encoder"]
-
-
-def _convert_encoder(encoder: Encoder, shape: tuple[int, int, int]) -> Networks:
-    network = _convert(_FromPixels(encoder), [torch.zeros(1, *shape, dtype=torch.uint8)])
-    network.reshape([-1, *shape])
-    return {"encoder": network}
-
-
-def _convert_classifier(model: Model, num_looks: int) -> Any:
-    sequences = [stream for stream in SEQUENCE_STREAMS if stream in model.config.streams]
-    summaries = [stream for stream in SUMMARY_STREAMS if stream in model.config.streams]
-    examples = [torch.zeros(num_looks, 2, model.widths[stream]) for stream in sequences]
-    examples += [torch.zeros(num_looks, model.widths[stream]) for stream in summaries]
-    network = _convert(_FromLooks(model.classifier, sequences, summaries), examples)
-    for given, stream, example in zip(network.inputs, [*sequences, *summaries], examples, strict=True):
-        given.get_tensor().set_names({stream})
-        length = [-1] if stream in sequences else []
-        network.reshape({stream: [num_looks, *length, example.shape[-1]]})
-    return network
-
-
-def _convert(network: nn.Module, examples: Sequence[Tensor]) -> Any:
-    with as_openvino_errors() as library, warnings.catch_warnings(), torch.inference_mode():
-        # Of shapes that become constants, as they are meant to, and of torch.jit.
-        warnings.simplefilter("ignore")
-        return library.convert_model(network.eval(), example_input=tuple(examples))
-
-
-class _FromPixels(nn.Module):
+class EncoderNetwork(nn.Module):
     """Take pictures as they lie in memory, `(N, S, S, C)`."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -100,30 +131,123 @@ class _FromPixels(nn.Module):
         self.encoder = encoder
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Encode them."""
         features: Tensor = self.encoder(pictures.permute(0, 3, 1, 2))
         return features
 
 
-class _FromLooks(nn.Module):
-    """Take all looks at one clip, none of which is padded; give its scores `(K,)` and its novelty `(1,)`."""
+class HeadNetwork(nn.Module):
+    """Take the views of clips, padded to the longest; give probabilities and novelty.
 
-    def __init__(self, classifier: Classifier, sequences: Sequence[str], summaries: Sequence[str]) -> None:
+    Args:
+        model: Is copied.
+    """
+
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.classifier = classifier
-        self.sequences = sequences
-        self.summaries = summaries
+        self.sequences: list[str] = [stream for stream in SEQUENCE_STREAMS if stream in model.config.streams]
+        self.summaries: list[str] = [stream for stream in SUMMARY_STREAMS if stream in model.config.streams]
+        self.classifier: Classifier = copy.deepcopy(model.classifier)
+        for branch in self.classifier.branches:
+            if isinstance(branch.head, RecurrentHead) and branch.head.bidirectional:
+                branch.head = _BothWays(branch.head)  # type: ignore[assignment]
 
     def forward(self, *streams: Tensor) -> tuple[Tensor, Tensor]:
-        sequences = dict(zip(self.sequences, streams, strict=False))
-        summaries = dict(zip(self.summaries, streams[len(sequences) :], strict=True))
-        masks = {name: torch.ones_like(steps[..., 0], dtype=torch.bool) for name, steps in sequences.items()}
+        """Map sequences `(B, V, T, D)`, masks `(B, T)`, summaries `(B, V, D)` to `(B, K)` and `(B,)`."""
+        count = len(self.sequences)
+        clips, views = streams[0].shape[:2]
+        sequences = dict(zip(self.sequences, (x.flatten(0, 1) for x in streams), strict=False))
+        masks = {
+            name: mask.unsqueeze(1).expand(-1, views, -1).flatten(0, 1)
+            for name, mask in zip(self.sequences, streams[count:], strict=False)
+        }
+        summaries = dict(zip(self.summaries, (x.flatten(0, 1) for x in streams[2 * count :]), strict=True))
         branches, vectors = self.classifier.read(sequences, masks, summaries)
-        scores = self.classifier.fuse(branches.mean(1, keepdim=True).log_softmax(-1)).softmax(-1)[0]
-        return scores, self.classifier.novelty([own.mean(1, keepdim=True) for own in vectors])
+        log_scores, *means = (
+            x.view(x.shape[0], clips, views, x.shape[-1]).mean(2) for x in (branches, *vectors)
+        )
+        log_scores = log_scores.log_softmax(-1)
+        return self.classifier.fuse(log_scores).softmax(-1), self.classifier.novelty(means)
 
 
-def _name(library: str, encoder: Encoder, shape: tuple[int, int, int]) -> str:
-    parts = (_VERSION, library, torch.__version__, features_digest(encoder, "float32"), shape)
+class _BothWays(nn.Module):
+    """A bidirectional head whose backward half reads reversed clips forwards.
+
+    The same function without packing. OpenVINO's bidirectional LSTM begins at the padding, whatever
+    lengths it is told: probabilities were 2e-3 off.
+    """
+
+    def __init__(self, head: RecurrentHead) -> None:
+        super().__init__()
+        self.head = head
+        self.members = nn.ModuleList(
+            nn.ModuleList(_one_way(rnn, name) for name in _directions(rnn)) for rnn in head.rnns
+        )
+        self.width = head.width
+
+    def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Read `(M, B, T, D)` in order, as far as `mask` `(M, B, T)` says; return `(M, B, H)`."""
+        mask = mask.expand(steps.shape[:-1])
+        order = torch.arange(mask.shape[-1])
+        backwards = torch.where(mask, mask.sum(-1, keepdim=True) - 1 - order, order).unsqueeze(-1)
+        outputs = []
+        for layers, x, turned in zip(self.members, steps, backwards, strict=True):
+            assert isinstance(layers, nn.ModuleList)
+            for ahead, back in zip(layers[::2], layers[1::2], strict=True):
+                reversed_x = x.gather(1, turned.expand(-1, -1, x.shape[-1]))
+                y = back(reversed_x)[0]
+                x = torch.cat([ahead(x)[0], y.gather(1, turned.expand(-1, -1, y.shape[-1]))], dim=-1)
+            outputs.append(x)
+        return self.head.summarise(torch.stack(outputs), mask)
+
+
+def _directions(rnn: nn.Module) -> list[str]:
+    """Return what the names of weights end in, layer by layer, forwards and backwards."""
+    return [name.removeprefix("bias_ih") for name in rnn.state_dict() if name.startswith("bias_ih")]
+
+
+def _one_way(rnn: nn.Module, end: str) -> nn.Module:
+    """Return one direction of one layer of an RNN as an RNN of its own."""
+    assert isinstance(rnn, nn.LSTM | nn.GRU)
+    state = {f"{n.removesuffix(end)}_l0": v for n, v in rnn.state_dict().items() if n.endswith(end)}
+    alone = type(rnn)(state["weight_ih_l0"].shape[1], rnn.hidden_size, batch_first=True)
+    alone.load_state_dict(state)
+    return alone.eval()
+
+
+def _to_onnx(
+    network: nn.Module,
+    examples: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    free: Mapping[str, Mapping[int, str]],
+) -> bytes:
+    """Return an ONNX file of a network.
+
+    Args:
+        network: On the CPU.
+        examples: Of its inputs, by name.
+        outputs: Their names.
+        free: By input or output, the dimensions that are free, and their names.
+    """
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
+        file = Path(folder) / "network.onnx"
+        # Of shapes that become constants, as they are meant to, and of the exporter's age.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            tuple(examples.values()),
+            file,
+            input_names=list(examples),
+            output_names=list(outputs),
+            dynamic_axes=free,
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+        return file.read_bytes()
+
+
+def _name(library: str, encoder: Encoder, size: int) -> str:
+    parts = (_VERSION, library, torch.__version__, features_digest(encoder, "float32"), size)
     normalisation = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
     text = repr((*parts, normalisation, repr(encoder)))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

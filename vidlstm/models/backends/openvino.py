@@ -1,6 +1,6 @@
 """Networks computed by OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
 
-Converting a network takes torch and seconds, so what comes out of it is kept on disk. Reading that
+Converting a network takes torch, onnx and seconds, so what comes out of it is kept on disk. Reading that
 takes hundredths, and imports no torch; nor does this module.
 """
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from vidlstm.config import Precision
 from vidlstm.errors import BackendError
-from vidlstm.models.backends.protocol import CPU_BATCH
+from vidlstm.models.backends.protocol import CPU_BATCH, ClipScores
 
 if TYPE_CHECKING:
     import openvino
@@ -33,8 +33,8 @@ _CHECKSUM = "checksum"  # file beside the networks
 
 
 def is_installed() -> bool:
-    """Tell whether OpenVINO can be imported, without importing it."""
-    return importlib.util.find_spec("openvino") is not None
+    """Tell whether OpenVINO, and onnx to convert for it, can be imported, without importing them."""
+    return all(importlib.util.find_spec(name) is not None for name in ("openvino", "onnx"))
 
 
 def has_bfloat16() -> bool:
@@ -104,11 +104,11 @@ class OpenVinoEncoder:
             return library.AsyncInferQueue(library.compile_model(self._network(), "CPU", self._settings))
 
 
-class OpenVinoClassifier:
-    """All looks at a clip to its probabilities and its novelty, computed by OpenVINO on the CPU, in float32.
+class OpenVinoHead:
+    """Features of clips to their probabilities and novelty, computed by OpenVINO on the CPU, in float32.
 
     Args:
-        network: With an input for each stream, by its name.
+        network: With inputs as `vidlstm.models.backends.protocol.Head` takes them.
 
     Raises:
         BackendError: OpenVINO cannot be loaded, or it cannot compute this network.
@@ -119,17 +119,10 @@ class OpenVinoClassifier:
         with as_openvino_errors() as library:
             self._request = library.compile_model(network, "CPU", settings).create_infer_request()
 
-    def __call__(self, streams: Mapping[str, NDArray[np.float32]]) -> tuple[NDArray[np.float64], float]:
-        """Classify one clip.
-
-        Args:
-            streams: By name, a row for each look: `(L, T, D)`, or `(L, D)` of a summary stream.
-
-        Returns:
-            Probabilities, `(K,)`, and novelty.
-        """
+    def __call__(self, streams: Mapping[str, NDArray[Any]]) -> ClipScores:
+        """Return probabilities `(B, K)` and novelty `(B,)`, see `Head`."""
         given = self._request.infer(dict(streams))
-        return given[0].astype(np.float64), float(given[1][0])
+        return given[0].astype(np.float64), given[1].astype(np.float64)
 
 
 @contextlib.contextmanager
@@ -149,39 +142,64 @@ def as_openvino_errors() -> Iterator[Any]:
         ) from error
 
 
+def read_networks(files: Mapping[str, bytes]) -> Networks:
+    """Read networks from the content of their files: `NAME.onnx`, or `NAME.xml` and `NAME.bin`.
+
+    Raises:
+        BackendError: OpenVINO cannot be loaded, or it cannot read them.
+    """
+    with as_openvino_errors() as library:
+        core, networks = library.Core(), {}
+        for file, content in files.items():
+            name, _, suffix = file.rpartition(".")
+            if suffix != "bin":
+                networks[name] = core.read_model(content, files.get(f"{name}.bin", b""))
+        return networks
+
+
 def kept_or_converted(
-    folder: Path | None, names: tuple[str, ...], convert: Callable[[], Networks]
+    folder: Path | None, names: tuple[str, ...], convert: Callable[[], Mapping[str, bytes]]
 ) -> Networks:
     """Return networks, from disk if they were converted before.
 
     Args:
         folder: Where they are kept, of its own; None keeps none.
         names: Of the networks.
-        convert: Makes them.
+        convert: Makes them, as ONNX files by name (`NAME.onnx`).
 
     Raises:
         BackendError: OpenVINO cannot be loaded, or it cannot compute them.
     """
     with as_openvino_errors() as library:
         if folder is None:
-            return convert()
+            return read_networks(convert())
         with contextlib.suppress(OSError, RuntimeError):
             if (folder / _CHECKSUM).read_text(encoding="ascii") == _checksum(folder):
                 core = library.Core()
                 return {name: core.read_model(folder / f"{name}.xml") for name in names}
-        networks = convert()
-        with contextlib.suppress(OSError, RuntimeError):  # a full disk costs the next run some seconds
-            _keep(library, networks, folder)
+        networks = read_networks(convert())
+        with contextlib.suppress(OSError, BackendError):  # a full disk costs the next run some seconds
+            _keep(networks, folder)
         return networks
 
 
-def _keep(library: Any, networks: Networks, folder: Path) -> None:
+def save_networks(networks: Networks, folder: Path) -> None:
+    """Write each network as `NAME.xml` and `NAME.bin`.
+
+    Raises:
+        BackendError: OpenVINO cannot write them.
+    """
+    with as_openvino_errors() as library:
+        for name, network in networks.items():
+            library.save_model(network, folder / f"{name}.xml", compress_to_fp16=False)
+
+
+def _keep(networks: Networks, folder: Path) -> None:
     """Write the files of the networks into a folder that appears with all of them or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        for name, network in networks.items():
-            library.save_model(network, beside / f"{name}.xml", compress_to_fp16=False)
+        save_networks(networks, beside)
         (beside / _CHECKSUM).write_text(_checksum(beside), encoding="ascii")
         shutil.rmtree(folder, ignore_errors=True)  # it could not be read
         beside.rename(folder)

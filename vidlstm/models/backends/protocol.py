@@ -1,10 +1,10 @@
-"""What encodes pictures, whatever library computes it. Imports none."""
+"""What encodes pictures and what classifies features, whatever library computes it. Imports none."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from vidlstm.config import Precision
 from vidlstm.errors import BackendError
 
 logger = logging.getLogger(__name__)
+
+ClipScores: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`."""
 
 CPU_BATCH = 4
 """Pictures that one thread computes at once; with more, what a layer leaves falls out of the caches."""
@@ -26,6 +29,21 @@ class FrameEncoder(Protocol):
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+
+
+class Head(Protocol):
+    """Features to calibrated probabilities and novelty."""
+
+    def __call__(self, streams: Mapping[str, NDArray[Any]]) -> ClipScores:
+        """Classify B clips by V views of each.
+
+        Args:
+            streams: By name: float32 `(B, V, T, D)` of a sequence, and beside it bool `NAME_mask` `(B, T)`,
+                True on real steps; float32 `(B, V, D)` of a summary.
+
+        Returns:
+            Probabilities, `(B, K)`, and novelty, `(B,)`.
+        """
 
 
 class EncoderWithFallback:
