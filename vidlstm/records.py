@@ -141,6 +141,45 @@ class Span:
 
 
 @dataclass(frozen=True)
+class FilmSpans:
+    """What happens in one film.
+
+    Args:
+        path: The film, as the user gave it.
+        spans: In order of time; none overlap.
+        seconds: Length of the film.
+        frame_rate: Frames a second, on average.
+        problem: Set when the spans come from less than the whole film (`truncated`).
+    """
+
+    path: str
+    spans: tuple[Span, ...]
+    seconds: float
+    frame_rate: float
+    problem: Problem | None = None
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return the rows of `spans --format jsonl`: one a span, or one that says that there is none."""
+        shared = {
+            "schema": SCHEMA,
+            "path": self.path,
+            "seconds": round(self.seconds, 3),
+            "error": None if self.problem is None else self.problem.to_json(),
+        }
+        nothing = {"start": None, "end": None, "label": None, "score": None}
+        return [
+            {
+                **shared,
+                "start": round(s.start, 3),
+                "end": round(s.end, 3),
+                "label": s.label,
+                "score": round(s.score, 6),
+            }
+            for s in self.spans
+        ] or [{**shared, **nothing}]
+
+
+@dataclass(frozen=True)
 class ClipInfo:
     """What reading a clip told of it: kept beside its features.
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from tests.films import write_films
 from tests.media.conftest import write_video
 from vidlstm.cli.main import app
 from vidlstm.config import ModelConfig
@@ -83,4 +84,22 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, name in enumerate(("a.avi", "b.avi", "sub/c.avi")):
         write_clip(folder / name, seed=seed)
     (folder / "notes.txt").write_text("no clip")
+    return folder
+
+
+QUICK = ("--streams", "motion", "--epochs", "30", "--members", "2", "--workers", "1")
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The table of five films that lie beside it; not to be changed."""
+    return write_films(tmp_path_factory.mktemp("films"), 5)
+
+
+@pytest.fixture(scope="session")
+def film_run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder trained on the films; not to be changed."""
+    folder = tmp_path_factory.mktemp("film_run") / "1"
+    outcome = vidlstm("train", films, "--out", folder, *QUICK)
+    assert outcome.status == 0, outcome.err
     return folder

@@ -8,37 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import vidlstm
-from tests.films import write_films
+from tests.cli.conftest import QUICK, vidlstm
 from vidlstm.models.header import read_header
 
-QUICK = ("--streams", "motion", "--epochs", "30", "--members", "2", "--workers", "1")
 
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five films with their table; not to be changed."""
-    return write_films(tmp_path_factory.mktemp("films"), 5)
-
-
-@pytest.fixture(scope="module")
-def run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run") / "1"
-    outcome = vidlstm("train", films, "--out", folder, *QUICK)
-    assert outcome.status == 0, outcome.err
-    return folder
-
-
-def test_training_keeps_windows_background_and_a_fitted_cost(run: Path) -> None:
-    config = read_header(run / "model.safetensors").config
+def test_training_keeps_windows_background_and_a_fitted_cost(film_run: Path) -> None:
+    config = read_header(film_run / "model.safetensors").config
     assert config.classes == ("background", "rise", "sink")
     assert config.spans is not None
     assert config.spans.windows == pytest.approx((2.2, 4.4))  # 0.75 and 1.5 of 3 s
     assert config.spans.background == "background"
 
 
-def test_the_split_names_parts_of_films_and_no_film_is_on_both_sides(run: Path) -> None:
-    rows = list(csv.DictReader((run / "split.csv").read_text().splitlines()))
+def test_the_split_names_parts_of_films_and_no_film_is_on_both_sides(film_run: Path) -> None:
+    rows = list(csv.DictReader((film_run / "split.csv").read_text().splitlines()))
     subsets: dict[str, set[str]] = {}
     for row in rows:
         subsets.setdefault(row["path"].split("#t=")[0], set()).add(row["split"])
@@ -47,8 +30,8 @@ def test_the_split_names_parts_of_films_and_no_film_is_on_both_sides(run: Path) 
     assert rows[0]["path"] == "film0.avi#t=0.00,2.50"
 
 
-def test_eval_scores_the_films_that_were_held_out(films: Path, run: Path) -> None:
-    outcome = vidlstm("eval", films, "--checkpoint", run, "--json", "--workers", "1")
+def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -> None:
+    outcome = vidlstm("eval", films, "--checkpoint", film_run, "--json", "--workers", "1")
     assert outcome.status == 0, outcome.err
     told = json.loads(outcome.out)
     assert told["num_films"] == 1

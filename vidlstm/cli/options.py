@@ -501,6 +501,7 @@ class ConsoleOptions:
     )
 
 
+PathsArgument = Annotated[list[str], Argument(help="Files, folders, or - for paths on standard input.")]
 CheckpointOption = Annotated[
     Path | None,
     Option(

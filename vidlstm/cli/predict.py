@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
@@ -54,7 +54,7 @@ EXAMPLES = (
 def predict(
     machine: options.MachineOptions,
     console_options: options.ConsoleOptions,
-    paths: Annotated[list[str], Argument(help="Files, folders, or - for paths on standard input.")],
+    paths: options.PathsArgument,
     checkpoint: options.CheckpointOption = None,
     output_format: Annotated[
         Format | None,
@@ -114,7 +114,7 @@ def predict(
     """Label clips: one row per file, in order, as soon as it is ready."""
     console = Console.of(console_options)
     require_files(paths)
-    target = _choose_target(output, resume)
+    target = choose_target(output, resume)
     chosen = choose_format(output_format, target)
     part = parse_shard(shard)
     max_bytes = parse_size(max_size)
@@ -131,7 +131,7 @@ def predict(
         outside=None if sorter is None else sorter.outside,
         note=partial(say_beside_bar, console),
     )
-    names = take_shard(_require_one(paths, search), part)
+    names = take_shard(require_one(paths, search), part)
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
     from vidlstm.media.file_types import Limits
@@ -168,7 +168,7 @@ def predict(
         return run.write(records, out, partial(_count, paths, search, part, rows))
 
 
-def _choose_target(output: Path | None, resume: Path | None) -> Path | None:
+def choose_target(output: Path | None, resume: Path | None) -> Path | None:
     """Return the file that rows are appended to, None for standard output."""
     if resume is not None and output is not None and output != resume:
         raise UsageError("--resume FILE appends to FILE itself: leave --output out")
@@ -184,7 +184,7 @@ def _choose_target(output: Path | None, resume: Path | None) -> Path | None:
     return target
 
 
-def _require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
+def require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
     """Return the inputs, of which there is one at least unless their names are still to come.
 
     Raises:

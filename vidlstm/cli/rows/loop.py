@@ -12,9 +12,9 @@ from typing import Any
 from tqdm import tqdm
 
 from vidlstm.cli.console import Console, Exit
-from vidlstm.cli.rows.formats import Record
 from vidlstm.cli.rows.output import Output
 from vidlstm.cli.rows.sorting import Sorter
+from vidlstm.cli.rows.spans import AnyRecord
 from vidlstm.records import Prediction
 
 _MAX_LABELS = 8  # classes in the closing line
@@ -43,7 +43,7 @@ class Run:
         self.interrupted = threading.Event()
         self.reader_left = threading.Event()
 
-    def write(self, records: Iterator[Record], output: Output, count: Callable[[], int | None]) -> int:
+    def write(self, records: Iterator[AnyRecord], output: Output, count: Callable[[], int | None]) -> int:
         """Write the records as they come, and return the exit status.
 
         Args:
@@ -72,7 +72,7 @@ class Run:
         self.reader_left.set()
         end_early()
 
-    def _take(self, record: Record, output: Output, bar: tqdm[Any]) -> None:
+    def _take(self, record: AnyRecord, output: Output, bar: tqdm[Any]) -> None:
         output.write(record)
         self.num_done += 1
         bar.update()

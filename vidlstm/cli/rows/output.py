@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vidlstm.cli.rows.formats import HEADERS, WRITERS, Format, Record, encode
 from vidlstm.cli.rows.rows_file import RowsFile
@@ -49,7 +50,7 @@ class Output:
         sync: Waits until what was written is on the disk, if it goes there.
     """
 
-    write: Callable[[Record], None]
+    write: Callable[[Any], None]
     sync: Callable[[], None]
 
 

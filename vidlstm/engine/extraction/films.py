@@ -97,9 +97,11 @@ class FilmExtractor:
     ) -> None:
         for stream in request.streams:
             if stream in SUMMARY_STREAMS:
-                raise UsageError(f"streams: {stream} describes whole clips, so films cannot be read with it")
-        if "pose" in request.streams:
-            raise UsageError("`streams=pose` is read of clips, so films cannot be read with it")
+                raise UsageError(
+                    f"`streams`: {stream} describes whole clips, so films cannot be read with it"
+                )
+            if stream == "pose":
+                raise UsageError("`streams`: pose follows people through clips; films are read without it")
         if "rgb" in request.streams and encoder is None:
             raise UsageError(
                 "unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen"

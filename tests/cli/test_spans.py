@@ -1,0 +1,193 @@
+"""`vidlstm spans`: rows, documents, exit statuses, resuming; real runs on tiny films."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.films import write_film
+from tests.tiny import write_action
+from vidlstm.data.annotations.formats import read_annotations
+from vidlstm.metrics.segments import count_matches
+from vidlstm.records import Span
+
+MACHINE = ("--workers", "1", "--backend", "torch")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Span]]:
+    """A film by somebody who is in none of the films of the training, and what happens in it."""
+    path = tmp_path_factory.mktemp("new") / "new.avi"
+    return path, write_film(path, 9)
+
+
+@pytest.fixture(scope="module")
+def rows(film: tuple[Path, list[Span]], film_run: Path) -> list[str]:
+    outcome = vidlstm("spans", film[0], "--checkpoint", film_run, *MACHINE)
+    assert outcome.status == 0, outcome.err
+    return outcome.lines
+
+
+def test_a_row_for_each_span_of_a_new_film(film: tuple[Path, list[Span]], rows: list[str]) -> None:
+    path, truth = film
+    cells = [row.split("\t") for row in rows]
+    assert {c[0] for c in cells} == {str(path)}
+    found = [Span(float(c[1]), float(c[2]), c[3], float(c[4])) for c in cells]
+    assert count_matches(truth, found, 0.5).f1 == 1.0
+
+
+def test_formats_of_rows(film: tuple[Path, list[Span]], rows: list[str], film_run: Path) -> None:
+    def run(name: str) -> list[str]:
+        return vidlstm("spans", film[0], "-c", film_run, "-f", name, *MACHINE).lines
+
+    first = rows[0].split("\t")
+    lines = run("csv")
+    assert lines[0] == "path,start,end,label,score,error"
+    assert lines[1] == ",".join([*first, ""])
+    row = json.loads(run("jsonl")[0])
+    assert set(row) == {"schema", "path", "seconds", "error", "start", "end", "label", "score"}
+    assert (row["label"], row["seconds"], row["error"]) == (first[3], 27.0, None)
+    table = run("table")
+    assert table[0].split() == ["start", "end", "score", "label", "path"]
+    assert table[1].split() == [first[1], first[2], first[4], first[3], first[0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"),
+    [
+        ("srt", "1\n00:00:0"),
+        ("vtt", "WEBVTT\n\n00:00:0"),
+        ("boris", "Observation id,"),
+        ("eaf", "<?xml"),
+        ("label-studio", "[\n {"),
+        ("activitynet", '{\n "version"'),
+    ],
+)
+def test_one_document_per_film(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path, name: str, beginning: str
+) -> None:
+    path, _ = film
+    outcome = vidlstm("spans", path, "-c", film_run, "-f", name, "--output-dir", tmp_path, *MACHINE)
+    assert (outcome.status, outcome.out) == (0, ""), outcome.err
+    (document,) = [p for p in tmp_path.rglob("new.*") if p.is_file()]
+    text = document.read_text()
+    assert text.startswith(beginning)
+    assert rows[0].split("\t")[3] in text
+    if name in ("boris", "eaf", "label-studio", "activitynet"):
+        again = read_annotations([document])
+        assert [s.label for s in again.spans] == [row.split("\t")[3] for row in rows]
+    before = document.stat().st_mtime_ns
+    again_outcome = vidlstm("spans", path, "-c", film_run, "-f", name, "--resume", tmp_path, *MACHINE)
+    assert again_outcome.status == 0
+    assert document.stat().st_mtime_ns == before
+
+
+def test_scores_of_every_class_every_half_second(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "scores.csv"
+    vidlstm("spans", film[0], "-c", film_run, "--scores", file, *MACHINE)
+    lines = list(csv.reader(file.read_text().splitlines()))
+    assert lines[0] == ["path", "time", "background", "rise", "sink"]
+    times = np.array([float(line[1]) for line in lines[1:]])
+    assert times[-1] < 27 <= times[-1] + 0.5
+    assert np.diff(times) == pytest.approx(times[0] * 2, abs=0.025)
+    sums = np.array([[float(x) for x in line[2:]] for line in lines[1:]]).sum(axis=1)
+    assert sums == pytest.approx(np.ones(len(sums)), abs=1e-3)
+
+
+def test_what_fails_has_a_row_and_the_rest_goes_on(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"x" * 100)
+    still = tmp_path / "still.avi"
+    write_film(still, 3, ("rest", "rest", "rest"))
+    outcome = vidlstm("spans", bad, still, film[0], "-c", film_run, *MACHINE)
+    assert outcome.status == 1
+    assert outcome.lines[0] == f"{bad}\t\t\t\t\tnot_a_video"
+    assert outcome.lines[1] == f"{still}\t\t\t\t"  # nothing happens
+    assert outcome.lines[2].startswith(f"{film[0]}\t")
+    assert f"{bad}: not_a_video" in outcome.err
+
+
+@pytest.mark.parametrize("ending", ["whole", "half a row", "half a film"])
+@pytest.mark.parametrize("name", ["rows.tsv", "rows.csv", "rows.jsonl"])
+def test_resuming_leaves_every_film_exactly_once(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, name: str, ending: str
+) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(2):
+        shutil.copy(film[0], folder / f"{number}.avi")
+    file = tmp_path / name
+    vidlstm("spans", folder, "-c", film_run, "--output", file, *MACHINE)
+    whole = file.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    cut = {"whole": 0, "half a row": 10, "half a film": len(lines[-1]) + 10}[ending]
+    file.write_bytes(whole[: len(whole) - cut])
+    outcome = vidlstm("spans", folder, "-c", film_run, "--resume", file, *MACHINE)
+    assert outcome.status == 0, outcome.err
+    assert file.read_bytes() == whole
+
+
+def test_rows_that_end_at_the_end_of_a_block_are_not_believed(tmp_path: Path) -> None:
+    from vidlstm.cli.rows.spans import DoneFilms
+
+    file = tmp_path / "rows.tsv"
+    first = "a\t1.00\t2.00\tx\t0.5000\n"
+    row = "b\t1.00\t2.00\ty\t0.5000\n"
+    number = (4096 - len(first)) // len(row)
+    label = "z" * (4096 - len(first) - number * len(row) + 1)
+    file.write_text(first + (row * (number - 1)) + row.replace("y", label))
+    assert file.stat().st_size == 4096
+    done = DoneFilms.read(file, "tsv")
+    assert done.has("a")
+    assert not done.has("b")
+    assert file.read_text() == first
+
+
+def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_path: Path) -> None:
+    for number, action in enumerate(("rise", "sink", "rise")):
+        path = write_action(tmp_path / f"{number}.avi", action, 20 + number)
+        label = vidlstm("predict", path, "-c", film_run, *MACHINE).out.split("\t")[1]
+        found = [line.split("\t") for line in vidlstm("spans", path, "-c", film_run, *MACHINE).lines]
+        assert [row[3] for row in found] == [label]  # empty in both where the clip is unknown
+        sure = vidlstm("predict", path, "-c", film_run, "--novelty-rate", "0", *MACHINE).out.split("\t")[1]
+        row = vidlstm("spans", path, "-c", film_run, "--novelty-rate", "0", *MACHINE).lines[0].split("\t")
+        assert row[1:4] == ["0.00", "1.00", sure]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--min-duration", "soon"], "--min-duration soon: give seconds, such as 0.5s or 300ms"),
+        (["--max-gap", "1m"], "--max-gap 1m: give seconds"),
+        (["-f", "srt", "--output", "a.srt"], "--format srt: is one document per film; give --output-dir"),
+        (["--output-dir", "x"], "--output-dir x: is for one document per film: srt, vtt"),
+        (["--shard", "3/2"], "--shard 3/2"),
+    ],
+)
+def test_options_that_make_no_sense(film_run: Path, options: list[str], message: str) -> None:
+    outcome = vidlstm("spans", "a.mp4", "-c", film_run, *options)
+    assert outcome.status == 2
+    assert message in outcome.err
+
+
+def test_a_model_without_windows_says_what_to_do(model: Path, film: tuple[Path, list[Span]]) -> None:
+    outcome = vidlstm("spans", film[0], "-c", model, *MACHINE)
+    assert outcome.status == 2
+    assert "it has no window lengths; train it again" in outcome.err
+
+
+def test_rules(film: tuple[Path, list[Span]], film_run: Path) -> None:
+    assert vidlstm("spans", film[0], "-c", film_run, "--min-duration", "20", *MACHINE).lines == [
+        f"{film[0]}\t\t\t\t"
+    ]
+    assert len(vidlstm("spans", film[0], "-c", film_run, "--min-score", "1", *MACHINE).lines) == 1

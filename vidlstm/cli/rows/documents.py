@@ -1,0 +1,80 @@
+"""Formats of which a film is a document of its own: subtitles, and files of annotation programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path, PurePath
+from typing import Literal
+
+from vidlstm.data.annotations.activitynet import write_activitynet
+from vidlstm.data.annotations.boris import boris_header, boris_rows
+from vidlstm.data.annotations.elan import write_elan
+from vidlstm.data.annotations.label_studio import write_label_studio
+from vidlstm.records import FilmSpans
+from vidlstm.report.text import printable
+
+DocumentFormat = Literal["srt", "vtt", "boris", "eaf", "label-studio", "activitynet"]
+
+SUFFIXES: dict[DocumentFormat, str] = {
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "boris": ".csv",
+    "eaf": ".eaf",
+    "label-studio": ".json",
+    "activitynet": ".json",
+}
+
+
+def srt(film: FilmSpans) -> str:
+    """Return SubRip subtitles."""
+    blocks = [
+        f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{_line(s.label)} {s.score:.2f}\n"
+        for number, s in enumerate(film.spans, 1)
+    ]
+    return "\n".join(blocks)
+
+
+def vtt(film: FilmSpans) -> str:
+    """Return WebVTT subtitles (W3C), in which & and < are written otherwise."""
+    blocks = ["WEBVTT\n"]
+    for span in film.spans:
+        label = _line(span.label).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        times = f"{_clock(span.start, '.')} --> {_clock(span.end, '.')}"
+        blocks.append(f"{times}\n{label} {span.score:.2f}\n")
+    return "\n".join(blocks)
+
+
+def _boris(film: FilmSpans) -> str:
+    return boris_header() + boris_rows(Path(film.path), film.spans, film.seconds, film.frame_rate)
+
+
+WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
+    "srt": srt,
+    "vtt": vtt,
+    "boris": _boris,
+    "eaf": lambda film: write_elan(Path(film.path), film.spans),
+    "label-studio": lambda film: write_label_studio(Path(film.path), film.spans, film.frame_rate or 25.0),
+    "activitynet": lambda film: write_activitynet(Path(film.path), film.spans),
+}
+
+
+def document_path(folder: Path, name: str, chosen: DocumentFormat) -> Path:
+    """Return where a film's document goes: the film's own path, below a folder, with another suffix.
+
+    The folders of the path come along, so that two films of one name have two documents.
+    """
+    path = PurePath(name)
+    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
+    return folder.joinpath(*parts).with_suffix(SUFFIXES[chosen])
+
+
+def _clock(seconds: float, mark: str) -> str:
+    thousandths = round(seconds * 1000)
+    minutes, rest = divmod(thousandths, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02}:{minutes:02}:{rest // 1000:02}{mark}{rest % 1000:03}"
+
+
+def _line(label: str) -> str:
+    """Return a label on one line that no subtitle reader takes for a time."""
+    return printable(label).replace("-->", "->")
