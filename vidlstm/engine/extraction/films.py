@@ -97,9 +97,7 @@ class FilmExtractor:
     ) -> None:
         for stream in request.streams:
             if stream in SUMMARY_STREAMS:
-                raise UsageError(
-                    f"`streams`: {stream} describes whole clips, so films cannot be read with it"
-                )
+                raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
             if stream == "pose":
                 raise UsageError("`streams`: pose follows people through clips; films are read without it")
         if "rgb" in request.streams and encoder is None:

@@ -115,8 +115,8 @@ def _label(
         known: Scores = scores * ~unknown[:, None]
         if idle is None:
             known = np.concatenate([known, unknown[:, None]], axis=1)
-            return known
-        known[:, config.classes.index(idle)] += unknown  # one window is a film of one clip: as predict has it
+        else:  # one window is a film of one clip: as predict has it
+            known[:, config.classes.index(idle)] += unknown
         return known
 
     try:
