@@ -37,7 +37,8 @@ class DataSettings:
     Args:
         data: Class folders, a folder with a `labels.csv`, a table or a list.
         kind: Take only videos, or only pictures.
-        group_by: Regular expression that finds a clip's group in its path.
+        group_by: Regular expression that finds a clip's group in its path; `background`: clips with
+            near-equal backgrounds are a group.
         group_column: Column of the table to take groups from.
         split_file: Official split file of UCF101 or HMDB51.
         class_list: Class names of a list of paths and class numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -62,6 +62,8 @@ def check(
     if labels and fix_list:
         raise UsageError("--fix-list and --labels exclude each other: each prints a list of its own")
     dataset, files, notes = _find(data)
+    if dataset is not None and not dataset.groups_known:
+        dataset = _look_for_groups(console, data, machine)
     if labels and dataset is None:
         raise DataError(f"{data.data}: has no labels to check; {notes[0]}")
 
@@ -88,6 +90,20 @@ def check(
     else:
         _Page(report, everything=console.verbose).show()
     return Exit.SOME_FAILED if report.unusable else Exit.DONE
+
+
+def _look_for_groups(console: Console, data: options.DataOptions, machine: options.MachineOptions) -> Dataset:
+    from vidlstm.cli.events import follow
+    from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
+
+    def session() -> Generator[object, None, None]:
+        yield (yield from find_grouped_dataset(data, machine, cache=True))
+
+    from vidlstm.data.samples import Dataset
+
+    dataset = follow(console, session())
+    assert isinstance(dataset, Dataset)
+    return dataset
 
 
 def _check_labels(
@@ -207,6 +223,11 @@ class _Page:
 
     def _verdict(self) -> str:
         report = self.report
+        if not report.unusable and not report.leaks and not report.groups_known:
+            return (
+                "All files can be read. Nothing tells which clips are of one recording, so leaks between "
+                "subsets cannot be seen; --group-by names the recordings."
+            )
         if not report.unusable and not report.leaks:
             return "All files can be read, and no leak was found."
         return (

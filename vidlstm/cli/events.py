@@ -151,7 +151,7 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
     console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
     for note in dataset.notes:
         console.say(note)
-    for loss in dataset.lost:
+    for loss in (*dataset.lost, *dataset.cautions):
         console.warn(loss)
 
 

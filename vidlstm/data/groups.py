@@ -18,6 +18,9 @@ from vidlstm.data.fingerprints import fingerprint, full_hash
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.files import frames_of
 
+BY_BACKGROUND = "background"
+"""In place of a regular expression: groups are found by what clips look like, which is not done here."""
+
 MATCH_SHARE = 0.5
 """A naming rule holds when it fits this share of the clips. The other clips stand alone, as they
 would without the rule, so a rule that fits only most of them still does more good than harm."""
@@ -42,10 +45,17 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 @dataclass(frozen=True)
 class Grouping:
-    """A group name for every sample, and a sentence that says where they come from."""
+    """A group name for every sample, and a sentence that says where they come from.
+
+    Args:
+        names: One a sample.
+        rule: The sentence.
+        known: Something told the groups: recordings that belong together share one.
+    """
 
     names: tuple[str, ...]
     rule: str
+    known: bool = True
 
 
 def by_column(values: Sequence[str], column: str) -> Grouping:
@@ -115,12 +125,15 @@ def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
         for index in members:
             names[index] = relative[members[0]]
     num_groups = len(set(names))
-    sentence = "No group column, and the file names follow no known rule: each file is its own group"
+    sentence = (
+        "No group column, and the file names follow no known rule: each file is its own group, and clips of "
+        "one recording cannot be kept together"
+    )
     if num_groups < len(names):
         num_copies = len(names) - num_groups
         copies = "1 is a copy" if num_copies == 1 else f"{num_copies} are copies"
         sentence += f", but files of equal content share one ({copies})"
-    return Grouping(tuple(names), f"{sentence}.")
+    return Grouping(tuple(names), f"{sentence}.", known=False)
 
 
 def equal_files(paths: Sequence[Path]) -> tuple[tuple[int, ...], ...]:

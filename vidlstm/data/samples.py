@@ -17,7 +17,7 @@ from vidlstm.config import Kind
 from vidlstm.data.annotations.formats import annotation_files
 from vidlstm.data.annotations.spans import SpanProblem
 from vidlstm.data.films import Background, Films, FilmTruth, Probe, read_films
-from vidlstm.data.groups import Grouping, by_column, by_names_or_content, by_regex
+from vidlstm.data.groups import BY_BACKGROUND, Grouping, by_column, by_content, by_names_or_content, by_regex
 from vidlstm.data.layouts.folders import WANTED, Listing, Row, Subset, count, read_folders, some
 from vidlstm.data.layouts.split_files import read_split_file
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
@@ -70,6 +70,8 @@ class Dataset:
         lost: What may hold clips and cannot be looked at, a sentence each.
         films: What happens in the films that the samples are parts of; empty for clips.
         problems: Of the films' annotations.
+        groups_known: Something told the groups; otherwise each clip is its own.
+        cautions: What makes a score too good, a sentence each.
     """
 
     root: Path
@@ -82,6 +84,8 @@ class Dataset:
     lost: tuple[str, ...] = ()
     films: tuple[FilmTruth, ...] = ()
     problems: tuple[SpanProblem, ...] = ()
+    groups_known: bool = True
+    cautions: tuple[str, ...] = ()
 
     @property
     def num_groups(self) -> int:
@@ -113,7 +117,8 @@ def find_samples(
         kind: Take only videos, or only pictures; needed where both are found.
         group_column: Column of the table that the groups come from, in place of `group`.
         group_by: Regular expression that finds a group's name in each path relative to the root;
-            it goes before the table's `group` column.
+            it goes before the table's `group` column. `background`: each clip is its own, until it is
+            looked at.
         split_file: An official split file, see `read_split_file`; `data` then holds the clips.
         class_list: Class names of a list's indices.
         background: What becomes of the time without a span in films.
@@ -143,7 +148,7 @@ def find_samples(
     )
     return Dataset(
         listing.root, kind, samples, classes, grouping.rule, listing.layout,
-        (*listing.notes, *notes), listing.lost,
+        (*listing.notes, *notes), listing.lost, groups_known=grouping.known,
     )  # fmt: skip
 
 
@@ -152,6 +157,8 @@ def _film_dataset(data: Path, films: Films, group_by: str | None, background: Ba
     paths = [film.path for film in films.films]
     root = data if data.is_dir() else data.parent
     names = [relative_name(path, root) for path in paths]
+    if group_by == BY_BACKGROUND:
+        raise UsageError(f"`group_by={BY_BACKGROUND}` is for clips: each film is a group already")
     if group_by is not None:
         grouping = by_regex(names, group_by)
     elif films.grouped:
@@ -280,6 +287,8 @@ def _group(listing: Listing, rows: list[Row], group_by: str | None) -> Grouping:
     if group_by is None and listing.group_column is not None:
         return by_column([row.group or "" for row in rows], listing.group_column)
     names = [relative_name(row.path, listing.root) for row in rows]
+    if group_by == BY_BACKGROUND:
+        return by_content([row.path for row in rows], names)
     if group_by is not None:
         return by_regex(names, group_by)
     return by_names_or_content(

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
-from vidlstm.data.samples import Dataset, find_dataset
+from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Fold, given_fold, make_folds
 from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
 from vidlstm.engine.events import DataFound, Event, Progress
+from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
-from vidlstm.engine.extraction.films import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.extraction.pose_networks import require_networks
@@ -166,7 +166,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     # What is missing is said before data is looked for.
     streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
     networks = require_networks(request.model, streams)
-    dataset = find_dataset(request.data, probe_film)
+    dataset = yield from find_grouped_dataset(request.data, request.machine, cache=request.cache)
     yield DataFound(dataset)
     config = with_windows(request.model.configure(dataset.kind, dataset.classes), dataset)
     training = request.training.configure(config)

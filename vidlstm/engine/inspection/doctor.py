@@ -108,6 +108,7 @@ class CheckReport:
         group_rule: Where the groups come from; empty without labels.
         leaks: One sentence for each way in which a recording is in two subsets.
         notes: Other findings, one sentence each.
+        groups_known: Something told the groups; otherwise each clip is its own.
     """
 
     root: Path
@@ -117,6 +118,7 @@ class CheckReport:
     group_rule: str
     leaks: tuple[str, ...]
     notes: tuple[str, ...]
+    groups_known: bool = True
 
     @property
     def unusable(self) -> tuple[CheckedFile, ...]:
@@ -229,6 +231,9 @@ def diagnose(
             first = " and ".join(str(m.path) for m in crossing[0].members[:2])
             verb = "is" if len(crossing) == 1 else "are"
             leaks.append(f"{count(len(crossing), 'set')} of {word} {verb} in several subsets: {first}")
+    if dataset is not None:
+        notes += dataset.cautions
     rule = dataset.group_rule if dataset is not None else ""
+    known = dataset is None or dataset.groups_known
     layout = dataset.layout if dataset is not None else "files without labels"
-    return CheckReport(root, layout, checked, duplicates, rule, tuple(leaks), tuple(notes))
+    return CheckReport(root, layout, checked, duplicates, rule, tuple(leaks), tuple(notes), known)

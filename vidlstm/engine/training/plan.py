@@ -8,12 +8,12 @@ from pathlib import Path
 
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.data.fingerprints import fingerprints
-from vidlstm.data.samples import Dataset, find_dataset, require_data
+from vidlstm.data.samples import Dataset, require_data
 from vidlstm.data.split_table import SplitRow, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
-from vidlstm.engine.events import DataFound, SplitMade
-from vidlstm.engine.extraction.films import probe_film
+from vidlstm.engine.events import DataFound, Event, SplitMade
+from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.pose_networks import find_pose, require_networks
 from vidlstm.engine.spans.windows import with_windows
 from vidlstm.engine.training.run_folder import RunFolder, RunSettings
@@ -81,7 +81,7 @@ class Plan:
     pose: PoseWeights | None = None
 
 
-def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, Plan]:
+def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     """Settle what is trained on what; a setting that is not given is that of the earlier run, if any.
 
     Yields:
@@ -94,7 +94,7 @@ def make_plan(request: TrainRequest) -> Generator[DataFound | SplitMade, None, P
     _check(request, earlier)
     sources = {} if earlier is None else earlier.sources
     data, chosen = request.data.over(sources), request.split.over(sources)
-    dataset = find_dataset(data, probe_film)
+    dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
     yield DataFound(dataset)
     model = request.model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
     model = with_windows(request.fine_tuning.configure(model, request.model.members), dataset)
