@@ -75,8 +75,7 @@ class DataOptions(DataSettings):
     group_by: Annotated[
         str | None,
         Option(
-            help="Regular expression for the recording or person in a path; or `background`: clips with "
-            "near-equal backgrounds are a group.",
+            help="Regular expression for the group in a path, or background.",
             show_default="common naming schemes",
             rich_help_panel=SPLIT,
         ),
