@@ -59,3 +59,21 @@ def test_files_without_labels_have_none_to_check(data: Path) -> None:
     outcome = vidlstm("check", data / "rise", "--labels")
     assert outcome.status == 2
     assert "has no labels to check" in outcome.err
+
+
+def test_what_crossval_has_left_is_used_where_it_fits(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "folds"
+    run.mkdir(parents=True)
+    rows = ["path,label,group,fold,predicted,score,score_rise,score_sink,error"]
+    for file in sorted(data.rglob("*.avi")):
+        label, group = file.parent.name, file.name[:8]
+        sink = 0.9 if ("sink" in file.name) or ("again" in file.name) else 0.1
+        rows.append(f"{file},{label},{group},1,-,{sink},{1 - sink:.6f},{sink:.6f},")
+    (run / "predictions.csv").write_text("\n".join(rows) + "\n")
+    outcome = vidlstm("check", data, "--labels", "--json", "--workers", "1")
+    assert "Scores: runs/folds/predictions.csv" in outcome.err
+    [found] = json.loads(outcome.out)["suspicious_labels"]
+    assert (Path(found["path"]).name, found["suggested"]) == ("person03_again_d1.avi", "sink")

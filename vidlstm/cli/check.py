@@ -123,8 +123,11 @@ def _check_labels(
     from vidlstm.settings import TrainingSettings
 
     request = CrossvalRequest(data, training=TrainingSettings(seed=seed), machine=machine)
-    result = follow(console, inspect_labels(request))
+    runs = sorted(Path("runs").glob("*/"), key=lambda run: run.stat().st_mtime_ns, reverse=True)
+    result = follow(console, inspect_labels(request, runs))
     assert isinstance(result, LabelsInspected)
+    if result.scores is not None:
+        console.say(f"Scores: {result.scores}")
     if as_json:
         found = [s.to_json() for s in result.suspicious]
         print_json({**report.to_json(), "suspicious_labels": found})

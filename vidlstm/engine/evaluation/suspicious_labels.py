@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from vidlstm.data.samples import Dataset, find_dataset
 from vidlstm.engine.evaluation.crossval import CrossvalRequest, CrossvalResult, crossval
 from vidlstm.engine.events import Event
+from vidlstm.engine.reporting import PREDICTIONS
 from vidlstm.metrics.label_errors import find_label_errors
 from vidlstm.records import Scored
 
@@ -43,14 +47,22 @@ class LabelsInspected:
     Args:
         suspicious: The most suspicious label first.
         num_clips: Number of clips that were scored.
+        scores: File that the scores come from; None if they were made now.
     """
 
     suspicious: tuple[SuspiciousLabel, ...]
     num_clips: int
+    scores: Path | None = None
 
 
-def inspect_labels(request: CrossvalRequest) -> Generator[Event | LabelsInspected, None, None]:
-    """Cross-validate, and compare each clip's label with its out-of-fold scores.
+def inspect_labels(
+    request: CrossvalRequest, runs: Sequence[Path] = ()
+) -> Generator[Event | LabelsInspected, None, None]:
+    """Compare each clip's label with its out-of-fold scores; cross-validate if nothing has left them.
+
+    Args:
+        request: The data, and how it is cross-validated.
+        runs: Folders that `crossval --out` may have written; the first that fits the data is used.
 
     Yields:
         The events of the cross-validation, and at the end the result.
@@ -58,6 +70,13 @@ def inspect_labels(request: CrossvalRequest) -> Generator[Event | LabelsInspecte
     Raises:
         VidlstmError: It cannot be done.
     """
+    dataset = find_dataset(request.data)
+    for run in runs:
+        scored = read_scores(run / PREDICTIONS, dataset)
+        if scored is not None:
+            found, number = suspicious_labels(dataset.classes, scored)
+            yield LabelsInspected(found, number, run / PREDICTIONS)
+            return
     for event in crossval(replace(request, baseline=False)):
         if isinstance(event, CrossvalResult):
             yield LabelsInspected(*suspicious_labels(event.report.classes, event.report.scored))
@@ -77,3 +96,27 @@ def suspicious_labels(
         for e in find_label_errors(labels, scores)
     )
     return found, len(usable)
+
+
+def read_scores(file: Path, dataset: Dataset) -> list[Scored] | None:
+    """Read what a cross-validation has left; None if it does not fit the data.
+
+    It fits if it has scores for exactly the clips of the data, each in a fold, with the labels and groups
+    that they have now.
+    """
+    try:
+        text = file.read_text(encoding="utf-8", errors="surrogateescape")
+        rows = {row["path"]: row for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)}
+        samples = {str(sample.path): sample for sample in dataset.samples}
+        if set(rows) != set(samples) or not all(row.get("fold") for row in rows.values()):
+            return None
+        scored = []
+        for path, row in rows.items():
+            sample = samples[path]
+            if (row["label"], row["group"]) != (sample.label, sample.group):
+                return None
+            scores = () if row["error"] else tuple(float(row[f"score_{name}"]) for name in dataset.classes)
+            scored.append(Scored(sample.path, sample.label, sample.group, scores, None))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return None
+    return scored

@@ -125,7 +125,7 @@ def _predicted(row: Mapping[str, str]) -> ReviewItem:
         suggested=suggested,
         score=_number(row.get("score")),
         top=top[:9],
-        subset=row.get("split", "") or row.get("fold", ""),
+        subset=row.get("split", ""),
     )
 
 
