@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import vidlstm
@@ -196,3 +199,50 @@ def test_a_script_needs_no_guard_against_being_run_by_its_own_workers(
     assert begins == "begins"
     assert set(labels) <= {"rise", "sink"}
     assert len(labels) == 2
+
+
+class TestFrames:
+    @staticmethod
+    def frames_of(clip: Path) -> NDArray[np.uint8]:
+        capture = cv2.VideoCapture(str(clip))
+        found = []
+        while (read := capture.read())[0]:
+            found.append(read[1][..., ::-1].astype(np.uint8))
+        capture.release()
+        return np.stack(found)
+
+    def test_give_what_their_file_gives(self, trained_run: TrainedRun, predictor: Predictor) -> None:
+        clip = next(trained_run.data.glob("rise/*.avi"))
+        frames = self.frames_of(clip)
+        (file,) = predictor.predict(clip)
+        (array,) = predictor.predict(frames, fps=12)
+        (timed,) = predictor.predict(frames, times=np.arange(len(frames)) / 12 + 5.0)
+        assert isinstance(file, Prediction)
+        assert isinstance(array, Prediction)
+        assert isinstance(timed, Prediction)
+        assert array.path == timed.path == "frames"
+        assert array.label == timed.label == file.label
+        assert array.seconds == pytest.approx(1.0)
+        for own in (array, timed):
+            assert [s.score for s in own.top] == pytest.approx([s.score for s in file.top], abs=1e-4)
+
+    def test_one_frame_is_a_clip(self, predictor: Predictor) -> None:
+        (record,) = predictor.predict(np.zeros((1, 48, 64, 3), np.uint8), times=[0.0])
+        assert isinstance(record, Prediction)
+
+    @pytest.mark.parametrize(
+        ("shape", "clock", "says"),
+        [
+            ((4, 48, 64), {"fps": 25}, "must be uint8 RGB"),
+            ((0, 48, 64, 3), {"fps": 25}, "there is nothing in them"),
+            ((4, 48, 64, 3), {}, "give either fps or times"),
+            ((4, 48, 64, 3), {"fps": 0}, "more than 0"),
+            ((4, 48, 64, 3), {"times": [0, 1, 2]}, "3 times for 4 frames"),
+            ((4, 48, 64, 3), {"times": [0, 2, 1, 3]}, "must be finite and increase"),
+        ],
+    )
+    def test_that_make_no_sense_are_refused(
+        self, predictor: Predictor, shape: tuple[int, ...], clock: dict[str, Any], says: str
+    ) -> None:
+        with pytest.raises(UsageError, match=says):
+            list(predictor.predict(np.zeros(shape, np.uint8), **clock))

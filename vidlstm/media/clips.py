@@ -26,6 +26,7 @@ from vidlstm.media.file_types import Limits
 from vidlstm.media.frame_pairs import PairSpec, read_moments
 from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_by_time
 from vidlstm.media.video.base import Image, Video
+from vidlstm.media.video.frame_array import FrameArray, Frames
 from vidlstm.media.video.frame_folder import FrameFolder
 from vidlstm.media.video.h264_reader import DoubtError
 from vidlstm.media.video.open import open_video
@@ -90,11 +91,11 @@ class Clip:
     people: NDArray[np.float32] | None = None
 
 
-def read_clip(path: Path, spec: ClipSpec, limits: Limits = _NO_LIMITS) -> Clip:
+def read_clip(path: Path | Frames, spec: ClipSpec, limits: Limits = _NO_LIMITS) -> Clip:
     """Read the moments that `spec` asks for.
 
     Args:
-        path: A video file, or a folder of numbered pictures.
+        path: A video file, a folder of numbered pictures, or frames in memory.
         spec: What is wanted.
         limits: What the clip may cost.
 
@@ -102,17 +103,17 @@ def read_clip(path: Path, spec: ClipSpec, limits: Limits = _NO_LIMITS) -> Clip:
         InputError: The clip cannot be used, with the reason's code.
     """
     try:
-        return _read(Path(path), spec, limits, selective=True)
+        return _read(path, spec, limits, selective=True)
     except DoubtError:
-        return _read(Path(path), spec, limits, selective=False)
+        return _read(path, spec, limits, selective=False)
 
 
-def _read(path: Path, spec: ClipSpec, limits: Limits, *, selective: bool) -> Clip:
+def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: bool) -> Clip:
     known: int | None = None
     times: NDArray[np.float64] | None = None
     for _ in range(_READINGS):
         # Where packets and frames differ, a packet's number is no frame's: no seeks from then on.
-        with open_video(path, limits, seek=known is None, selective=selective) as video:
+        with _open(path, limits, seek=known is None, selective=selective) as video:
             believed = known or video.expected
             if known is not None:
                 video.times = times
@@ -145,7 +146,13 @@ def _read(path: Path, spec: ClipSpec, limits: Limits, *, selective: bool) -> Cli
                     info=clip_info(video, known),
                     pictures=read.pictures,
                 )
-    raise InputError(path, FailureCode.READ_ERROR, "changes while it is read")
+    raise InputError(video.path, FailureCode.READ_ERROR, "changes while it is read")
+
+
+def _open(path: Path | Frames, limits: Limits, *, seek: bool, selective: bool) -> Video:
+    if isinstance(path, Frames):
+        return FrameArray(path)
+    return open_video(Path(path), limits, seek=seek, selective=selective)
 
 
 def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:

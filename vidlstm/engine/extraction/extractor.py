@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.reading import PEOPLE_SIDE, Reading, ReadRequest, read
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, Reading, ReadRequest, read, read_frames
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
+from vidlstm.media.video.frame_array import NAME, Frames
 from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
@@ -80,6 +81,11 @@ class Extractor:
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a path, in order, as soon as it is ready."""
         return itertools.chain.from_iterable(self.extract_together(paths))
+
+    def extract_frames(self, frames: Frames) -> Extracted:
+        """Return the features of frames in memory; they are read in this process, and not kept."""
+        reading = read_frames(frames, self.request)
+        return next(self._finish([(_Item(NAME, {}, {}), reading)]))
 
     def extract_together(self, paths: Iterable[Path]) -> Iterator[list[Extracted]]:
         """Yield one result a path, in order, those that are ready at the same time together."""

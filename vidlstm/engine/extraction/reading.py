@@ -24,6 +24,7 @@ from vidlstm.media.descriptors.streams import (
 )
 from vidlstm.media.file_types import Limits, read_head
 from vidlstm.media.sampling import every_second
+from vidlstm.media.video.frame_array import Frames
 from vidlstm.records import ClipInfo
 
 _STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
@@ -131,7 +132,12 @@ def read(path: Path, request: ReadRequest) -> Reading:
         raise InputError(path, FailureCode.WRONG_KIND, message) from None
 
 
-def _read_video(path: Path, request: ReadRequest) -> Reading:
+def read_frames(frames: Frames, request: ReadRequest) -> Reading:
+    """Read frames in memory as the request says, which is one for videos."""
+    return _read_video(frames, request)
+
+
+def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
     wants_summary = any(s in SUMMARY_DESCRIPTORS for s in request.streams)
     wants_frames = "rgb" in request.streams or wants_summary
     spec = ClipSpec(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vidlstm.config import Backend, Precision
 from vidlstm.engine.extraction.pool import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.errors import UsageError
 from vidlstm.models.header import checkpoint_file, read_header
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
+
+if TYPE_CHECKING:
+    from vidlstm.media.video.frame_array import Frames
 
 File = str | os.PathLike[str]
 
@@ -68,13 +75,15 @@ class Predictor:
 
     def predict(
         self,
-        files: File | Iterable[File],
+        files: File | Iterable[File] | NDArray[np.uint8],
         *,
+        fps: float | None = None,
+        times: Sequence[float] | NDArray[np.float64] | None = None,
         top_k: int = 5,
         min_score: float = 0.0,
         novelty_rate: float = NOVELTY_RATE,
     ) -> Iterator[Prediction | Failure]:
-        """Label files: one record for each, in their order, as soon as it is ready.
+        """Label files: one record for each, in their order, as soon as it is ready. Or one clip's frames.
 
         A file that cannot be read costs a `Failure`, never an exception. Whoever stops in the middle may
         label other files with the same predictor.
@@ -82,7 +91,10 @@ class Predictor:
         Args:
             files: One, or several. An iterable is read in another thread, a few files ahead, and may
                 block. A folder of numbered pictures is one clip; other folders are not searched:
-                `Path(folder).rglob("*.mp4")` does.
+                `Path(folder).rglob("*.mp4")` does. Or the frames of one clip, uint8 RGB `(T, H, W, 3)`,
+                which give one record whose `path` is "frames".
+            fps: Of frames, if they are equally far apart.
+            times: When each of the frames is shown, in seconds, `(T,)`, otherwise.
             top_k: Classes in a record's `top`.
             min_score: Below it a label is None, and the scores stay.
             novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
@@ -97,9 +109,28 @@ class Predictor:
             raise UsageError(f"`min_score={min_score}`: must be from 0 to 1")
         if not 0 <= novelty_rate <= 1:
             raise UsageError(f"`novelty_rate={novelty_rate}`: must be from 0 to 1")
+        if isinstance(files, np.ndarray):
+            frames = _frames(files, fps, times)
+            return self._predict_frames(frames, top_k=top_k, min_score=min_score, novelty_rate=novelty_rate)
+        if fps is not None or times is not None:
+            raise UsageError("fps and times are for frames; files have their own")
         given = [files] if isinstance(files, (str, bytes, os.PathLike)) else files
         return self._predict(
             map(os.fsdecode, given), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
+        )
+
+    def _predict_frames(
+        self, frames: Frames, *, top_k: int, min_score: float, novelty_rate: float
+    ) -> Iterator[Prediction | Failure]:
+        from vidlstm.engine.prediction.predict import predict_frames
+
+        yield predict_frames(
+            self._labeller,
+            self._extractor,
+            frames,
+            top_k=top_k,
+            min_score=min_score,
+            novelty_rate=novelty_rate,
         )
 
     def _predict(
@@ -127,3 +158,13 @@ class Predictor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _frames(
+    images: NDArray[np.uint8], fps: float | None, times: Sequence[float] | NDArray[np.float64] | None
+) -> Frames:
+    from vidlstm.media.video.frame_array import Frames
+
+    if (fps is None) == (times is None):
+        raise UsageError("frames have no clock: give either fps or times")
+    return Frames.at(images, fps) if fps is not None else Frames(images, np.asarray(times, np.float64))
