@@ -42,6 +42,12 @@ def _require(condition: bool, message: str) -> None:
         raise UsageError(message)
 
 
+def _within(name: str, value: float, low: float, high: float) -> None:
+    """Check a number. The upper ends are far above what makes sense, and stop a hostile model file."""
+    _require(value >= low, f"`{name}={value}`: at least {low} is needed")
+    _require(value <= high, f"`{name}={value}`: at most {high} is possible")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """Which moments of a clip are read.
@@ -61,9 +67,10 @@ class Sampling:
     rate: float = 4.0
 
     def __post_init__(self) -> None:
-        _require(self.num_frames >= 1, f"`num_frames={self.num_frames}`: at least 1 is needed")
-        _require(self.stride >= 1, f"`stride={self.stride}`: at least 1 is needed")
+        _within("num_frames", self.num_frames, 1, 100_000)
+        _within("stride", self.stride, 1, 100_000)
         _require(self.rate > 0, f"`rate={self.rate}`: more than 0 is needed")
+        _within("rate", self.rate, 0, 1000)
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         _require(self.rows >= 1 and self.columns >= 1, f"`grid={self.rows}x{self.columns}`: at least 1x1")
+        _require(max(self.rows, self.columns) <= 64, f"`grid={self.rows}x{self.columns}`: at most 64x64")
         _require(0 <= self.overlap < 1, f"`overlap={self.overlap}`: must be from 0 to below 1")
 
 
@@ -127,6 +135,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"`size={self.size}`: at least 8 pixels are needed")
+        _within("size", self.size, 8, 2048)
         _require(self.channels in (1, 3), f"{self.channels} channels: 1 or 3 are possible")
         _require(self.unfrozen is None or self.unfrozen >= 0, f"`unfreeze={self.unfrozen}`: 0 or more stages")
 
@@ -155,8 +164,9 @@ class HeadConfig:
     projection: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.hidden >= 1, f"`hidden={self.hidden}`: at least 1 is needed")
-        _require(self.layers >= 1, f"`layers={self.layers}`: at least 1 is needed")
+        _within("hidden", self.hidden, 1, 16_384)
+        _within("layers", self.layers, 1, 16)
+        _within("projection", self.projection, 0, 16_384)
         _require(0 <= self.dropout < 1, f"`dropout={self.dropout}`: must be from 0 to below 1")
 
 
@@ -178,7 +188,10 @@ class SpanConfig:
     def __post_init__(self) -> None:
         _require(bool(self.windows), "windows: at least one length is needed")
         _require(self.windows[0] > 0, f"windows {self.windows[0]}: more than 0 seconds are needed")
-        _require(self.switch_cost >= 0, f"switch_cost {self.switch_cost}: 0 or more is needed")
+        _require(len(self.windows) <= 1000, f"{len(self.windows)} windows: at most 1000 are possible")
+        for window in self.windows:
+            _within("window", window, 0, 86_400)
+        _within("switch_cost", self.switch_cost, 0, 1e6)
 
 
 @dataclass(frozen=True)
@@ -226,8 +239,8 @@ class ModelConfig:
             f"`streams={'+'.join(self.streams)}`: pose is read of videos, and this model labels pictures",
         )
         _require(1 <= self.people <= 4, f"`people={self.people}`: from 1 to 4 are possible")
-        _require(self.views >= 1, f"`views={self.views}`: at least 1 is needed")
-        _require(self.members >= 1, f"`members={self.members}`: at least 1 is needed")
+        _within("views", self.views, 1, 100)
+        _within("members", self.members, 1, 100)
         _require(
             self.members == 1 or not self.encoder.learns or "rgb" not in self.streams,
             f"`members={self.members}`: must be 1 to train the encoder, which members share: "

@@ -192,7 +192,7 @@ class TestRefused:
         plain: dict[str, Any] = {**to_dict(make("rgb").config), setting: value}
         assert "not a whole vidlstm checkpoint" in refusal(rewritten(good, config=json.dumps(plain)))
 
-    @pytest.mark.parametrize("width", [5, 400, -1])
+    @pytest.mark.parametrize("width", [5, 400])
     def test_tensors_that_do_not_fit_the_header(self, good: Path, width: int) -> None:
         rewritten(good, widths=json.dumps({**WIDTHS, "motion": width}))
         with pytest.raises(CheckpointError, match=r"its tensors do not fit what its header describes"):

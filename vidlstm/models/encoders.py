@@ -52,8 +52,10 @@ class Encoder(nn.Module):
         self.width = width
         self.keeps_statistics = False
         self._frozen: list[nn.Module] = []
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        # On the CPU even where the rest is made on the meta device: no checkpoint holds these.
+        for name, values in (("mean", mean), ("std", std)):
+            constant = torch.tensor(values, device="cpu").view(1, -1, 1, 1)
+            self.register_buffer(name, constant, persistent=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Encode pictures.

@@ -30,6 +30,12 @@ BASELINE = "baseline"
 POSE = ("pose.detector", "pose.landmarks")
 """Names under which the files of the networks that find people stand, as bytes."""
 
+_MAX_WIDTH = 1_000_000
+_DAMAGE = (
+    SafetensorError, OSError, KeyError, ValueError, TypeError, UsageError, AttributeError, OverflowError,
+    RecursionError, MemoryError,
+)  # fmt: skip
+
 
 def checkpoint_file(path: Path) -> Path:
     """Return the file that a path names: itself; in a folder, its checkpoint or an export's `model.json`."""
@@ -75,15 +81,48 @@ def read_header(path: Path) -> Header:
                 f"{path}: made by an older vidlstm (format {metadata['version']}, this one reads {VERSION}); "
                 "`vidlstm train` it again"
             )
-        config = from_dict(ModelConfig, json.loads(metadata["config"]))
-        widths = {str(k): int(v) for k, v in json.loads(metadata["widths"]).items()}
-        training = json.loads(metadata["training"])
+        config = from_dict(ModelConfig, _read_json(metadata["config"]))
+        widths = _check_widths(_read_json(metadata["widths"]), config)
+        training = _check_training(_read_json(metadata["training"]))
         shapes = [
             file.get_slice(name).get_shape()
             for name in file.keys()  # noqa: SIM118 - not a dict
             if not name.startswith(f"{BASELINE}.") and name not in POSE
         ]
     return Header(config, widths, training, sum(map(math.prod, shapes)))
+
+
+def _read_json(text: str) -> Any:
+    """Read what JSON allows: no NaN, no Infinity, and no half of a surrogate pair.
+
+    Raises:
+        ValueError: It is something else.
+        RecursionError: It is nested too deep.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    found = json.loads(text, parse_constant=refuse)
+    json.dumps(found, ensure_ascii=False).encode()
+    return found
+
+
+def _check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]:
+    fits = set(config.streams) <= set(widths) and all(type(width) is int for width in widths.values())
+    if not fits or not all(1 <= width <= _MAX_WIDTH for width in widths.values()):
+        raise ValueError(f"widths {widths} do not fit the streams")
+    return widths
+
+
+def _check_training(training: Any) -> dict[str, Any]:
+    """Check the facts that commands use. Whoever only prints facts takes any."""
+    parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list}
+    if not isinstance(training, dict) or any(
+        not isinstance(training[name], kind) for name, kind in parts.items() if name in training
+    ):
+        raise TypeError("the facts about the training are not what they should be")
+    return training
 
 
 def read_pose_weights(path: Path) -> PoseWeights:
@@ -108,7 +147,7 @@ def as_checkpoint_errors(path: Path) -> Iterator[None]:
         yield
     except PermissionError:
         raise CheckpointError(f"{path}: no permission to read it") from None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError, UsageError, AttributeError) as error:
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
         ) from error
