@@ -57,7 +57,7 @@ def at(path: str, value: Any) -> str:
     return text.replace(json.dumps(value), value[1:]) if isinstance(value, str) and value[:1] == "#" else text
 
 
-NUMBERS = (
+NUMBERS: tuple[Any, ...] = (
     "#Infinity",
     "#-Infinity",
     "#NaN",
