@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.cli.conftest import vidlstm
+from tests.cli.conftest import COMMAND, vidlstm
 from tests.films import write_film
 from tests.tiny import write_action
 from vidlstm.data.annotations.formats import read_annotations
@@ -191,3 +193,50 @@ def test_rules(film: tuple[Path, list[Span]], film_run: Path) -> None:
         f"{film[0]}\t\t\t\t"
     ]
     assert len(vidlstm("spans", film[0], "-c", film_run, "--min-score", "1", *MACHINE).lines) == 1
+
+
+def test_predict_says_that_a_film_is_long(film: tuple[Path, list[Span]], film_run: Path) -> None:
+    outcome = vidlstm("predict", film[0], film[0], "-c", film_run, *MACHINE)
+    assert len(outcome.lines) == 2
+    note = f"{film[0]} is 27 s long, much longer than what the model was trained on: `vidlstm spans` finds"
+    assert outcome.err.count(note) == 1
+
+
+def test_check_names_every_bad_annotation(film: tuple[Path, list[Span]], tmp_path: Path) -> None:
+    table = tmp_path / "spans.csv"
+    rows = ["3,6,rise", "9,8,rise", "20,40,sink", "5,7,sink"]
+    lines = ["path,start,end,label", *(f"{film[0]},{row}" for row in rows), "x.avi,1,2,sink"]
+    table.write_text("\n".join(lines) + "\n")
+    outcome = vidlstm("check", table, "--json", "--workers", "1")
+    notes = json.loads(outcome.out)["notes"]
+    assert notes[0] == "3 spans of 2 classes in 1 film (table of spans spans.csv): rise, sink"
+    assert sorted(note.split(":")[0] for note in notes[1:]) == [
+        "beyond_end",
+        "ends_before_start",
+        "overlap",
+        "unknown_file",
+    ]
+    assert json.loads(outcome.out)["num_files"] == 1
+
+
+def test_a_killed_run_is_resumed_to_every_film_exactly_once(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(6):
+        shutil.copy(film[0], folder / f"{number}.avi")
+    whole, file = tmp_path / "whole.tsv", tmp_path / "rows.tsv"
+    vidlstm("spans", folder, "-c", film_run, "--output", whole, *MACHINE)
+    command = [*COMMAND, "spans", str(folder), "-c", str(film_run), "--resume", str(file), *MACHINE]
+    for wanted in (1, 3):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and (not file.exists() or len(_films_in(file)) < wanted):
+                time.sleep(0.02)
+            process.kill()
+    assert vidlstm("spans", folder, "-c", film_run, "--resume", file, *MACHINE).status == 0
+    assert file.read_bytes() == whole.read_bytes()
+
+
+def _films_in(file: Path) -> set[str]:
+    return {line.split("\t")[0] for line in file.read_text().splitlines()}

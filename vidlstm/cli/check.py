@@ -158,11 +158,14 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
     Raises:
         DataError: There is nothing to check.
     """
+    from vidlstm.data.annotations.formats import annotation_files
     from vidlstm.data.samples import find_samples
     from vidlstm.data.walking import SkipReason, walk
     from vidlstm.files import kind_of, suffix_kind
 
     root = data.data
+    if root.exists() and annotation_files(root):
+        return _find_films(data)
     try:
         dataset = find_samples(
             root,
@@ -190,6 +193,22 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
     if not files:
         raise DataError(f"{root}: contains no video and no picture")
     return None, files, notes + lost
+
+
+def _find_films(data: options.DataOptions) -> tuple[None, list[tuple[Path, Kind]], list[str]]:
+    """Return the films of annotation files, and a note for everything that is wrong with these."""
+    from vidlstm.data.samples import find_dataset
+    from vidlstm.engine.extraction.films import probe_film
+
+    dataset = find_dataset(data, probe_film)
+    spans = [span for film in dataset.films for span in film.spans]
+    labels = sorted({span.label for span in spans})
+    notes = [
+        f"{count(len(spans), 'span')} of {count(len(labels), 'class')} in {count(len(dataset.films), 'film')}"
+        f" ({dataset.layout}): {', '.join(labels)}"
+    ]
+    notes += [f"{problem.code.value}: {problem}" for problem in dataset.problems]
+    return None, [(film.path, "video") for film in dataset.films], notes
 
 
 class _Page:

@@ -37,9 +37,10 @@ from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError, UsageError
-from vidlstm.records import NOVELTY_RATE
+from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
 FILES = "Input and output"
+_MUCH_LONGER = 4.0  # than the longest window
 _TOP = 5  # classes in a row's `top`
 
 
@@ -165,7 +166,24 @@ def predict(
         records = label(
             labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score, novelty_rate=novelty_rate
         )
+        if config.spans is not None:
+            records = _with_note(console, records, _MUCH_LONGER * config.spans.windows[-1])
         return run.write(records, out, partial(_count, paths, search, part, rows))
+
+
+def _with_note(
+    console: Console, records: Iterator[Prediction | Failure], longest: float
+) -> Iterator[Prediction | Failure]:
+    """Yield the records, and say at the first long film that one label is not what there is to know of it."""
+    for record in records:
+        if isinstance(record, Prediction) and record.seconds is not None and record.seconds > longest > 0:
+            say_beside_bar(
+                console,
+                f"{record.path} is {record.seconds:.0f} s long, much longer than what the model was trained "
+                "on: `vidlstm spans` finds when what happens in it",
+            )
+            longest = 0.0
+        yield record
 
 
 def choose_target(output: Path | None, resume: Path | None) -> Path | None:
