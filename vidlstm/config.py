@@ -368,7 +368,10 @@ def parse_streams(text: str) -> tuple[StreamName, ...]:
     known = SEQUENCE_STREAMS + SUMMARY_STREAMS
     names = [name.strip() for name in text.split("+")]
     for name in names:
-        _require(name in known, f"`streams={text}`: {name!r} is none of {', '.join(known)}")
+        _require(
+            name in known,
+            f"`streams={text}`: {name!r} is none of {', '.join(known)}; join with +, as in rgb+motion",
+        )
     return tuple(name for name in known if name in names)
 
 

@@ -206,8 +206,8 @@ class TestTable:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("file,class\nv/a.mp4,hug\n", r'no column "path"; its header has: file, class'),
-            ("", "header has: nothing"),
+            ("file,class\nv/a.mp4,hug\n", r'no column "path"; its first line has: file, class'),
+            ("", "first line has: nothing"),
             ("path,label\nv/a.mp4\n", "line 2: has 1 values where the header has 2"),
             ("path,label\nv/a.mp4,hug,x\n", "line 2: has 3 values"),
             ("path,label\n\nv/a.mp4,\n", "line 3: label is empty"),
@@ -216,7 +216,7 @@ class TestTable:
             ("path,label,split\nv/a.mp4,hug,dev\n", 'line 2: split is "dev"'),
             ("path,label\nv/a.mp4,hug\nv/a.mp4,run\n", 'line 3: .* is "run" here and "hug" in line 2'),
             ('path,label\n"v/a.mp4,hug\n', "line 2: is no proper CSV"),
-            ("path,label\n", "no video or picture found"),
+            ("path,label\n", "has a header and no row below it"),
         ],
     )
     def test_a_bad_row_is_named_by_its_line(self, tmp_path: Path, text: str, message: str) -> None:
@@ -410,3 +410,31 @@ def test_real_data_is_found_as_its_readme_says() -> None:
     assert interaction.notes == ()
     pictures = find_samples(Path(folder) / "cifar10_small")
     assert (pictures.kind, len(pictures.samples), len(pictures.classes)) == ("picture", 2000, 10)
+
+
+class TestTablesFromElsewhere:
+    def read(self, folder: Path, text: str) -> Dataset:
+        plant(folder, ["a.mp4", "b.mp4", "caf\u00e9.mp4"])
+        (folder / "labels.csv").write_text(text, encoding="utf-8")
+        return find_samples(folder)
+
+    def test_a_line_that_names_the_separator_is_none_of_the_header(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, "sep=;\npath;label\na.mp4;x\nb.mp4;y\n")
+        assert [sample.label for sample in found.samples] == ["x", "y"]
+
+    def test_a_table_of_a_header_alone_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"labels\.csv: has a header and no row"):
+            self.read(tmp_path, "path,label\n")
+
+    def test_without_a_header_it_says_what_one_looks_like(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match="first line must name the columns, such as path,label"):
+            self.read(tmp_path, "a.mp4,x\nb.mp4,y\n")
+
+    def test_one_clip_under_two_spellings_has_one_label(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r'line 3: \./a\.mp4 is "y" here and "x" in line 2'):
+            self.read(tmp_path, "path,label\na.mp4,x\n./a.mp4,y\n")
+
+    def test_an_accent_may_be_a_character_of_its_own(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, "path,label\na.mp4,x\ncafe\u0301.mp4,y\n")
+        assert all(sample.path.exists() for sample in found.samples)
+        assert not any("missing" in note for note in found.notes)

@@ -53,7 +53,7 @@ def test_eval_leaves_the_page_where_it_is_told_with_plots_beside_it(
 
 
 def test_a_report_that_could_not_be_written_is_found_early(trained_run: TrainedRun, tmp_path: Path) -> None:
-    for place in ("nowhere/out.html", "."):
+    for place in (".",):
         ended = shell("eval", trained_run.data, "-c", trained_run.model, "--report", place, cwd=tmp_path)
         assert ended.status == 2
         assert f"--report {place}" in ended.err

@@ -21,12 +21,10 @@ def require_folder(report: Path | None) -> None:
     """Find out early that a report could not be written.
 
     Raises:
-        UsageError: Its folder is not there, or a folder has its name.
+        UsageError: A folder has its name.
     """
     if report is None:
         return
-    if not report.absolute().parent.is_dir():
-        raise UsageError(f"--report {report}: there is no folder {report.parent}")
     if report.is_dir():
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
 

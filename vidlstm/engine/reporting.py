@@ -13,7 +13,7 @@ import numpy as np
 from vidlstm.config import Kind, ModelConfig
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
-from vidlstm.files import write_atomically
+from vidlstm.files import make_folder, write_atomically
 from vidlstm.records import EpochReport, EvalReport
 
 PAGE = "report.html"
@@ -50,6 +50,7 @@ def leave_report(
     Raises:
         OSError: A file cannot be written.
     """
+    make_folder(file.parent)
     write_plots(file.parent, report, epochs, stem=stem)
     if report is None:
         file.unlink(missing_ok=True)

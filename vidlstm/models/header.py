@@ -67,6 +67,8 @@ def read_header(path: Path) -> Header:
         return read_exported_header(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
+    if path.name == "last.pt":
+        raise CheckpointError(f"{path}: is there to resume the training; the model is {path.with_name(FILE)}")
     with as_checkpoint_errors(path), safe_open(path, "np") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 from vidlstm.config import Kind
 from vidlstm.data.walking import SkipReason, walk
@@ -68,7 +69,9 @@ def locate(
     root: Path, names: Sequence[str], label: str, split: Subset | None = None, group: str | None = None
 ) -> Row:
     """Return the row of a listed clip: of the first of its possible names that exists, else the first."""
-    for name in names:
+    # Some systems store an accent as a character of its own: names that look the same are the same.
+    spelt = [normalize(form, name) for form in ("NFC", "NFD") for name in names if not name.isascii()]
+    for name in (*names, *spelt):
         path = root / name
         try:
             mode = path.stat().st_mode

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +37,10 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
     for column in ("path", "label", group_column or "path"):
         if column.lower() not in column_at:
             present = ", ".join(header) or "nothing"
-            raise DataError(f'{file}: has no column "{column}"; its header has: {present}')
+            raise DataError(
+                f'{file}: has no column "{column}"; its first line has: {present}. '
+                "The first line must name the columns, such as path,label"
+            )
     path_at, label_at, split_at = column_at["path"], column_at["label"], column_at.get("split")
     group_at = column_at.get((group_column or "group").lower())
 
@@ -52,7 +57,8 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         group = None if group_at is None else _text(values[group_at], header[group_at], where)
         if not values[path_at] or "\0" in values[path_at]:
             raise DataError(f"{where}: has no usable path")
-        known_line, known_label = first.setdefault(values[path_at], (line, label))
+        place = os.path.normpath(root / values[path_at])
+        known_line, known_label = first.setdefault(place, (line, label))
         if known_label != label:
             raise DataError(
                 f'{where}: {values[path_at]} is "{label}" here and "{known_label}" in line {known_line}'
@@ -62,6 +68,8 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
             continue
         split = None if split_at is None else subset_of(values[split_at], where)
         rows.append(locate(root, (values[path_at],), label, split, group))
+    if not rows:
+        raise DataError(f"{file}: has a header and no row below it")
     notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
@@ -72,6 +80,9 @@ def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
     text = read_text(file)
     head = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",\t;", key=head.count)
+    if named := re.fullmatch(r"sep=(.)\s*", head):  # a line for Excel, before the header
+        delimiter = named[1]
+        text = text.replace(head, "", 1)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for values in reader:
