@@ -56,6 +56,7 @@ FLAGS: dict[str, str] = {
     "novelty_rate": "--novelty-rate",
     "output": "--output",
     "root": "--root",
+    "format": "--format",
 }
 """By the name of a setting, the flag that sets it."""
 

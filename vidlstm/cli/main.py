@@ -23,6 +23,7 @@ COMMANDS = {
     "crossval": "Estimate accuracy by cross-validation: train on all folds but one, score that one.",
     "check": "Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets.",
     "review": "Review labels on an offline page, and apply what was decided.",
+    "export": "Write a model as ONNX or OpenVINO, in a folder that predicts without torch.",
     "info": "Show a model's classes, settings and training data.",
     "cache": "Show the location and size of the feature store, or clear it.",
     "help": "Show a page of the manual: formats, data layouts, films, Python and more.",

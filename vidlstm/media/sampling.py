@@ -9,11 +9,13 @@ whether N is true is `vidlstm.media.clips`' worry.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.config import Sampling
+if TYPE_CHECKING:  # an exported model takes this module along, without the others
+    from vidlstm.config import Sampling
 
 DEFAULT_FPS = 25.0
 """Taken when a file does not say how fast it plays."""

@@ -1,7 +1,7 @@
-"""What `vidlstm export` writes beside the networks: `model.json`, read without torch.
+"""What `vidlstm export` writes: two networks, and `model.json`, which says how to predict with them.
 
-It says all that a program needs to predict with the networks in its folder, in whatever language, and
-what the files' digests are: a damaged or exchanged network is refused.
+`model.json` is written for programs in whatever language. It holds the digests of the other files: a
+damaged or exchanged network is refused. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,24 +12,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from vidlstm.config import ExportFormat, ModelConfig, from_dict, to_dict
-from vidlstm.errors import CheckpointError
+from vidlstm.config import ExportFormat, ModelConfig, Precision, from_dict, to_dict
+from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.models.backends import openvino
+from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
+from vidlstm.models.backends.protocol import FrameEncoder, Head, supported_precision
 from vidlstm.models.header import EXPORTED, Header, as_checkpoint_errors
+from vidlstm.models.pose_weights import DETECTOR, LANDMARKS, PoseWeights
 from vidlstm.version import __version__
 
 _FORMAT = "vidlstm export"
 _VERSION = 1
+_SUFFIXES: dict[ExportFormat, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 
 
 def describe(
     header: Header, networks: ExportFormat, preprocessing: Mapping[str, Any], files: Mapping[str, bytes]
-) -> str:
-    """Return the text of `model.json`.
+) -> bytes:
+    """Return the content of `model.json`.
 
     Args:
         header: Of the checkpoint.
         networks: What they are for.
-        preprocessing: What is done to a clip before the networks, for readers without vidlstm.
+        preprocessing: What becomes of a clip before the networks, for readers without vidlstm.
         files: All others in the folder, by name.
     """
     facts = {
@@ -38,13 +43,13 @@ def describe(
         "vidlstm": __version__,
         "networks": networks,
         "config": to_dict(header.config),
+        "preprocessing": preprocessing,
         "widths": header.widths,
         "num_parameters": header.num_parameters,
-        "preprocessing": preprocessing,
         "training": header.training,
         "sha256": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    return json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    return (json.dumps(facts, indent=2) + "\n").encode()
 
 
 def read_exported_header(path: Path) -> Header:
@@ -60,39 +65,89 @@ def read_exported_header(path: Path) -> Header:
         return Header(config, widths, dict(facts["training"]), int(facts["num_parameters"]))
 
 
-def read_exported_networks(path: Path) -> tuple[ExportFormat, dict[str, bytes]]:
-    """Return what the networks beside a `model.json` are for, and the content of their files by name.
+def exported_format(path: Path) -> ExportFormat:
+    """Return what the networks beside a `model.json` are for.
+
+    Raises:
+        CheckpointError: It is missing, damaged, foreign or from another version.
+    """
+    networks: ExportFormat = _read(path)["networks"]
+    return networks
+
+
+def open_networks(
+    path: Path, num_threads: int, precision: Precision = "float32"
+) -> tuple[FrameEncoder | None, Head]:
+    """Return the encoder, if there is one, and the head beside a `model.json`, ready to compute.
+
+    Args:
+        path: Of the `model.json`.
+        num_threads: That the encoder computes with.
+        precision: Of the encoder.
 
     Raises:
         CheckpointError: As above, or a file is missing or not the one that was exported.
+        BackendError: The library that computes them cannot be loaded, or fails on them.
+        UsageError: They do not have this precision.
     """
+    files = _read_networks(path)
+    if exported_format(path) == "openvino":
+        models = openvino.read_networks(files)
+        encoder = None
+        if "encoder" in models:
+            precision = supported_precision(precision, openvino.has_bfloat16)
+            encoder = openvino.OpenVinoEncoder("exported", lambda: models["encoder"], num_threads, precision)
+            encoder.prepare()
+        return encoder, openvino.OpenVinoHead(models["head"])
+    if precision != "float32":
+        raise UsageError(f"`precision={precision}`: {path.parent} computes in float32")
+    network = files.get("encoder.onnx")
+    fast = None if network is None else OnnxEncoder("exported", network, num_threads)
+    return fast, OnnxHead(files["head.onnx"])
+
+
+def read_exported_pose(path: Path) -> PoseWeights:
+    """Read the networks that find people, of a model with the `pose` stream.
+
+    Raises:
+        CheckpointError: As above.
+    """
+    facts = _read(path)
+    return PoseWeights(*(_read_whole(path, name, facts) for name in (DETECTOR, LANDMARKS)))
+
+
+def _read_networks(path: Path) -> dict[str, bytes]:
+    """Return the content of the networks' files by name."""
     facts = _read(path)
     with as_checkpoint_errors(path):
         names = ("encoder", "head") if "rgb" in facts["config"]["streams"] else ("head",)
-        networks: ExportFormat = facts["networks"]
-        suffixes = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}[networks]
-        files = {}
-        for name in (name + suffix for name in names for suffix in suffixes):
-            files[name] = _read_file(path.with_name(name))
-            if hashlib.sha256(files[name]).hexdigest() != facts["sha256"][name]:
-                raise CheckpointError(
-                    f"{path.with_name(name)}: is not the file that was exported; export again"
-                )
-    return networks, files
+        files = [name + suffix for name in names for suffix in _SUFFIXES[facts["networks"]]]
+    return {name: _read_whole(path, name, facts) for name in files}
+
+
+def _read_whole(path: Path, name: str, facts: Mapping[str, Any]) -> bytes:
+    """Return the content of a file beside a `model.json`, if it is the one that was exported."""
+    file = path.with_name(name)
+    content = _read_file(file)
+    with as_checkpoint_errors(path):
+        wanted = facts["sha256"][name]
+    if hashlib.sha256(content).hexdigest() != wanted:
+        raise CheckpointError(f"{file}: not the file that was exported; export the model again")
+    return content
 
 
 def _read_file(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{file}: is missing; export again") from None
+        raise CheckpointError(f"{file}: is missing; export the model again") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
     with as_checkpoint_errors(path):
         facts: dict[str, Any] = json.loads(_read_file(path).decode())
         if facts.get("format") != _FORMAT or facts["networks"] not in get_args(ExportFormat):
-            raise CheckpointError(f"{path}: is not the {EXPORTED} of an exported model")
+            raise CheckpointError(f"{path}: not the {EXPORTED} of an exported model")
         if int(facts["version"]) != _VERSION:
             raise CheckpointError(
                 f"{path}: made by another vidlstm (format {facts['version']}, this one reads {_VERSION}); "

@@ -26,18 +26,15 @@ from vidlstm.engine.views import stack_views
 from vidlstm.errors import BackendError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import NETWORKS, default_root
-from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
 from vidlstm.models.backends.openvino import (
-    Networks,
     OpenVinoEncoder,
     OpenVinoHead,
     has_bfloat16,
     is_installed,
     kept_or_converted,
-    read_networks,
 )
 from vidlstm.models.backends.protocol import ClipScores, FrameEncoder, Head, supported_precision
-from vidlstm.models.exported import read_exported_networks
+from vidlstm.models.exported import exported_format, open_networks, read_exported_pose
 from vidlstm.models.header import as_checkpoint_errors, is_exported, read_header, read_pose_weights
 from vidlstm.models.pose_weights import PoseWeights
 
@@ -134,17 +131,15 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
 
 
 def _by_exported(path: Path, device: str, backend: Backend, precision: Precision) -> Labeller:
-    networks, files = read_exported_networks(path)
-    if device not in ("auto", "cpu") or backend not in ("auto", networks):
-        what = f"--device {device}" if device not in ("auto", "cpu") else f"--backend {backend}"
-        raise UsageError(f"{what}: {path.parent} was exported for {networks}, on the CPU")
+    networks = exported_format(path)
+    if device not in ("auto", "cpu"):
+        raise UsageError(f"`device={device}`: {path.parent} was exported for the CPU")
+    if backend not in ("auto", networks):
+        raise UsageError(f"`backend={backend}`: {path.parent} was exported for {networks}")
     config = read_header(path).config
-    if networks == "openvino":
-        return _openvino_labeller(path, config, read_networks(files), "exported", precision)
-    if precision != "float32":
-        raise UsageError(f"--precision {precision}: {path.parent} computes in float32")
-    encoder = OnnxEncoder("exported", files["encoder.onnx"], num_cores()) if "rgb" in config.streams else None
-    return _labeller(config, encoder, OnnxHead(files["head.onnx"]))
+    encoder, head = open_networks(path, num_cores(), precision)
+    pose = read_exported_pose(path) if "pose" in config.streams else None
+    return _labeller(config, encoder, head, pose)
 
 
 def _by_openvino(path: Path, precision: Precision) -> Labeller:
@@ -152,12 +147,6 @@ def _by_openvino(path: Path, precision: Precision) -> Labeller:
     digest = _digest(path)
     names = ("encoder", "head") if "rgb" in config.streams else ("head",)
     networks = kept_or_converted(default_root() / NETWORKS / digest, names, partial(_convert, path))
-    return _openvino_labeller(path, config, networks, digest, precision)
-
-
-def _openvino_labeller(
-    path: Path, config: ModelConfig, networks: Networks, digest: str, precision: Precision
-) -> Labeller:
     encoder = None
     if "encoder" in networks:
         precision = supported_precision(precision, has_bfloat16)
@@ -188,7 +177,7 @@ def _digest(path: Path) -> str:
 
 
 def _labeller(
-    config: ModelConfig, encoder: FrameEncoder | None, head: Head, pose: PoseWeights | None = None
+    config: ModelConfig, encoder: FrameEncoder | None, head: Head, pose: PoseWeights | None
 ) -> Labeller:
     def score(clips: Sequence[ClipFeatures]) -> ClipScores:
         # Each clip by itself: its scores do not depend on its batch mates to the last digit.

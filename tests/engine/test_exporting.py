@@ -1,0 +1,214 @@
+"""An exported folder predicts by itself what the model predicts; what differs is never written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import vidlstm
+from tests.cli.shell import TrainedRun, shell
+from vidlstm.config import ExportFormat
+from vidlstm.engine.exporting.clips import random_clips
+from vidlstm.engine.exporting.export import Export, export
+from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.models.backends.convert import convert_model
+from vidlstm.models.checkpoint import load_model
+from vidlstm.records import Prediction
+
+pytest.importorskip("onnx", reason="needs onnx: pip install vidlstm[onnx]")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install vidlstm[onnx]")
+
+
+@pytest.fixture(scope="module")
+def exported(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """The motion model of all tests, for onnxruntime. To be read only."""
+    return export(trained_run.model, "onnx", tmp_path_factory.mktemp("exported") / "model")
+
+
+def folder_of(exported: Export) -> Path:
+    assert exported.folder is not None
+    return exported.folder
+
+
+def test_is_compared_on_the_clips_of_the_run(exported: Export) -> None:
+    assert exported.real_clips == 3
+    assert [(row.clips, row.steps) for row in exported.parity] == [
+        (1, 1), (1, 7), (1, 16), (3, 1), (3, 7), (3, 16),
+    ]  # fmt: skip
+    assert all(row.passed for row in exported.parity)
+    assert max(row.novelty for row in exported.parity) < 1e-3
+
+
+def test_holds_what_it_says(exported: Export) -> None:
+    folder = folder_of(exported)
+    names = {"README.md", "head.onnx", "model.json", "motion.py", "predict.py", "sampling.py"}
+    assert {file.name for file in folder.iterdir()} == names == set(exported.sizes)
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["config"]["classes"] == ["rise", "sink"]
+    assert set(facts["sha256"]) == names - {"model.json"}
+    assert len((folder / "README.md").read_text().splitlines()) <= 16
+
+
+def test_predicts_without_torch_what_the_model_predicts(
+    exported: Export, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    clips = sorted(trained_run.data.rglob("*.avi"))
+    script = f"""
+import json, sys, vidlstm
+if __name__ == "__main__":
+    with vidlstm.load({str(exported.folder)!r}, workers=1) as model:
+        rows = [record.to_json() for record in model.predict({list(map(str, clips))!r})]
+    print(json.dumps([rows, "torch" in sys.modules]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    rows, imported_torch = json.loads(done.stdout)
+    assert not imported_torch
+    with vidlstm.load(trained_run.run, workers=1, device="cpu", backend="torch") as predictor:
+        wanted = [r for r in predictor.predict(clips) if isinstance(r, Prediction)]
+    assert [row["label"] for row in rows] == [r.label for r in wanted]
+    assert [row["score"] for row in rows] == pytest.approx([r.score for r in wanted], abs=1e-4)
+
+
+def test_its_program_prints_what_the_command_prints(
+    exported: Export, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    clips = sorted(map(str, trained_run.data.rglob("*.avi")))
+    wanted = shell("predict", "-c", trained_run.run, *clips, cwd=tmp_path)
+    assert wanted.status == 0, wanted.err
+    script = """
+import runpy, sys
+sys.modules.update(vidlstm=None, torch=None)  # importing them fails
+sys.path.insert(0, sys.argv[1])
+sys.argv[:2] = [sys.argv[1] + "/predict.py"]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder_of(exported), *clips], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout == wanted.out
+
+
+def test_info_tells_of_it(exported: Export, trained_run: TrainedRun) -> None:
+    paths = (folder_of(exported), trained_run.run)
+    ours, theirs = (json.loads(shell("info", path, "--json", cwd=path).out) for path in paths)
+    assert ours["model"] == theirs["model"]
+    assert ours["num_parameters"] == theirs["num_parameters"]
+
+
+def test_what_is_not_the_same_is_not_written(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(model: object) -> dict[str, bytes]:
+        model = load_model(trained_run.model)
+        model.classifier.temperature *= 1.01
+        return convert_model(model)
+
+    monkeypatch.setattr("vidlstm.engine.exporting.export.convert_model", wrong)
+    result = export(trained_run.model, "onnx", tmp_path / "model")
+    assert result.folder is None
+    assert max(row.difference for row in result.parity) > 1e-4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_left_when_it_fails(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vidlstm.engine.exporting.export.compare", full)
+    with pytest.raises(OSError, match="No space"):
+        export(trained_run.model, "onnx", tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replaces_no_folder(trained_run: TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="exists already"):
+        export(trained_run.model, "onnx", tmp_path)
+
+
+def test_an_exported_model_is_not_exported_again(exported: Export, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="an exported model only predicts"):
+        export(folder_of(exported) / "model.json", "onnx", tmp_path / "model")
+
+
+@pytest.mark.parametrize("networks", ["onnx", "openvino"])
+def test_without_the_packages_it_says_how_to_get_them(
+    networks: ExportFormat, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    extra = {"onnx": "onnx", "openvino": "cpu"}[networks]
+    with pytest.raises(UsageError, match=rf"pip install 'vidlstm\[{extra}\]'"):
+        export(trained_run.model, networks, tmp_path / "model")
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: damage(folder / "head.onnx"), "head.onnx: not the file that was exported"),
+        (lambda folder: (folder / "head.onnx").unlink(), "head.onnx: is missing"),
+        (lambda folder: (folder / "model.json").write_text("{"), "not a whole"),
+        (lambda folder: (folder / "model.json").write_text("{}"), "not the model.json of an exported model"),
+    ],
+    ids=["damaged", "missing", "not JSON", "other JSON"],
+)
+def test_a_spoilt_folder_is_refused(
+    spoil: Callable[[Path], object], message: str, exported: Export, tmp_path: Path
+) -> None:
+    for file in folder_of(exported).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    spoil(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        vidlstm.load(tmp_path, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"device": "cuda"}, "device=cuda.*exported for the CPU"),
+        ({"backend": "torch"}, "backend=torch.*exported for onnx"),
+        ({"precision": "bfloat16"}, "precision=bfloat16.*float32"),
+    ],
+)
+def test_what_it_cannot_do_is_said(options: dict[str, str], message: str, exported: Export) -> None:
+    with pytest.raises(UsageError, match=message):
+        vidlstm.load(folder_of(exported), workers=1, **options)  # type: ignore[arg-type]
+
+
+def test_random_clips_take_the_place_of_clips_that_are_gone(trained_run: TrainedRun) -> None:
+    model = load_model(trained_run.model)
+    clips = random_clips(model)
+    assert [clip.sequences["motion"].shape for clip in clips] == [(2, 2, 16, 128)] * 3
+    assert all(np.isfinite(clip.sequences["motion"]).all() for clip in clips)
+
+
+def test_the_command(trained_run: TrainedRun, tmp_path: Path) -> None:
+    ended = shell("export", trained_run.run, "-o", tmp_path / "model", cwd=tmp_path)
+    assert (ended.status, ended.out) == (0, f"{tmp_path / 'model'}{os.linesep}")
+    said = ended.err.splitlines()
+    assert said[0] == "Compared on 3 clips of the run. Largest difference of probabilities:"
+    assert len(said) == 8
+    assert said[-1].endswith("in 6 files.")
+
+
+def test_the_command_for_openvino(trained_run: TrainedRun, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs OpenVINO: pip install vidlstm[cpu]")
+    model, clip = tmp_path / "model", next(trained_run.data.rglob("*.avi"))
+    ended = shell("export", trained_run.run, "-q", "--format", "openvino", "-o", model, cwd=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    rows = [shell("predict", "-c", path, clip, cwd=tmp_path).out for path in (model, trained_run.run)]
+    assert rows[0] == rows[1] != ""

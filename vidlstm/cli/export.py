@@ -1,0 +1,62 @@
+"""`vidlstm export RUN`: a model for ONNX or OpenVINO, in a folder that predicts by itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from vidlstm.cli import options
+from vidlstm.cli.checkpoint import find_checkpoint
+from vidlstm.cli.console import Console, Exit, command
+from vidlstm.config import ExportFormat
+
+EXAMPLES = (
+    "vidlstm export runs/1",
+    "vidlstm export runs/1 --format openvino -o model/",
+    "vidlstm predict -c runs/1/onnx clip.mp4",
+)
+
+
+@command
+def export(
+    console_options: options.ConsoleOptions,
+    checkpoint: Annotated[
+        Path | None,
+        Argument(
+            help="Model file or run folder.",
+            show_default="$VIDLSTM_CHECKPOINT, else the newest model in runs/",
+        ),
+    ] = None,
+    networks: Annotated[ExportFormat, Option("--format", "-f", help="What the networks are for.")] = "onnx",
+    output: Annotated[
+        Path | None,
+        Option("--output", "-o", help="Folder to write.", show_default="RUN/onnx or RUN/openvino"),
+    ] = None,
+) -> int:
+    """Write a model as ONNX or OpenVINO, in a folder that predicts without torch.
+
+    Its scores are compared with the model's before the folder appears.
+    """
+    console = Console.of(console_options)
+    path = find_checkpoint(console, checkpoint)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter's own doubts help nobody
+
+    from vidlstm.engine.exporting.export import export as write
+
+    result = write(path, networks, output or path.parent / networks)
+    compared = f"{result.real_clips} clips of the run" if result.real_clips else "random clips"
+    console.say(f"Compared on {compared}. Largest difference of probabilities:")
+    for row in result.parity:
+        batch = f"{row.clips} clips, {row.steps} steps" if row.clips > 1 else f"1 clip, {row.steps} steps"
+        console.say(f"  {batch}: {row.difference:.1e}{'' if row.same_labels else ', labels differ'}")
+    if result.folder is None:
+        console.warn("the exported model gives other scores, so nothing was written")
+        return Exit.SOME_FAILED
+    for name, size in result.sizes.items():
+        console.detail(f"  {name}: {size / 1e6:.2f} MB")
+    console.say(f"{sum(result.sizes.values()) / 1e6:.1f} MB in {len(result.sizes)} files.")
+    print(result.folder)
+    return Exit.DONE

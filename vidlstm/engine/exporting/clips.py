@@ -1,0 +1,83 @@
+"""Clips to compare an exported model on: the run's own, or random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, StreamName
+from vidlstm.data.split_table import read_split_rows
+from vidlstm.engine.extraction.extractor import Extractor
+from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.training.run_folder import SPLIT
+from vidlstm.errors import DataError
+from vidlstm.features.batches import ClipFeatures, Values
+from vidlstm.models.checkpoint import Model
+
+_CLIPS = 3  # that are compared
+_STEPS = 16
+
+
+def run_clips(model: Model, run: Path) -> list[ClipFeatures]:
+    """Read some clips of a run, as pixels and descriptors; none where they are not there any more.
+
+    Args:
+        model: Of the run.
+        run: Its folder.
+    """
+    data = Path(str(model.training.get("data", "")))
+    root = data if data.is_dir() else data.parent  # names are relative to it
+    try:
+        paths = [root / name for name in read_split_rows(run / SPLIT)]
+    except DataError:
+        return []
+    there = [path for path in paths if path.exists()]
+    spread = [there[i] for i in np.linspace(0, len(there) - 1, min(_CLIPS, len(there))).astype(int)]
+    request = ReadRequest.of(model.config, views=model.config.views, pose_networks=keep_networks(model.pose))
+    with DecodePool(1) as pool:
+        extracted = list(Extractor(request, None, None, pool).extract(spread))
+    return [e.features for e in extracted if e.features is not None]
+
+
+def random_clips(model: Model) -> list[ClipFeatures]:
+    """Make clips whose descriptors are spread as those of the training clips were."""
+    config, rng = model.config, np.random.default_rng(0)
+    sides = 2 if config.mirror else 1
+
+    def values(stream: StreamName, *shape: int) -> Values:
+        mean, spread = _statistics(model, stream)
+        drawn: Values = (mean + spread * rng.normal(size=(*shape, len(mean)))).astype(np.float16)
+        return drawn
+
+    def pixels() -> NDArray[np.uint8]:
+        size, channels = config.encoder.size, config.encoder.channels
+        cells = rng.integers(0, 256, size=(1, config.views, _STEPS, 8, 8, channels), dtype=np.uint8)
+        zoomed = cells.repeat(-(-size // 8), axis=3).repeat(-(-size // 8), axis=4)
+        return zoomed[:, :, :, :size, :size]
+
+    clips = []
+    for _ in range(_CLIPS):
+        sequences: dict[str, Values] = {
+            stream: pixels() if stream == "rgb" else values(stream, sides, config.views, _STEPS)
+            for stream in SEQUENCE_STREAMS
+            if stream in config.streams
+        }
+        summaries: dict[str, Values] = {s: values(s, 1) for s in SUMMARY_STREAMS if s in config.streams}
+        clips.append(ClipFeatures(sequences, summaries))
+    return clips
+
+
+def _statistics(model: Model, stream: StreamName) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return mean and spread `(D,)` of a stream in the first member's training clips."""
+    for branch in model.classifier.branches:
+        if branch.spec.stream == stream:
+            part = branch.standardise
+            return part.mean[0].numpy(), (1 / part.scale[0]).numpy()
+        if stream in branch.join:
+            part = branch.join[stream][0]  # type: ignore[index]
+            return part.mean[0].numpy(), (1 / part.scale[0]).numpy()
+    raise ValueError(stream)

@@ -1,0 +1,97 @@
+"""Whether an exported model gives the scores of the model it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import SUMMARY_STREAMS
+from vidlstm.engine.scoring import scores_and_novelty
+from vidlstm.engine.views import stack_views
+from vidlstm.features.batches import ClipFeatures, Values
+from vidlstm.models.backends.protocol import FrameEncoder, Head
+from vidlstm.models.backends.torch import TorchEncoder
+from vidlstm.models.checkpoint import Model
+
+MOST = 1e-4
+"""Difference of probabilities that is rounding."""
+BATCHES = (1, 3)
+STEPS = (1, 7, 16)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported model is off for one batch of clips.
+
+    Args:
+        clips: In the batch, padded to the longest.
+        steps: Of the longest.
+        difference: Largest one of two probabilities.
+        novelty: Largest difference of novelty.
+        same_labels: Whether all labels agree.
+    """
+
+    clips: int
+    steps: int
+    difference: float
+    novelty: float
+    same_labels: bool
+
+    @property
+    def passed(self) -> bool:
+        """Whether this is rounding."""
+        return self.same_labels and self.difference <= MOST
+
+
+def compare(
+    model: Model, encoder: FrameEncoder | None, head: Head, clips: Sequence[ClipFeatures]
+) -> tuple[Parity, ...]:
+    """Compute clips by torch and by an exported model.
+
+    Args:
+        model: That was exported, on the CPU.
+        encoder: That was exported; None without the `rgb` stream.
+        head: That was exported.
+        clips: At least one; pixels in place of features of the `rgb` stream.
+
+    Returns:
+        One result for each number of clips and steps; the last row of a batch is short, and masked.
+    """
+    plain = None if model.encoder is None else TorchEncoder(model.encoder, 1)
+    expected, found = ([_encoded(clip, encode) for clip in clips] for encode in (plain, encoder))
+    results = []
+    for number in BATCHES:
+        for steps in STEPS:
+            lengths = [max(1, steps - 3 * place) for place in range(number)]
+            batches = (
+                [_of_length(given[i % len(given)], n) for i, n in enumerate(lengths)]
+                for given in (expected, found)
+            )
+            (wanted, old), (scores, new) = (
+                scores_and_novelty(model, next(batches)),
+                head(stack_views(model.config, next(batches))),
+            )
+            same = bool((wanted.argmax(-1) == scores.argmax(-1)).all())
+            difference, novelty = float(abs(wanted - scores).max()), float(abs(old - new).max())
+            results.append(Parity(number, steps, difference, novelty, same))
+    return tuple(results)
+
+
+def _encoded(clip: ClipFeatures, encode: Callable[[NDArray[np.uint8]], Values] | None) -> ClipFeatures:
+    """Put features in the place of pixels."""
+    if encode is None:
+        return clip
+    pixels = clip.sequences["rgb"].astype(np.uint8, copy=False)  # (M, V, T, S, S, C)
+    features = encode(pixels.reshape(-1, *pixels.shape[3:]))
+    steps = features.reshape(*pixels.shape[:2], -1, features.shape[-1])
+    return ClipFeatures({**clip.sequences, "rgb": steps}, clip.summaries)
+
+
+def _of_length(clip: ClipFeatures, steps: int) -> ClipFeatures:
+    """Repeat or cut a clip's steps."""
+    chosen = {name: v[:, :, np.arange(steps) % v.shape[2]] for name, v in clip.sequences.items()}
+    assert not set(chosen) & set(SUMMARY_STREAMS)
+    return ClipFeatures(chosen, clip.summaries)

@@ -1,0 +1,117 @@
+"""Label clips with the model in this folder: python predict.py clip.mp4 ...
+
+Needs numpy, opencv-python-headless, and onnxruntime (openvino for .xml files). `motion.py` and
+`sampling.py` are vidlstm's own. A row is path, label (empty: unknown) and score, as of `vidlstm predict`.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vidlstm.media.descriptors import motion
+from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_by_time
+
+FOLDER = Path(__file__).parent
+
+
+def load(name: str) -> Callable[[dict[str, Any]], Any]:
+    """Load a network: a function of its inputs by name, which gives its outputs."""
+    if (FOLDER / f"{name}.onnx").exists():
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(FOLDER / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        return lambda inputs: session.run(None, inputs)
+    import openvino
+
+    network = openvino.Core().compile_model(
+        FOLDER / f"{name}.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    return lambda inputs: list(network(inputs).values())
+
+
+def read_times(path: str) -> tuple[Any, float]:
+    """Decode a clip once; return when each frame is shown, in seconds from the first, and its frame rate."""
+    capture = cv2.VideoCapture(path)
+    zero, times = 0.0, list[float]()
+    fps = known_fps(capture.get(cv2.CAP_PROP_FPS))
+    while capture.grab():
+        seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        zero = zero if times else seconds
+        times.append(seconds - zero if not times or seconds - zero > times[-1] else times[-1] + 1 / fps)
+    return np.array(times), fps
+
+
+def neighbour(times: Any, index: int, fps: float) -> int:
+    """Return the frame that movement at a frame is measured to: FLOW_SECONDS later, or else the best."""
+    distance, enough = np.abs(times - times[index]), motion.FLOW_SECONDS - 0.25 / fps
+    late = np.flatnonzero(times - times[index] >= enough)
+    others = [i for i in range(len(times)) if i != index] or [index]
+    best = min(others, key=lambda i: (distance[i] < enough, abs(distance[i] - motion.FLOW_SECONDS)))
+    return int(late[0]) if len(late) else best
+
+
+def resize(image: Any, width: int, height: int) -> Any:
+    """Bring a picture to a size, well when it shrinks."""
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def read_features(path: str, model: dict[str, Any], encode: Any) -> dict[str, Any]:
+    """Read a clip; return the inputs of the head."""
+    config, size = model["config"], model["config"]["encoder"]["size"]
+    sampling: Any = SimpleNamespace(**config["sampling"])
+    views: int = config["views"]
+    times, fps = read_times(path)
+    moments = (
+        plan(len(times), fps, sampling, views)
+        if is_even(times)
+        else plan_by_time(times, times[-1] + 1 / fps, sampling, views)
+    )
+    pictured, moved = every_second(moments), np.unique(moments)
+    wanted = set(pictured.flat) if "rgb" in config["streams"] else set()
+    pairs = {i: sorted((i, neighbour(times, i, fps))) for i in moved.tolist()}
+    near = {i for pair in pairs.values() for i in pair} if "motion" in config["streams"] else set()
+    capture, squares, greys = cv2.VideoCapture(path), {}, {}
+    for i in range(len(times)):
+        capture.grab()
+        if i in wanted or i in near:
+            image = capture.retrieve()[1]
+            scale = min(1, motion.FLOW_SIZE / max(image.shape))
+            small = [max(1, round(side * scale)) for side in image.shape[1::-1]]
+            greys[i] = resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), *small)
+            squares[i] = cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB)
+    inputs, sides = {}, 1 + config["mirror"]
+    if wanted:
+        shown = sorted(wanted)
+        rgb = encode({"pictures": np.stack([squares[i] for i in shown])})[0].astype(np.float16)
+        inputs["rgb"] = np.repeat(rgb[np.searchsorted(shown, pictured)], sides, axis=0)
+    if near:
+        stacked = np.stack([[greys[i] for i in pairs[m]] for m in moved.tolist()])
+        seconds = np.array([times[b] - times[a] for a, b in pairs.values()])
+        plain = motion.describe(stacked, seconds)[np.searchsorted(moved, moments)]
+        both = np.stack([plain, motion.mirror(plain)][:sides], axis=1).astype(np.float16)
+        inputs["motion"] = both.reshape(-1, *plain.shape[1:])
+    masks = {f"{name}_mask": np.ones((1, value.shape[1]), bool) for name, value in inputs.items()}
+    return {**{name: value[None].astype(np.float32) for name, value in inputs.items()}, **masks}
+
+
+def main() -> None:
+    """Print a row for each clip."""
+    model = json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
+    encode = load("encoder") if "rgb" in model["config"]["streams"] else None
+    classify, unknown = load("head"), model["preprocessing"]["unknown"]
+    for path in sys.argv[1:]:
+        scores, novelty = (output[0] for output in classify(read_features(path, model, encode)))
+        label = model["config"]["classes"][scores.argmax()]
+        known = label.lower() not in unknown["classes"] and novelty <= unknown["novelty_above"]
+        print(path, label if known else "", f"{scores.max():.4f}", sep="\t")
+
+
+if __name__ == "__main__":
+    main()
