@@ -255,7 +255,7 @@ def test_a_header_that_is_merely_inexact_is_no_cut_clip(numbered: Numbered, clai
 def test_a_file_that_never_has_the_same_length_is_given_up(
     numbered: Numbered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lengths = iter([10, 20, 40])
+    lengths = iter([10, 20, 40, 80])
     monkeypatch.setattr(PyAvVideo, "read_to_end", lambda self: next(lengths))
     with pytest.raises(InputError, match="changes while it is read") as caught:
         read_clip(numbered(50), SPEC)

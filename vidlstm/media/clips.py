@@ -34,7 +34,7 @@ from vidlstm.records import ClipInfo, Problem
 
 __all__ = ["Clip", "ClipSpec", "Limits", "PairSpec", "read_clip"]
 
-_READINGS = 3  # by the claim, by the truth, and once more for a file that changes meanwhile
+_READINGS = 4  # by the packets, by one thread, by the truth, and for a file that changes meanwhile
 _NO_LIMITS = Limits()
 
 
@@ -111,9 +111,11 @@ def read_clip(path: Path | Frames, spec: ClipSpec, limits: Limits = _NO_LIMITS) 
 def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: bool) -> Clip:
     known: int | None = None
     times: NDArray[np.float64] | None = None
+    num_threads: int | None = None
     for _ in range(_READINGS):
         # Where packets and frames differ, a packet's number is no frame's: no seeks from then on.
-        with _open(path, limits, seek=known is None, selective=selective) as video:
+        how = {"selective": selective, "seek": known is None}
+        with _open(path, limits, **how, num_threads=num_threads) as video:
             believed = known or video.expected
             if known is not None:
                 video.times = times
@@ -134,6 +136,9 @@ def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: boo
                 known = believed
             else:  # the rest costs about 3 % more
                 known, times = _measure(video)
+            if video.is_doubtful:
+                num_threads = 1
+                continue
             same_length = plan(known, video.info.fps, spec.sampling).shape[1] == chosen.shape[1]
             if read is not None and same_length and (known == believed or abs(known - believed) < slack):
                 return Clip(
@@ -149,10 +154,12 @@ def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: boo
     raise InputError(video.path, FailureCode.READ_ERROR, "changes while it is read")
 
 
-def _open(path: Path | Frames, limits: Limits, *, seek: bool, selective: bool) -> Video:
+def _open(
+    path: Path | Frames, limits: Limits, *, seek: bool, selective: bool, num_threads: int | None
+) -> Video:
     if isinstance(path, Frames):
         return FrameArray(path)
-    return open_video(Path(path), limits, seek=seek, selective=selective)
+    return open_video(Path(path), limits, seek=seek, selective=selective, num_threads=num_threads)
 
 
 def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:

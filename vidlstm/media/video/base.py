@@ -76,6 +76,7 @@ class Video(ABC):
             is only known of frames that have been met.
         met: When the frames that were met are shown, in order.
         notes: What else there is to say of the clip, a sentence each.
+        is_doubtful: Whether frames that were given out may turn out otherwise when the clip is read again.
         num_missing: Frames that the file announces, but does not hold.
     """
 
@@ -90,6 +91,7 @@ class Video(ABC):
         self.times: NDArray[np.float64] | None = None
         self.met: list[float] = []
         self.notes: tuple[str, ...] = ()
+        self.is_doubtful = False
         self.num_missing = 0
 
     def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers need not know)

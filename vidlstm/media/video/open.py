@@ -41,7 +41,12 @@ def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
 
 
 def open_video(
-    path: Path, limits: Limits = _NO_LIMITS, *, seek: bool = True, selective: bool = False
+    path: Path,
+    limits: Limits = _NO_LIMITS,
+    *,
+    seek: bool = True,
+    selective: bool = False,
+    num_threads: int | None = None,
 ) -> Video:
     """Open a clip; it then stands on its first frame.
 
@@ -51,6 +56,8 @@ def open_video(
         seek: Allow seeks where they are cheaper and prove exact.
         selective: Leave out what is not needed for the frames that `Video.expect` is told, where that
             can be proven; reading then raises `DoubtError` where the proof fails.
+
+        num_threads: To decode with; None for as many as `decode_with` was told.
 
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `not_a_video`,
@@ -73,7 +80,7 @@ def open_video(
             except (AttributeError, TypeError) as error:
                 _log_changed_pyav(f"{type(error).__name__}: {error}")
                 source.reopen()
-        return PyAvVideo(source, seek=seek)
+        return PyAvVideo(source, seek=seek, num_threads=num_threads)
     except NoFrameError as error:
         source.close()
         raise _no_frame(path, error) from None

@@ -51,6 +51,7 @@ class PyAvVideo(PyAvFile):
     Args:
         source: The file; closed together with this.
         seek: Allow seeks.
+        num_threads: To decode with; None for as many as `decode_with` was told.
 
     Raises:
         NoFrameError: No frame comes.
@@ -60,8 +61,9 @@ class PyAvVideo(PyAvFile):
     _frames: Iterator[VideoFrame]
     _zero: float | None
 
-    def __init__(self, source: Source, *, seek: bool = True) -> None:
+    def __init__(self, source: Source, *, seek: bool = True, num_threads: int | None = None) -> None:
         super().__init__(source)
+        self._num_threads = num_threads
         self._packets = read_packets(source.container, source.stream)
         self.num_missing = num_missing(source.path, source.container, source.stream, self._packets)
         self._expect_packets()
@@ -80,6 +82,8 @@ class PyAvVideo(PyAvFile):
             frame = next(self._frames, None)
         except _DamageError:
             wanted = self.index + 1
+            # Frames that were given out already may refer to the damaged one.
+            self.is_doubtful = self.is_doubtful or wanted > 0
             self._start_over()
             return super().goto(wanted)
         if frame is None:
@@ -124,12 +128,13 @@ class PyAvVideo(PyAvFile):
             lost += max(self._packets.num_frames - self.count, 0)
         return lost
 
-    def _reopen(self, num_threads: int | None = None) -> None:
+    def _reopen(self) -> None:
         self._source.reopen()
-        self._set_threads(decoding_threads() if num_threads is None else num_threads)
+        self._set_threads()
 
-    def _set_threads(self, num_threads: int) -> None:
+    def _set_threads(self) -> None:
         stream = self._source.stream
+        num_threads = decoding_threads() if self._num_threads is None else self._num_threads
         # Threads would only wait for each other here: a third less work, and no longer to wait.
         codec = codec_name(stream)
         is_quick = codec == "mpeg4" and stream.width * stream.height <= _SMALL_PICTURE
@@ -146,7 +151,7 @@ class PyAvVideo(PyAvFile):
     def _rewind(self) -> None:
         """Let decoding begin with the first packet, after the packets have been read."""
         self._reset()
-        self._set_threads(decoding_threads())
+        self._set_threads()
         first: Packet[VideoStream] | None = None
         if self._packets.first is not None and not self._packets.is_in_order:
             place, time = self._packets.first
@@ -164,7 +169,8 @@ class PyAvVideo(PyAvFile):
     def _start_over(self) -> None:
         """Decode from the beginning, in order and by one thread."""
         self._can_seek = False
-        self._reopen(num_threads=1)
+        self._num_threads = 1
+        self._reopen()
         self._reset()
         self._frames = self._decode(None)
 
