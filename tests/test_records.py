@@ -10,7 +10,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.records import EpochReport, Failure, Prediction, Problem, Score, is_unknown
 
 ROW_KEYS = [
-    "schema", "path", "label", "unknown", "score", "novelty", "top", "frames", "seconds", "error",
+    "schema", "path", "label", "unknown", "score", "novelty", "top", "frames", "seconds", "error", "notes",
 ]  # fmt: skip
 TOP = (Score("wave", 0.93000049), Score("sit", 0.07))
 
@@ -21,7 +21,7 @@ def test_a_prediction_s_row() -> None:
     assert row == {
         "schema": 1, "path": "clips/a.mp4", "label": "wave", "unknown": False, "score": 0.93, "novelty": 0.0,
         "top": [{"label": "wave", "score": 0.93}, {"label": "sit", "score": 0.07}],
-        "frames": 16, "seconds": 6.2, "error": None,
+        "frames": 16, "seconds": 6.2, "error": None, "notes": [],
     }  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_failure_s_row_has_the_same_keys() -> None:
     assert row == {
         "schema": 1, "path": "clips/b.mp4", "label": None, "unknown": False, "score": None, "novelty": None,
         "top": [], "frames": 0,
-        "seconds": None, "error": {"code": "no_frames", "message": "holds no frame"},
+        "seconds": None, "error": {"code": "no_frames", "message": "holds no frame"}, "notes": [],
     }  # fmt: skip
 
 

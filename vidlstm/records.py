@@ -72,6 +72,7 @@ class Prediction:
         novelty: Share of known clips that are more like the training clips than this one, 0 to 1; 0 where the
             model had no clips to find it out with.
         unknown: It is unlike all training clips, or its best class stands for everything else.
+        notes: What else to know of the input, a sentence each: the track that was read, frames lost.
     """
 
     path: str
@@ -83,6 +84,7 @@ class Prediction:
     problem: Problem | None = None
     novelty: float = 0.0
     unknown: bool = False
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of `--format jsonl`."""
@@ -97,6 +99,7 @@ class Prediction:
             "frames": self.frames,
             "seconds": None if self.seconds is None else round(self.seconds, 3),
             "error": None if self.problem is None else self.problem.to_json(),
+            "notes": list(self.notes),
         }
 
 
@@ -120,6 +123,7 @@ class Failure:
             "frames": 0,
             "seconds": None,
             "error": self.problem.to_json(),
+            "notes": [],
         }
 
 

@@ -78,6 +78,10 @@ class Run:
         bar.update()
         if isinstance(record, Prediction):
             self.labels["unknown" if record.unknown else record.label or "no label"] += 1
+        if self.rows_elsewhere and isinstance(record, Prediction) and record.notes:
+            with bar.external_write_mode():
+                for note in record.notes:
+                    self.console.say(f"{record.path}: {note}")
         if record.problem is not None:
             self.num_failed += 1
             if self.rows_elsewhere:
