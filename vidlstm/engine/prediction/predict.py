@@ -60,7 +60,6 @@ def predict(
             yield Path(name)
 
     for together in extractor.extract_together(paths()):
-<<<<<<< HEAD
         yield from _records(
             labeller, together, given.popleft, top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
         )
@@ -113,25 +112,7 @@ def _records(
         unknown = is_unknown(top[0].label, new, novelty_rate)
         label = None if unknown or top[0].score < min_score else top[0].label
         frames = max(values.shape[2] for values in extracted.features.sequences.values())
-        seconds, problem = extracted.info.seconds, extracted.problem
-        yield Prediction(name, label, top[0].score, top, frames, seconds, problem, new, unknown)
-=======
-        scores, novelty = labeller.score([e.features for e in together if e.features is not None])
-        rows = zip(scores, novelty.tolist(), strict=True)
-        for extracted in together:
-            name = given.popleft()
-            if extracted.features is None or extracted.info is None:
-                assert extracted.problem is not None
-                yield Failure(name, extracted.problem)
-                continue
-            own, new = next(rows)
-            best = own.argsort()[::-1][:top_k]
-            top = tuple(Score(labeller.config.classes[i], float(own[i])) for i in best)
-            unknown = is_unknown(top[0].label, new, novelty_rate)
-            label = None if unknown or top[0].score < min_score else top[0].label
-            frames = max(values.shape[2] for values in extracted.features.sequences.values())
-            info, problem = extracted.info, extracted.problem
-            yield Prediction(
-                name, label, top[0].score, top, frames, info.seconds, problem, new, unknown, info.notes
-            )
->>>>>>> 53954c7 (Notes on a clip come with its row: the track that was read, frames lost)
+        info, problem = extracted.info, extracted.problem
+        yield Prediction(
+            name, label, top[0].score, top, frames, info.seconds, problem, new, unknown, info.notes
+        )
