@@ -165,7 +165,7 @@ class TestTeam:
         clips = toy()
         model = start_model(model_config(members=1), clips, None, 0)
         for world, config in ((World(0, 2), QUICK), (World(), replace(QUICK, accumulate=2))):
-            with pytest.raises(UsageError, match="learns from nothing cannot be trained with"):
+            with pytest.raises(UsageError, match="without pretrained weights cannot be trained with"):
                 make_trainer(model, clips, range(30), config, encoder_training=learning, world=world)
 
 
