@@ -119,19 +119,19 @@ class EncoderConfig:
     unfrozen: int | None = 0
 
     @property
-    def learns(self) -> bool:
+    def trainable(self) -> bool:
         """Whether any of it is trained with the rest, from pixels; otherwise it is frozen, whole."""
-        return self.unfrozen != 0 or self.small
+        return self.unfrozen != 0 or self.keeps_pixels
 
     @property
-    def small(self) -> bool:
+    def keeps_pixels(self) -> bool:
         """Whether its pixels are so few that those of all clips are kept while it learns."""
         return self.name == "simple"
 
     @property
-    def knows_nothing(self) -> bool:
+    def from_scratch(self) -> bool:
         """Whether its weights come out of this training alone."""
-        return self.small or self.weights == "none"
+        return self.keeps_pixels or self.weights == "none"
 
     def __post_init__(self) -> None:
         _require(self.size >= 8, f"`size={self.size}`: at least 8 pixels are needed")
@@ -242,7 +242,7 @@ class ModelConfig:
         _within("views", self.views, 1, 100)
         _within("members", self.members, 1, 100)
         _require(
-            self.members == 1 or not self.encoder.learns or "rgb" not in self.streams,
+            self.members == 1 or not self.encoder.trainable or "rgb" not in self.streams,
             f"`members={self.members}`: must be 1 to train the encoder, which members share: "
             "what one of them leaves out would reach it through the others",
         )
@@ -339,7 +339,7 @@ class TrainConfig:
                 mixup=0.0,
                 patience=0,
             )
-        if model.encoder.learns:
+        if model.encoder.trainable:
             return TrainConfig(
                 epochs=20, batch_size=16, learning_rate=1e-3, warmup_epochs=2, mixup=0.2, patience=6
             )

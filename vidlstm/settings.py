@@ -137,6 +137,10 @@ class ModelSettings:
             base = replace(earlier, kind=kind, classes=classes)
         streams = _given(streams=None if self.streams is None else parse_streams(self.streams))
         grid = parse_grid(self.grid) if self.grid is not None else {}
+        if self.num_frames == 1 and (self.head or base.head.kind) != "mean":
+            raise UsageError(
+                "`num_frames=1`: one moment has no order to read; take 2 or more, or `head=mean`"
+            )
         return base.changed(
             sampling=_given(
                 method=self.sampling, num_frames=self.num_frames, stride=self.stride, rate=self.rate
@@ -219,7 +223,7 @@ class FineTuneSettings:
             raise UsageError(
                 f"`unfreeze={self.unfreeze}`: the streams of this model need no encoder; add rgb to `streams`"
             )
-        if model.encoder.small:
+        if model.encoder.keeps_pixels:
             raise UsageError(
                 f"`unfreeze={self.unfreeze}`: leave it out: `encoder={model.encoder.name}` is always "
                 "trained whole"

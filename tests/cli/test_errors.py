@@ -33,6 +33,7 @@ class TestValues:
             ("--streams smell", "--streams smell: 'smell' is none of rgb, motion, pose, colour, texture"),
             ("--streams colour", "--streams colour: at least one of rgb, motion"),
             ("--frames 0", "--frames 0: at least 1"),
+            ("--frames 1", "--frames 1: one moment has no order to read; take 2 or more, or --head mean"),
             ("--size 4", "--size 4: at least 8"),
             ("--rate 0 --sampling fps", "--rate 0.0: more than 0"),
             ("--dropout 1", "--dropout 1.0: must be from 0 to below 1"),

@@ -49,3 +49,20 @@ def test_what_is_no_checkpoint_is_refused_with_the_way_out(name: str, tmp_path: 
     assert (ended.status, ended.out) == (2, "")
     assert name in ended.err
     assert "vidlstm train DATA" in ended.err
+
+
+def test_a_folder_of_runs_is_listed(trained_run: TrainedRun) -> None:
+    ended = vidlstm("info", trained_run.folder / "runs")
+    assert ended.status == 0
+    (row,) = ended.lines[1:]
+    assert row.split()[:2] == [str(trained_run.run), f"{trained_run.said['held_out']['top1']:.3f}"]
+    (run,) = json.loads(vidlstm("info", trained_run.folder / "runs", "--json").out)["runs"]
+    assert (run["run"], run["top1"]) == (str(trained_run.run), trained_run.said["held_out"]["top1"])
+
+
+def test_the_environment_may_name_a_run_folder(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIDLSTM_CHECKPOINT", str(trained_run.run))
+    assert vidlstm("info").status == 0

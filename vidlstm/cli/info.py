@@ -1,10 +1,11 @@
-"""`vidlstm info CHECKPOINT`: what a checkpoint holds."""
+"""`vidlstm info CHECKPOINT`: what a checkpoint holds, or which runs a folder holds."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +15,14 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command, rich_console
 from vidlstm.config import to_dict
+from vidlstm.errors import CheckpointError
+from vidlstm.files import natural_key
 from vidlstm.report.text import printable
 
 EXAMPLES = (
     "vidlstm info",
     "vidlstm info runs/first --json",
+    "vidlstm info runs",
 )
 
 
@@ -34,6 +38,12 @@ def info(
     as_json: options.JsonOption = False,
 ) -> None:
     """Show a model's classes, settings and training data."""
+    from vidlstm.models.header import FILE
+
+    runs = [] if checkpoint is None or (checkpoint / FILE).exists() else [*checkpoint.glob(f"*/{FILE}")]
+    if runs:
+        _show_runs(sorted(runs, key=lambda file: natural_key(file.parent.name)), as_json=as_json)
+        return
     path = find_checkpoint(Console(), checkpoint)
 
     from vidlstm.models.checkpoint import read_header
@@ -59,6 +69,37 @@ def info(
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
     rich_console().print(table)
+
+
+def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:
+    """List the runs in a folder: how good each is, on what, and what it was trained on."""
+    from vidlstm.models.header import read_header
+
+    table = Table("run", "top-1", "held out", "classes", "streams", "data", box=None)
+    runs: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            header = read_header(file)
+        except CheckpointError as error:
+            runs.append({"run": str(file.parent), "error": str(error)})
+            table.add_row(_cell(file.parent), _cell(error))
+            continue
+        facts, clips = header.training, header.training.get("num_clips", {})
+        streams = "+".join(header.config.streams)
+        top1, held_out = facts.get("top1"), clips.get("test") or clips.get("val", 0)
+        runs.append(
+            {"run": str(file.parent), "top1": top1, "held_out": held_out, "streams": streams,
+             "classes": list(header.config.classes), "data": facts.get("data")}
+        )  # fmt: skip
+        shown = "" if top1 is None else f"{top1:.3f}"
+        table.add_row(
+            _cell(file.parent), shown, str(held_out), str(len(header.config.classes)), streams,
+            _cell(facts.get("data", "")),
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps({"schema": 1, "runs": runs}))
+    else:
+        rich_console().print(table)
 
 
 def _cell(text: object) -> Text:

@@ -60,12 +60,8 @@ class World:
         """Return this process's part of `items`; the parts may differ in length by one."""
         return items[self.rank :: self.size]
 
-    def rows(self, total: int) -> slice:
-        """Return this process's rows of `total`, the parts in order and as equal as can be."""
-        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
-
     def gather(self, mine: Sequence[T]) -> list[T]:
-        """Put the parts that `share` gave together again.
+        """Put the parts that `shard` gave together again.
 
         Raises:
             DistributedError: Another process has ended.

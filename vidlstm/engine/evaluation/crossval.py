@@ -171,7 +171,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     config = with_windows(request.model.configure(dataset.kind, dataset.classes), dataset)
     training = request.training.configure(config)
     folds = _folds(dataset, request.folds, training.seed)
-    encoder = None if config.encoder.small else rgb_encoder(config, seed=training.seed)
+    encoder = None if config.encoder.keeps_pixels else rgb_encoder(config, seed=training.seed)
     wanted = ReadRequest.for_training(config, networks)
     with open_extractor(wanted, encoder, request.machine, cache=request.cache) as extractor:
         clips = yield from extract_clips(extractor, dataset)

@@ -105,7 +105,7 @@ def _run_fold(
     clips: Clips,
     fold: Fold,
 ) -> FoldResult:
-    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.learns else None
+    encoder = rgb_encoder(config, seed=training.seed) if config.encoder.trainable else None
     model = start_model(config, clips, encoder, training.seed)
     trainer = make_trainer(model, clips, fold.train_indices, training, encoder_training=kept_pixels(model))
     for _ in trainer.run():

@@ -92,7 +92,7 @@ def find_grouped_dataset(
             *dataset.cautions,
             f"{share:.0%} of the clips have nearly the background of another one, so recordings are probably "
             f"in several subsets and the score too good: {len(clusters)} backgrounds, one of them shared by "
-            f"{len(largest)} clips ({some}, ...). Name the groups in a column `group`, or try "
+            f"{len(largest)} clips ({some}, ...). Name the groups in a column named group, or try "
             f"`group_by={BY_BACKGROUND}`.",
         ),
     )

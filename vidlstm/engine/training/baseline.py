@@ -29,7 +29,7 @@ def baseline_trainer(model: Model, clips: Clips, train: Sequence[int], config: T
     twin = baseline_config(model.config)
     if twin is None:
         return None
-    if model.config.encoder.learns:  # it has learned by now: to the baseline it is one more frozen encoder
+    if model.config.encoder.trainable:  # it has learned by now: to the baseline it is one more frozen encoder
         frozen = twin.changed(encoder={"name": EncoderConfig.name, "unfrozen": 0})
         config = replace(TrainConfig.default(frozen), seed=config.seed)
     manners = replace(config, epochs=-(-3 * config.epochs // 4))

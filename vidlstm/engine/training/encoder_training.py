@@ -35,15 +35,15 @@ class EncoderTraining:
 def kept_pixels(model: Model) -> EncoderTraining | None:
     """Return how an encoder learns from pixels that are kept; None where it is frozen."""
     config = model.config
-    if model.encoder is None or not config.encoder.learns:
+    if model.encoder is None or not config.encoder.trainable:
         return None
     _unfreeze(model.encoder, config.encoder)
     return EncoderTraining(model.encoder, flips=config.mirror)
 
 
 def _unfreeze(encoder: Encoder, config: EncoderConfig) -> None:
-    last = None if config.small else config.unfrozen
-    encoder.unfreeze(last, keeps_statistics=not config.knows_nothing)
+    last = None if config.keeps_pixels else config.unfrozen
+    encoder.unfreeze(last, keeps_statistics=not config.from_scratch)
 
 
 def from_files(

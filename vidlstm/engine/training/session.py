@@ -84,7 +84,7 @@ class _Session:
         self.world = world
         self.config = plan.settings.model
         self.training = plan.settings.training
-        self.reads_files = self.config.encoder.learns and not self.config.encoder.small
+        self.reads_files = self.config.encoder.trainable and not self.config.encoder.keeps_pixels
         """The encoder is trained on pixels that are read again each epoch."""
 
     def run(self) -> Generator[Event | TrainResult, None, None]:
@@ -95,7 +95,7 @@ class _Session:
         encoder = rgb_encoder(self.config, seed=self.training.seed) if model is None else model.encoder
         run, state = self._open_run()
         began = time.monotonic()
-        clips = yield from self._extract(None if self.config.encoder.small else encoder, self.world)
+        clips = yield from self._extract(None if self.config.encoder.keeps_pixels else encoder, self.world)
         yield clips.told()
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
