@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -240,3 +241,26 @@ def test_a_killed_run_is_resumed_to_every_film_exactly_once(
 
 def _films_in(file: Path) -> set[str]:
     return {line.split("\t")[0] for line in file.read_text().splitlines()}
+
+
+def test_each_span_is_cut_into_a_clip_and_drawn_into_a_copy(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    clips, copies = tmp_path / "clips", tmp_path / "copies"
+    outcome = vidlstm("spans", film[0], "-c", film_run, "--clips", clips, "--overlay", copies, *MACHINE)
+    assert outcome.status == 0, outcome.err
+    assert outcome.lines == rows
+    cells = [row.split("\t") for row in rows]
+    names = sorted(f"{c[3]}/new_{c[1]}-{c[2]}.mp4" for c in cells)
+    assert sorted(p.relative_to(clips).as_posix() for p in clips.rglob("*.mp4")) == names
+    for _, start, end, label, _ in cells:
+        with av.open(str(clips / label / f"new_{start}-{end}.mp4")) as container:
+            count = sum(1 for _ in container.decode(video=0))
+        assert count == pytest.approx(8 * (float(end) - float(start)), abs=1)
+    (copy,) = copies.rglob("*.mp4")
+    with av.open(str(copy)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    assert len(frames) == 27 * 8
+    middle = round(4 * (float(cells[0][1]) + float(cells[0][2])))
+    inside, before = frames[middle], frames[0]
+    assert inside[:12, :24].std() > before[:12, :24].std()  # a label stands there

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -20,14 +20,15 @@ from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
 from vidlstm.cli.predict import choose_target, require_one
 from vidlstm.cli.rows import spans as rows
-from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path
+from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path, in_folder
 from vidlstm.cli.rows.formats import Format, encode
 from vidlstm.cli.rows.inputs import Search, parse_shard, parse_size, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, when_reader_leaves
+from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
-from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans
+from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans, Problem
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ def spans(
     scores: Annotated[
         Path | None,
         Option(help="Append the score of every class every half second to this CSV.", rich_help_panel=FILES),
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        Option(help="Cut each span into DIR/<label>/, as H.264, ready for training.", rich_help_panel=FILES),
+    ] = None,
+    overlay: Annotated[
+        Path | None,
+        Option(help="Write a copy of each film into DIR with its spans drawn in.", rich_help_panel=FILES),
     ] = None,
     glob: Annotated[
         str | None,
@@ -157,9 +166,10 @@ def spans(
         note_scores = None if scores is None else _open_scores(stack, scores)
         if target is None and folder is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
+        makers = _open_makers(stack, console, clips, overlay)
         rules = SpanRules(shortest, gap, min_score)
         found = label_films(labeller, extractor, names, rules=rules, novelty_rate=novelty_rate)
-        return run.write(_records(found, note_scores), Output(write, lambda: None), lambda: None)
+        return run.write(_records(found, note_scores, makers), Output(write, lambda: None), lambda: None)
 
 
 def parse_seconds(flag: str, text: str) -> float:
@@ -195,11 +205,17 @@ def _choose_folder(
 
 
 def _records(
-    films: Iterator[LabelledFilm], note_scores: Callable[[LabelledFilm], None] | None
+    films: Iterator[LabelledFilm],
+    note_scores: Callable[[LabelledFilm], None] | None,
+    makers: Sequence[Callable[[FilmSpans], None]],
 ) -> Iterator[Film]:
+    """Yield the records; what is made of a film is there before its rows are."""
     for film in films:
         if note_scores is not None:
             note_scores(film)
+        if isinstance(film.record, FilmSpans):
+            for make in makers:
+                make(film.record)
         yield film.record
 
 
@@ -237,6 +253,40 @@ def _write_document(document: DocumentFormat, folder: Path | None, film: Film) -
     place = document_path(folder, film.path, document)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(place, text)
+
+
+def _open_makers(
+    stack: contextlib.ExitStack, console: Console, clips: Path | None, overlay: Path | None
+) -> list[Callable[[FilmSpans], None]]:
+    """Return what makes videos of a film."""
+    if clips is None and overlay is None:
+        return []
+    from vidlstm.engine.extraction.pool import DecodePool
+    from vidlstm.engine.prediction.film_files import DAY, FilmFiles
+
+    files = FilmFiles(stack.enter_context(DecodePool(1, DAY)))
+
+    def warn(film: FilmSpans, problems: Sequence[Problem]) -> None:
+        for problem in problems:
+            console.warn(f"{film.path}: {problem.code.value}: {problem.message}")
+
+    def cut(film: FilmSpans) -> None:
+        assert clips is not None
+        targets = [
+            clips / folder_name(s.label) / f"{Path(film.path).stem}_{s.start:.2f}-{s.end:.2f}.mp4"
+            for s in film.spans
+        ]
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        warn(film, files.write_clips(film, targets))
+
+    def draw(film: FilmSpans) -> None:
+        assert overlay is not None
+        target = in_folder(overlay, film.path, ".mp4")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        warn(film, files.write_overlay(film, target))
+
+    return [make for folder, make in ((clips, cut), (overlay, draw)) if folder is not None]
 
 
 def _open_scores(stack: contextlib.ExitStack, file: Path) -> Callable[[LabelledFilm], None]:

@@ -59,13 +59,18 @@ WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
 
 
 def document_path(folder: Path, name: str, chosen: DocumentFormat) -> Path:
-    """Return where a film's document goes: the film's own path, below a folder, with another suffix.
+    """Return where a film's document goes."""
+    return in_folder(folder, name, SUFFIXES[chosen])
 
-    The folders of the path come along, so that two films of one name have two documents.
+
+def in_folder(folder: Path, name: str, suffix: str) -> Path:
+    """Return a film's own path, below a folder, with another suffix.
+
+    The folders of the path come along, so that two films of one name have two files.
     """
     path = PurePath(name)
     parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
-    return folder.joinpath(*parts).with_suffix(SUFFIXES[chosen])
+    return folder.joinpath(*parts).with_suffix(suffix)
 
 
 def _clock(seconds: float, mark: str) -> str:

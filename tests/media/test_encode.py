@@ -1,0 +1,132 @@
+"""Parts of films written anew: right to a frame, with sound, in a format that browsers play."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tests.media.conftest import number_of, numbered_frame
+from tests.report.browser import Browser
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.media.encode import write_part
+
+
+def numbers(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [number_of(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+
+
+@pytest.fixture
+def sounding(tmp_path: Path) -> Path:
+    """A film of 4 s with numbered frames and a tone, which begins 0.5 s late in its container."""
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as made:
+        video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "50"})
+        video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
+        sound = made.add_stream("aac", rate=16_000)
+        sound.layout = "mono"
+        for number in range(100):
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
+            frame.pts, frame.time_base = number + 12, Fraction(1, 25)
+            made.mux(video.encode(frame))
+        tone = np.sin(np.arange(64_000) / 16).astype(np.float32)[None]
+        heard = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+        heard.sample_rate, heard.pts, heard.time_base = 16_000, 8_000, Fraction(1, 16_000)
+        made.mux(sound.encode(heard))
+        for stream in (video, sound):
+            made.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "first", "last"),
+    [(0.0, 1.0, 0, 24), (1.0, 2.0, 25, 49), (3.0, 9.0, 75, 99), (0.04, 0.08, 1, 1), (2.46, 3.0, 62, 74)],
+)
+def test_a_part_is_right_to_a_frame(
+    sounding: Path, tmp_path: Path, start: float, end: float, first: int, last: int
+) -> None:
+    target = tmp_path / "part.mp4"
+    count = write_part(sounding, target, start, end)
+    assert numbers(target) == list(range(first, last + 1))
+    assert count == last + 1 - first
+    assert [p.name for p in tmp_path.glob("*part*")] == ["part.mp4"]
+
+
+def test_browsers_play_it_and_its_sound(sounding: Path, tmp_path: Path) -> None:
+    target = tmp_path / "part.mp4"
+    write_part(sounding, target, 1.0, 3.0)
+    with av.open(str(target)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert audio.codec_context.name == "aac"
+        assert container.duration == pytest.approx(2_000_000, abs=100_000)
+        times = [float(frame.time or 0) for frame in container.decode(video)]
+    assert times == pytest.approx(np.arange(50) / 25, abs=1e-3)
+    content = target.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")  # the index stands at the front
+
+
+def test_a_drawing_is_in_every_frame(sounding: Path, tmp_path: Path) -> None:
+    seen: list[float] = []
+
+    def draw(image: NDArray[np.uint8], seconds: float) -> NDArray[np.uint8]:
+        seen.append(seconds)
+        return np.zeros_like(image)
+
+    target = tmp_path / "all.mp4"
+    assert write_part(sounding, target, draw=draw) == 100
+    assert seen == pytest.approx(np.arange(100) / 25, abs=2e-3)
+    assert set(numbers(target)) == {0}
+
+
+def test_odd_sides_lose_a_row_or_column(numbered: Callable[..., Path], tmp_path: Path) -> None:
+    from tests.media.conftest import write_video
+
+    frames = [np.zeros((33, 41, 3), np.uint8)] * 5
+    source = write_video(tmp_path / "odd.avi", frames)
+    write_part(source, tmp_path / "even.mp4")
+    with av.open(str(tmp_path / "even.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (40, 32)
+
+
+def test_what_cannot_be_written_says_why_and_leaves_nothing(sounding: Path, tmp_path: Path) -> None:
+    target = tmp_path / "part.mp4"
+    with pytest.raises(InputError) as caught:
+        write_part(sounding, target, 50.0, 60.0)
+    assert caught.value.code is FailureCode.NO_FRAMES
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"x" * 1000)
+    with pytest.raises(InputError):
+        write_part(bad, target)
+    assert not target.exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    yield from start_browser(tmp_path_factory.mktemp("browser"))
+
+
+def test_a_browser_plays_it(browser: Browser, sounding: Path, tmp_path: Path) -> None:
+    write_part(sounding, tmp_path / "part.mp4", 1.0, 3.0)
+    page = tmp_path / "page.html"
+    page.write_text('<video src="part.mp4" muted autoplay></video>')
+    browser.open(page)
+    for _ in range(100):
+        told = browser.run(
+            "const v = document.querySelector('video');"
+            "return [v.error && v.error.message, v.videoWidth, v.duration, v.ended || v.currentTime > 0.2]"
+        )
+        if told[0] or told[3]:
+            break
+        time.sleep(0.1)
+    assert told[:2] == [None, 96]
+    assert told[2] == pytest.approx(2.0, abs=0.1)
+    assert told[3]

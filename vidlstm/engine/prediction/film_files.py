@@ -1,0 +1,59 @@
+"""Videos made of a film and its spans: each span as a clip, and a copy with the spans drawn in.
+
+A decoder process of its own makes them: the file is one from anywhere, and this takes as long as the film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from vidlstm.engine.extraction.jobs import Job
+from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.errors import InputError
+from vidlstm.media.encode import write_part
+from vidlstm.media.overlay import overlay
+from vidlstm.records import FilmSpans, Problem, Span
+
+DAY = 86_400.0
+"""Seconds that one video may take."""
+
+
+class FilmFiles:
+    """Writes videos of films.
+
+    Args:
+        pool: Its processes do it, and nothing else meanwhile.
+    """
+
+    def __init__(self, pool: DecodePool) -> None:
+        self._pool = pool
+
+    def write_clips(self, film: FilmSpans, targets: Sequence[Path]) -> list[Problem]:
+        """Write each span as a clip; return what went wrong.
+
+        Args:
+            film: With its spans.
+            targets: One a span.
+        """
+        jobs = [
+            partial(write_part, Path(film.path), target, span.start, span.end)
+            for span, target in zip(film.spans, targets, strict=True)
+        ]
+        return list(self._run(film, jobs))
+
+    def write_overlay(self, film: FilmSpans, target: Path) -> list[Problem]:
+        """Write a copy with the spans drawn in; return what went wrong."""
+        job = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds)
+        return list(self._run(film, [job]))
+
+    def _run(self, film: FilmSpans, works: Sequence[partial[int]]) -> Iterator[Problem]:
+        for result in self._pool.run(works, lambda work: Job(Path(film.path), work)):
+            if result is not None and isinstance(result[1], InputError):
+                yield Problem.of(result[1])
+
+
+def _write_overlay(path: Path, target: Path, spans: Sequence[Span], seconds: float) -> int:
+    """Runs in a decoder process."""
+    return write_part(path, target, draw=overlay(spans, seconds))

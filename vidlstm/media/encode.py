@@ -1,0 +1,142 @@
+"""Write a part of a film, or all of it with something drawn in, as a video that plays in browsers.
+
+H.264 in MP4 with 4:2:0 colours, its index at the front, sound as AAC. Frames are decoded and encoded anew: a
+cut is right to a frame, which copying packets is not. Every frame keeps its time, so a variable frame rate
+stays one. The file is written beside and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.media.file_types import as_input_errors
+from vidlstm.media.video.base import Image
+
+Draw = Callable[[Image, float], Image]
+"""Returns what is shown in place of an RGB frame at a time, in seconds from the first frame."""
+
+_TICK = Fraction(1, 90_000)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
+"""What the disk that is written to says, not the film."""
+_OPTIONS = {"preset": "veryfast", "crf": "20"}
+
+
+def write_part(
+    path: Path, target: Path, start: float = 0.0, end: float = math.inf, draw: Draw | None = None
+) -> int:
+    """Write the frames of a film that are shown from `start` to before `end`; return how many.
+
+    Args:
+        path: The film.
+        target: The video to be written, `.mp4`; its folder is there.
+        start: In seconds from the first frame.
+        end: Likewise.
+        draw: Changes each frame.
+
+    Raises:
+        InputError: The film cannot be read.
+        OSError: The video cannot be written.
+    """
+    import av
+
+    beside = target.with_name(f".{target.name}.{os.getpid()}.mp4")
+    try:
+        with contextlib.ExitStack() as stack:
+            with as_input_errors(path):
+                file = stack.enter_context(path.open("rb"))
+            try:
+                source = stack.enter_context(av.open(file, metadata_errors="replace"))
+                number = _write(av, source, path, beside, start, end, draw)
+            except av.error.FFmpegError as error:
+                if error.errno in _FULL:
+                    raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
+                raise InputError(path, FailureCode.READ_ERROR, f"cannot be written anew: {error}") from None
+        beside.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+    return number
+
+
+def _write(
+    av: Any, source: Any, path: Path, beside: Path, start: float, end: float, draw: Draw | None
+) -> int:
+    if not source.streams.video:
+        raise InputError(path, FailureCode.NOT_A_VIDEO, "has no video in it")
+    video = source.streams.video[0]
+    video.thread_type = "AUTO"
+    audio = next(iter(source.streams.audio), None)
+    first = next(source.decode(video), None)
+    if first is None:
+        raise InputError(path, FailureCode.NO_FRAMES, "not one frame can be decoded")
+    zero = float(first.time or 0.0)
+    source.seek(0)
+    half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
+    number = 0
+    with av.open(str(beside), "w", format="mp4", options={"movflags": "+faststart"}) as made:
+        shown = _add_video(made, _image(first), video)  # before anything is written
+        heard = 0  # samples
+        sound = None if audio is None else made.add_stream("aac", rate=audio.rate)
+        resampler = None
+        if sound is not None and audio is not None:
+            sound.layout = audio.layout if audio.layout.nb_channels <= 2 else "stereo"
+            resampler = av.AudioResampler(format="fltp", layout=sound.layout, rate=audio.rate)
+        for frame in _frames(source, [s for s in (video, audio) if s is not None], start + zero):
+            seconds = (frame.time or 0.0) - zero
+            if isinstance(frame, av.AudioFrame):
+                length = frame.samples / frame.sample_rate
+                if sound is not None and resampler is not None and start <= seconds + length / 2 < end:
+                    frame.pts, frame.time_base = heard, Fraction(1, frame.sample_rate)
+                    heard += frame.samples
+                    for piece in resampler.resample(frame):
+                        made.mux(sound.encode(piece))
+                continue
+            if seconds < start - half / 2:
+                continue
+            if seconds >= end - half / 2:
+                break
+            image = _image(frame)
+            image = image if draw is None else draw(image, seconds)
+            out = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            out.pts, out.time_base = round((seconds - start) / _TICK) if start <= seconds else 0, _TICK
+            made.mux(shown.encode(out))
+            number += 1
+        if not number:
+            raise InputError(path, FailureCode.NO_FRAMES, f"has no frame from {start:.2f} to {end:.2f} s")
+        for stream in (shown, sound):
+            if stream is not None:
+                made.mux(stream.encode(None))
+    return number
+
+
+def _frames(source: Any, streams: list[Any], start: float) -> Iterator[Any]:
+    """Yield frames and sound in the order of the file, from the key frame before a time on."""
+    if start > 1:
+        source.seek(int(start * 1_000_000), backward=True)
+    yield from source.decode(*streams)
+
+
+def _image(frame: Any) -> Image:
+    """Return a frame as it is shown, RGB, with even sides as 4:2:0 needs them."""
+    image = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
+    height, width = image.shape[:2]
+    return np.asarray(image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)], dtype=np.uint8)
+
+
+def _add_video(made: Any, image: Image, video: Any) -> Any:
+    rate = video.guessed_rate or video.average_rate or Fraction(25)
+    stream = made.add_stream("libx264", rate=rate, options=_OPTIONS)
+    stream.height, stream.width = image.shape[:2]
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = _TICK
+    return stream

@@ -1,0 +1,66 @@
+"""What is drawn into a film: the label and score of the span that a frame is in, and a bar of its spans."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from vidlstm.media.encode import Draw
+from vidlstm.media.video.base import Image
+from vidlstm.records import Span
+
+Colour = tuple[int, int, int]
+
+_BAR = 0.03  # of the height
+_TEXT = 0.06
+
+
+def colours_of(labels: Sequence[str]) -> dict[str, Colour]:
+    """Return a colour for each label, far from each other, the same for the same labels."""
+    names = sorted(set(labels))
+    shades = (colorsys.hsv_to_rgb(place / max(1, len(names)), 0.75, 0.9) for place in range(len(names)))
+    return {
+        name: (round(255 * r), round(255 * g), round(255 * b))
+        for name, (r, g, b) in zip(names, shades, strict=True)
+    }
+
+
+def overlay(spans: Sequence[Span], seconds: float) -> Draw:
+    """Return what draws a film's spans into its frames.
+
+    Args:
+        spans: In order of time.
+        seconds: Length of the film.
+    """
+    colours = colours_of([span.label for span in spans])
+
+    def draw(image: Image, now: float) -> Image:
+        picture = Picture.fromarray(image)
+        canvas = ImageDraw.Draw(picture)
+        width, height = picture.size
+        bar = max(4, round(_BAR * height))
+        top = height - bar
+        canvas.rectangle((0, top, width, height), fill=(30, 30, 30))
+        for span in spans:
+            left, right = (round(t / max(seconds, 1e-6) * (width - 1)) for t in (span.start, span.end))
+            canvas.rectangle((left, top, max(left, right - 1), height), fill=colours[span.label])
+        place = min(width - 1, round(now / max(seconds, 1e-6) * (width - 1)))
+        canvas.rectangle((place - 1, top - 2, place + 1, height), fill=(255, 255, 255))
+        current = next((s for s in spans if s.start <= now < s.end), None)
+        if current is not None:
+            size = max(10, round(_TEXT * height))
+            text = f"{current.label} {current.score:.2f}"
+            font = ImageFont.load_default(size)
+            box = canvas.textbbox((size // 2, size // 2), text, font=font)
+            pad = size // 4
+            canvas.rectangle(
+                (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), fill=colours[current.label]
+            )
+            canvas.text((size // 2, size // 2), text, fill=(255, 255, 255), font=font)
+        return np.asarray(picture)
+
+    return draw
