@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.media.conftest import number_of, numbered_frame
-from tests.report.browser import Browser
+from tests.report.browser import Browser, start_browser
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.encode import write_part
 
