@@ -27,6 +27,7 @@ def load(name: str) -> Callable[[dict[str, Any]], Any]:
 
         session = onnxruntime.InferenceSession(FOLDER / f"{name}.onnx", providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # calls nobody
     import openvino
 
     network = openvino.Core().compile_model(

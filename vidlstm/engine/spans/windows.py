@@ -27,8 +27,8 @@ from vidlstm.records import ClipInfo
 CELL_SECONDS = 0.5
 _SHARES = (0.75, 1.5)
 """Lengths of the windows, as shares of the median duration seen in training. Measured on 13 thermal
-recordings (FIR-Image-Action) whose median is 5.3 s (5 grouped folds, seed 0, a grid of 8 Hz): F1@50 of 4 and 8 s
-0.505, of 2 and 4 s 0.433, of 2, 4 and 8 s 0.458, of 4 s alone 0.451."""
+recordings (FIR-Image-Action) whose median is 5.3 s (5 grouped folds, seed 0, a grid of 8 Hz): F1@50 of 4 and
+8 s 0.505, of 2 and 4 s 0.433, of 2, 4 and 8 s 0.458, of 4 s alone 0.451."""
 _TOGETHER = 64  # cells that are scored at once
 
 Score = Callable[[Sequence[ClipFeatures]], Scores]
