@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "vidlstm train clips/",
     "vidlstm train labels.csv --group-column person --out runs/first",
-    "vidlstm train --resume runs/first",
+    "vidlstm train clips/ --resume runs/first",
 )
 
 

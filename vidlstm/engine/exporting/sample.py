@@ -1,7 +1,8 @@
 """Label clips with the model in this folder: python predict.py clip.mp4 ...
 
 Needs numpy, opencv-python-headless, and onnxruntime (openvino for .xml files). `motion.py` and
-`sampling.py` are vidlstm's own. A row is path, label (empty: unknown) and score, as of `vidlstm predict`.
+`sampling.py` are vidlstm's own. A row is path, label (empty: unknown) and score, as of `vidlstm predict`;
+of a file that cannot be read, its path and `no_frames`.
 """
 
 import json
@@ -63,12 +64,14 @@ def resize(image: Any, width: int, height: int) -> Any:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
-def read_features(path: str, model: dict[str, Any], encode: Any) -> dict[str, Any]:
-    """Read a clip; return the inputs of the head."""
+def read_features(path: str, model: dict[str, Any], encode: Any) -> dict[str, Any] | None:
+    """Read a clip; return the inputs of the head, or None if not one frame can be decoded."""
     config, size = model["config"], model["config"]["encoder"]["size"]
     sampling: Any = SimpleNamespace(**config["sampling"])
     views: int = config["views"]
     times, fps = read_times(path)
+    if not len(times):
+        return None
     moments = (
         plan(len(times), fps, sampling, views)
         if is_even(times)
@@ -108,7 +111,11 @@ def main() -> None:
     encode = load("encoder") if "rgb" in model["config"]["streams"] else None
     classify, unknown = load("head"), model["preprocessing"]["unknown"]
     for path in sys.argv[1:]:
-        scores, novelty = (output[0] for output in classify(read_features(path, model, encode)))
+        features = read_features(path, model, encode)
+        if features is None:
+            print(path, "", "", "no_frames", sep="\t")
+            continue
+        scores, novelty = (output[0] for output in classify(features))
         label = model["config"]["classes"][scores.argmax()]
         known = label.lower() not in unknown["classes"] and novelty <= unknown["novelty_above"]
         print(path, label if known else "", f"{scores.max():.4f}", sep="\t")
