@@ -18,6 +18,7 @@ from vidlstm.config import EncoderConfig
 from vidlstm.errors import BackendError
 from vidlstm.models.backends import fused as fusing
 from vidlstm.models.backends.convert import openvino_encoder
+from vidlstm.models.backends.openvino import has_bfloat16 as openvino_has_bfloat16
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.backends.protocol import EncoderWithFallback, FrameEncoder, supported_precision
 from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
@@ -158,6 +159,10 @@ class TestPrecision:
         env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
         done = subprocess.run([sys.executable, "-c", OLD_CPU], env=env, capture_output=True, text=True)
         assert done.stdout == "False True\n", done.stderr
+
+    def test_openvino_obeys_the_limit_that_its_onednn_obeys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
+        assert not openvino_has_bfloat16()
 
     def test_without_onednn_there_is_no_bfloat16(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.ops, "mkldnn", object())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
+import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 Networks = Mapping[str, "openvino.Model"]
 """What was converted together, by name."""
+_LIMITS_WITH_BFLOAT16 = frozenset(
+    {"", "ALL", "DEFAULT", "AVX2_VNNI_2", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX"}
+    | {"AVX512_CORE_AMX_FP16", "AVX10_1_512", "AVX10_1_512_AMX", "AVX10_1_512_AMX_FP16"}
+)
+"""Values of `ONEDNN_MAX_CPU_ISA` that leave the instructions for bfloat16 in."""
 _CHECKSUM = "checksum"  # file beside the networks
 
 
@@ -40,9 +46,14 @@ def is_installed() -> bool:
 def has_bfloat16() -> bool:
     """Tell whether OpenVINO computes with bfloat16 on this CPU.
 
+    OpenVINO asks the CPU, while its oneDNN obeys `ONEDNN_MAX_CPU_ISA`: with a limit that excludes bfloat16,
+    OpenVINO 2026.4 crashes, so the limit is asked here.
+
     Raises:
         BackendError: OpenVINO cannot be loaded.
     """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper() not in _LIMITS_WITH_BFLOAT16:
+        return False
     with as_openvino_errors() as library:
         return "BF16" in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
