@@ -63,7 +63,6 @@ class FailureCode(str, Enum):
     NOT_A_VIDEO = "not_a_video"
     NOT_A_PICTURE = "not_a_picture"
     WRONG_KIND = "wrong_kind"  # a picture given to a video model, or the other way round
-    UNSUPPORTED_CODEC = "unsupported_codec"
     NO_FRAMES = "no_frames"
     TRUNCATED = "truncated"  # some frames came, and the label is made from them
     TOO_LARGE = "too_large"

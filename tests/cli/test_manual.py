@@ -50,7 +50,7 @@ def test_an_unknown_page_names_the_known_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("topic", topics())
 def test_a_page_names_only_options_and_commands_and_pages_that_exist(topic: str) -> None:
     text = (PAGES / f"{topic}.md").read_text(encoding="utf-8")
-    own = re.sub(r"(?m)^.*(torchrun|python -m).*$", "", text)  # have options of their own
+    own = re.sub(r"(?m)^.*(torchrun|python -m|pip install).*$", "", text)  # have options of their own
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own)) <= options()
     assert set(re.findall(r"\bvidlstm (?!help)([a-z]+)", own)) <= set(main.COMMANDS)
     assert set(re.findall(r"vidlstm help ([a-z]+)", own)) <= set(topics())

@@ -28,7 +28,7 @@ def test_a_page_from_suspicious_labels(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text(json.dumps({"schema": 1, "suspicious_labels": found}))
     ended = shell("review", "labels.json", cwd=tmp_path)
     assert (ended.status, ended.out) == (0, "")
-    assert "1 clips to review: open review.html in a browser." in ended.err
+    assert "1 clip to review: open review.html in a browser." in ended.err
     page = (tmp_path / "review.html").read_text()
     assert "data/cat/1.png" in page
     assert "/9j/" in page  # a JPEG's first bytes
@@ -54,8 +54,8 @@ def test_decisions_move_files_and_can_be_undone(pictures: Path, tmp_path: Path) 
     (tmp_path / "decisions.csv").write_text(f"{HEADER}data/cat/2.png,,,cat,dog,test\n")
     ended = shell("review", "--apply", "decisions.csv", "data", cwd=tmp_path)
     assert (ended.status, ended.out) == (0, "")
-    assert "1 labels changed, 0 confirmed." in ended.err
-    assert "1 held-out clips were relabelled" in ended.err
+    assert "1 label changed, 0 confirmed." in ended.err
+    assert "1 held-out clip relabelled" in ended.err
     assert (pictures / "dog/2.png").exists()
     ended = shell("review", "--apply", "decisions.undo.csv", "data", cwd=tmp_path)
     assert (ended.status, (pictures / "cat/2.png").exists()) == (0, True)

@@ -46,7 +46,7 @@ class TestSaid:
         assert said[1].startswith("Groups: 6. ")
         assert "person" in said[1]
         assert said[2] == "Split: 10 for training, 2 held out for the score."
-        assert said[3] == "Lengths: 1.0 to 1.0 s, 1.0 s in the middle. Sizes: 64x48 to 64x48"
+        assert said[3] == "Lengths: 1.0 to 1.0 s, median 1.0 s. Sizes: 64x48 to 64x48"
 
     def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
         err, said = trained_run.ended.err, trained_run.said["held_out"]

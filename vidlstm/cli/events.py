@@ -118,7 +118,7 @@ def _say(console: Console, event: object) -> None:
         case ClipsExtracted():
             _say_clips(console, event)
         case FeaturesNotKept(store, reason):
-            console.warn(f"features could not be kept in {store}: {reason}; they were used all the same")
+            console.warn(f"features could not be stored in {store}: {reason}; the result is the same")
         case Resumed(epoch, num_epochs):
             console.say(f"Resumed after epoch {epoch} of {num_epochs}.")
         case Diverged(epoch, best_epoch, learning_rate):
@@ -127,16 +127,16 @@ def _say(console: Console, event: object) -> None:
                 f"{learning_rate:g}. The best epoch so far, {best_epoch}, is kept."
             )
         case Interrupted(run, _, None):
-            console.warn(f"To go on: --resume {run}")
+            console.warn(f"To continue: --resume {run}")
         case Interrupted(run, epoch, best_epoch):
             console.warn(
-                f"Interrupted after epoch {epoch}: the best so far, epoch {best_epoch}, is kept. "
-                f"To go on: --resume {run}"
+                f"Interrupted after epoch {epoch}. The best epoch so far, {best_epoch}, is kept. "
+                f"To continue: --resume {run}"
             )
         case BaselineInterrupted():
-            console.warn("Interrupted: the baseline `mean`, which knows no order, is left out.")
+            console.warn("Interrupted: the model is saved without the baseline.")
         case StartKept(start):
-            console.warn(f"Fine-tuning made nothing better: the model is that of {start}, as it was.")
+            console.warn(f"Fine-tuning did not improve the model. The model of {start} is kept.")
 
 
 def _say_dataset(console: Console, dataset: Dataset) -> None:
@@ -163,12 +163,12 @@ def _say_clips(console: Console, clips: ClipsExtracted) -> None:
         seconds = sorted(i.seconds for i in clips.infos if i.seconds is not None)
         if seconds:
             middle = seconds[len(seconds) // 2]
-            text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, {middle:.1f} s in the middle. {text}"
+            text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s. {text}"
         console.say(text)
     if not clips.problems:
         return
     unreadable = sum(not p.usable for p in clips.problems)
-    console.warn(f"{unreadable} clips cannot be read and {len(clips.problems) - unreadable} only in part:")
+    console.warn(f"{unreadable} clips unreadable, {len(clips.problems) - unreadable} read only in part:")
     for bad in clips.problems if console.verbose else clips.problems[:_SHOWN]:
         console.warn(f"  {bad.path}: {bad.problem.code.value}: {bad.problem.message}")
     if len(clips.problems) > _SHOWN and not console.verbose:

@@ -36,7 +36,6 @@ from vidlstm.settings import (
     TrainingSettings,
 )
 
-BASIC = "Options"
 SPLIT = "Groups and splits"
 OUTPUT = "Output"
 LAYOUT = "Data layouts"
@@ -534,3 +533,30 @@ def _help_all(ctx: typer.Context, wanted: bool) -> None:
 HelpAllOption = Annotated[
     bool, Option("--help-all", is_eager=True, callback=_help_all, help="Show every option and exit.")
 ]
+
+
+# Of `predict` and `spans`.
+FILES = "Input and output"
+NoveltyRateOption = Annotated[
+    float, Option(min=0, max=1, help="Share of known clips that may be called unknown. 0 turns it off.")
+]
+GlobOption = Annotated[
+    str | None, Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES)
+]
+NullOption = Annotated[
+    bool,
+    Option(
+        "-0",
+        "--null",
+        help="Paths on standard input end in NUL, as from find -print0.",
+        rich_help_panel=FILES,
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    Option(help="i/n: take every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES),
+]
+OutputOption = Annotated[
+    Path | None, Option("--output", "-o", help="Write the rows to this new file.", rich_help_panel=FILES)
+]
+MaxSizeOption = Annotated[str, Option(help="Skip larger files.", rich_help_panel=MACHINE)]

@@ -39,7 +39,6 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError, UsageError
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
-FILES = "Input and output"
 _MUCH_LONGER = 4.0  # than the longest window
 _TOP = 5  # classes in a row's `top`
 
@@ -70,47 +69,30 @@ def predict(
         int | None, Option(min=1, help="Classes to list per clip.", show_default="5 in jsonl, 1 elsewhere")
     ] = None,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave the label empty below this score.")] = 0.0,
-    novelty_rate: Annotated[
-        float,
-        Option(min=0, max=1, help="Share of known clips that may be taken for unknown. 0 takes none."),
-    ] = NOVELTY_RATE,
-    output: Annotated[
-        Path | None, Option("--output", "-o", help="Write the rows to this new file.", rich_help_panel=FILES)
-    ] = None,
+    novelty_rate: options.NoveltyRateOption = NOVELTY_RATE,
+    output: options.OutputOption = None,
     resume: Annotated[
         Path | None,
         Option(
-            help="Append to this file, and skip inputs that already have a row in it.", rich_help_panel=FILES
+            help="Append to this file, and skip inputs that already have a row in it.",
+            rich_help_panel=options.FILES,
         ),
     ] = None,
-    glob: Annotated[
-        str | None,
-        Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES),
-    ] = None,
-    null: Annotated[
-        bool,
-        Option(
-            "-0",
-            "--null",
-            help="Paths on standard input end in NUL, as from find -print0.",
-            rich_help_panel=FILES,
-        ),
-    ] = False,
-    shard: Annotated[
-        str | None,
-        Option(
-            help="i/n: label every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES
-        ),
-    ] = None,
+    glob: options.GlobOption = None,
+    null: options.NullOption = False,
+    shard: options.ShardOption = None,
     move_to: Annotated[
         Path | None,
-        Option(help="Move labelled files to DIR/<class>/. Never overwrites a file.", rich_help_panel=FILES),
+        Option(
+            help="Move labelled files to DIR/<class>/. Never overwrites a file.",
+            rich_help_panel=options.FILES,
+        ),
     ] = None,
     link_to: Annotated[
         Path | None,
-        Option(help="Link labelled files into DIR/<class>/.", rich_help_panel=FILES),
+        Option(help="Link labelled files into DIR/<class>/.", rich_help_panel=options.FILES),
     ] = None,
-    max_size: Annotated[str, Option(help="Skip larger files.", rich_help_panel=options.MACHINE)] = "64G",
+    max_size: options.MaxSizeOption = "64G",
 ) -> int:
     """Label clips: one row per file, in order, as soon as it is ready."""
     console = Console.of(console_options)

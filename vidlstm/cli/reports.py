@@ -47,10 +47,10 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None, thin
     )
     if few := untested(report):
         names = ", ".join(few[:_SHOWN]) + (f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else "")
-        console.say(f"Fewer than two held-out {things}, so next to nothing is known of: {names}.")
+        console.say(f"Fewer than two held-out {things}, so little is known about: {names}.")
     if report.false_alarms is not None:
         console.detail(
-            f"{report.false_alarms:.1%} of these {things} would be unknown, though their class is known."
+            f"{report.false_alarms:.1%} of these {things} would be called unknown; their class is known."
         )
     if report.failed:
         console.warn(f"{len(report.failed)} of them could not be read; each counts as a mistake.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from typer import Argument, Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def review(
 
     start = root or (source if source.is_dir() else source.parent)
     write_review(found, target, title=f"Review of {source}", root=start, progress=progress)
-    chosen = "" if budget is None else f" of {total}"
-    console.say(f"{len(found.items)}{chosen} clips to review: open {target} in a browser.")
+    number = count(len(found.items), "clip") if budget is None else f"{len(found.items)} of {total} clips"
+    console.say(f"{number} to review: open {target} in a browser.")
     console.say("Then: vidlstm review --apply decisions.csv DATA")
     return Exit.DONE
 
@@ -94,12 +94,11 @@ def _apply(console: Console, decisions: Path, data: Path, output: Path | None) -
         console.warn(problem)
     if applied.held_out:
         console.warn(
-            f"{applied.held_out} held-out clips were relabelled: "
+            f"{count(applied.held_out, 'held-out clip')} relabelled: "
             "scores from before and after cannot be compared"
         )
-    console.say(f"{applied.changed} labels changed, {applied.kept} confirmed.")
+    console.say(f"{count(applied.changed, 'label')} changed, {applied.kept} confirmed.")
     if applied.written is not None:
-        undo = "New table" if is_table else f"To undo: vidlstm review {data} --apply"
-        console.say(f"{undo}: {applied.written}" if is_table else f"{undo} {applied.written}")
-    sys.stdout.flush()
+        what = "New table:" if is_table else f"To undo: vidlstm review {data} --apply"
+        console.say(f"{what} {applied.written}")
     return Exit.SOME_FAILED if applied.problems else Exit.DONE

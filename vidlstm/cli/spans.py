@@ -34,7 +34,6 @@ from vidlstm.report.text import printable
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.films import LabelledFilm
 
-FILES = "Input and output"
 AnyFormat = Literal[
     "table", "tsv", "csv", "jsonl", "srt", "vtt", "boris", "eaf", "label-studio", "activitynet"
 ]
@@ -58,60 +57,49 @@ def spans(
         Option(
             "--format",
             "-f",
-            help="Output format. srt and what follows: one document per film.",
+            help="Output format. From srt on, one document per film.",
             show_default="table on a terminal, else tsv; for --output by the file's name",
         ),
     ] = None,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave out spans with a lower score.")] = 0.0,
     min_duration: Annotated[str, Option(help="Leave out shorter spans.")] = "0.5s",
     max_gap: Annotated[str, Option(help="Join spans of one label that are no further apart.")] = "0.3s",
-    novelty_rate: Annotated[
-        float,
-        Option(min=0, max=1, help="Share of known clips that may be taken for unknown. 0 takes none."),
-    ] = NOVELTY_RATE,
-    output: Annotated[
-        Path | None, Option("--output", "-o", help="Append the rows to this file.", rich_help_panel=FILES)
-    ] = None,
+    novelty_rate: options.NoveltyRateOption = NOVELTY_RATE,
+    output: options.OutputOption = None,
     output_dir: Annotated[
-        Path | None, Option(help="Folder for one document per film.", rich_help_panel=FILES)
+        Path | None, Option(help="Folder for one document per film.", rich_help_panel=options.FILES)
     ] = None,
     resume: Annotated[
         Path | None,
         Option(
             help="Append to this file, or write into this folder, and skip films that are in it.",
-            rich_help_panel=FILES,
+            rich_help_panel=options.FILES,
         ),
     ] = None,
     scores: Annotated[
         Path | None,
-        Option(help="Append the score of every class every half second to this CSV.", rich_help_panel=FILES),
+        Option(
+            help="Append the score of every class every half second to this CSV.",
+            rich_help_panel=options.FILES,
+        ),
     ] = None,
     clips: Annotated[
         Path | None,
-        Option(help="Cut each span into DIR/<label>/, as H.264, ready for training.", rich_help_panel=FILES),
+        Option(
+            help="Cut each span into DIR/<label>/, as H.264, ready for training.",
+            rich_help_panel=options.FILES,
+        ),
     ] = None,
     overlay: Annotated[
         Path | None,
-        Option(help="Write a copy of each film into DIR with its spans drawn in.", rich_help_panel=FILES),
-    ] = None,
-    glob: Annotated[
-        str | None,
-        Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES),
-    ] = None,
-    null: Annotated[
-        bool,
         Option(
-            "-0",
-            "--null",
-            help="Paths on standard input end in NUL, as from find -print0.",
-            rich_help_panel=FILES,
+            help="Write a copy of each film into DIR with its spans drawn in.", rich_help_panel=options.FILES
         ),
-    ] = False,
-    shard: Annotated[
-        str | None,
-        Option(help="i/n: every n-th film, starting with the i-th. For job arrays.", rich_help_panel=FILES),
     ] = None,
-    max_size: Annotated[str, Option(help="Skip larger files.", rich_help_panel=options.MACHINE)] = "64G",
+    glob: options.GlobOption = None,
+    null: options.NullOption = False,
+    shard: options.ShardOption = None,
+    max_size: options.MaxSizeOption = "64G",
 ) -> int:
     """Find when what happens in films: one row per span, film by film."""
     console = Console.of(console_options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,20 @@ class TestDecisions:
         file.write_text(text)
         with pytest.raises(DataError, match=r"decisions\.csv"):
             read_decisions(file)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_moves_and_what_it_points_to_stays(folders: Path, tmp_path: Path) -> None:
+    link = folders / "walk/link.mp4"
+    link.symlink_to(folders / "wave/1.mp4")
+    apply_decisions([Decision(str(link), "walk", "sit")], folders, tmp_path / "undo.csv")
+    assert (folders / "sit/link.mp4").is_symlink()
+    assert (folders / "wave/1.mp4").is_file()
+    assert not link.is_symlink()
+
+
+def test_what_could_not_be_moved_is_not_in_the_list_that_undoes(folders: Path, tmp_path: Path) -> None:
+    decisions = [Decision(str(folders / f"walk/{n}.mp4"), "walk", "wave") for n in (1, 2)]
+    applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
+    assert (applied.changed, len(applied.problems)) == (1, 1)
+    assert [Path(d.path).name for d in read_decisions(tmp_path / "undo.csv")] == ["2.mp4"]

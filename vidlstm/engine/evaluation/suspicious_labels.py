@@ -70,13 +70,13 @@ def inspect_labels(
     Raises:
         VidlstmError: It cannot be done.
     """
-    dataset = find_dataset(request.data)
-    for run in runs:
-        scored = read_scores(run / PREDICTIONS, dataset)
-        if scored is not None:
-            found, number = suspicious_labels(dataset.classes, scored)
-            yield LabelsInspected(found, number, run / PREDICTIONS)
-            return
+    left = [run / PREDICTIONS for run in runs if (run / PREDICTIONS).is_file()]
+    if left:
+        dataset = find_dataset(request.data)
+        for file in left:
+            if (scored := read_scores(file, dataset)) is not None:
+                yield LabelsInspected(*suspicious_labels(dataset.classes, scored), file)
+                return
     for event in crossval(replace(request, baseline=False)):
         if isinstance(event, CrossvalResult):
             yield LabelsInspected(*suspicious_labels(event.report.classes, event.report.scored))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
 
 
 def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
-    """Move files; the list that undoes the moves is written before the first one and after each problem."""
+    """Move files. The list that undoes the moves is written before the first one."""
     moves: list[tuple[Decision, Path, Path]] = []
     problems: list[str] = []
     kept = 0
@@ -166,28 +167,29 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
             problems.append(f"{decision.path}: not moved ({error.strerror})")
         else:
             done.append(decision)
-    if len(done) < len(moves) and moves:
-        moved = {d.path for d in done}
+    if not done:
         output.unlink(missing_ok=True)
-        if done:
-            _write_undo(output, [_undo(d, t) for d, _, t in moves if d.path in moved])
+    elif len(done) < len(moves):
+        moved = set(done)
+        _write_undo(output, [_undo(d, target) for d, _, target in moves if d in moved])
     return Applied(len(done), kept, _held_out(done), output if done else None, tuple(problems))
 
 
 def _target(source: Path, root: Path, decision: Decision) -> Path | None:
     """Return where a clip goes: its class folder's name replaced; None if it is in no such folder."""
     try:
-        parts = list(source.resolve().relative_to(root.resolve()).parts)
+        folder = source.parent.resolve().relative_to(root.resolve())  # a link is moved, not its target
     except ValueError:
         return None
-    if decision.label not in parts[:-1]:
+    parts = list(folder.parts)
+    if decision.label not in parts:
         return None
     at = parts.index(decision.label)
     name = decision.decision
     if name in ("", ".", "..") or "/" in name or "\\" in name:
         return None
     parts[at] = name
-    return root.joinpath(*parts)
+    return root.joinpath(*parts, source.name)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -205,12 +207,12 @@ def _move(source: Path, target: Path) -> None:
             raise
         return
     try:
-        target.hardlink_to(source)  # unlike a rename, it never replaces a file
+        os.link(source, target, follow_symlinks=False)  # unlike a rename, it never replaces a file
         source.unlink()
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links
-        if target.exists():
+    except (OSError, NotImplementedError):  # a file system without hard links
+        if os.path.lexists(target):
             raise FileExistsError(target) from None
         source.replace(target)
 
