@@ -66,8 +66,7 @@ class TestSaid:
         assert line.startswith("Caution: only 2 clips; only 1 group; ")
         assert line.endswith(f"(details in {Path('runs', '1', 'report.html')}).")
         assert (
-            "Fewer than two held-out clips, so next to nothing is known of: rise, sink.\n"
-            in trained_run.ended.err
+            "Fewer than two held-out clips, so little is known about: rise, sink.\n" in trained_run.ended.err
         )
         assert 'What would help most: more clips of "rise"' in err
 
@@ -272,7 +271,7 @@ class TestUnreadableClips:
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
         assert said["num_clips"] == {"train": 8, "held_out": 4, "val": 4}
-        assert "1 clips cannot be read" in ended.err
+        assert "1 clip unreadable, 0 read only in part:" in ended.err
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
     def test_on_the_validation_side_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:
@@ -344,9 +343,7 @@ class TestCtrlC:
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
         noted = len(torch.load(tmp_path / "r" / "last.pt", weights_only=True)["epochs"])
-        assert (
-            f"Interrupted after epoch {noted}: " in err
-        )  # where it is resumed, not the one that was cut short
+        assert f"Interrupted after epoch {noted}. " in err  # where it is resumed, not the one cut short
         assert "Traceback" not in err
         assert out == ""
         assert running.returncode == 130
@@ -357,7 +354,7 @@ class TestCtrlC:
         assert model.training["best_epoch"] in (best, len(epochs) + 1)
         assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
 
-    def test_while_the_control_is_trained_leaves_that_out(
+    def test_while_the_baseline_is_trained_leaves_that_out(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> Trainer:
@@ -366,7 +363,7 @@ class TestCtrlC:
         monkeypatch.setattr("vidlstm.engine.training.baseline.make_trainer", interrupted)
         ended = vidlstm("train", tiny_data, *QUICK, "--out", tmp_path / "r", "--json")
         assert ended.status == 130
-        assert "Interrupted: the baseline `mean`" in ended.err
+        assert "Interrupted: the model is saved without the baseline." in ended.err
         assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
         assert load_model(tmp_path / "r" / "model.safetensors", baseline=True).baseline is None
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidlstm.cli.console import Console
+from vidlstm.data.layouts.folders import count
 from vidlstm.engine.events import (
     BaselineInterrupted,
     ClipsExtracted,
@@ -168,7 +169,8 @@ def _say_clips(console: Console, clips: ClipsExtracted) -> None:
     if not clips.problems:
         return
     unreadable = sum(not p.usable for p in clips.problems)
-    console.warn(f"{unreadable} clips unreadable, {len(clips.problems) - unreadable} read only in part:")
+    partial = len(clips.problems) - unreadable
+    console.warn(f"{count(unreadable, 'clip')} unreadable, {partial} read only in part:")
     for bad in clips.problems if console.verbose else clips.problems[:_SHOWN]:
         console.warn(f"  {bad.path}: {bad.problem.code.value}: {bad.problem.message}")
     if len(clips.problems) > _SHOWN and not console.verbose:
