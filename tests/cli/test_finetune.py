@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from tests.cli.conftest import vidlstm
 from tests.tiny import write_action
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.models.checkpoint import load_model
 
 SMALL = ("--streams", "rgb", "--size", "32", "--hidden", "8", "--workers", "1")

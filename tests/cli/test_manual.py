@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from tests.cli.shell import shell
 from vidlstm.cli import main
-from vidlstm.cli.help import topics
+from vidlstm.cli.commands.help import topics
 
 PAGES = Path(main.__file__).parents[1] / "docs"
 

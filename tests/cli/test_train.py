@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
 from tests.tiny import write_action
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.models.checkpoint import load_model, read_header
 
 QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidlstm.engine.training.augmentation import augment, draw_changes
+from vidlstm.engine.training.loop.augmentation import augment, draw_changes
 
 
 def clips(number: int, frames: int = 3, channels: int = 3) -> Tensor:

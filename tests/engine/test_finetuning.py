@@ -18,9 +18,9 @@ from tests.engine.toys import QUICK
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pixels import PixelReader
-from vidlstm.engine.training.encoder_training import EncoderTraining
-from vidlstm.engine.training.members import Part
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.encoder_training import EncoderTraining
+from vidlstm.engine.training.loop.members import Part
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, FailureCode
 from vidlstm.features.batches import ClipFeatures

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vidlstm.engine.training.fusion import fit_fusion, score_floor
+from vidlstm.engine.training.loop.fusion import fit_fusion, score_floor
 from vidlstm.models.classifier import fuse
 
 LABELS = torch.arange(40) % 2
@@ -146,7 +146,7 @@ def test_does_not_load_the_compiler() -> None:
     """It takes a second of every process that trains, and nothing of it is used."""
     code = (
         "import sys, torch\n"
-        "from vidlstm.engine.training.fusion import fit_fusion\n"
+        "from vidlstm.engine.training.loop.fusion import fit_fusion\n"
         "fit_fusion(torch.randn(2, 9, 3).log_softmax(-1), torch.arange(9) % 3)\n"
         "sys.exit('torch._dynamo' in sys.modules)\n"
     )

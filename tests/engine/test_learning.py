@@ -25,9 +25,9 @@ from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.scoring import score
-from vidlstm.engine.training.encoder_training import EncoderTraining, start_from
 from vidlstm.engine.training.facts import describe_training
-from vidlstm.engine.training.members import member_parts
+from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start_from
+from vidlstm.engine.training.loop.members import member_parts
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures

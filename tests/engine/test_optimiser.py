@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidlstm.engine.training.optimiser import AdamW, clip
+from vidlstm.engine.training.loop.optimiser import AdamW, clip
 
 RATES = (0.1, 0.03, 0.2, 0.01)
 
@@ -110,7 +110,7 @@ def test_does_not_load_the_compiler() -> None:
     """It takes a second of every start, and nothing of it is used."""
     code = (
         "import sys, torch\n"
-        "from vidlstm.engine.training.optimiser import AdamW\n"
+        "from vidlstm.engine.training.loop.optimiser import AdamW\n"
         "net = torch.nn.Linear(2, 2)\n"
         "optimiser = AdamW(net.parameters(), 0.1)\n"
         "net(torch.ones(1, 2)).sum().backward()\n"

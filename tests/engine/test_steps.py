@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.engine.toys import model_config, shaped
-from vidlstm.engine.training.steps import Step, rows_of, side_by_side
+from vidlstm.engine.training.loop.steps import Step, rows_of, side_by_side
 from vidlstm.features.batches import Batch, choose, training_batch
 from vidlstm.models.classifier import Classifier
 

@@ -17,10 +17,11 @@ from torch import Tensor
 from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
 from vidlstm.engine.scoring import log_probabilities
-from vidlstm.engine.training import trainer as training
-from vidlstm.engine.training.members import Part
-from vidlstm.engine.training.optimiser import AdamW
-from vidlstm.engine.training.trainer import Trainer, rarity, standardise
+from vidlstm.engine.training.loop import trainer as training
+from vidlstm.engine.training.loop.members import Part
+from vidlstm.engine.training.loop.optimiser import AdamW
+from vidlstm.engine.training.loop.statistics import rarity, standardise
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import View
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.records import EpochReport

@@ -13,8 +13,8 @@ from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.data.samples import Dataset, Sample
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.extractor import Extracted
-from vidlstm.engine.training.members import Part
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.members import Part
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import FailureCode
 from vidlstm.features.batches import ClipFeatures

@@ -66,7 +66,7 @@ class _Commands(TyperGroup):
             return None
         name = _MODULES.get(cmd_name, cmd_name)
         alone = typer.Typer(add_completion=False, rich_markup_mode="rich", **_SETTINGS)
-        module = importlib.import_module(f"vidlstm.cli.{name}")
+        module = importlib.import_module(f"vidlstm.cli.commands.{name}")
         settings = {"obj": module.EXAMPLES, **_SETTINGS["context_settings"]}
         alone.command(cmd_name, cls=_Command, context_settings=settings)(getattr(module, name))
         return typer.main.get_command(alone)

@@ -6,6 +6,7 @@ leading `./`. The names of a folder's files begin with the folder as it was give
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -18,7 +19,7 @@ from typing import BinaryIO
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
 from vidlstm.data.walking import SkipReason, walk
-from vidlstm.errors import UsageError
+from vidlstm.errors import DataError, UsageError
 from vidlstm.files import suffix_kind
 
 STDIN = "-"
@@ -190,3 +191,19 @@ def _walk(given: str, search: Search) -> Iterator[str]:
         search.note(f"{given}: {count(passed.total(), 'other file')} skipped ({kinds})")
     if not num_found and not lost:
         search.note(f"{given}: contains no {wanted}")
+
+
+def require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
+    """Return the inputs, of which there is one at least unless their names are still to come.
+
+    Raises:
+        DataError: There is nothing to label.
+    """
+    names = expand(paths, search)
+    if STDIN in paths:
+        return names
+    first = next(names, None)
+    if first is None:
+        wanted = search.glob or f"{search.kind} files"
+        raise DataError(f"{', '.join(paths)}: no {wanted} found (--glob PATTERN takes files by other names)")
+    return itertools.chain([first], names)

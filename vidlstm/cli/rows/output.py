@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vidlstm.cli.rows.formats import HEADERS, WRITERS, Format, Record, encode
-from vidlstm.cli.rows.rows_file import RowsFile
+from vidlstm.cli.rows.rows_file import RowsFile, require_empty
 from vidlstm.errors import UsageError
 from vidlstm.records import Failure
 from vidlstm.report.text import printable
@@ -146,3 +146,19 @@ def when_reader_leaves(call: Callable[[], None]) -> None:
             call()
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def choose_target(output: Path | None, resume: Path | None) -> Path | None:
+    """Return the file that rows are appended to, None for standard output."""
+    if resume is not None and output is not None and output != resume:
+        raise UsageError("--resume FILE appends to FILE itself: leave --output out")
+    target = resume or output
+    if target is None:
+        return None
+    if target.is_dir():
+        raise UsageError(f"{target}: is a folder, a file is needed for the rows")
+    if not target.absolute().parent.is_dir():
+        raise UsageError(f"{target}: there is no such folder")
+    if resume is None:
+        require_empty(target)
+    return target

@@ -23,9 +23,9 @@ from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.scoring import read_clips
 from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
-from vidlstm.engine.training.encoder_training import kept_pixels
 from vidlstm.engine.training.films import fit_spans, score_films
-from vidlstm.engine.training.fusion import fit_fusion
+from vidlstm.engine.training.loop.encoder_training import kept_pixels
+from vidlstm.engine.training.loop.fusion import fit_fusion
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model, rgb_encoder

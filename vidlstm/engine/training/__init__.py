@@ -1,1 +1,1 @@
-"""One training from start to end: session, trainer, steps, late fusion, the run folder."""
+"""One training from start to end: plan, session, baseline, the run folder. The loop itself is in `loop`."""

@@ -12,8 +12,8 @@ from dataclasses import replace
 from vidlstm.config import EncoderConfig, TrainConfig
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.scoring import score
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.prepare import make_trainer, start_model
-from vidlstm.engine.training.trainer import Trainer
 from vidlstm.metrics.classification import summarise
 from vidlstm.models.checkpoint import Model, baseline_config
 from vidlstm.records import EvalReport, Scored

@@ -8,7 +8,7 @@ from typing import Any
 from vidlstm.config import TrainConfig, to_dict
 from vidlstm.data.splits import Split
 from vidlstm.engine.extraction.clips import Clips
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import EvalReport
 from vidlstm.version import __version__

@@ -18,7 +18,7 @@ from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.scoring import score_clips, to_tensors
 from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
 from vidlstm.engine.spans.windows import scores_of_film, span_config
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import View, views_of
 from vidlstm.features.batches import ClipFeatures, view_batch
 from vidlstm.metrics.films import ScoredFilm

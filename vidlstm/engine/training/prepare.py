@@ -12,9 +12,9 @@ from vidlstm.engine.devices import one_thread, use_threads
 from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.memory import keep_memory
-from vidlstm.engine.training.encoder_training import EncoderTraining
-from vidlstm.engine.training.members import Part, member_parts
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.encoder_training import EncoderTraining
+from vidlstm.engine.training.loop.members import Part, member_parts
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, UsageError
 from vidlstm.models.checkpoint import Model, build_model

@@ -18,7 +18,7 @@ import torch
 
 from vidlstm.config import ModelConfig, TrainConfig, from_dict, to_dict
 from vidlstm.data.split_table import SplitRow, read_split_rows, tell_changes, write_split
-from vidlstm.engine.training.trainer import Trainer
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, sync_folder, write_atomically
 from vidlstm.models.checkpoint import Model, serialise

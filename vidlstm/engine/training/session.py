@@ -36,20 +36,20 @@ from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
-from vidlstm.engine.training.encoder_training import (
+from vidlstm.engine.training.facts import describe_training
+from vidlstm.engine.training.films import fit_spans
+from vidlstm.engine.training.loop.encoder_training import (
     EncoderTraining,
     from_files,
     kept_pixels,
     start_from,
 )
-from vidlstm.engine.training.facts import describe_training
-from vidlstm.engine.training.films import fit_spans
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.plan import Plan, TrainRequest, make_plan
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.result import StartingRun, TrainResult
 from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
-from vidlstm.engine.training.trainer import Trainer
 from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16

@@ -7,7 +7,6 @@ processes start, and torch is imported while they do, where it is needed.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,21 +21,19 @@ from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
 from vidlstm.cli.rows.formats import Format
 from vidlstm.cli.rows.inputs import (
-    STDIN,
     Search,
     count_inputs,
-    expand,
     parse_shard,
     parse_size,
     require_files,
+    require_one,
     take_shard,
 )
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
-from vidlstm.cli.rows.output import choose_format, to_file, to_stdout, when_reader_leaves
-from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
+from vidlstm.cli.rows.output import choose_format, choose_target, to_file, to_stdout, when_reader_leaves
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.data.layouts.folders import count
-from vidlstm.errors import DataError, UsageError
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
 _MUCH_LONGER = 4.0  # than the longest window
@@ -166,38 +163,6 @@ def _with_note(
             )
             longest = 0.0
         yield record
-
-
-def choose_target(output: Path | None, resume: Path | None) -> Path | None:
-    """Return the file that rows are appended to, None for standard output."""
-    if resume is not None and output is not None and output != resume:
-        raise UsageError("--resume FILE appends to FILE itself: leave --output out")
-    target = resume or output
-    if target is None:
-        return None
-    if target.is_dir():
-        raise UsageError(f"{target}: is a folder, a file is needed for the rows")
-    if not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: there is no such folder")
-    if resume is None:
-        require_empty(target)
-    return target
-
-
-def require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
-    """Return the inputs, of which there is one at least unless their names are still to come.
-
-    Raises:
-        DataError: There is nothing to label.
-    """
-    names = expand(paths, search)
-    if STDIN in paths:
-        return names
-    first = next(names, None)
-    if first is None:
-        wanted = search.glob or f"{search.kind} files"
-        raise DataError(f"{', '.join(paths)}: no {wanted} found (--glob PATTERN takes files by other names)")
-    return itertools.chain([first], names)
 
 
 def _tell_found(console: Console, rows: RowsFile) -> None:

@@ -13,7 +13,7 @@ from vidlstm.errors import UsageError
 
 EXAMPLES = ("vidlstm help", "vidlstm help data", "vidlstm help formats | less")
 
-_PAGES = Path(__file__).parents[1] / "docs"
+_PAGES = Path(__file__).parents[2] / "docs"
 
 
 def topics() -> dict[str, str]:

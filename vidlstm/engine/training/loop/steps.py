@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidlstm.engine.scoring import to_tensors
-from vidlstm.engine.training.augmentation import augment, draw_changes
+from vidlstm.engine.training.loop.augmentation import augment, draw_changes
 from vidlstm.features.batches import Batch, Values
 
 _LITTLE = 1e-6  # what a member without a real clip in this step divides by

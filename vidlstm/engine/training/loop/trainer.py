@@ -21,16 +21,16 @@ from torch.utils.checkpoint import checkpoint
 from vidlstm.config import TrainConfig
 from vidlstm.engine.distributed import World
 from vidlstm.engine.scoring import to_tensors
-from vidlstm.engine.training.encoder_training import EncoderTraining
-from vidlstm.engine.training.fusion import fit_fusion
-from vidlstm.engine.training.members import Part
-from vidlstm.engine.training.optimiser import AdamW, clip
-from vidlstm.engine.training.steps import Step, members_apart, rows_of, side_by_side
+from vidlstm.engine.training.loop.encoder_training import EncoderTraining
+from vidlstm.engine.training.loop.fusion import fit_fusion
+from vidlstm.engine.training.loop.members import Part
+from vidlstm.engine.training.loop.optimiser import AdamW, clip
+from vidlstm.engine.training.loop.statistics import rarity, standardise
+from vidlstm.engine.training.loop.steps import Step, members_apart, rows_of, side_by_side
 from vidlstm.engine.views import View
 from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import encode_clips
-from vidlstm.models.members import Standardise
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
@@ -416,29 +416,3 @@ def _padded(pixels: Values, length: int) -> Values:
     padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
     padded[:, : pixels.shape[1]] = pixels
     return padded
-
-
-def rarity(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """Return a weight for every class, `(K,)`: inverse to its clips, 1 on average over the clips."""
-    counts = np.bincount(labels, minlength=num_classes)
-    weights: NDArray[np.float64] = len(labels) / np.maximum(counts, 1) / max(int((counts > 0).sum()), 1)
-    return weights
-
-
-def standardise(classifier: Classifier, member: int, clips: Sequence[ClipFeatures]) -> None:
-    """Measure mean and spread of the features over a member's training clips and fix them in its branches."""
-    batch = view_batch(clips)
-    for branch in classifier.branches:
-        if branch.spec.fixed:
-            steps = torch.from_numpy(batch.sequences[branch.spec.stream]).float().unsqueeze(0)
-            mask = torch.from_numpy(batch.masks[branch.spec.stream]).unsqueeze(0)
-            rows = branch.prepare(steps, mask)[mask]
-            std = rows.std(0, correction=0)
-            if branch.spec.one_scale:
-                std = std.square().mean().sqrt().expand_as(std)
-            branch.standardise.fit(member, rows.mean(0), std)
-        for name, layers in branch.join.items():
-            summary = torch.from_numpy(batch.summaries[name]).float()
-            assert isinstance(layers, nn.Sequential)
-            assert isinstance(layers[0], Standardise)
-            layers[0].fit(member, summary.mean(0), summary.std(0, correction=0))

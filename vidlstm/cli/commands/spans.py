@@ -18,13 +18,12 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
-from vidlstm.cli.predict import choose_target, require_one
 from vidlstm.cli.rows import spans as rows
 from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path, in_folder
 from vidlstm.cli.rows.formats import Format, encode
-from vidlstm.cli.rows.inputs import Search, parse_shard, parse_size, take_shard
+from vidlstm.cli.rows.inputs import Search, parse_shard, parse_size, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
-from vidlstm.cli.rows.output import Output, choose_format, when_reader_leaves
+from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
 from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically

@@ -1,0 +1,1 @@
+"""One module per command: parse the options, call one engine function, print what it yields."""

@@ -1,0 +1,71 @@
+"""Options that mean the same in every command, declared once, in groups that a command takes whole.
+
+A command takes a group as one parameter (`data: DataOptions`); `console.command` spreads its fields
+out for Typer. `--help` shows the options that most people need, `--help-all` the advanced panels too.
+None means that the default of the configuration holds; `show_default` says what that is.
+"""
+
+from __future__ import annotations
+
+from vidlstm.cli.options.console import ConsoleOptions, HelpAllOption, JsonOption
+from vidlstm.cli.options.data import DataOptions, SplitOptions, ValShareOption
+from vidlstm.cli.options.machine import CacheOption, MachineOptions
+from vidlstm.cli.options.model import ModelOptions
+from vidlstm.cli.options.panels import (
+    ADVANCED,
+    ALL,
+    FILES,
+    FINE_TUNING,
+    LAYOUT,
+    MACHINE,
+    MODEL,
+    OUTPUT,
+    READING,
+    SPLIT,
+    TRAINING,
+)
+from vidlstm.cli.options.rows import (
+    CheckpointOption,
+    GlobOption,
+    MaxSizeOption,
+    NoveltyRateOption,
+    NullOption,
+    OutputOption,
+    PathsArgument,
+    ShardOption,
+)
+from vidlstm.cli.options.training import FineTuneOptions, OutputOptions, TrainingOptions
+
+__all__ = [
+    "ADVANCED",
+    "ALL",
+    "FILES",
+    "FINE_TUNING",
+    "LAYOUT",
+    "MACHINE",
+    "MODEL",
+    "OUTPUT",
+    "READING",
+    "SPLIT",
+    "TRAINING",
+    "CacheOption",
+    "CheckpointOption",
+    "ConsoleOptions",
+    "DataOptions",
+    "FineTuneOptions",
+    "GlobOption",
+    "HelpAllOption",
+    "JsonOption",
+    "MachineOptions",
+    "MaxSizeOption",
+    "ModelOptions",
+    "NoveltyRateOption",
+    "NullOption",
+    "OutputOption",
+    "OutputOptions",
+    "PathsArgument",
+    "ShardOption",
+    "SplitOptions",
+    "TrainingOptions",
+    "ValShareOption",
+]

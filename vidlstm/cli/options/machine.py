@@ -1,0 +1,53 @@
+"""Device, backend, precision, decoder processes and the feature store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from typer import Option
+
+from vidlstm.cli.options.panels import MACHINE
+from vidlstm.config import Backend, Precision
+from vidlstm.settings import MachineSettings
+
+
+@dataclass(frozen=True)
+class MachineOptions(MachineSettings):
+    """Where it runs."""
+
+    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
+    backend: Annotated[
+        Backend,
+        Option(
+            help="What computes the networks. auto: OpenVINO on a CPU if it is installed, else torch.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "auto"
+    precision: Annotated[
+        Precision | None,
+        Option(
+            help="Precision of the encoder. bfloat16 is faster on some machines; scores differ a little.",
+            show_default="float32; bfloat16 for fine-tuning on a GPU",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option(
+            min=1, help="Decoder processes.", show_default="one per core, at most 8", rich_help_panel=MACHINE
+        ),
+    ] = None
+    timeout: Annotated[float, Option(min=0.1, help="Seconds allowed per file.", rich_help_panel=MACHINE)] = (
+        120.0
+    )
+
+
+CacheOption = Annotated[
+    bool,
+    Option(
+        "--cache/--no-cache",
+        help="Keep features on disk, so that each clip is encoded only once.",
+        rich_help_panel=MACHINE,
+    ),
+]
