@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.h264_reader import DoubtError
 from vidlstm.media.video.open import open_video
+from vidlstm.records import ClipInfo
 
 CHUNK = 64
 """Moments that come together."""
@@ -83,74 +84,85 @@ def read_film(path: Path, spec: FilmSpec, limits: Limits | None = None) -> Itera
 
 def _read(path: Path, spec: FilmSpec, limits: Limits, first: int, *, selective: bool) -> Iterator[Clip]:
     with open_video(path, limits, seek=False, selective=selective) as video:
-        grid = _Grid(spec, video, first)
-        targets = grid.targets()
+        grid = MomentGrid(spec, video.info.fps, video.image().shape[:2], first)
+        targets = _targets(grid, video)
+        last_seconds = 0.0
         while True:
-            grid.see()
+            if video.seconds - last_seconds > _MOST_GAP:
+                gap = video.seconds - last_seconds
+                raise InputError(video.path, FailureCode.READ_ERROR, f"its times jump by {gap:.0f} s")
+            last_seconds = video.seconds
+            may_be_last = video.times is None or video.index >= len(video.times) - _RECENT
+            grid.see(video.seconds, video.image, may_be_last=may_be_last)
             while grid.num_ready() > CHUNK:
-                yield grid.take(CHUNK, is_last=False)
+                yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
             if not video.goto(next(targets)):
                 break
         grid.end()
         while grid.num_ready() > CHUNK:
-            yield grid.take(CHUNK, is_last=False)
-        yield grid.take(grid.num_ready(), is_last=True)
+            yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
+        yield grid.take(grid.num_ready(), clip_info(video, video.index + 1))
 
 
-class _Grid:
-    """Collects the moments of a film."""
+def _targets(grid: MomentGrid, video: Video) -> Iterator[int]:
+    """Yield the frames to go to: all, or where their times are known those that will be looked at."""
+    times = video.times
+    if times is None:
+        while True:
+            yield video.index + 1
+    moments = np.arange(math.floor((times[-1] + grid.slack) * grid.spec.rate) + 1) / grid.spec.rate
+    shown = np.searchsorted(times, moments - grid.slack)
+    wanted = [shown, np.arange(max(0, len(times) - _RECENT), len(times))]
+    if grid.spec.pairs is not None:
+        wanted.append(np.searchsorted(times, times[shown] + grid.gap))
+    stops = np.unique(np.concatenate(wanted))
+    stops = stops[stops < len(times)]
+    video.expect(stops[::-1].tolist())
+    yield from stops[stops > 0].tolist()
+    yield len(times)
 
-    def __init__(self, spec: FilmSpec, video: Video, first: int) -> None:
-        fps = known_fps(video.info.fps)
+
+class MomentGrid:
+    """Collects the moments of a film, or of a live stream, from its frames in order.
+
+    Args:
+        spec: What is wanted.
+        fps: Frames a second, as claimed.
+        shape: Height and width of the first frame.
+        first: Moments before this one are left out.
+    """
+
+    def __init__(self, spec: FilmSpec, fps: float, shape: Sequence[int], first: int = 0) -> None:
         self.spec = spec
-        self.video = video
         self._first = first
         # Times are rounded in files: a quarter of a frame early is on time.
-        self._slack = 0.25 / fps
-        self._gap = math.inf if spec.pairs is None else spec.pairs.seconds - self._slack
-        height, width = video.image().shape[:2]
+        self.slack = 0.25 / known_fps(fps)
+        self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
+        height, width = shape
         scale = min(1.0, spec.pairs.side / max(height, width)) if spec.pairs else 1.0
         self._shape = max(1, round(width * scale)), max(1, round(height * scale))
         self._next = 0
-        self._last_seconds = 0.0
         self._moments: deque[_Moment] = deque()
         self._recent: deque[tuple[float, Image]] = deque(maxlen=_RECENT)
 
-    def targets(self) -> Iterator[int]:
-        """Yield the frames to go to: all, or where their times are known those that will be looked at."""
-        times = self.video.times
-        if times is None:
-            while True:
-                yield self.video.index + 1
-        grid = np.arange(math.floor((times[-1] + self._slack) * self.spec.rate) + 1) / self.spec.rate
-        shown = np.searchsorted(times, grid - self._slack)
-        wanted = [shown, np.arange(max(0, len(times) - _RECENT), len(times))]
-        if self.spec.pairs is not None:
-            wanted.append(np.searchsorted(times, times[shown] + self._gap))
-        stops = np.unique(np.concatenate(wanted))
-        stops = stops[stops < len(times)]
-        self.video.expect(stops[::-1].tolist())
-        yield from stops[stops > 0].tolist()
-        yield len(times)
+    def see(self, seconds: float, image: Callable[[], Image], *, may_be_last: bool = True) -> None:
+        """Look at the next frame.
 
-    def see(self) -> None:
-        """Look at the frame that the film stands on."""
-        video = self.video
-        seconds = video.seconds
-        if seconds - self._last_seconds > _MOST_GAP:
-            gap = seconds - self._last_seconds
-            raise InputError(video.path, FailureCode.READ_ERROR, f"its times jump by {gap:.0f} s")
-        self._last_seconds = seconds
-        due = [m for m in self._moments if m.pair is None and seconds - m.seconds >= self._gap]
+        Args:
+            seconds: When it is shown, from the first frame on.
+            image: Returns it, `(H, W, 3)` uint8 BGR; only called if it is needed.
+            may_be_last: Moments at the end, which have no later neighbour, may need it.
+        """
+        due = [m for m in self._moments if m.pair is None and seconds - m.seconds >= self.gap]
         numbers = []
-        while self._next / self.spec.rate <= seconds + self._slack:
+        while self._next / self.spec.rate <= seconds + self.slack:
             if self._next >= self._first:
                 numbers.append(self._next)
             self._next += 1
-        if not due and not numbers and self._is_far_from_end():
+        if not due and not numbers and not may_be_last:
             return
-        image = video.image()
-        grey = self._reduced(image)
+        picture = image()
+        grey = self._reduced(picture)
         for moment in due:
             if moment.grey is not None and grey is not None:
                 moment.pair, moment.pair_seconds = (moment.grey, grey), seconds - moment.seconds
@@ -159,7 +171,7 @@ class _Grid:
         for number in numbers:
             wanted = size is not None and number % self.spec.every == 0
             if wanted and frame is None:
-                frame = square(image, size or 0)
+                frame = square(picture, size or 0)
             self._moments.append(_Moment(number, seconds, frame if wanted else None, grey))
         if grey is not None:
             self._recent.append((seconds, grey))
@@ -170,7 +182,7 @@ class _Grid:
             if moment.pair is not None or moment.grey is None:
                 continue
             others = [r for r in self._recent if r[0] != moment.seconds] or [(moment.seconds, moment.grey)]
-            near = [r for r in others if abs(r[0] - moment.seconds) >= self._gap]
+            near = [r for r in others if abs(r[0] - moment.seconds) >= self.gap]
             if near:
                 seconds, grey = min(near, key=lambda r: abs(r[0] - moment.seconds))
             else:
@@ -185,10 +197,14 @@ class _Grid:
             return len(self._moments)
         return next((n for n, m in enumerate(self._moments) if m.pair is None), len(self._moments))
 
-    def take(self, number: int, *, is_last: bool) -> Clip:
-        """Hand over some moments, from the first that is held."""
+    def take(self, number: int, info: ClipInfo) -> Clip:
+        """Hand over some moments, from the first that is held.
+
+        Args:
+            number: Of moments, not above `num_ready`.
+            info: What is known of the film so far.
+        """
         moments = [self._moments.popleft() for _ in range(number)]
-        info = clip_info(self.video, self.video.index + 1)
         size = self.spec.size or 0
         frames = [m.frame for m in moments if m.frame is not None]
         pairs = [m.pair for m in moments if m.pair is not None]
@@ -200,13 +216,8 @@ class _Grid:
             table=np.arange(len(moments), dtype=np.int64)[None],
             pairs=np.array(pairs, np.uint8).reshape(-1, 2, *self._shape[::-1]) if has_pairs else None,
             pair_seconds=np.array([m.pair_seconds for m in moments]) if has_pairs else None,
-            info=info if is_last else replace(info, problem=None),
+            info=info,
         )
-
-    def _is_far_from_end(self) -> bool:
-        """Tell whether a frame is not among the last ones, which the last moments may need."""
-        video = self.video
-        return video.times is None or video.index < len(video.times) - _RECENT
 
     def _reduced(self, image: Image) -> Image | None:
         if self.spec.pairs is None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vidlstm.config import ModelConfig, Sampling, SpanConfig, StreamName
 from vidlstm.engine.extraction.films import FilmPart, cut
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.spans.windows import WindowGrid, scores_of_film, span_config, stream_scores
+from vidlstm.engine.spans.windows import CellScorer, WindowGrid, scores_of_film, span_config
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.records import ClipInfo
@@ -37,6 +37,13 @@ def parts_of(num_moments: int, *sizes: int) -> list[FilmPart]:
         FilmPart(b - a, {"motion": motion[:, a:b], "rgb": motion[:, a:b][:, (a % 2) :: 2]}, INFO)
         for a, b in pairwise(edges)
     ]
+
+
+def scores_of(parts: list[FilmPart], model: ModelConfig, seen: Seen) -> NDArray[np.float64]:
+    scorer = CellScorer(model, WindowGrid.of(model), seen)
+    for part in parts:
+        scorer.add(part)
+    return scorer.finish()
 
 
 class Seen:
@@ -77,7 +84,7 @@ def test_models_without_windows(model: ModelConfig, message: str) -> None:
 def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
     seen = Seen()
     model = config()
-    scores = np.concatenate(list(stream_scores(parts_of(64, 64), model, WindowGrid.of(model), seen)))
+    scores = scores_of(parts_of(64, 64), model, seen)
     assert len(scores) == 16
     short, long = seen.windows[2 * 8 : 2 * 8 + 2]  # of the cell of moments 32 to 35
     assert short[0] == list(range(26, 42))
@@ -91,9 +98,8 @@ def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
 def test_parts_make_no_difference(sizes: tuple[int, ...]) -> None:
     model = config()
     whole, seen = Seen(), Seen()
-    grid = WindowGrid.of(model)
-    expected = np.concatenate(list(stream_scores(parts_of(300, 300), model, grid, whole)))
-    found = np.concatenate(list(stream_scores(parts_of(300, *sizes), model, grid, seen)))
+    expected = scores_of(parts_of(300, 300), model, whole)
+    found = scores_of(parts_of(300, *sizes), model, seen)
     assert seen.windows == whole.windows
     np.testing.assert_array_equal(found, expected)
 
@@ -101,7 +107,7 @@ def test_parts_make_no_difference(sizes: tuple[int, ...]) -> None:
 def test_a_film_no_longer_than_the_longest_window_is_one_clip() -> None:
     seen = Seen()
     model = config()
-    (scores,) = stream_scores(parts_of(30, 30), model, WindowGrid.of(model), seen)
+    scores = scores_of(parts_of(30, 30), model, seen)
     assert len(seen.windows) == 1
     assert len(scores) == 8
     assert (scores == scores[0]).all()

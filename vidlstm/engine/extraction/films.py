@@ -27,6 +27,7 @@ from vidlstm.engine.extraction.reading import ReadRequest, to_channels
 from vidlstm.errors import InputError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
+from vidlstm.media.clips import Clip
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
 from vidlstm.media.films import FilmSpec, read_film
@@ -73,6 +74,46 @@ class FilmPart:
     info: ClipInfo
 
 
+class FilmEncoder:
+    """Makes features of what was read of a film, or of a live stream, for one model.
+
+    Args:
+        request: Streams and sizes; its sampling is not looked at.
+        encoder: For the `rgb` stream.
+
+    Raises:
+        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
+    """
+
+    def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
+        for stream in request.streams:
+            if stream in SUMMARY_STREAMS:
+                raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
+            if stream == "pose":
+                raise UsageError("`streams`: pose follows people through clips; films are read without it")
+        if "rgb" in request.streams and encoder is None:
+            raise UsageError(
+                "unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen"
+            )
+        self._request = request
+        self._encoder = encoder
+        self._width = 0
+
+    def __call__(self, reading: FilmReading) -> FilmPart:
+        """Return the features of a few moments."""
+        made: dict[StreamName, NDArray[np.float16]] = {}
+        for stream, values in reading.sequences.items():
+            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self._request.mirror else []
+            made[stream] = np.stack([values, *mirrored]).astype(np.float16)
+        if reading.frames is not None and self._encoder is not None:
+            if len(reading.frames):
+                made["rgb"] = self._encoder(reading.frames)[None]
+            else:
+                made["rgb"] = np.zeros((1, 0, self._width), np.float16)
+            self._width = made["rgb"].shape[-1]
+        return FilmPart(reading.num_moments, made, reading.info)
+
+
 class FilmExtractor:
     """Makes the features of films for one model.
 
@@ -95,20 +136,12 @@ class FilmExtractor:
         pool: DecodePool,
         rate: float,
     ) -> None:
-        for stream in request.streams:
-            if stream in SUMMARY_STREAMS:
-                raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
-            if stream == "pose":
-                raise UsageError("`streams`: pose follows people through clips; films are read without it")
-        if "rgb" in request.streams and encoder is None:
-            raise UsageError(
-                "unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen"
-            )
         self.request = request
         self.store = store
         self.pool = pool
         self.rate = rate
-        self._encoder = encoder
+        self._encode = FilmEncoder(request, encoder)
+        self._weights = None if encoder is None else encoder.digest
         self._recipes = {stream: self._recipe(stream) for stream in request.streams} if store else {}
 
     def stream(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Iterator[FilmPart]]]:
@@ -125,7 +158,7 @@ class FilmExtractor:
             if result is not None:
                 path, readings = result
                 assert isinstance(readings, Parts)
-                yield path, map(self._encoded, readings)
+                yield path, map(self._encode, readings)
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a film, in order: features of one view, `(M, 1, N, D)`, of all its N moments."""
@@ -176,21 +209,6 @@ class FilmExtractor:
             path, ClipFeatures({str(s): v for s, v in sequences.items()}, {}), info, info.problem
         )
 
-    def _encoded(self, reading: FilmReading) -> FilmPart:
-        made: dict[StreamName, NDArray[np.float16]] = {}
-        for stream, values in reading.sequences.items():
-            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self.request.mirror else []
-            made[stream] = np.stack([values, *mirrored]).astype(np.float16)
-        if reading.frames is not None and self._encoder is not None:
-            if len(reading.frames):
-                made["rgb"] = self._encoder(reading.frames)[None]
-            else:
-                made["rgb"] = np.zeros((1, 0, self._width), np.float16)
-            self._width = made["rgb"].shape[-1]
-        return FilmPart(reading.num_moments, made, reading.info)
-
-    _width = 0
-
     def _recipe(self, stream: StreamName) -> dict[str, Any]:
         """Return everything that a stream's features depend on, beside the film."""
         request = self.request
@@ -204,8 +222,7 @@ class FilmExtractor:
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}
-        weights = None if self._encoder is None else self._encoder.digest
-        return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}
+        return {**recipe, "size": request.size, "channels": request.channels, "weights": self._weights}
 
 
 def probe_film(path: Path) -> Film | None:
@@ -223,17 +240,25 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
     Raises:
         InputError: It cannot be used, or not from here on.
     """
-    wants_frames = "rgb" in request.streams
-    spec = FilmSpec(
+    for clip in read_film(path, film_spec(request, rate), request.limits):
+        yield reading_of(clip, request)
+
+
+def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
+    """Return what of a film's frames feeds the streams of a request."""
+    return FilmSpec(
         rate,
-        size=request.size if wants_frames else None,
+        size=request.size if "rgb" in request.streams else None,
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
         every=RGB_EVERY,
     )
-    for clip in read_film(path, spec, request.limits):
-        frames = to_channels(clip.frames, request.channels) if wants_frames else None
-        described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
-        yield FilmReading(len(clip.times), frames, described, clip.info)
+
+
+def reading_of(clip: Clip, request: ReadRequest) -> FilmReading:
+    """Return what the encoder and the other streams need of a few moments."""
+    frames = to_channels(clip.frames, request.channels) if "rgb" in request.streams else None
+    described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
+    return FilmReading(len(clip.times), frames, described, clip.info)
 
 
 def num_moments(film: ClipFeatures) -> int:

@@ -17,11 +17,11 @@ from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.spans.smoothing import Scores, SpanRules, Timeline, find_spans
-from vidlstm.engine.spans.windows import WindowGrid, stream_scores
+from vidlstm.engine.spans.windows import CellScorer, WindowGrid
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.media.file_types import Limits
-from vidlstm.records import CATCH_ALL, NOVELTY_RATE, ClipInfo, Failure, FilmSpans, Problem, is_unknown
+from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans, Problem, is_unknown
 
 UNKNOWN = "unknown"
 """The column of scores for what is none of the classes, where a model has no background."""
@@ -88,44 +88,69 @@ def label_films(
         yield _label(labeller, given.popleft(), parts, rules or SpanRules(), novelty_rate)
 
 
+class FilmScores:
+    """Scores the windows of films, with what is none of the classes as a class beside them.
+
+    Args:
+        labeller: Of the windows.
+        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
+
+    Attributes:
+        classes: Of the scores.
+        idle: The one of them that makes no span.
+    """
+
+    def __init__(self, labeller: Labeller, novelty_rate: float = NOVELTY_RATE) -> None:
+        config = labeller.config
+        background = None if config.spans is None else config.spans.background
+        catch_all = background or next((c for c in config.classes if c.lower() in CATCH_ALL), None)
+        self.classes = config.classes if catch_all else (*config.classes, UNKNOWN)
+        self.idle = catch_all or UNKNOWN
+        self._labeller = labeller
+        self._novelty_rate = novelty_rate
+
+    def of_windows(self, windows: Sequence[ClipFeatures]) -> Scores:
+        """Return the scores of windows of a film, `(N, K)`."""
+        if self.classes != self._labeller.config.classes:
+            return self.of_clips(windows)
+        # What is unlike the actions is background, which the model was trained on.
+        scores: Scores = self._labeller.score(windows)[0]
+        return scores
+
+    def of_clips(self, clips: Sequence[ClipFeatures]) -> Scores:
+        """Return the scores of clips, `(N, K)`: what `predict` calls unknown makes no span."""
+        scores, novelty = self._labeller.score(clips)
+        names = self._labeller.config.classes
+        unknown = np.array(
+            [
+                is_unknown(names[best], new, self._novelty_rate)
+                for best, new in zip(scores.argmax(axis=1), novelty.tolist(), strict=True)
+            ]
+        )
+        known: Scores = np.zeros((len(clips), len(self.classes)))
+        known[:, : len(names)] = scores * ~unknown[:, None]
+        known[:, self.classes.index(self.idle)] += unknown
+        return known
+
+
 def _label(
     labeller: Labeller, name: str, parts: Iterator[FilmPart], rules: SpanRules, novelty_rate: float
 ) -> LabelledFilm:
     config = labeller.config
-    grid = WindowGrid.of(config)
     assert config.spans is not None
-    idle = config.spans.background or next((c for c in config.classes if c.lower() in CATCH_ALL), None)
-    classes = config.classes if idle else (*config.classes, UNKNOWN)
-    infos: deque[ClipInfo] = deque(maxlen=1)
-
-    def seen() -> Iterator[FilmPart]:
-        for part in parts:
-            infos.append(part.info)
-            yield part
-
-    def score(windows: Sequence[ClipFeatures]) -> Scores:
-        scores: Scores
-        scores, novelty = labeller.score(windows)
-        if idle is not None and len(windows) > 1:
-            return scores  # what is unlike the actions is background, which the model was trained on
-        best = [config.classes[i] for i in scores.argmax(axis=1)]
-        unknown = np.array(
-            [is_unknown(label, new, novelty_rate) for label, new in zip(best, novelty.tolist(), strict=True)]
-        )
-        known: Scores = scores * ~unknown[:, None]
-        if idle is None:
-            known = np.concatenate([known, unknown[:, None]], axis=1)
-        else:  # one window is a film of one clip: as predict has it
-            known[:, config.classes.index(idle)] += unknown
-        return known
-
+    scores_of = FilmScores(labeller, novelty_rate)
+    scorer = CellScorer(config, WindowGrid.of(config), scores_of.of_windows)
+    classes, info = scores_of.classes, None
     try:
-        scores = np.concatenate(list(stream_scores(seen(), config, grid, score)))
+        for part in parts:
+            scorer.add(part)
+            info = part.info
+        scores = scorer.finish(scores_of.of_clips)
     except InputError as error:
         return LabelledFilm(Failure(name, Problem.of(error)), None, classes)
-    info = infos[0]
-    seconds = info.seconds or len(scores) * grid.cell
-    timeline = Timeline(scores, grid.cell, seconds)
-    spans = find_spans(timeline, classes, idle or UNKNOWN, config.spans.switch_cost, rules)
+    assert info is not None
+    seconds = info.seconds or len(scores) * scorer.grid.cell
+    timeline = Timeline(scores, scorer.grid.cell, seconds)
+    spans = find_spans(timeline, classes, scores_of.idle, config.spans.switch_cost, rules)
     rate = info.num_frames / seconds if seconds else 0.0
     return LabelledFilm(FilmSpans(name, tuple(spans), seconds, rate, info.problem), timeline, classes)

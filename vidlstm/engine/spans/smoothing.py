@@ -44,6 +44,14 @@ class SpanRules:
     max_gap: float = 0.3
     min_score: float = 0.0
 
+    def joins(self, first: Span, second: Span) -> bool:
+        """Tell whether two spans, the second right after the first in a list, are one."""
+        return first.label == second.label and second.start - first.end <= self.max_gap
+
+    def keeps(self, span: Span) -> bool:
+        """Tell whether a span is long and sure enough to be reported."""
+        return span.end - span.start >= self.min_duration and span.score >= self.min_score
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -60,6 +68,73 @@ class Timeline:
     seconds: float
 
 
+class PathDecoder:
+    """The best path through cells, which may come one after the other.
+
+    What is held are the cells whose class is not settled yet. In a whole film that is all of them. Live, a
+    cell is settled once the best paths to all classes of the newest cell agree on it: whatever comes, it
+    will not change. Where they do not agree for `horizon` cells, the best of them decides (truncated Viterbi:
+    Heller and Jacobs 1971).
+
+    Args:
+        switch_cost: In nats, of a change from one class to any other.
+        horizon: Cells that a decision waits for at most.
+    """
+
+    def __init__(self, switch_cost: float, horizon: int | None = None) -> None:
+        self._switch_cost = switch_cost
+        self._horizon = horizon
+        self._total: Scores = np.zeros(0)  # of the best path to each class of the newest cell
+        self._best: list[int] = []  # the best class of each cell, if the path ended there
+        self._stayed: list[NDArray[np.bool_]] = []  # classes whose best path had them in the cell before
+
+    def add(self, scores: Scores) -> None:
+        """Go on by some cells, `(N, K)` probabilities."""
+        for gains in np.log(np.maximum(scores, _LEAST)):
+            stayed = np.ones(len(gains), bool)
+            if self._best:
+                switched = self._total[self._best[-1]] - self._switch_cost
+                stayed = self._total >= switched
+                gains += np.where(stayed, self._total, switched)
+            self._total = gains
+            self._stayed.append(stayed)
+            self._best.append(int(self._total.argmax()))
+
+    def settle(self) -> NDArray[np.int64]:
+        """Return the classes of the cells that are settled since the last time, `(n,)`."""
+        if not self._best:
+            return np.zeros(0, np.int64)
+        origins = self._trace(np.arange(len(self._total)))
+        agreed = (origins == origins[:, :1]).all(axis=1)
+        number = int(np.flatnonzero(agreed)[-1]) + 1 if agreed.any() else 0
+        if self._horizon is not None and len(origins) - number > self._horizon:
+            number = len(origins) - self._horizon
+            best = origins[number - 1, self._best[-1]]
+            self._total = np.where(origins[number - 1] == best, self._total, -np.inf)
+        self._total -= self._total.max()  # only differences count, and a stream may go on for days
+        path = origins[:number, self._best[-1]]
+        del self._best[:number], self._stayed[:number]  # the newest cell is never settled
+        return path
+
+    def finish(self) -> NDArray[np.int64]:
+        """Return the classes of all cells that were not settled, on the best path."""
+        if not self._best:
+            return np.zeros(0, np.int64)
+        path: NDArray[np.int64] = self._trace(np.array([self._best[-1]]))[:, 0]
+        self._best.clear()
+        self._stayed.clear()
+        return path
+
+    def _trace(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the best paths to some classes of the newest cell, `(n, len(ends))`."""
+        paths = np.zeros((len(self._best), len(ends)), np.int64)
+        paths[-1] = ends
+        for cell in range(len(paths) - 1, 0, -1):
+            stayed = self._stayed[cell][paths[cell]]
+            paths[cell - 1] = np.where(stayed, paths[cell], self._best[cell - 1])
+        return paths
+
+
 def best_path(scores: Scores, switch_cost: float) -> NDArray[np.int64]:
     """Return the class of each cell on the best path, `(N,)`.
 
@@ -67,23 +142,9 @@ def best_path(scores: Scores, switch_cost: float) -> NDArray[np.int64]:
         scores: `(N, K)`, probabilities.
         switch_cost: In nats, of a change from one class to any other.
     """
-    if not len(scores):
-        return np.zeros(0, np.int64)
-    gains = np.log(np.maximum(scores, _LEAST))
-    number, width = gains.shape
-    stayed = np.zeros((number, width), bool)
-    best = np.zeros(number, np.int64)  # the best class of each cell, if the path ended there
-    total = gains[0].copy()
-    for cell in range(1, number):
-        best[cell - 1] = int(total.argmax())
-        switched = total[best[cell - 1]] - switch_cost
-        stayed[cell] = total >= switched
-        total = np.where(stayed[cell], total, switched) + gains[cell]
-    path = np.zeros(number, np.int64)
-    path[-1] = int(total.argmax())
-    for cell in range(number - 1, 0, -1):
-        path[cell - 1] = path[cell] if stayed[cell, path[cell]] else best[cell - 1]
-    return path
+    decoder = PathDecoder(switch_cost)
+    decoder.add(scores)
+    return decoder.finish()
 
 
 def spans_of(
@@ -111,14 +172,18 @@ def apply_rules(spans: Sequence[Span], rules: SpanRules) -> list[Span]:
     """Join what is hardly apart, then leave out what is too short or too unsure."""
     joined: list[Span] = []
     for span in spans:
-        last = joined[-1] if joined else None
-        if last is not None and last.label == span.label and span.start - last.end <= rules.max_gap:
-            long, more = last.end - last.start, span.end - span.start
-            score = (last.score * long + span.score * more) / (long + more)
-            joined[-1] = Span(last.start, span.end, span.label, score)
+        if joined and rules.joins(joined[-1], span):
+            joined[-1] = join(joined[-1], span)
         else:
             joined.append(span)
-    return [s for s in joined if s.end - s.start >= rules.min_duration and s.score >= rules.min_score]
+    return [span for span in joined if rules.keeps(span)]
+
+
+def join(first: Span, second: Span) -> Span:
+    """Return two spans of one label as one; its score is the mean over the time that they take."""
+    long, more = first.end - first.start, second.end - second.start
+    score = (first.score * long + second.score * more) / (long + more)
+    return Span(first.start, second.end, first.label, score)
 
 
 def find_spans(

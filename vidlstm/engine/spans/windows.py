@@ -7,7 +7,7 @@ held of it is no longer than the longest window.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -101,67 +101,103 @@ class WindowGrid:
             yield first, first + length
 
 
-def scores_of_film(film: ClipFeatures, info: ClipInfo, config: ModelConfig, score: Score) -> Timeline:
-    """Return the scores of a film whose features `(M, 1, N, D)` are at hand."""
-    grid = WindowGrid.of(config)
-    number = num_moments(film)
-    sequences: dict[StreamName, Any] = {s: film.sequences[s][:, 0] for s in config.streams}
-    found = list(stream_scores([FilmPart(number, sequences, info)], config, grid, score))
-    return Timeline(np.concatenate(found), grid.cell, info.seconds or number / grid.rate)
-
-
-def stream_scores(
-    parts: Iterable[FilmPart], config: ModelConfig, grid: WindowGrid, score: Score
-) -> Iterator[Scores]:
-    """Yield the scores of a film's cells, `(n, K)` at a time, in order.
-
-    A film that is no longer than the longest window is one clip: its cells all have the clip's scores.
+class CellScorer:
+    """Scores the cells of a film, or of a live stream, as its parts come.
 
     Args:
-        parts: Of the film.
         config: Of the model.
         grid: Of its windows.
-        score: Of the model.
+        score: Of windows.
     """
-    request = ReadRequest.of(config, views=config.views)
-    held: dict[StreamName, NDArray[np.float16]] = {}
-    begin = 0  # the first moment that is held, a multiple of RGB_EVERY
-    num_moments = 0
-    cell = 0
-    reach = (grid.lengths[-1] + grid.step) // 2 + grid.step
-    waiting: list[ClipFeatures] = []
 
-    def window(first: int, last: int) -> ClipFeatures:
-        first, last = max(first, 0), min(last, num_moments)
-        film = ClipFeatures({str(s): v[:, None] for s, v in held.items()}, {})
-        return gather(film, first - begin, max(last, first + 1) - begin, grid.rate, request)
+    def __init__(self, config: ModelConfig, grid: WindowGrid, score: Score) -> None:
+        self.grid = grid
+        self._score = score
+        self._request = ReadRequest.of(config, views=config.views)
+        self._held: dict[StreamName, NDArray[np.float16]] = {}
+        self._begin = 0  # the first moment that is held, a multiple of RGB_EVERY
+        self._num_moments = 0
+        self._cell = 0  # the first one whose windows have not been cut out
+        self._reach = (grid.lengths[-1] + grid.step) // 2 + grid.step
+        self._waiting: list[ClipFeatures] = []
+        self._scored: list[Scores] = []
 
-    def flush() -> Scores:
-        rows = score(waiting)
-        waiting.clear()
-        width = len(grid.lengths)
-        averaged: Scores = rows.reshape(-1, width, rows.shape[-1]).mean(axis=1)
+    @property
+    def num_complete(self) -> int:
+        """Cells whose windows are complete, from the beginning."""
+        return self._cell
+
+    @property
+    def is_one_clip(self) -> bool:
+        """Whether so far there is no more than the longest window takes."""
+        return self._num_moments <= self.grid.lengths[-1]
+
+    def add(self, part: FilmPart) -> None:
+        """Take in the moments that follow."""
+        grid = self.grid
+        self._num_moments += part.num_moments
+        for stream, values in part.sequences.items():
+            held = self._held.get(stream)
+            self._held[stream] = values if held is None else np.concatenate([held, values], axis=1)
+        while not self.is_one_clip and self._cell * grid.step + self._reach <= self._num_moments:
+            self._cut_out()
+        keep = max(self._begin, self._cell * grid.step - self._reach) // RGB_EVERY * RGB_EVERY
+        for stream, values in self._held.items():
+            self._held[stream] = values[:, (keep - self._begin) // (RGB_EVERY if stream == "rgb" else 1) :]
+        self._begin = keep
+
+    def take(self) -> Scores:
+        """Return the scores of the cells that are complete since the last time, `(n, K)`."""
+        if self._waiting:
+            rows = self._score(self._waiting)
+            self._waiting.clear()
+            self._scored.append(rows.reshape(-1, len(self.grid.lengths), rows.shape[-1]).mean(axis=1))
+        taken: Scores = np.concatenate(self._scored) if self._scored else np.zeros((0, 0))
+        self._scored.clear()
+        return taken
+
+    def finish(self, score_clip: Score | None = None) -> Scores:
+        """Return the scores of all cells that are left, `(n, K)`: windows are cut where the film ends.
+
+        A film that is no longer than the longest window is one clip: its cells all have the clip's scores.
+
+        Args:
+            score_clip: Scores a film that is one clip; by default as a window.
+        """
+        number = self._num_moments
+        if number and self.is_one_clip:
+            clip: Scores = (score_clip or self._score)([self._window(0, number)])
+            return np.repeat(clip, -(-number // self.grid.step), axis=0)
+        while self._cell * self.grid.step < number:
+            self._cut_out()
+        return self.take()
+
+    def newest(self) -> Scores:
+        """Return the scores of the windows that end with the newest moment, averaged, `(K,)`."""
+        number = self._num_moments
+        rows = self._score([self._window(number - length, number) for length in self.grid.lengths])
+        averaged: Scores = rows.mean(axis=0)
         return averaged
 
-    for part in parts:
-        num_moments += part.num_moments
-        for stream, values in part.sequences.items():
-            held[stream] = np.concatenate([held[stream], values], axis=1) if stream in held else values
-        while num_moments > grid.lengths[-1] and cell * grid.step + reach <= num_moments:
-            waiting += [window(first, last) for first, last in grid.around(cell)]
-            cell += 1
-            if len(waiting) >= _TOGETHER * len(grid.lengths):
-                yield flush()
-        keep = max(begin, cell * grid.step - reach) // RGB_EVERY * RGB_EVERY
-        for stream, values in held.items():
-            held[stream] = values[:, (keep - begin) // (RGB_EVERY if stream == "rgb" else 1) :]
-        begin = keep
-    if num_moments and num_moments <= grid.lengths[-1]:
-        clip = score([window(0, num_moments)])
-        yield np.repeat(clip, -(-num_moments // grid.step), axis=0)
-        return
-    while cell * grid.step < num_moments:
-        waiting += [window(first, last) for first, last in grid.around(cell)]
-        cell += 1
-    if waiting:
-        yield flush()
+    def _cut_out(self) -> None:
+        """Cut out the windows of the next cell."""
+        self._waiting += [self._window(first, last) for first, last in self.grid.around(self._cell)]
+        self._cell += 1
+        if len(self._waiting) >= _TOGETHER * len(self.grid.lengths):
+            self._scored.append(self.take())
+
+    def _window(self, first: int, last: int) -> ClipFeatures:
+        first, last = max(first, 0), min(last, self._num_moments)
+        film = ClipFeatures({str(s): v[:, None] for s, v in self._held.items()}, {})
+        begin = self._begin
+        return gather(film, first - begin, max(last, first + 1) - begin, self.grid.rate, self._request)
+
+
+def scores_of_film(film: ClipFeatures, info: ClipInfo, config: ModelConfig, score: Score) -> Timeline:
+    """Return the scores of a film whose features `(M, 1, N, D)` are at hand."""
+    scorer = CellScorer(config, WindowGrid.of(config), score)
+    number = num_moments(film)
+    sequences: dict[StreamName, Any] = {s: film.sequences[s][:, 0] for s in config.streams}
+    scorer.add(FilmPart(number, sequences, info))
+    grid = scorer.grid
+    return Timeline(scorer.finish(), grid.cell, info.seconds or number / grid.rate)
