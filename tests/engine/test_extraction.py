@@ -17,11 +17,12 @@ from torch import nn
 
 from tests.tiny import write_action
 from vidlstm.config import ModelConfig, parse_streams
-from vidlstm.engine.extraction import extractor as extraction
+from vidlstm.engine.extraction import source as extraction
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.jobs import Job
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.features.store import FeatureStore
 from vidlstm.models.backends.torch import TorchEncoder
@@ -79,7 +80,8 @@ def extract(
     """Return the results, and how many files were read."""
     pool = Pool()
     cnn = cnn or (encoder() if "rgb" in wanted.streams else None)
-    return list(Extractor(wanted, cnn, store, cast(DecodePool, pool)).extract(paths)), len(pool.jobs)
+    extractor = Extractor(wanted, LocalSource(wanted, cnn, cast(DecodePool, pool)), store)
+    return list(extractor.extract(paths)), len(pool.jobs)
 
 
 @pytest.fixture

@@ -22,6 +22,8 @@ import vidlstm
 from tests.cli import conftest as commands
 from tests.cli.shell import TrainedRun
 from vidlstm.config import ModelConfig
+from vidlstm.engine.extraction.source import LocalSource
+from vidlstm.engine.extraction.worker import Worker
 from vidlstm.engine.prediction.predictor import Predictor
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, serialise
@@ -111,13 +113,18 @@ def test_an_interrupted_source_is_the_callers_matter(predictor: Predictor, files
     assert paths(predictor.predict(files[1])) == [str(files[1])]
 
 
+def workers(predictor: Predictor) -> list[Worker]:
+    assert isinstance(predictor._extractor.source, LocalSource)
+    return predictor._extractor.source.pool._workers
+
+
 def test_a_closed_one_ends_its_processes_and_never_leaves_files_out_in_silence(
     trained_run: TrainedRun, files: list[Path]
 ) -> None:
     with vidlstm.load(trained_run.model, workers=1) as predictor:
         records = predictor.predict(files)
         next(records)
-        (worker,) = predictor._extractor.pool._workers
+        (worker,) = workers(predictor)
         process = worker._process
         assert process is not None
     assert not process.is_alive()
@@ -132,7 +139,7 @@ def test_the_processes_of_one_that_nobody_holds_any_more_end(
 ) -> None:
     predictor = vidlstm.load(trained_run.model, workers=1)
     list(predictor.predict(files[0]))
-    process = predictor._extractor.pool._workers[0]._process
+    process = workers(predictor)[0]._process
     assert process is not None
     del predictor
     assert not process.is_alive()

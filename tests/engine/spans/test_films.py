@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
-from vidlstm.engine.extraction import films as films_module
+from vidlstm.engine.extraction import source as source_module
 from vidlstm.engine.extraction.films import FilmExtractor
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.spans.windows import WindowGrid, scores_of_film
 from vidlstm.errors import FailureCode
 from vidlstm.features.store import FeatureStore
@@ -21,6 +22,7 @@ from vidlstm.features.store import FeatureStore
 CONFIG = ModelConfig(
     "video", ("a", "b"), ("rgb", "motion"), views=2, mirror=True, members=1, spans=SpanConfig((2.0, 4.0, 8.0))
 )
+REQUEST = ReadRequest.of(CONFIG, views=2)
 
 
 class Encoder:
@@ -47,7 +49,7 @@ def test_every_moment_is_encoded_once_however_many_windows_read_it(film: Path) -
     encoder = Encoder()
     grid = WindowGrid.of(CONFIG)
     with DecodePool(1) as pool:
-        extractor = FilmExtractor(ReadRequest.of(CONFIG, views=2), encoder, None, pool, grid.rate)
+        extractor = FilmExtractor(REQUEST, LocalSource(REQUEST, encoder, pool), None, grid.rate)
         (extracted,) = extractor.extract([film])
     assert extracted.features is not None
     assert extracted.info is not None
@@ -69,9 +71,9 @@ def test_a_film_is_read_once_and_then_kept(
     store = FeatureStore(tmp_path)
     missing = film.with_name("missing.avi")
     with DecodePool(1) as pool:
-        extractor = FilmExtractor(ReadRequest.of(CONFIG, views=2), encoder, store, pool, 8.0)
+        extractor = FilmExtractor(REQUEST, LocalSource(REQUEST, encoder, pool), store, 8.0)
         first, gone = extractor.extract([film, missing])
-        monkeypatch.setattr(films_module, "film_readings", None)  # whoever reads now fails
+        monkeypatch.setattr(source_module, "film_readings", None)  # whoever reads now fails
         (again,) = extractor.extract([film])
     assert gone.problem is not None
     assert gone.problem.code is FailureCode.NOT_FOUND

@@ -13,6 +13,7 @@ from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.training.run_folder import SPLIT
 from vidlstm.errors import DataError
 from vidlstm.features.batches import ClipFeatures, Values
@@ -39,7 +40,7 @@ def run_clips(model: Model, run: Path) -> list[ClipFeatures]:
     spread = [there[i] for i in np.linspace(0, len(there) - 1, min(_CLIPS, len(there))).astype(int)]
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=keep_networks(model.pose))
     with DecodePool(1) as pool:
-        extracted = list(Extractor(request, None, None, pool).extract(spread))
+        extracted = list(Extractor(request, LocalSource(request, None, pool), None).extract(spread))
     return [e.features for e in extracted if e.features is not None]
 
 

@@ -155,7 +155,7 @@ def _film_extractor(extractor: Extractor) -> FilmExtractor:
     request = extractor.request
     if request.film_rate is None:
         raise UsageError("sampling: dense counts frames; spans of films need uniform or fps")
-    return FilmExtractor(request, extractor.encoder, extractor.store, extractor.pool, request.film_rate)
+    return FilmExtractor(request, extractor.source, extractor.store, request.film_rate)
 
 
 def _parts_of_films(dataset: Dataset, films: tuple[Extracted, ...], request: ReadRequest) -> Clips:

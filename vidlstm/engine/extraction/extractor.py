@@ -1,4 +1,4 @@
-"""Files to features: decoding beside encoding, frames of several clips in one encoder batch.
+"""Files to features: of each clip, what the feature store holds, and the rest from a source.
 
 `Extractor.extract` takes paths from anywhere and yields, in their order, one result for each: its
 features or why there are none. What the feature store holds already is neither decoded nor encoded
@@ -8,30 +8,24 @@ again; of a clip with one stream missing, just that stream is made.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vidlstm.config import SUMMARY_STREAMS, StreamName
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.reading import PEOPLE_SIDE, Reading, ReadRequest, read, read_frames
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
+from vidlstm.engine.extraction.source import LocalSource, Made, Order, Source
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
 from vidlstm.media.video.frame_array import NAME, Frames
-from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
 _READING_VERSION = 1  # goes up when the same request gives other pixels
-_READY_FRAMES = 64  # that are encoded together, from several clips
 
 
 @dataclass(frozen=True)
@@ -59,51 +53,44 @@ class _Item:
 
 
 class Extractor:
-    """Makes features of files for one model.
+    """Gives the features of files for one model.
 
     Args:
         request: Streams, sampling and sizes.
-        encoder: For the `rgb` stream. None keeps pixels, for one that learns.
+        source: Who makes features of files.
         store: Where features are kept; None keeps none.
-        pool: Who reads the files.
     """
 
-    def __init__(
-        self, request: ReadRequest, encoder: FrameEncoder | None, store: FeatureStore | None, pool: DecodePool
-    ) -> None:
+    def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None) -> None:
         self.request = request
+        self.source = source
         self.store = store
-        self.pool = pool
-        self.encoder = encoder
-        weights = "pixels" if encoder is None else encoder.digest
-        self._recipes = {stream: self._recipe(stream, weights) for stream in request.streams} if store else {}
+        self._recipes = {stream: self._recipe(stream, source.digest) for stream in request.streams}
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a path, in order, as soon as it is ready."""
         return itertools.chain.from_iterable(self.extract_together(paths))
 
     def extract_frames(self, frames: Frames) -> Extracted:
-        """Return the features of frames in memory; they are read in this process, and not kept."""
-        reading = read_frames(frames, self.request)
-        return next(self._finish([(_Item(NAME, {}, {}), reading)]))
+        """Return the features of frames in memory, which only the source of this machine reads."""
+        assert isinstance(self.source, LocalSource)
+        return self._complete(_Item(NAME, {}, {}), self.source.frames(frames))
 
     def extract_together(self, paths: Iterable[Path]) -> Iterator[list[Extracted]]:
         """Yield one result a path, in order, those that are ready at the same time together."""
-        waiting: list[tuple[_Item, Reading | InputError | None]] = []
-        frames = 0
-        for result in self.pool.run(map(self._item, paths), self._job):
-            if result is not None:
-                waiting.append(result)
-                reading = result[1]
-                if isinstance(reading, Reading) and reading.frames is not None:
-                    frames += reading.frames.shape[0] * reading.frames.shape[1]
-            # Encode a full batch; or, while the decoders are behind, whatever is there.
-            if waiting and (result is None or frames >= _READY_FRAMES or frames == 0):
-                yield list(self._finish(waiting))
-                waiting, frames = [], 0
-        yield list(self._finish(waiting))
+        items: deque[_Item] = deque()
 
-    def _item(self, path: Path) -> _Item:
+        def orders() -> Iterator[Order]:
+            for path in paths:
+                item = self._look_up(path)
+                items.append(item)
+                missing = (stream for stream in self.request.streams if stream not in item.kept)
+                yield Order(path, tuple(missing))
+
+        for together in self.source.clips(orders()):
+            yield [self._complete(items.popleft(), made) for made in together]
+
+    def _look_up(self, path: Path) -> _Item:
         """Look up what the store holds of a clip."""
         if self.store is None:
             return _Item(path, {}, {})
@@ -115,66 +102,20 @@ class Extractor:
         found = {stream: self.store.get(key) for stream, key in keys.items()}
         return _Item(path, keys, {stream: entry for stream, entry in found.items() if entry is not None})
 
-    def _job(self, item: _Item) -> Job[Reading] | None:
-        missing = tuple(stream for stream in self.request.streams if stream not in item.kept)
-        if not missing:
-            return None
-        return Job(item.path, partial(read, item.path, replace(self.request, streams=missing)))
-
-    def _finish(self, waiting: Sequence[tuple[_Item, Reading | InputError | None]]) -> Iterator[Extracted]:
-        """Encode the frames of several clips together and put each clip's features together."""
-        encoded = iter(
-            self._encode([r.frames for _, r in waiting if isinstance(r, Reading) and r.frames is not None])
+    def _complete(self, item: _Item, made: Made) -> Extracted:
+        """Put a clip's features together, and keep those that were made."""
+        if isinstance(made, InputError):
+            return Extracted(item.path, None, None, Problem.of(made))
+        if self.store is not None and item.keys:
+            for stream, features in made.items():
+                self.store.put(item.keys[stream], features)
+        streams = {**item.kept, **made}
+        info = next(iter(streams.values())).info
+        clip = ClipFeatures(
+            {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},
+            {s: f.values for s, f in streams.items() if s in SUMMARY_STREAMS},
         )
-        for item, reading in waiting:
-            if isinstance(reading, InputError):
-                yield Extracted(item.path, None, None, Problem.of(reading))
-                continue
-            streams = dict(item.kept)
-            if reading is not None:
-                has_frames = reading.frames is not None and self.encoder is not None
-                made = self._assemble(reading, next(encoded) if has_frames else None)
-                streams.update(made)
-                if self.store is not None and item.keys:
-                    for stream, features in made.items():
-                        self.store.put(item.keys[stream], features)
-            info = next(iter(streams.values())).info
-            clip = ClipFeatures(
-                {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},
-                {s: f.values for s, f in streams.items() if s in SUMMARY_STREAMS},
-            )
-            yield Extracted(item.path, clip, info, info.problem)
-
-    def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
-        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips.
-
-        Where a picture is read as R rows, to `(M, U, R, D)`.
-        """
-        if not clips or self.encoder is None:
-            return
-        features = self.encoder(np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips]))
-        start = 0
-        for clip in clips:
-            count = clip.shape[0] * clip.shape[1]
-            yield features[start : start + count].reshape(*clip.shape[:2], *features.shape[1:])
-            start += count
-
-    def _assemble(
-        self, reading: Reading, rgb: NDArray[np.float16] | None
-    ) -> dict[StreamName, StreamFeatures]:
-        """Spread the distinct moments over the views."""
-        made: dict[StreamName, StreamFeatures] = {}
-        if reading.frames is not None and rgb is None:
-            made["rgb"] = StreamFeatures(reading.frames[:, reading.table], reading.info)
-        if rgb is not None:
-            steps = rgb[:, reading.table]
-            made["rgb"] = StreamFeatures(steps.reshape(*steps.shape[:2], -1, steps.shape[-1]), reading.info)
-        for stream, values in reading.sequences.items():
-            sides = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self.request.mirror else [values]
-            made[stream] = StreamFeatures(np.stack(sides).astype(np.float16), reading.info)
-        for stream, row in reading.summaries.items():
-            made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
-        return made
+        return Extracted(item.path, clip, info, info.problem)
 
     def _recipe(self, stream: StreamName, weights: str) -> dict[str, Any]:
         """Return everything that a stream's features depend on, beside the file."""

@@ -10,108 +10,29 @@ The `rgb` stream takes every second moment, as it does in clips.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.config import SUMMARY_STREAMS, StreamName
+from vidlstm.config import StreamName
 from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.extractor import Extracted
-from vidlstm.engine.extraction.jobs import Job, Parts
-from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.reading import ReadRequest, to_channels
-from vidlstm.errors import InputError, UsageError
+from vidlstm.engine.extraction.film_reading import RGB_EVERY, FilmPart, require_film_streams
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import Source
+from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
-from vidlstm.media.clips import Clip
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
-from vidlstm.media.films import FilmSpec, read_film
-from vidlstm.media.frame_pairs import PairSpec
 from vidlstm.media.sampling import every_second, known_fps, plan
 from vidlstm.media.video.open import probe
-from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo, Problem
 
-RGB_EVERY = 2
-"""Moments of the grid for each that the `rgb` stream takes."""
 _READING_VERSION = 1  # goes up when the same request gives other pixels
-
-
-@dataclass(frozen=True)
-class FilmReading:
-    """What a worker made of a few moments that follow each other.
-
-    Args:
-        num_moments: U.
-        frames: uint8 `(F, S, S, C)`, of every second moment; None when `rgb` is off.
-        sequences: By stream, float32 `(U, D)`.
-        info: What is known of the film so far.
-    """
-
-    num_moments: int
-    frames: NDArray[np.uint8] | None
-    sequences: dict[StreamName, NDArray[np.float32]]
-    info: ClipInfo
-
-
-@dataclass(frozen=True)
-class FilmPart:
-    """The features of a few moments that follow each other.
-
-    Args:
-        num_moments: U.
-        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, and U / 2 for `rgb`.
-        info: What is known of the film so far; of the last part, of the whole film.
-    """
-
-    num_moments: int
-    sequences: dict[StreamName, NDArray[np.float16]]
-    info: ClipInfo
-
-
-class FilmEncoder:
-    """Makes features of what was read of a film, or of a live stream, for one model.
-
-    Args:
-        request: Streams and sizes; its sampling is not looked at.
-        encoder: For the `rgb` stream.
-
-    Raises:
-        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
-    """
-
-    def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
-        for stream in request.streams:
-            if stream in SUMMARY_STREAMS:
-                raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
-            if stream == "pose":
-                raise UsageError("`streams`: pose follows people through clips; films are read without it")
-        if "rgb" in request.streams and encoder is None:
-            raise UsageError(
-                "unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen"
-            )
-        self._request = request
-        self._encoder = encoder
-        self._width = 0
-
-    def __call__(self, reading: FilmReading) -> FilmPart:
-        """Return the features of a few moments."""
-        made: dict[StreamName, NDArray[np.float16]] = {}
-        for stream, values in reading.sequences.items():
-            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self._request.mirror else []
-            made[stream] = np.stack([values, *mirrored]).astype(np.float16)
-        if reading.frames is not None and self._encoder is not None:
-            if len(reading.frames):
-                made["rgb"] = self._encoder(reading.frames)[None]
-            else:
-                made["rgb"] = np.zeros((1, 0, self._width), np.float16)
-            self._width = made["rgb"].shape[-1]
-        return FilmPart(reading.num_moments, made, reading.info)
 
 
 class FilmExtractor:
@@ -119,46 +40,25 @@ class FilmExtractor:
 
     Args:
         request: Streams and sizes; its sampling is not looked at.
-        encoder: For the `rgb` stream.
+        source: Who makes features of films.
         store: Where features are kept; None keeps none.
-        pool: Who reads the films.
         rate: Moments a second.
 
     Raises:
         UsageError: The model reads summary streams, which a film as a whole does not have, or people.
     """
 
-    def __init__(
-        self,
-        request: ReadRequest,
-        encoder: FrameEncoder | None,
-        store: FeatureStore | None,
-        pool: DecodePool,
-        rate: float,
-    ) -> None:
+    def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None, rate: float) -> None:
+        require_film_streams(request, source.digest)
         self.request = request
+        self.source = source
         self.store = store
-        self.pool = pool
         self.rate = rate
-        self._encode = FilmEncoder(request, encoder)
-        self._weights = None if encoder is None else encoder.digest
         self._recipes = {stream: self._recipe(stream) for stream in request.streams} if store else {}
 
-    def stream(self, paths: Iterable[Path]) -> Iterator[tuple[Path, Iterator[FilmPart]]]:
-        """Yield each film with its parts, in order, as they are ready.
-
-        A film's parts must be taken before the next film is. They end with an `InputError` where the film
-        cannot be used, or from there on.
-        """
-
-        def job(path: Path) -> Job[Any]:
-            return Job(path, partial(film_readings, path, self.request, self.rate), in_parts=True)
-
-        for result in self.pool.run(paths, job):
-            if result is not None:
-                path, readings = result
-                assert isinstance(readings, Parts)
-                yield path, map(self._encode, readings)
+    def stream(self, paths: Iterable[Path]) -> Iterator[Iterator[FilmPart]]:
+        """Yield the parts of each film, in order, as they are ready; see `Source.films`."""
+        return self.source.films(paths, self.rate)
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
         """Yield one result a film, in order: features of one view, `(M, 1, N, D)`, of all its N moments."""
@@ -170,8 +70,7 @@ class FilmExtractor:
             if kept is not None and info is not None:
                 yield Extracted(path, kept, info, info.problem)
                 continue
-            _, parts = next(missing)
-            yield self._whole(path, keys, parts)
+            yield self._whole(path, keys, next(missing))
 
     def _look_up(
         self, path: Path
@@ -222,7 +121,8 @@ class FilmExtractor:
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}
-        return {**recipe, "size": request.size, "channels": request.channels, "weights": self._weights}
+        weights = self.source.digest
+        return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}
 
 
 def probe_film(path: Path) -> Film | None:
@@ -232,33 +132,6 @@ def probe_film(path: Path) -> Film | None:
     except InputError:
         return None
     return Film(path, info.seconds, known_fps(info.fps))
-
-
-def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[FilmReading]:
-    """Read a film at the moments of its grid. Runs in a decoder process.
-
-    Raises:
-        InputError: It cannot be used, or not from here on.
-    """
-    for clip in read_film(path, film_spec(request, rate), request.limits):
-        yield reading_of(clip, request)
-
-
-def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
-    """Return what of a film's frames feeds the streams of a request."""
-    return FilmSpec(
-        rate,
-        size=request.size if "rgb" in request.streams else None,
-        pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
-        every=RGB_EVERY,
-    )
-
-
-def reading_of(clip: Clip, request: ReadRequest) -> FilmReading:
-    """Return what the encoder and the other streams need of a few moments."""
-    frames = to_channels(clip.frames, request.channels) if "rgb" in request.streams else None
-    described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
-    return FilmReading(len(clip.times), frames, described, clip.info)
 
 
 def num_moments(film: ClipFeatures) -> int:

@@ -10,6 +10,7 @@ from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.pool import DecodePool, default_workers, num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.features.store import NETWORKS, FeatureStore
 from vidlstm.models.encoders import Encoder
 from vidlstm.settings import MachineSettings
@@ -52,4 +53,4 @@ def open_extractor(
         )
     workers = machine.workers or max(1, default_workers() // world.local_size)
     with DecodePool(workers, machine.timeout) as pool:
-        yield Extractor(request, frames, store, pool)
+        yield Extractor(request, LocalSource(request, frames, pool), store)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidlstm.engine.extraction.films import FilmExtractor, FilmPart
+from vidlstm.engine.extraction.film_reading import FilmPart
+from vidlstm.engine.extraction.films import FilmExtractor
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.spans.smoothing import Scores, SpanRules, Timeline, find_spans
 from vidlstm.engine.spans.windows import CellScorer, WindowGrid
@@ -50,7 +52,7 @@ def make_film_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | N
     """
     grid = WindowGrid.of(labeller.config)
     request = ReadRequest.of(labeller.config, views=labeller.config.views, limits=limits)
-    return FilmExtractor(request, labeller.encoder, None, pool, grid.rate)
+    return FilmExtractor(request, LocalSource(request, labeller.encoder, pool), None, grid.rate)
 
 
 def label_films(
@@ -84,7 +86,7 @@ def label_films(
             given.append(name)
             yield Path(name)
 
-    for _, parts in extractor.stream(paths()):
+    for parts in extractor.stream(paths()):
         yield _label(labeller, given.popleft(), parts, rules or SpanRules(), novelty_rate)
 
 

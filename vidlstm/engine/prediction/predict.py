@@ -13,6 +13,7 @@ from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.errors import UsageError
 from vidlstm.media.file_types import Limits
@@ -26,7 +27,7 @@ def make_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None =
     request = ReadRequest.of(
         labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
     )
-    return Extractor(request, labeller.encoder, None, pool)
+    return Extractor(request, LocalSource(request, labeller.encoder, pool), None)
 
 
 def predict(

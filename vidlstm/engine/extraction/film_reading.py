@@ -1,0 +1,139 @@
+"""A film, or a live stream, at the moments of one grid: what is read of it, and its features.
+
+Imports no torch, as reading runs in decoder processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import SUMMARY_STREAMS, StreamName
+from vidlstm.engine.extraction.reading import ReadRequest, to_channels
+from vidlstm.errors import UsageError
+from vidlstm.media.clips import Clip
+from vidlstm.media.descriptors import motion
+from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
+from vidlstm.media.films import FilmSpec, read_film
+from vidlstm.media.frame_pairs import PairSpec
+from vidlstm.models.backends.protocol import FrameEncoder
+from vidlstm.records import ClipInfo
+
+PIXELS = "pixels"
+"""Digest where there is no encoder: the `rgb` stream is pixels then, for an encoder that learns."""
+RGB_EVERY = 2
+"""Moments of the grid for each that the `rgb` stream takes."""
+
+
+@dataclass(frozen=True)
+class FilmReading:
+    """What a worker made of a few moments that follow each other.
+
+    Args:
+        num_moments: U.
+        frames: uint8 `(F, S, S, C)`, of every second moment; None when `rgb` is off.
+        sequences: By stream, float32 `(U, D)`.
+        info: What is known of the film so far.
+    """
+
+    num_moments: int
+    frames: NDArray[np.uint8] | None
+    sequences: dict[StreamName, NDArray[np.float32]]
+    info: ClipInfo
+
+
+@dataclass(frozen=True)
+class FilmPart:
+    """The features of a few moments that follow each other.
+
+    Args:
+        num_moments: U.
+        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, and U / 2 for `rgb`.
+        info: What is known of the film so far; of the last part, of the whole film.
+    """
+
+    num_moments: int
+    sequences: dict[StreamName, NDArray[np.float16]]
+    info: ClipInfo
+
+
+def require_film_streams(request: ReadRequest, digest: str) -> None:
+    """Be sure that films can be read for a model.
+
+    Args:
+        request: Its streams.
+        digest: Of its encoder.
+
+    Raises:
+        UsageError: It reads summary streams, which a film as a whole does not have, people, or pixels.
+    """
+    for stream in request.streams:
+        if stream in SUMMARY_STREAMS:
+            raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
+        if stream == "pose":
+            raise UsageError("`streams`: pose follows people through clips; films are read without it")
+    if "rgb" in request.streams and digest == PIXELS:
+        raise UsageError("unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen")
+
+
+class FilmEncoder:
+    """Makes features of what was read of a film, or of a live stream, for one model.
+
+    Args:
+        request: Streams and sizes; its sampling is not looked at.
+        encoder: For the `rgb` stream.
+
+    Raises:
+        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
+    """
+
+    def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
+        require_film_streams(request, PIXELS if encoder is None else encoder.digest)
+        self._request = request
+        self._encoder = encoder
+        self._width = 0
+
+    def __call__(self, reading: FilmReading) -> FilmPart:
+        """Return the features of a few moments."""
+        made: dict[StreamName, NDArray[np.float16]] = {}
+        for stream, values in reading.sequences.items():
+            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self._request.mirror else []
+            made[stream] = np.stack([values, *mirrored]).astype(np.float16)
+        if reading.frames is not None and self._encoder is not None:
+            if len(reading.frames):
+                made["rgb"] = self._encoder(reading.frames)[None]
+            else:
+                made["rgb"] = np.zeros((1, 0, self._width), np.float16)
+            self._width = made["rgb"].shape[-1]
+        return FilmPart(reading.num_moments, made, reading.info)
+
+
+def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[FilmReading]:
+    """Read a film at the moments of its grid. Runs in a decoder process.
+
+    Raises:
+        InputError: It cannot be used, or not from here on.
+    """
+    for clip in read_film(path, film_spec(request, rate), request.limits):
+        yield reading_of(clip, request)
+
+
+def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
+    """Return what of a film's frames feeds the streams of a request."""
+    return FilmSpec(
+        rate,
+        size=request.size if "rgb" in request.streams else None,
+        pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
+        every=RGB_EVERY,
+    )
+
+
+def reading_of(clip: Clip, request: ReadRequest) -> FilmReading:
+    """Return what the encoder and the other streams need of a few moments."""
+    frames = to_channels(clip.frames, request.channels) if "rgb" in request.streams else None
+    described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
+    return FilmReading(len(clip.times), frames, described, clip.info)

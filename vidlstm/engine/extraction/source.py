@@ -1,0 +1,170 @@
+"""Who makes features of files: this machine's decoder processes and its encoder.
+
+An extraction on a Ray cluster is another source (`vidlstm.engine.extraction.cluster`). What is kept of
+features, and what becomes of them, is all one to a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidlstm.config import StreamName
+from vidlstm.engine.extraction.film_reading import PIXELS, FilmEncoder, FilmPart, film_readings
+from vidlstm.engine.extraction.jobs import Job, Parts
+from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.reading import Reading, ReadRequest, read, read_frames
+from vidlstm.errors import InputError
+from vidlstm.features.store import StreamFeatures
+from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
+from vidlstm.media.video.frame_array import Frames
+from vidlstm.models.backends.protocol import FrameEncoder
+
+_READY_FRAMES = 64  # that are encoded together, from several clips
+
+Made: TypeAlias = Mapping[StreamName, StreamFeatures] | InputError
+"""What came of a clip: features by stream, or why there are none."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A clip, and what is wanted of it.
+
+    Args:
+        path: The file.
+        streams: To be made; with none, the file is not read.
+    """
+
+    path: Path
+    streams: tuple[StreamName, ...]
+
+
+class Source(Protocol):
+    """Makes features of files."""
+
+    digest: str
+    """Of everything that the `rgb` stream depends on beside the pictures."""
+
+    def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
+        """Yield what came of each clip, in order, those that are ready at the same time together.
+
+        Args:
+            orders: Consumed in another thread, as far as a small window ahead; may block.
+        """
+
+    def films(self, paths: Iterable[Path], rate: float) -> Iterator[Iterator[FilmPart]]:
+        """Yield the parts of each film, in order, as they are ready.
+
+        A film's parts must be taken before the next film is. They end with an `InputError` where the film
+        cannot be used, or from there on.
+
+        Args:
+            paths: Of the films.
+            rate: Moments a second.
+        """
+
+
+class LocalSource:
+    """Makes features on this machine: decoding beside encoding, frames of several clips in one batch.
+
+    Args:
+        request: Streams, sampling and sizes.
+        encoder: For the `rgb` stream. None keeps pixels, for one that learns.
+        pool: Who reads the files.
+    """
+
+    def __init__(self, request: ReadRequest, encoder: FrameEncoder | None, pool: DecodePool) -> None:
+        self.digest = PIXELS if encoder is None else encoder.digest
+        self._request = request
+        self._encoder = encoder
+        self.pool = pool
+
+    def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
+        """Yield what came of each clip, in order, those that are ready at the same time together."""
+        waiting: list[Reading | InputError | None] = []
+        frames = 0
+        for result in self.pool.run(orders, self._job):
+            if result is not None:
+                reading = result[1]
+                waiting.append(reading)
+                if isinstance(reading, Reading) and reading.frames is not None:
+                    frames += reading.frames.shape[0] * reading.frames.shape[1]
+            # Encode a full batch; or, while the decoders are behind, whatever is there.
+            if waiting and (result is None or frames >= _READY_FRAMES or frames == 0):
+                yield list(self._finish(waiting))
+                waiting, frames = [], 0
+        yield list(self._finish(waiting))
+
+    def frames(self, frames: Frames) -> Made:
+        """Return the features of frames in memory; they are read in this process."""
+        return next(self._finish([read_frames(frames, self._request)]))
+
+    def films(self, paths: Iterable[Path], rate: float) -> Iterator[Iterator[FilmPart]]:
+        """Yield the parts of each film, in order, as they are ready."""
+
+        def job(path: Path) -> Job[Any]:
+            return Job(path, partial(film_readings, path, self._request, rate), in_parts=True)
+
+        encode = FilmEncoder(self._request, self._encoder)
+        for result in self.pool.run(paths, job):
+            if result is not None:
+                readings = result[1]
+                assert isinstance(readings, Parts)
+                yield map(encode, readings)
+
+    def _job(self, order: Order) -> Job[Reading] | None:
+        if not order.streams:
+            return None
+        return Job(order.path, partial(read, order.path, replace(self._request, streams=order.streams)))
+
+    def _finish(self, waiting: Sequence[Reading | InputError | None]) -> Iterator[Made]:
+        """Encode the frames of several clips together and put each clip's features together."""
+        encoded = iter(
+            self._encode([r.frames for r in waiting if isinstance(r, Reading) and r.frames is not None])
+        )
+        for reading in waiting:
+            if reading is None:
+                yield {}
+            elif isinstance(reading, InputError):
+                yield reading
+            else:
+                has_frames = reading.frames is not None and self._encoder is not None
+                yield self._assemble(reading, next(encoded) if has_frames else None)
+
+    def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
+        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips.
+
+        Where a picture is read as R rows, to `(M, U, R, D)`.
+        """
+        if not clips or self._encoder is None:
+            return
+        features = self._encoder(np.concatenate([clip.reshape(-1, *clip.shape[2:]) for clip in clips]))
+        start = 0
+        for clip in clips:
+            count = clip.shape[0] * clip.shape[1]
+            yield features[start : start + count].reshape(*clip.shape[:2], *features.shape[1:])
+            start += count
+
+    def _assemble(
+        self, reading: Reading, rgb: NDArray[np.float16] | None
+    ) -> dict[StreamName, StreamFeatures]:
+        """Spread the distinct moments over the views."""
+        made: dict[StreamName, StreamFeatures] = {}
+        if reading.frames is not None and rgb is None:
+            made["rgb"] = StreamFeatures(reading.frames[:, reading.table], reading.info)
+        if rgb is not None:
+            steps = rgb[:, reading.table]
+            made["rgb"] = StreamFeatures(steps.reshape(*steps.shape[:2], -1, steps.shape[-1]), reading.info)
+        for stream, values in reading.sequences.items():
+            mirror = self._request.mirror
+            sides = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if mirror else [values]
+            made[stream] = StreamFeatures(np.stack(sides).astype(np.float16), reading.info)
+        for stream, row in reading.summaries.items():
+            made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
+        return made
