@@ -91,6 +91,37 @@ def test_one_document_per_film(
     assert document.stat().st_mtime_ns == before
 
 
+def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    file, rows = tmp_path / "scores.csv", tmp_path / "rows.tsv"
+    command = ("spans", film[0], "-c", film_run, "--resume", rows, "--scores", file, *MACHINE)
+    assert vidlstm(*command).status == 0
+    whole = file.read_bytes()
+    rows.write_bytes(b"")  # as if killed after the scores and before the rows
+    assert vidlstm(*command).status == 0
+    assert file.read_bytes() == whole
+    assert rows.stat().st_size > 0
+    refused = vidlstm("spans", film[0], "-c", film_run, "--scores", file, *MACHINE)
+    assert (refused.status, refused.err.count("exists already")) == (2, 1)
+
+
+def test_scores_as_parquet(film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    command = ("spans", film[0], film[0], "-c", film_run, *MACHINE)
+    vidlstm(*command, "--scores", tmp_path / "scores.csv")
+    outcome = vidlstm(*command, "--scores", tmp_path / "scores.parquet")
+    assert outcome.status == 0, outcome.err
+    table = parquet.read_table(tmp_path / "scores.parquet")
+    lines = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert table.column_names == lines[0]
+    assert table["path"].to_pylist() == [line[0] for line in lines[1:]]
+    for number, name in enumerate(lines[0][1:], 1):
+        wanted = [float(line[number]) for line in lines[1:]]
+        assert table[name].to_pylist() == pytest.approx(wanted, abs=0.006)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.csv", "scores.parquet"]
+
+
 def test_scores_of_every_class_every_half_second(
     film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
 ) -> None:
@@ -140,22 +171,6 @@ def test_resuming_leaves_every_film_exactly_once(
     assert file.read_bytes() == whole
 
 
-def test_rows_that_end_at_the_end_of_a_block_are_not_believed(tmp_path: Path) -> None:
-    from vidlstm.cli.rows.spans import DoneFilms
-
-    file = tmp_path / "rows.tsv"
-    first = "a\t1.00\t2.00\tx\t0.5000\n"
-    row = "b\t1.00\t2.00\ty\t0.5000\n"
-    number = (4096 - len(first)) // len(row)
-    label = "z" * (4096 - len(first) - number * len(row) + 1)
-    file.write_text(first + (row * (number - 1)) + row.replace("y", label))
-    assert file.stat().st_size == 4096
-    done = DoneFilms.read(file, "tsv")
-    assert done.has("a")
-    assert not done.has("b")
-    assert file.read_text() == first
-
-
 def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_path: Path) -> None:
     for number, action in enumerate(("rise", "sink", "rise")):
         path = write_action(tmp_path / f"{number}.avi", action, 20 + number)
@@ -175,6 +190,8 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         (["-f", "srt", "--output", "a.srt"], "--format srt: is one document per film; give --output-dir"),
         (["--output-dir", "x"], "--output-dir x: is for one document per film: srt, vtt"),
         (["--shard", "3/2"], "--shard 3/2"),
+        (["--scores", "no/a.csv"], "no/a.csv: there is no such folder"),
+        (["--scores", "a.parquet", "--resume", "a.tsv"], "Parquet cannot be added to; name a .csv"),
     ],
 )
 def test_options_that_make_no_sense(film_run: Path, options: list[str], message: str) -> None:
@@ -264,3 +281,32 @@ def test_each_span_is_cut_into_a_clip_and_drawn_into_a_copy(
     middle = round(4 * (float(cells[0][1]) + float(cells[0][2])))
     inside, before = frames[middle], frames[0]
     assert inside[:12, :24].std() > before[:12, :24].std()  # a label stands there
+
+
+def test_a_clip_that_cannot_be_written_is_said_and_counts_and_the_row_stays(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    first = rows[0].split("\t")
+    taken = tmp_path / first[3] / f"new_{first[1]}-{first[2]}.mp4"
+    taken.mkdir(parents=True)  # no file can take its place
+    outcome = vidlstm("spans", film[0], "-c", film_run, "--clips", tmp_path, *MACHINE)
+    assert (outcome.status, outcome.lines) == (1, rows)
+    assert outcome.err.count(f"{film[0]}: clip not written") == 1
+    assert len([p for p in tmp_path.rglob("*.mp4") if p.is_file()]) == len(rows) - 1
+
+
+def test_a_report_shows_every_film_with_thumbnails_of_its_spans(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"x" * 100)
+    page = tmp_path / "new" / "spans.html"
+    outcome = vidlstm("spans", film[0], bad, "-c", film_run, "--report", page, *MACHINE)
+    assert (outcome.status, outcome.lines[:-1]) == (1, rows)
+    text = page.read_text()
+    assert text.count("<img ") == len(rows)
+    for row in rows:
+        _, start, end, label, _ = row.split("\t")
+        assert f"<title>{label} {start} to {end} s, score" in text
+    assert text.count("<polyline ") == 3  # rise, sink and background
+    assert "not_a_video: " in text

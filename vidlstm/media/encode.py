@@ -84,7 +84,7 @@ def _write(
     half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
     number = 0
     with av.open(str(beside), "w", format="mp4", options={"movflags": "+faststart"}) as made:
-        shown = _add_video(made, _image(first), video)  # before anything is written
+        shown = _add_video(made, upright(first), video)  # before anything is written
         heard = 0  # samples
         sound = None if audio is None else made.add_stream("aac", rate=audio.rate)
         resampler = None
@@ -105,7 +105,7 @@ def _write(
                 continue
             if seconds >= end - half / 2:
                 break
-            image = _image(frame)
+            image = upright(frame)
             image = image if draw is None else draw(image, seconds)
             out = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             out.pts, out.time_base = round((seconds - start) / _TICK) if start <= seconds else 0, _TICK
@@ -126,7 +126,7 @@ def _frames(source: Any, streams: list[Any], start: float) -> Iterator[Any]:
     yield from source.decode(*streams)
 
 
-def _image(frame: Any) -> Image:
+def upright(frame: Any) -> Image:
     """Return a frame as it is shown, RGB, with even sides as 4:2:0 needs them."""
     image = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
     height, width = image.shape[:2]

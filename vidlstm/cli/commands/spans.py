@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -17,17 +18,22 @@ from typer import Option
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
-from vidlstm.cli.console import Console, command
-from vidlstm.cli.rows import spans as rows
-from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path, in_folder
+from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.reports import require_folder
+from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path
+from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
+from vidlstm.cli.rows.film_videos import FilmVideos
 from vidlstm.cli.rows.formats import Format, encode
 from vidlstm.cli.rows.inputs import Search, parse_shard, parse_size, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
-from vidlstm.cli.rows.sorting import folder_name
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows
+from vidlstm.cli.rows.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
+from vidlstm.cli.rows.spans import WRITERS as ROW_WRITERS
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
-from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans, Problem
+from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -42,6 +48,7 @@ EXAMPLES = (
     "vidlstm spans film.mp4",
     "vidlstm spans films/ --format srt --output-dir subtitles/",
     "vidlstm spans films/ --resume spans.csv --scores scores.csv",
+    "vidlstm spans films/ --report spans.html",
 )
 
 
@@ -78,7 +85,7 @@ def spans(
     scores: Annotated[
         Path | None,
         Option(
-            help="Append the score of every class every half second to this CSV.",
+            help="Write the score of every class every half second to this CSV or Parquet file.",
             rich_help_panel=options.FILES,
         ),
     ] = None,
@@ -95,6 +102,13 @@ def spans(
             help="Write a copy of each film into DIR with its spans drawn in.", rich_help_panel=options.FILES
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        Option(
+            help="Write a page with a timeline and thumbnails of each film to this HTML file.",
+            rich_help_panel=options.FILES,
+        ),
+    ] = None,
     glob: options.GlobOption = None,
     null: options.NullOption = False,
     shard: options.ShardOption = None,
@@ -108,6 +122,9 @@ def spans(
     target = None if document is not None else choose_target(output, resume)
     row_format = None if document is not None else choose_format(cast("Format | None", output_format), target)
     part, max_bytes = parse_shard(shard), parse_size(max_size)
+    if scores is not None:
+        require_scores_file(scores, resume=resume is not None)
+    require_folder(report)
     path = find_checkpoint(console, checkpoint)
 
     from vidlstm.models.header import read_header
@@ -119,12 +136,7 @@ def spans(
         kind="video", glob=glob, separator=b"\0" if null else b"\n", note=partial(say_beside_bar, console)
     )
     names = take_shard(require_one(paths, search), part)
-    if resume is not None and row_format is not None:
-        done = rows.DoneFilms.read(resume, row_format)
-        if done.num_films:
-            console.say(f"{resume}: {done.num_films} films are there already.")
-        names = (name for name in names if not done.has(name))
-    elif resume is not None and document is not None:
+    if resume is not None and document is not None:
         names = (name for name in names if not document_path(resume, name, document).exists())
 
     from vidlstm.engine.extraction.pool import DecodePool, default_workers
@@ -132,31 +144,59 @@ def spans(
 
     elsewhere = bool(target or folder) or not sys.stdout.isatty()
     run = Run(console, None, rows_elsewhere=elsewhere, tells_end=target is not None)
-    with (
-        contextlib.ExitStack() as stack,
-        DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True) as pool,
-        interruptible(run, pool.end_early),
-    ):
-        from vidlstm.engine.prediction.films import label_films, make_film_extractor
+    with contextlib.ExitStack() as stack:
+        write: Callable[[Film], None]
+        if document is not None:
+            write = partial(_write_document, document, folder)
+        elif target is not None:
+            assert row_format is not None
+            rows = stack.enter_context(
+                open_rows(target, row_format, config.classes, resume=resume is not None, kind=SPAN_ROWS)
+            )
+            _tell_found(console, rows)
+            names = (name for name in names if rows.take(name) is None)
+            rows.begin()
+            write = rows.write
+        else:
+            assert row_format is not None
+            write = _to_stdout(row_format)
+        pool = stack.enter_context(
+            DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True)
+        )
+        stack.enter_context(interruptible(run, pool.end_early))
+        from vidlstm.engine.prediction.films import FilmScores, label_films, make_film_extractor
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.spans.smoothing import SpanRules
 
         precision = machine.precision or "float32"
         labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
         extractor = make_film_extractor(labeller, pool, Limits(max_bytes=max_bytes))
-        write: Callable[[Film], None]
-        if document is not None:
-            write = partial(_write_document, document, folder)
-        else:
-            assert row_format is not None
-            write = _open_rows(stack, target, row_format)
-        note_scores = None if scores is None else _open_scores(stack, scores)
+        scored = FilmScores(labeller)
+        takers: list[Callable[[LabelledFilm], None]] = []
+        if scores is not None:
+            takers.append(stack.enter_context(open_scores(scores, scored.classes, resume=resume is not None)))
         if target is None and folder is None:
             when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
-        makers = _open_makers(stack, console, clips, overlay)
+        page, videos = None, None
+        if report is not None:
+            from vidlstm.engine.prediction.film_report import FilmReport
+
+            page = FilmReport(
+                stack.enter_context(DecodePool(1, machine.timeout)), scored.classes, scored.idle
+            )
+            takers.append(page.add)
+        if clips is not None or overlay is not None:
+            from vidlstm.engine.prediction.film_files import DAY, FilmFiles
+
+            files = FilmFiles(stack.enter_context(DecodePool(1, DAY)))
+            videos = FilmVideos(console, files, clips, overlay)
+            takers.append(videos.take)
         rules = SpanRules(shortest, gap, min_score)
         found = label_films(labeller, extractor, names, rules=rules, novelty_rate=novelty_rate)
-        return run.write(_records(found, note_scores, makers), Output(write, lambda: None), lambda: None)
+        status = run.write(_records(found, takers), Output(write, lambda: None), lambda: None)
+        if page is not None and report is not None:
+            page.write(report, title="Spans of films", command=shlex.join(["vidlstm", *sys.argv[1:]]))
+        return Exit.SOME_FAILED if status == Exit.DONE and videos is not None and videos.failed else status
 
 
 def parse_seconds(flag: str, text: str) -> float:
@@ -192,29 +232,26 @@ def _choose_folder(
 
 
 def _records(
-    films: Iterator[LabelledFilm],
-    note_scores: Callable[[LabelledFilm], None] | None,
-    makers: Sequence[Callable[[FilmSpans], None]],
+    films: Iterator[LabelledFilm], takers: Sequence[Callable[[LabelledFilm], None]]
 ) -> Iterator[Film]:
     """Yield the records; what is made of a film is there before its rows are."""
     for film in films:
-        if note_scores is not None:
-            note_scores(film)
-        if isinstance(film.record, FilmSpans):
-            for make in makers:
-                make(film.record)
+        for take in takers:
+            take(film)
         yield film.record
 
 
-def _open_rows(
-    stack: contextlib.ExitStack, target: Path | None, row_format: Format
-) -> Callable[[Film], None]:
-    """Return what writes all rows of a film at once."""
-    if target is not None:
-        put = stack.enter_context(rows.append_to(target))
-        if target.stat().st_size == 0:
-            put(encode(rows.HEADERS.get(row_format, "")))
-        return lambda film: put(rows.encoded(film, row_format))
+def _tell_found(console: Console, rows: RowsFile) -> None:
+    if rows.num_rows:
+        console.say(f"{rows.file}: {count(rows.num_rows, 'film')} found, those are skipped.")
+    if rows.cut:
+        console.warn(
+            f"{rows.file}: removed the rows of a film at its end, which may not be all: they come again"
+        )
+
+
+def _to_stdout(row_format: Format) -> Callable[[Film], None]:
+    """Return what writes all rows of a film at once to standard output."""
     is_terminal = sys.stdout.isatty()
 
     def show(text: str) -> None:
@@ -223,8 +260,8 @@ def _open_rows(
         sys.stdout.buffer.write(encode(text))
         sys.stdout.buffer.flush()
 
-    to_text = rows.table_rows if row_format == "table" else rows.WRITERS[row_format]
-    show(rows.TABLE_HEADER if row_format == "table" else rows.HEADERS.get(row_format, ""))
+    to_text = table_rows if row_format == "table" else ROW_WRITERS[row_format]
+    show(TABLE_HEADER if row_format == "table" else HEADERS.get(row_format, ""))
     return lambda film: show(to_text(film))
 
 
@@ -240,55 +277,3 @@ def _write_document(document: DocumentFormat, folder: Path | None, film: Film) -
     place = document_path(folder, film.path, document)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(place, text)
-
-
-def _open_makers(
-    stack: contextlib.ExitStack, console: Console, clips: Path | None, overlay: Path | None
-) -> list[Callable[[FilmSpans], None]]:
-    """Return what makes videos of a film."""
-    if clips is None and overlay is None:
-        return []
-    from vidlstm.engine.extraction.pool import DecodePool
-    from vidlstm.engine.prediction.film_files import DAY, FilmFiles
-
-    files = FilmFiles(stack.enter_context(DecodePool(1, DAY)))
-
-    def warn(film: FilmSpans, problems: Sequence[Problem]) -> None:
-        for problem in problems:
-            console.warn(f"{film.path}: {problem.code.value}: {problem.message}")
-
-    def cut(film: FilmSpans) -> None:
-        assert clips is not None
-        targets = [
-            clips / folder_name(s.label) / f"{Path(film.path).stem}_{s.start:.2f}-{s.end:.2f}.mp4"
-            for s in film.spans
-        ]
-        for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        warn(film, files.write_clips(film, targets))
-
-    def draw(film: FilmSpans) -> None:
-        assert overlay is not None
-        target = in_folder(overlay, film.path, ".mp4")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        warn(film, files.write_overlay(film, target))
-
-    return [make for folder, make in ((clips, cut), (overlay, draw)) if folder is not None]
-
-
-def _open_scores(stack: contextlib.ExitStack, file: Path) -> Callable[[LabelledFilm], None]:
-    """Return what appends the scores of a film to a CSV: path, time, and a column for each class."""
-    from vidlstm.cli.rows.formats import csv_line
-
-    put = stack.enter_context(rows.append_to(file))
-
-    def note(film: LabelledFilm) -> None:
-        if film.timeline is None:
-            return
-        lines = [csv_line("path", "time", *film.classes)] if file.stat().st_size == 0 else []
-        for cell, row in enumerate(film.timeline.scores):
-            middle = (cell + 0.5) * film.timeline.cell
-            lines.append(csv_line(film.record.path, f"{middle:.2f}", *(f"{p:.4f}" for p in row)))
-        put(encode("".join(lines)))
-
-    return note

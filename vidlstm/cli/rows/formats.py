@@ -13,8 +13,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import SCHEMA, Failure, Prediction
@@ -64,13 +65,18 @@ def encode(row: str) -> bytes:
     return row.encode("utf-8", _ERRORS)
 
 
+def decode(row: bytes) -> str:
+    """Undo `encode`."""
+    return row.decode("utf-8", _ERRORS)
+
+
 def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
     """Return path and label of a written row, as `key_of` and `cell_of` give them.
 
     Raises:
         UsageError: It is no row of this format.
     """
-    text = line.decode("utf-8", _ERRORS)
+    text = decode(line)
     try:
         if output_format == "jsonl":
             return _read_json(text)
@@ -125,3 +131,24 @@ def _cells(record: Record) -> tuple[str, str, str]:
 
 WRITERS: dict[Format, Callable[[Record], str]] = {"tsv": tsv_row, "csv": csv_row, "jsonl": jsonl_row}
 HEADERS: dict[Format, str] = {"csv": "path,label,score,error\n"}
+
+
+@dataclass(frozen=True)
+class RowKind:
+    """How the rows of a command are written to a file, and read again.
+
+    Args:
+        headers: The first line, by format; none where a format has no header.
+        writers: Return the lines of a record, by format.
+        read: Returns path and label of a line, as `cell_of` gives them; raises UsageError.
+        several: A record may have several rows, which are written at once and count together.
+    """
+
+    headers: Mapping[Format, str]
+    writers: Mapping[Format, Callable[[Any], str]]
+    read: Callable[[bytes, Format], tuple[str, str]]
+    several: bool = False
+
+
+CLIP_ROWS = RowKind(HEADERS, WRITERS, read_row)
+"""The rows of `predict`."""

@@ -1,7 +1,7 @@
 """A file of rows that one run at a time adds to, and that a later run may resume.
 
-A row is written by one call, so that a kill leaves at most half of the last one. Nothing of a file is cut
-off or added to before it is certain that this program wrote it.
+All rows of a record are written by one call, so that a kill leaves at most a part of the last record's.
+Nothing of a file is cut off or added to before it is certain that this program wrote it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from vidlstm.cli.rows.formats import HEADERS, WRITERS, Format, Record, cell_of, encode, read_row
+from vidlstm.cli.rows.formats import CLIP_ROWS, Format, RowKind, cell_of, encode
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 
+_BLOCK = 4096  # bytes; a write of several rows that a kill cuts short ends in half a row or at a multiple
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -29,23 +31,27 @@ class RowsFile:
         handle: Its descriptor.
         output_format: Format of its rows.
         labels: Classes that rows may name.
+        kind: Of the rows.
     """
 
-    def __init__(self, file: Path, handle: int, output_format: Format, labels: Sequence[str]) -> None:
+    def __init__(
+        self, file: Path, handle: int, output_format: Format, labels: Sequence[str], kind: RowKind
+    ) -> None:
         self.file = file
         self.num_rows = 0
-        """Rows that were there when it was opened."""
+        """Records whose rows were there when it was opened."""
         self.cut = ""
-        """Half a row that was removed from its end."""
+        """What was removed from its end: half a row, or some rows of a record."""
+        self._kind = kind
         self._handle = handle
         self._format = output_format
         self._labels = {cell_of(label, output_format): label for label in labels}
         self._rows: dict[str, list[str]] = {}
         self._is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
 
-    def write(self, record: Record) -> None:
-        """Add a row."""
-        self._put(encode(WRITERS[self._format](record)))
+    def write(self, record: Any) -> None:
+        """Add the rows of a record."""
+        self._put(encode(self._kind.writers[self._format](record)))
 
     def sync(self) -> None:
         """Wait until all rows are on the disk."""
@@ -53,29 +59,32 @@ class RowsFile:
             os.fsync(self._handle)
 
     def take(self, name: str) -> str | None:
-        """Return the label of an input's row, empty if it has none; None without a row. Each row once."""
+        """Return the label of an input's row, empty if it has none; None without a row. Each record once."""
         labels = self._rows.get(cell_of(name, self._format))
         return labels.pop() if labels else None
 
     def begin(self) -> None:
         """Write the header, if the format has one and the file is empty."""
         if os.fstat(self._handle).st_size == 0:
-            self._put(encode(HEADERS.get(self._format, "")))
+            self._put(encode(self._kind.headers.get(self._format, "")))
 
     def read(self) -> None:
-        """Read the rows that an earlier run has left, and cut off half a row at the end.
+        """Read the rows that an earlier run has left, and cut off what a kill left half written at the end.
 
         Raises:
             UsageError: The file holds something else. It is left as it is.
         """
-        end = 0
-        line = b""
+        end, size = 0, 0
+        begin, last = 0, ""  # of the last record
+        line = b"\n"
         with self.file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
+                size += len(line)
                 try:
                     if line.endswith(b"\n"):
-                        self._remember(line, is_first=number == 1)
-                        end += len(line)
+                        path = self._remember(line, last, is_first=number == 1)
+                        begin, last = (begin, last) if path == last else (end, path)
+                        end = size
                     elif number == 1 and not self._may_begin(line):
                         raise UsageError("it holds no whole row")
                 except UsageError as error:
@@ -83,25 +92,34 @@ class RowsFile:
                         f"{self.file}, line {number}: {error}, so the file is left alone; "
                         "name another one with --resume"
                     ) from None
-        if not line.endswith(b"\n") and line:
-            self.cut = line.decode("utf-8", "replace")
+        if self._kind.several and last and (end < size or end % _BLOCK == 0):
+            self._rows[last].pop()
+            self.num_rows -= 1
+            end = begin
+        if end < size:
+            with self.file.open("rb") as stream:
+                stream.seek(end)
+                self.cut = stream.read().decode("utf-8", "replace")
             os.ftruncate(self._handle, end)
 
-    def _remember(self, line: bytes, *, is_first: bool) -> None:
-        header = HEADERS.get(self._format)
+    def _remember(self, line: bytes, last: str, *, is_first: bool) -> str:
+        """Take in a row and return its path; empty for the header."""
+        header = self._kind.headers.get(self._format)
         if header is not None and is_first:
             if line != encode(header):
                 raise UsageError(
                     f"{line.decode('utf-8', 'replace').strip()[:60]!r} is not the header of {self._format}"
                 )
-            return
-        path, label = read_row(line, self._format)
-        self._rows.setdefault(path, []).append(self._labels.get(label, label))
-        self.num_rows += 1
+            return ""
+        path, label = self._kind.read(line, self._format)
+        if not (self._kind.several and path == last):
+            self._rows.setdefault(path, []).append(self._labels.get(label, label))
+            self.num_rows += 1
+        return path
 
     def _may_begin(self, line: bytes) -> bool:
         """Tell whether half a line, and nothing else, may be the beginning of a file of ours."""
-        start = {"jsonl": b'{"schema": '}.get(self._format, encode(HEADERS.get(self._format, "")))
+        start = {"jsonl": b'{"schema": '}.get(self._format, encode(self._kind.headers.get(self._format, "")))
         return start.startswith(line) or (self._format == "jsonl" and line.startswith(start))
 
     def _put(self, data: bytes) -> None:
@@ -114,7 +132,7 @@ class RowsFile:
 
 @contextlib.contextmanager
 def open_rows(
-    file: Path, output_format: Format, labels: Sequence[str], *, resume: bool
+    file: Path, output_format: Format, labels: Sequence[str], *, resume: bool, kind: RowKind = CLIP_ROWS
 ) -> Iterator[RowsFile]:
     """Open a file for rows, for this run alone.
 
@@ -123,6 +141,7 @@ def open_rows(
         output_format: Format of the rows.
         labels: Classes that rows may name.
         resume: Read the rows in it first. Otherwise it must be empty.
+        kind: Of the rows.
 
     Raises:
         UsageError: It holds something else, or another run is writing to it.
@@ -132,7 +151,7 @@ def open_rows(
     flags = os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
     handle = os.open(file, flags | (os.O_RDWR if is_new or file.is_file() else os.O_WRONLY), 0o666)
     try:
-        rows = RowsFile(file, handle, output_format, labels)
+        rows = RowsFile(file, handle, output_format, labels, kind)
         if is_new:
             sync_folder(file.parent)
         _lock(handle, file)

@@ -1,4 +1,4 @@
-r"""The rows that `spans` writes: one a span, all of a film at once; and which films have theirs already.
+r"""The rows that `spans` writes: one a span, all of a film at once.
 
 `tsv` is `path start end label score`, with empty fields where nothing happens in a film, and the code of
 what went wrong as a sixth. Escapes are those of `predict`.
@@ -6,17 +6,15 @@ what went wrong as a sixth. Escapes are those of `predict`.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TypeVar
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from vidlstm.cli.rows.formats import Format, cell_of, csv_line, encode, tsv_field
-from vidlstm.errors import UsageError
-from vidlstm.records import Failure, FilmSpans, Prediction
+from vidlstm.cli.rows.formats import Format, RowKind, csv_line, decode, tsv_field
+from vidlstm.errors import FailureCode, UsageError
+from vidlstm.records import SCHEMA, Failure, FilmSpans, Prediction
 from vidlstm.report.text import printable
 
 Film = FilmSpans | Failure
@@ -24,7 +22,8 @@ AnyRecord = TypeVar("AnyRecord", Prediction | Failure, FilmSpans | Failure)
 """What the loop of a command writes: of one command, always the same."""
 
 HEADERS: dict[Format, str] = {"csv": "path,start,end,label,score,error\n"}
-_BLOCK = 4096  # bytes; a write that a kill cuts short ends at a multiple
+_SECONDS = re.compile(r"\d+\.\d\d")
+_SCORE = re.compile(r"[01]\.\d{4}")
 
 
 def _cells(film: Film) -> list[tuple[str, str, str, str, str]]:
@@ -56,7 +55,9 @@ def jsonl_rows(film: Film) -> str:
         return "".join(json.dumps(row) + "\n" for row in film.to_json())
     problem = film.problem.to_json()
     empty = dict.fromkeys(("start", "end", "label", "score"))
-    return json.dumps({"schema": 1, "path": film.path, "seconds": None, "error": problem, **empty}) + "\n"
+    return (
+        json.dumps({"schema": SCHEMA, "path": film.path, "seconds": None, "error": problem, **empty}) + "\n"
+    )
 
 
 def table_rows(film: Film) -> str:
@@ -77,91 +78,42 @@ TABLE_HEADER = f"{'start':>9} {'end':>9}  {'score':>6}  {'label':16}  path\n"
 WRITERS: dict[Format, Callable[[Film], str]] = {"tsv": tsv_rows, "csv": csv_rows, "jsonl": jsonl_rows}
 
 
-class DoneFilms:
-    """The films that an earlier run has left rows of in a file."""
+def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
+    """Return path and label of a written row, as `cell_of` gives them.
 
-    def __init__(self, output_format: Format) -> None:
-        self._format = output_format
-        self._left: dict[str, int] = {}
-
-    @property
-    def num_films(self) -> int:
-        """Films with rows."""
-        return len(self._left)
-
-    @staticmethod
-    def read(file: Path, output_format: Format) -> DoneFilms:
-        """Read a file's rows, and cut off those of a film that a kill may have cut short at its end.
-
-        All rows of a film are one write, so rows are missing only where that write was cut: then the file
-        ends in half a row, or at the end of a block.
-
-        Raises:
-            UsageError: The file holds something else.
-            OSError: It cannot be read.
-        """
-        done = DoneFilms(output_format)
-        if not file.exists():
-            return done
-        last, begin, end, whole = "", 0, 0, True
-        with file.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                whole = line.endswith(b"\n")
-                if not whole:
-                    break
-                name = _path_of(line, output_format, f"{file}, line {number}")
-                if name != last:
-                    last, begin = name, end
-                if name:
-                    done._left[name] = 1
-                end += len(line)
-        if not whole or (end and end % _BLOCK == 0):
-            done._left.pop(last, None)
-            os.truncate(file, begin)
-        return done
-
-    def has(self, name: str) -> bool:
-        """Tell whether a film has its rows."""
-        return cell_of(name, self._format) in self._left
-
-
-def _path_of(line: bytes, output_format: Format, where: str) -> str:
-    """Return the path of a row as `cell_of` gives it; that of a header is empty."""
-    text = line.decode("utf-8", "surrogateescape")
+    Raises:
+        UsageError: It is no row of this format.
+    """
+    text = decode(line)
     try:
         if output_format == "jsonl":
-            row = json.loads(text)
-            row["start"]
-            return str(row["path"])
-        if text == HEADERS.get(output_format):
-            return ""
+            return _read_json(json.loads(text))
         cells = text.rstrip("\n").split("\t") if output_format == "tsv" else next(csv.reader([text]))
-        return cells[0] if len(cells) in (5, 6) else _refuse()
-    except (ValueError, KeyError, TypeError, StopIteration, csv.Error):
-        raise UsageError(
-            f"{where}: {text.strip()[:60]!r} is no row of {output_format}; name another --resume file"
-        ) from None
+        path, start, end, label, score, *code = cells
+        if len(cells) not in {"tsv": (5, 6), "csv": (6,)}[output_format] or not path:
+            raise ValueError
+        happens = [bool(pattern.fullmatch(cell)) for pattern, cell in _patterns(start, end, score)]
+        if happens != [bool(label)] * 3:
+            raise ValueError
+        if code and code[0]:
+            FailureCode(code[0])
+        return path, label
+    except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
+        raise UsageError(f"{text.strip()[:60]!r} is no row of {output_format}") from None
 
 
-def _refuse() -> str:
-    raise ValueError
+def _patterns(start: str, end: str, score: str) -> Sequence[tuple[re.Pattern[str], str]]:
+    return (_SECONDS, start), (_SECONDS, end), (_SCORE, score)
 
 
-@contextlib.contextmanager
-def append_to(file: Path) -> Iterator[Callable[[bytes], None]]:
-    """Return what appends bytes to a file, in one write."""
-    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o666)
-
-    def put(data: bytes) -> None:
-        while data:
-            data = data[os.write(fd, data) :]
-
-    try:
-        yield put
-    finally:
-        os.close(fd)
+def _read_json(row: Any) -> tuple[str, str]:
+    path, label = row["path"], row["label"]
+    numbers = [row[key] for key in ("start", "end", "score")]
+    kind = type(None) if label is None else (int, float)
+    fits = isinstance(path, str) and isinstance(label, str | None)
+    if not fits or row["schema"] != SCHEMA or not all(isinstance(n, kind) for n in numbers):
+        raise ValueError
+    return path, label or ""
 
 
-def encoded(film: Film, output_format: Format) -> bytes:
-    """Return the bytes of a film's rows in a row format."""
-    return encode(WRITERS[output_format](film))
+SPAN_ROWS = RowKind(HEADERS, WRITERS, read_row, several=True)

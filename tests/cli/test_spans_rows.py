@@ -1,0 +1,106 @@
+"""The file of rows that `spans` writes: a film's rows all or none, and nothing else is added to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidlstm.cli.rows.formats import Format, encode
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows
+from vidlstm.cli.rows.spans import HEADERS, SPAN_ROWS, WRITERS
+from vidlstm.errors import FailureCode, UsageError
+from vidlstm.records import Failure, FilmSpans, Problem, Span
+
+FORMATS: tuple[Format, ...] = ("tsv", "csv", "jsonl")
+NAMES = ("day.mp4", "=1+1.mp4", "two\nlines.mp4", "tab\there.mp4", "latin \udce9.mp4")
+
+
+def film(name: str, *labels: str) -> FilmSpans:
+    spans = tuple(Span(number, number + 0.5, label, 0.5) for number, label in enumerate(labels))
+    return FilmSpans(name, spans, 60.0, 25.0)
+
+
+def found_in(file: Path, output_format: Format) -> RowsFile:
+    with open_rows(file, output_format, ["walk", "sit"], resume=True, kind=SPAN_ROWS) as rows:
+        return rows
+
+
+def text_of(output_format: Format, *films: FilmSpans | Failure) -> bytes:
+    rows = "".join(WRITERS[output_format](film) for film in films)
+    return encode(HEADERS.get(output_format, "") + rows)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_films_with_rows_are_found_again(tmp_path: Path, output_format: Format) -> None:
+    file = tmp_path / "rows"
+    failed = Failure("bad.mp4", Problem(FailureCode.NOT_A_VIDEO, "is no video"))
+    films = [film(name, "walk", "sit", "walk") for name in NAMES]
+    file.write_bytes(text_of(output_format, *films, film("idle.mp4"), failed))
+    before = file.read_bytes()
+    rows = found_in(file, output_format)
+    assert rows.num_rows == len(NAMES) + 2
+    for name in (*NAMES, "idle.mp4", "bad.mp4"):
+        assert rows.take(name) is not None
+        assert rows.take(name) is None, "a film stands for one input"
+    assert rows.take("other.mp4") is None
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_wherever_a_kill_cuts_the_last_film_it_has_all_rows_or_none(
+    tmp_path: Path, output_format: Format
+) -> None:
+    file = tmp_path / "rows"
+    first, second = film("a.mp4", "walk", "sit"), film("b.mp4", "walk", "sit", "walk")
+    kept, whole = text_of(output_format, first), text_of(output_format, first, second)
+    line_ends = {n + 1 for n, byte in enumerate(whole) if byte == ord("\n")}  # a kill cuts inside of a row
+    for cut in sorted(set(range(len(kept) + 1, len(whole))) - line_ends):
+        file.write_bytes(whole[:cut])
+        rows = found_in(file, output_format)
+        assert rows.take("b.mp4") is None
+        # Half a row does not tell whose it is: the film before it may come again, but then its rows go.
+        assert (rows.take("a.mp4") is None) is (file.read_bytes() == text_of(output_format))
+
+
+def test_rows_that_end_at_the_end_of_a_block_are_not_believed(tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    first = "a\t1.00\t2.00\tx\t0.5000\n"
+    row = "b\t1.00\t2.00\ty\t0.5000\n"
+    number = (4096 - len(first)) // len(row)
+    label = "z" * (4096 - len(first) - number * len(row) + 1)
+    file.write_text(first + (row * (number - 1)) + row.replace("y", label))
+    assert file.stat().st_size == 4096
+    rows = found_in(file, "tsv")
+    assert rows.take("a") == "x"
+    assert rows.take("b") is None
+    assert file.read_text() == first
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"dear diary\n", b"a.mp4\twalk\t0.5000\n", b"a.mp4\t1\t2\twalk\t0.5\n", b"no end of line",
+        b"a\tb\tc\td\te\n", b"path,start,end,label\na.mp4,1,2,walk\n", b"path,label,score,error\n",
+        b'{"path": "a", "label": "b", "score": 1, "schema": 1}\n', b"[]\n", b"\n", b"\0" * 5000,
+        b"a.mp4\t1.00\t2.00\t\t0.5000\n", b"a.mp4\t1.00\t2.00\twalk\t0.5000\nbut then\nsomething else",
+    ],
+)  # fmt: skip
+def test_a_file_of_something_else_is_left_as_it_is(
+    tmp_path: Path, output_format: Format, content: bytes
+) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"notes\.txt, line \d.* left alone"):
+        found_in(file, output_format)
+    assert file.read_bytes() == content
+
+
+def test_one_run_at_a_time_writes_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "rows.tsv"
+    with open_rows(file, "tsv", ["walk"], resume=False, kind=SPAN_ROWS) as rows:
+        rows.write(film("a.mp4", "walk"))
+        with pytest.raises(UsageError, match="is writing rows to it"):
+            found_in(file, "tsv")
+    assert found_in(file, "tsv").take("a.mp4") == "walk"

@@ -1,0 +1,34 @@
+"""Single frames of a film at given times."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from tests.media.conftest import number_of, numbered_frame
+from vidlstm.errors import InputError
+from vidlstm.media.stills import stills
+
+
+def test_the_first_frame_at_each_time_or_later_whatever_the_frame_rate(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w", options={"reserve_index_space": "10k"}) as made:
+        video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "20"})
+        video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
+        for number in range(100):  # from the second second on, every frame is shown twice as long
+            frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
+            frame.pts, frame.time_base = number + max(0, number - 25) + 10, Fraction(1, 25)
+            made.mux(video.encode(frame))
+        made.mux(video.encode(None))
+    found = [number_of(image) for image in stills(path, [0.0, 0.4, 1.0, 2.0, 6.9, 60.0])]
+    assert found == [0, 10, 25, 38, 99]
+
+
+def test_what_is_no_film_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(b"x" * 1000)
+    with pytest.raises(InputError):
+        list(stills(path, [0.0]))

@@ -1,0 +1,122 @@
+"""The file of `spans --scores`: the score of every class in every cell of a film.
+
+As CSV, a film's rows are added before those of its spans, and a run can be resumed. Parquet (where pyarrow is
+installed) is one file of one run: it is written beside, and renamed at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidlstm.cli.rows.formats import Format, RowKind, csv_line, decode
+from vidlstm.cli.rows.output import choose_target
+from vidlstm.cli.rows.rows_file import open_rows
+from vidlstm.errors import UsageError
+from vidlstm.report.text import printable
+
+if TYPE_CHECKING:
+    from vidlstm.engine.prediction.films import LabelledFilm
+
+Note = Callable[["LabelledFilm"], None]
+
+
+def require_scores_file(file: Path, *, resume: bool) -> None:
+    """Find out early that a file cannot be written.
+
+    Raises:
+        UsageError: It is there already, or a folder, or of a format that is not to be had.
+    """
+    choose_target(None if resume else file, file if resume else None)
+    if _is_parquet(file):
+        if resume:
+            raise UsageError(f"--scores {file}: Parquet cannot be added to; name a .csv to use with --resume")
+        if find_spec("pyarrow") is None:
+            raise UsageError(f"--scores {file}: Parquet needs pyarrow: pip install pyarrow, or name a .csv")
+
+
+@contextlib.contextmanager
+def open_scores(file: Path, classes: Sequence[str], *, resume: bool) -> Iterator[Note]:
+    """Open a file for the scores of films; what comes takes them in.
+
+    Args:
+        file: `.parquet`, or a CSV.
+        classes: Of the scores.
+        resume: The file may hold films already, whose scores are not added again.
+    """
+    if _is_parquet(file):
+        with _open_parquet(file, classes) as note:
+            yield note
+        return
+    kind = RowKind(
+        {"csv": csv_line("path", "time", *classes)}, {"csv": _csv_rows}, partial(_read, len(classes)), True
+    )
+    with open_rows(file, "csv", [], resume=resume, kind=kind) as rows:
+        rows.begin()
+
+        def note_film(film: LabelledFilm) -> None:
+            if film.timeline is not None and rows.take(film.record.path) is None:
+                rows.write(film)
+
+        yield note_film
+
+
+def _is_parquet(file: Path) -> bool:
+    return file.suffix.lower() == ".parquet"
+
+
+def _times(film: LabelledFilm) -> list[float]:
+    """Return the middle of each cell, in seconds."""
+    assert film.timeline is not None
+    return [(cell + 0.5) * film.timeline.cell for cell in range(len(film.timeline.scores))]
+
+
+def _csv_rows(film: LabelledFilm) -> str:
+    assert film.timeline is not None
+    return "".join(
+        csv_line(film.record.path, f"{time:.2f}", *(f"{p:.4f}" for p in row))
+        for time, row in zip(_times(film), film.timeline.scores, strict=True)
+    )
+
+
+def _read(num_classes: int, line: bytes, _: Format) -> tuple[str, str]:
+    """Return the path of a row; it has no label."""
+    text = decode(line)
+    try:
+        path, *numbers = next(csv.reader([text]))
+        if not path or len(numbers) != 1 + num_classes or min(map(float, numbers)) < 0:
+            raise ValueError
+    except (ValueError, StopIteration, csv.Error):
+        raise UsageError(f"{text.strip()[:60]!r} is no row of scores") from None
+    return path, ""
+
+
+@contextlib.contextmanager
+def _open_parquet(file: Path, classes: Sequence[str]) -> Iterator[Note]:
+    """A row group a film: `path`, `time` in seconds, and a float32 column for each class."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = [("path", pa.string()), ("time", pa.float64()), *((name, pa.float32()) for name in classes)]
+    schema = pa.schema(columns)
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with parquet.ParquetWriter(beside, schema) as writer:
+
+            def note_film(film: LabelledFilm) -> None:
+                if film.timeline is not None:
+                    times = _times(film)
+                    arrays = [[printable(film.record.path)] * len(times), times, *film.timeline.scores.T]
+                    filled = [pa.array(a, type=f.type) for a, f in zip(arrays, schema, strict=True)]
+                    writer.write_table(pa.Table.from_arrays(filled, schema=schema))
+
+            yield note_film
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)

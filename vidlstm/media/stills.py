@@ -1,0 +1,48 @@
+"""Single frames of a film at given times, by a seek for each: for pictures of a film, not for features."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.media.encode import upright
+from vidlstm.media.file_types import as_input_errors
+from vidlstm.media.video.base import Image
+
+
+def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
+    """Yield the first frames that are shown at some times or later, RGB `(H, W, 3)`; past the end none.
+
+    Args:
+        path: The film.
+        times: In seconds from the first frame.
+
+    Raises:
+        InputError: The film cannot be read, or not from here on.
+    """
+    with contextlib.ExitStack() as stack:
+        with as_input_errors(path):
+            file = stack.enter_context(path.open("rb"))
+        try:
+            source = stack.enter_context(av.open(file, metadata_errors="replace"))
+            if not source.streams.video:
+                raise InputError(path, FailureCode.NOT_A_VIDEO, "has no video in it")
+            video = source.streams.video[0]
+            first = next(source.decode(video), None)
+            if first is None:
+                raise InputError(path, FailureCode.NO_FRAMES, "not one frame can be decoded")
+            zero = float(first.time or 0.0)
+            half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
+            for time in times:
+                source.seek(int((time + zero) * 1_000_000), backward=True)
+                shown = (f for f in source.decode(video) if (f.time or 0.0) - zero >= time - half)
+                frame = next(shown, None)
+                if frame is None:
+                    return
+                yield upright(frame)
+        except av.error.FFmpegError as error:
+            raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error}") from None
