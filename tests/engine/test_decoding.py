@@ -118,7 +118,7 @@ def test_a_worker_that_is_killed_while_idle_is_replaced() -> None:
         process = pool._workers[0]._process
         assert process is not None
         process.kill()
-        process.join()
+        process.wait()
         assert outcomes(pool, ["b"]) == [("b", "B")]
 
 
@@ -234,13 +234,13 @@ def test_once_jobs_were_done_a_start_that_fails_costs_a_job_and_not_the_run(
         assert outcomes(pool, ["a"]) == [("a", "A")]
         pool._workers[0].drop()
         with monkeypatch.context() as patch:
-            patch.setattr("vidlstm.engine.extraction.worker._serve", act)  # dies of what it is given
+            patch.setattr("vidlstm.engine.extraction.worker._PROGRAM", "raise SystemExit(1)")
             assert outcomes(pool, ["b"]) == [("b", "decoder_crashed")]
         assert outcomes(pool, ["c"]) == [("c", "C")]
 
 
 def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidlstm.engine.extraction.worker._serve", act)  # dies of what it is given
+    monkeypatch.setattr("vidlstm.engine.extraction.worker._PROGRAM", "raise SystemExit(1)")
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
@@ -264,13 +264,36 @@ def test_whoever_stops_asking_lets_the_source_go_and_leaves_no_jobs_behind() -> 
         assert pool._jobs.empty()
 
 
-def test_a_process_that_may_have_no_children_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: object) -> None:
-        raise AssertionError("daemonic processes are not allowed to have children")
+def test_where_no_process_can_be_started_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("multiprocessing.context.SpawnProcess.start", refuse)
-    with DecodePool(1, LIMIT) as pool, pytest.raises(AssertionError, match="daemonic"):
+    monkeypatch.setattr("vidlstm.engine.extraction.worker.subprocess.Popen", refuse)
+    monkeypatch.setattr("vidlstm.engine.extraction.worker._PAUSE", 0.0)
+    with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
+
+
+PARENT = """
+import time
+from vidlstm.engine.extraction.worker import Worker
+Worker(1).start()
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_worker_ends_with_its_parent_even_when_that_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "VIDLSTM_DEBUG": "1"},  # then a worker writes to its parent's standard error
+    )
+    assert parent.stdout is not None
+    assert parent.stdout.readline().split() == [b"started"]
+    parent.kill()
+    assert parent.communicate(timeout=60) == (b"", b"")  # ends when nobody holds the pipe any more
 
 
 def test_processes_start_when_there_is_something_to_do() -> None:

@@ -127,7 +127,7 @@ def test_a_closed_one_ends_its_processes_and_never_leaves_files_out_in_silence(
         (worker,) = workers(predictor)
         process = worker._process
         assert process is not None
-    assert not process.is_alive()
+    assert process.poll() is not None
     with pytest.raises(ValueError, match="closed"):
         list(records)
     with pytest.raises(ValueError, match="closed"):
@@ -142,7 +142,7 @@ def test_the_processes_of_one_that_nobody_holds_any_more_end(
     process = workers(predictor)[0]._process
     assert process is not None
     del predictor
-    assert not process.is_alive()
+    assert process.poll() is not None
 
 
 def test_what_makes_no_sense_is_said_at_once(

@@ -1,8 +1,10 @@
 """Layers of several networks side by side, each with weights of its own.
 
-A model's members are alike and small: one after another, an eighth of the time would go into calls that
-compute little. So a layer holds all of them, and one product computes all. Shapes have the M members in
-front; an input whose first dimension is 1 is the same for every member.
+A model's members have the same shape and are small. A layer holds all of them and computes them in one
+product: an epoch on one core takes 5 to 9 % less CPU than with one network after another
+(`python -m tests.benchmarks.training_step`), and one trainer, one optimiser and one graph serve all.
+`torch.vmap` cannot do it: it has no batching rule for LSTMs (torch 2.14).
+Shapes have the M members in front; an input whose first dimension is 1 is the same for every member.
 
 Biases and the like are kept flat, `(M * D,)`: the optimiser decays what has more than one dimension.
 """

@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from multiprocessing import resource_tracker
 from typing import Any, Generic, TypeVar
 
 from vidlstm.engine.extraction.jobs import GLANCE, Job, Parts
@@ -180,9 +179,7 @@ class DecodePool:
     def _tend(self, worker: Worker, at_once: bool) -> None:
         """Hand jobs to one worker, one at a time."""
         # What this thread starts inherits its signal mask: Ctrl-C is for the command, not for workers.
-        # Whoever first needs the resource tracker has SIGINT unblocked by it, so it is started before.
         if hasattr(signal, "pthread_sigmask"):
-            resource_tracker.ensure_running()
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         if at_once:
             with contextlib.suppress(Exception):  # the first job will say it

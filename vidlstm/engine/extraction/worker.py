@@ -10,15 +10,14 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import spawn
 from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -30,6 +29,12 @@ logger = logging.getLogger(__name__)
 _STARTS = 5  # attempts to start a process for one job
 _PAUSE = 0.1  # seconds; doubles with each attempt
 _START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
+_PROGRAM = """\
+import sys
+sys.path[:] = sys.argv[3:]
+from vidlstm.engine.extraction.worker import serve
+serve(int(sys.argv[1]), int(sys.argv[2]))
+"""
 
 R = TypeVar("R")
 
@@ -48,25 +53,19 @@ class Worker:
         num_threads: That decode a file.
     """
 
-    _family = threading.RLock()  # multiprocessing's list of children stands no two threads at once
-
     def __init__(self, num_threads: int) -> None:
         self._num_threads = num_threads
-        self._process: BaseProcess | None = None
+        self._lock = threading.RLock()  # one thread hands over jobs, another may end it
+        self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._retired = False
         self._has_worked = False
 
     def start(self) -> Connection | None:
         """Start the process unless it runs; return the pipe to it, None in retirement."""
-        with self._family:
+        with self._lock:
             if self._pipe is None and not self._retired:
-                context = multiprocessing.get_context("spawn")
-                ours, theirs = context.Pipe()
-                process = context.Process(target=_serve, args=(theirs, self._num_threads), daemon=True)
-                with _without_main(), _without_opencv(), theirs:
-                    process.start()
-                self._process, self._pipe = process, ours
+                self._process, self._pipe = _start(self._num_threads)
             return self._pipe
 
     def do(self, job: Job[R], seconds: float) -> R | InputError:
@@ -139,62 +138,57 @@ class Worker:
 
     def _bury(self) -> int | None:
         """Be sure that the process is gone, and return its exit code."""
-        with self._family:
+        with self._lock:
             process, pipe = self._process, self._pipe
             self._process = self._pipe = None
             if process is None or pipe is None:
                 return None
             pipe.close()
-            process.join(GLANCE)  # one that crashed on its own has its own exit code
-            process.kill()
-            process.join()
-            return process.exitcode
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GLANCE)  # one that crashed on its own has its own exit code
+            return _kill(process)
 
     def retire(self) -> None:
         """End the process, whatever it does, and start no other."""
-        with self._family:
+        with self._lock:
             self._retired = True
             if self._process is not None:
-                # Its pipe is left to the thread that reads from it.
-                self._process.kill()
-                self._process.join()
+                _kill(self._process)  # its pipe is left to the thread that reads from it
 
 
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keep a new process from running the caller's script again, as spawn does unless it finds none.
+def _start(num_threads: int) -> tuple[subprocess.Popen[bytes], Connection]:
+    """Start a process that does jobs, and return it with the pipe to it.
 
-    Workers need nothing of it, and a script that is not all under `if __name__ == "__main__"` would
-    start its own workers in each of them.
+    Not by `multiprocessing`: its children run the caller's script again, and two threads cannot start them
+    at the same time.
+    The process ends when its standard input does, so it does not outlive this one.
     """
-    names = vars(sys.modules["__main__"])
-    hidden: dict[str, object] = {name: names[name] for name in ("__file__", "__spec__") if name in names}
-    names.pop("__file__", None)
-    names["__spec__"] = None
-    try:
-        yield
-    finally:
-        names.update(hidden)
+    ours, theirs = multiprocessing.Pipe()
+    handle = theirs.fileno()
+    inherited: dict[str, Any] = {"pass_fds": (handle,)}
+    if sys.platform == "win32":
+        os.set_handle_inheritable(handle, True)
+        inherited = {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})}
+    # OpenCV puts its own folder into `sys.path` while another thread imports it. There is a `typing`
+    # in it, among others, which would replace Python's.
+    folders = [folder for folder in sys.path if not Path(folder, "typing").is_dir()]
+    errors = None if os.environ.get("VIDLSTM_DEBUG") else subprocess.DEVNULL
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PROGRAM, str(handle), str(num_threads), *folders],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # what C code writes must not reach the results
+            stderr=errors,
+            **inherited,
+        )
+    return process, ours
 
 
-@contextlib.contextmanager
-def _without_opencv() -> Iterator[None]:
-    """Keep a new process from taking over where OpenCV leads `sys.path` while another thread imports it.
-
-    In its own folder it has a `typing`, among others, which would stand for Python's.
-    """
-    describe = spawn.get_preparation_data
-
-    def describe_without(name: str) -> dict[str, Any]:
-        told = describe(name)
-        told["sys_path"] = [folder for folder in told["sys_path"] if not Path(folder, "typing").is_dir()]
-        return told
-
-    spawn.get_preparation_data = describe_without
-    try:
-        yield
-    finally:
-        spawn.get_preparation_data = describe
+def _kill(process: subprocess.Popen[bytes]) -> int:
+    process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
+    return process.wait()
 
 
 def _cause(exitcode: int | None) -> str:
@@ -204,14 +198,15 @@ def _cause(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-def _serve(pipe: Connection, num_threads: int) -> None:
-    """Do jobs until the pipe closes. Runs in the worker process."""
-    if not os.environ.get("VIDLSTM_DEBUG"):
-        # What C code writes must reach neither results nor terminal; nor may a worker that outlives a
-        # killed command hold its pipe open.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nowhere, stream)
+def serve(handle: int, num_threads: int) -> None:
+    """Do jobs until the pipe closes. Runs in the worker process.
+
+    Args:
+        handle: Of the pipe: a file descriptor, on Windows a handle.
+        num_threads: That decode a file.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Not only for what is used here: it loads the decoders, before the first job asks for them.
     from vidlstm.engine.extraction import reading  # noqa: F401
     from vidlstm.media.opencv import decode_with
@@ -219,14 +214,27 @@ def _serve(pipe: Connection, num_threads: int) -> None:
     decode_with(num_threads)
     notes = _Notes()
     logging.getLogger("vidlstm").addHandler(notes)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    pipe = _connection(handle)
+    with contextlib.suppress(EOFError, OSError):
         while True:
             job: Job[Any] = pipe.recv()
             pipe.send(None)
             for result in _do_in_parts(job) if job.in_parts else [_do(job)]:
                 pipe.send((result, notes.take()))
+
+
+def _connection(handle: int) -> Connection:
+    if sys.platform == "win32":
+        from multiprocessing.connection import PipeConnection
+
+        return PipeConnection(handle)
+    return Connection(handle)
+
+
+def _end_with_parent() -> None:
+    with contextlib.suppress(OSError):
+        os.read(0, 1)  # nothing is ever written to it
+    os._exit(1)
 
 
 class _Notes(logging.Handler):
@@ -244,13 +252,6 @@ class _Notes(logging.Handler):
         """Return what was logged since the last time."""
         texts, self._texts = self._texts, []
         return texts
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _do_in_parts(job: Job[Iterable[R]]) -> Iterator[_Part[R] | InputError | None]:

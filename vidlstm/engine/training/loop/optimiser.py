@@ -58,15 +58,16 @@ class AdamW:
                 place.copy_(value)
 
 
-def clip(gradients: list[Tensor], most: float) -> None:
-    """Scale the gradients of one network down until their common norm is no more than `most`.
+def clip(gradients: list[Tensor], max_norm: float) -> None:
+    """Scale the gradients of one network down until their common norm is at most `max_norm`.
 
-    (Pascanu et al. 2013; as `torch.nn.utils.clip_grad_norm_`, without its many small questions.)
+    As `torch.nn.utils.clip_grad_norm_` (Pascanu et al. 2013), for tensors that are slices of a gradient.
     """
     if not gradients:
         return
-    norm = torch.stack(torch._foreach_norm(gradients)).norm()
-    torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
+    scale = (max_norm / (nn.utils.get_total_norm(gradients) + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale)
 
 
 def _new_state(parameter: nn.Parameter) -> tuple[Tensor, Tensor, Tensor]:
