@@ -48,7 +48,7 @@ class TestTrain:
         assert capfd.readouterr() == ("", "")
 
     def test_an_error_names_the_setting(self, tiny_data: Path, tmp_path: Path) -> None:
-        with pytest.raises(vidlstm.VidlstmError, match=r"^`num_frames=0`: at least 1"):
+        with pytest.raises(vidlstm.VidlstmError, match=r"^`num_frames=0`: must be at least 1"):
             vidlstm.train(tiny_data, num_frames=0, out=tmp_path / "r")
         with pytest.raises(vidlstm.VidlstmError, match=r"^`device=x`: "):
             vidlstm.train(tiny_data, device="x", out=tmp_path / "r")

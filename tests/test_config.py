@@ -17,9 +17,9 @@ from vidlstm.config import (
     StreamName,
     TrainConfig,
     from_dict,
+    names_sides,
     parse_grid,
     parse_streams,
-    tells_sides,
     to_dict,
 )
 from vidlstm.errors import UsageError
@@ -51,12 +51,12 @@ class TestTravel:
         ("plain", "words"),
         [
             ({"epoch": 3}, "unknown setting epoch"),
-            ({"epochs": "3"}, "epochs: '3' is not possible"),
-            ({"epochs": True}, "epochs: True is not possible"),
-            ({"epochs": 2.5}, "epochs: 2.5 is not possible"),
-            ({"balance": "much"}, "balance: 'much' is not possible"),
-            ({"epochs": 0}, "`epochs=0`: at least 1"),
-            (["epochs"], "a table of values is needed, not list"),
+            ({"epochs": "3"}, "epochs: '3' is not a valid value"),
+            ({"epochs": True}, "epochs: True is not a valid value"),
+            ({"epochs": 2.5}, "epochs: 2.5 is not a valid value"),
+            ({"balance": "much"}, "balance: 'much' is not a valid value"),
+            ({"epochs": 0}, "`epochs=0`: must be at least 1"),
+            (["epochs"], "must be a table of values, not list"),
         ],
         ids=str,
     )
@@ -125,7 +125,7 @@ class TestDefaults:
     def test_clips_are_mirrored_unless_a_class_is_named_after_a_side(
         self, classes: tuple[str, ...], sides: bool
     ) -> None:
-        assert tells_sides(classes) == sides
+        assert names_sides(classes) == sides
         assert ModelConfig.default("video", classes).mirror == (not sides)
 
     def test_changing_a_part_leaves_the_rest(self) -> None:
@@ -148,18 +148,18 @@ class TestParsing:
 
     @pytest.mark.parametrize("text", ["", "rgb+", "flow", "RGB", "rgb,motion"])
     def test_other_streams_are_refused(self, text: str) -> None:
-        with pytest.raises(UsageError, match="is none of rgb, motion, pose, colour, texture"):
+        with pytest.raises(UsageError, match="is not one of rgb, motion, pose, colour, texture"):
             parse_streams(text)
 
     def test_grids(self) -> None:
         assert parse_grid("4x4") == {"rows": 4, "columns": 4}
         assert parse_grid("2X5") == {"rows": 2, "columns": 5}
         for text in ("4", "x", "4x", "-1x2", "4x4x4", "four"):
-            with pytest.raises(UsageError, match="such as 4x4"):
+            with pytest.raises(UsageError, match="must be rows x columns"):
                 parse_grid(text)
 
 
 class TestPose:
     def test_is_no_stream_of_pictures(self) -> None:
-        with pytest.raises(UsageError, match="pose is read of videos"):
+        with pytest.raises(UsageError, match="pose needs videos"):
             ModelConfig("picture", ("a", "b"), ("rgb", "pose"))

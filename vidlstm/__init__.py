@@ -1,6 +1,21 @@
-"""vidlstm: action recognition in people's own videos, a CNN read in order by an LSTM.
+"""vidlstm: action recognition in your own videos. An LSTM reads the output of a per-frame CNN in order.
 
-The package root imports nothing heavy, so that `vidlstm --help` answers at once.
+Files become sequences of frames, streams turn each frame into a feature vector, an LSTM reads the vectors
+in order, and its output becomes a label, for a clip or for each span of a film.
+
+    errors, config, settings, records   errors; configs of a model; user settings; results
+    files        which paths are clips or pictures; atomic writes
+    metrics/     accuracy, intervals, calibration; span metrics
+    media/       files -> frames -> descriptors; the only package that imports OpenCV and PyAV
+    data/        samples, labels, groups, splits, annotations; never reads pixels
+    features/    the feature store on disk; batches, padding, masks
+    models/      encoders, heads, classifier, checkpoint; `backends/` run a trained model
+    engine/      extraction, training, evaluation, prediction; yields records and events, prints nothing
+    report/      HTML pages and plots
+    cli/         one module per command; the only package that prints
+
+Imports point down this list's layers only (`lint-imports` checks it; the order is in `pyproject.toml`).
+The package root imports nothing heavy, so that `vidlstm --help` is fast.
 """
 
 from __future__ import annotations
@@ -18,7 +33,7 @@ if TYPE_CHECKING:
     from vidlstm.config import Backend, Precision
     from vidlstm.engine.prediction.predictor import Predictor
 
-# What works but otherwise than asked for is logged as a warning. Programs choose whether they show it.
+# Fallbacks are logged as warnings. The calling program decides whether to show them.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
@@ -50,18 +65,18 @@ def load(
     workers: int | None = None,
     timeout: float = 120.0,
 ) -> Predictor:
-    """Load a model to label files with: `vidlstm.load("runs/1").predict(["a.mp4", "b.mp4"])`.
+    """Load a model for prediction: `vidlstm.load("runs/1").predict(["a.mp4", "b.mp4"])`.
 
     Args:
         checkpoint: A `model.safetensors`, or the run folder that holds one.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
-        backend: `auto`, `torch` or `openvino`; what computes it.
-        precision: `float32` or `bfloat16`; of that computation.
-        workers: Processes that read files; by default one a core, 8 at most.
-        timeout: Seconds that one file may take.
+        device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        backend: Library that runs the encoder: `auto`, `torch` or `openvino`.
+        precision: Precision of the encoder: `float32` or `bfloat16`.
+        workers: Decoder processes; by default one per core, at most 8.
+        timeout: Seconds allowed per file.
 
     Raises:
-        VidlstmError: There is no such model, device or backend, or a number makes no sense.
+        VidlstmError: The model, device or backend does not exist, or a number is out of range.
     """
     from vidlstm.engine.prediction.predictor import Predictor
 

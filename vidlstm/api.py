@@ -1,7 +1,7 @@
-"""Train, score and cross-validate from a Python program: the sessions behind the commands.
+"""Train, evaluate and cross-validate from Python, with the same code as the commands.
 
-Settings are keywords, named as in `vidlstm.settings`. Nothing is printed; `on_event` gets what happens,
-see `vidlstm.engine.events`.
+Settings are keywords, named as in `vidlstm.settings`. Nothing is printed; `on_event` is called with each
+event (see `vidlstm.engine.events`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ R = TypeVar("R")
 
 
 class DataKeywords(TypedDict, total=False):
-    """The fields of `DataSettings`, beside the data itself."""
+    """The fields of `DataSettings` except `data`."""
 
     kind: Kind
     group_by: str
@@ -59,7 +59,7 @@ class DataKeywords(TypedDict, total=False):
 
 
 class MachineKeywords(TypedDict, total=False):
-    """The fields of `MachineSettings`, and whether features are kept."""
+    """The fields of `MachineSettings`, and `cache`: whether to store features on disk."""
 
     device: str
     backend: Backend
@@ -121,7 +121,7 @@ class CrossvalKeywords(DataKeywords, MachineKeywords, ModelKeywords, TrainingKey
 
 
 class TrainKeywords(CrossvalKeywords, total=False):
-    """Keywords of `train`: also the fields of the split's, fine-tuning's and output's settings."""
+    """Keywords of `train`: also the fields of `SplitSettings`, `FineTuneSettings` and `OutputSettings`."""
 
     val_share: float
     allow_shared_groups: bool
@@ -142,16 +142,16 @@ def train(
 ) -> TrainResult:
     """Train a model and write its run folder: `vidlstm.train("clips", epochs=20, out="runs/a").report.top1`.
 
-    Ctrl-C ends training early and keeps the best epoch so far. Where torchrun has started several
-    processes, the main one returns the result, and the others end in a SystemExit.
+    Ctrl-C ends training early and keeps the best epoch so far. Under torchrun, rank 0 returns the result
+    and the other ranks raise SystemExit.
 
     Args:
-        data: What `vidlstm train` takes: class folders, a table, a list.
-        on_event: Called with everything that happens, such as each epoch.
+        data: As for `vidlstm train`: class folders, a table or a list.
+        on_event: Called with each event, such as the end of an epoch.
         settings: The options of `vidlstm train`, named as in `vidlstm.settings`.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data, the settings or a file cannot be used; the message says which and why.
     """
     from vidlstm.engine.training.plan import TrainRequest
     from vidlstm.engine.training.result import TrainResult
@@ -183,15 +183,16 @@ def evaluate(
     """Score a model on labelled clips: `vidlstm.evaluate("clips", "runs/1").report.top1`.
 
     Args:
-        data: What `vidlstm eval` takes.
+        data: As for `vidlstm eval`.
         checkpoint: A `model.safetensors`, or the run folder that holds one.
-        subset: Which of the clips; None: those of the test set, else what the run held out, else all.
-        page: HTML report to be written, with plots beside it.
-        on_event: Called with everything that happens.
+        subset: Which clips to score. None: the test set; without one, the clips that the run held out;
+            without these, all.
+        page: Path of the HTML report; plots are written next to it.
+        on_event: Called with each event.
         settings: The options of `vidlstm eval`, named as in `vidlstm.settings`.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data, the model or a setting cannot be used; the message says which and why.
     """
     from vidlstm.engine.evaluation.evaluate import EvaluateRequest, EvaluateResult
     from vidlstm.engine.evaluation.evaluate import evaluate as session
@@ -223,17 +224,17 @@ def crossval(
     """Estimate accuracy by cross-validation: `vidlstm.crossval("clips", folds="group").report.top1`.
 
     Args:
-        data: What `vidlstm crossval` takes.
-        folds: A number; `group`: one a group; `split`: the train and test sets of the data.
+        data: As for `vidlstm crossval`.
+        folds: A number; `group`: one fold per group; `split`: the train and test sets of the data.
         ablation: Compare streams and heads.
-        repeat: Seeds, from `seed` on.
+        repeat: Number of seeds, counted up from `seed`.
         out: Folder for the report page, `predictions.csv` and plots.
-        overwrite: Replace the report in it.
-        on_event: Called with everything that happens, such as each fold.
+        overwrite: Replace an existing report in `out`.
+        on_event: Called with each event, such as the end of a fold.
         settings: The options of `vidlstm crossval`, named as in `vidlstm.settings`.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data or a setting cannot be used; the message says which and why.
     """
     from vidlstm.engine.evaluation.crossval import CrossvalRequest, CrossvalResult
     from vidlstm.engine.evaluation.crossval import crossval as session
@@ -258,7 +259,7 @@ _PATHS = ("split_file", "class_list", "pose_weights", "start", "out", "resume")
 
 
 def _take(group: type[S], given: dict[str, Any], **more: Any) -> S:
-    """Return a group of settings, and take its keywords out of what is given."""
+    """Build one group of settings, removing its keywords from `given`."""
     for field in fields(group):  # type: ignore[arg-type]
         if field.name in given:
             value = given.pop(field.name)
@@ -267,7 +268,7 @@ def _take(group: type[S], given: dict[str, Any], **more: Any) -> S:
 
 
 def _last(function: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what is left for the request itself.
+    """Return the remaining keywords, which belong to the request itself.
 
     Raises:
         TypeError: A keyword is unknown.
@@ -278,11 +279,11 @@ def _last(function: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run(session: Iterable[Any], result: type[R], on_event: OnEvent | None) -> R:
-    """Run a session to its end, and return its last event, which is its result."""
+    """Run a session to its end and return its last event, the result."""
     last = None
     for last in session:
         if on_event is not None and not isinstance(last, result):
             on_event(last)
     if not isinstance(last, result):
-        raise SystemExit  # a process beside the main one, see `train`
+        raise SystemExit  # not rank 0, see `train`
     return last

@@ -1,8 +1,7 @@
-"""What fully says how input is sampled and what the model is: frozen dataclasses.
+"""The complete configuration of a model and its training, as frozen dataclasses.
 
-They travel in the checkpoint as a plain dict (`to_dict`, `from_dict`). Nothing here opens a file
-or imports torch. Values are checked when an object is made, so that a config that exists is one
-that works.
+They are stored in the checkpoint as a plain dict (`to_dict`, `from_dict`). Nothing here opens a file
+or imports torch. Values are checked on construction, so every config object is valid.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ Precision = Literal["float32", "bfloat16"]
 ExportFormat = Literal["onnx", "openvino"]
 
 SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion", "pose")
-"""Streams that give one vector a step, `(T, D)`, and are read by the head."""
+"""Streams with one vector per step, `(T, D)`, read by the head."""
 SUMMARY_STREAMS: tuple[StreamName, ...] = ("colour", "texture")
-"""Streams that give one vector a clip, `(D,)`, and join the head's summary before the classifier."""
+"""Streams with one vector per clip, `(D,)`, joined to the head's summary before the classifier."""
 DEFAULT_STREAMS: dict[Kind, tuple[StreamName, ...]] = {
     "video": ("rgb", "motion"),
     "picture": ("rgb", "colour", "texture"),
@@ -43,9 +42,9 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    """Check a number. The upper ends are far above what makes sense, and stop a hostile model file."""
-    _require(value >= low, f"`{name}={value}`: at least {low} is needed")
-    _require(value <= high, f"`{name}={value}`: at most {high} is possible")
+    """Check a number. The upper limits are far above any useful value; they stop a hostile model file."""
+    _require(value >= low, f"`{name}={value}`: must be at least {low}")
+    _require(value <= high, f"`{name}={value}`: must be at most {high}")
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,12 @@ class Sampling:
     """Which moments of a clip are read.
 
     Args:
-        method: `uniform` (one moment in each of `num_frames` equal segments), `dense` (a run of
-            `num_frames` frames, `stride` apart) or `fps` (`rate` moments a second).
-        num_frames: Steps of the sequence for `uniform` and `dense`; the most steps for `fps`. The
-            `rgb` stream of a video takes every second one: pictures change slower than movement.
-        stride: Frames from one moment of a `dense` run to the next.
-        rate: Moments a second of `fps`.
+        method: `uniform` (one moment in each of `num_frames` equal segments), `dense` (`num_frames`
+            frames, `stride` apart) or `fps` (`rate` moments per second).
+        num_frames: Number of steps for `uniform` and `dense`; maximum number of steps for `fps`. The
+            `rgb` stream of a video takes every second step: appearance changes more slowly than motion.
+        stride: Distance between the moments of `dense`, in frames.
+        rate: Moments per second of `fps`.
     """
 
     method: SamplingMethod = "uniform"
@@ -69,7 +68,7 @@ class Sampling:
     def __post_init__(self) -> None:
         _within("num_frames", self.num_frames, 1, 100_000)
         _within("stride", self.stride, 1, 100_000)
-        _require(self.rate > 0, f"`rate={self.rate}`: more than 0 is needed")
+        _require(self.rate > 0, f"`rate={self.rate}`: must be more than 0")
         _within("rate", self.rate, 0, 1000)
 
 
@@ -80,9 +79,9 @@ class Grid:
     Args:
         rows: Rows of the grid.
         columns: Columns of the grid.
-        overlap: Share of a region's side that it has in common with the next, 0 to below 1.
-        order: `raster` reads every row left to right, `serpentine` turns at each row's end.
-        whole: The whole picture is the first region.
+        overlap: Overlap of neighbouring regions, as a share of a region's side; 0 to below 1.
+        order: `raster` reads every row left to right, `serpentine` alternates the direction.
+        whole: Add the whole picture as the first region.
     """
 
     rows: int = 2
@@ -92,9 +91,13 @@ class Grid:
     whole: bool = True
 
     def __post_init__(self) -> None:
-        _require(self.rows >= 1 and self.columns >= 1, f"`grid={self.rows}x{self.columns}`: at least 1x1")
-        _require(max(self.rows, self.columns) <= 64, f"`grid={self.rows}x{self.columns}`: at most 64x64")
-        _require(0 <= self.overlap < 1, f"`overlap={self.overlap}`: must be from 0 to below 1")
+        _require(
+            self.rows >= 1 and self.columns >= 1, f"`grid={self.rows}x{self.columns}`: must be at least 1x1"
+        )
+        _require(
+            max(self.rows, self.columns) <= 64, f"`grid={self.rows}x{self.columns}`: must be at most 64x64"
+        )
+        _require(0 <= self.overlap < 1, f"`overlap={self.overlap}`: must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -105,10 +108,10 @@ class EncoderConfig:
         name: `efficientnet_lite0` to `efficientnet_lite2`, `simple`, or a classification CNN of torchvision.
         weights: `default` (pretrained), `none` (from scratch) or the path of a state dict.
         size: Side of the square input, in pixels.
-        channels: 3 for RGB, 1 for grey.
-        rows: Of `simple`: a picture's feature map is read row by row, not as one vector.
-        unfrozen: How many of its last stages learn with the rest, from pixels; None: all of them.
-            `simple` always learns, whole.
+        channels: 3 for RGB, 1 for greyscale.
+        rows: `simple` only: read a picture's feature map row by row, not as one vector.
+        unfrozen: How many of the last stages are trained with the rest of the model; None: all of them.
+            `simple` is always trained whole.
     """
 
     name: str = "efficientnet_lite0"
@@ -120,39 +123,40 @@ class EncoderConfig:
 
     @property
     def trainable(self) -> bool:
-        """Whether any of it is trained with the rest, from pixels; otherwise it is frozen, whole."""
+        """Whether any stage is trained, from pixels. Otherwise the whole encoder is frozen."""
         return self.unfrozen != 0 or self.keeps_pixels
 
     @property
     def keeps_pixels(self) -> bool:
-        """Whether its pixels are so few that those of all clips are kept while it learns."""
+        """Whether its input is so small that the pixels of all clips stay in memory during training."""
         return self.name == "simple"
 
     @property
     def from_scratch(self) -> bool:
-        """Whether its weights come out of this training alone."""
+        """Whether training starts from random weights."""
         return self.keeps_pixels or self.weights == "none"
 
     def __post_init__(self) -> None:
-        _require(self.size >= 8, f"`size={self.size}`: at least 8 pixels are needed")
         _within("size", self.size, 8, 2048)
-        _require(self.channels in (1, 3), f"{self.channels} channels: 1 or 3 are possible")
-        _require(self.unfrozen is None or self.unfrozen >= 0, f"`unfreeze={self.unfrozen}`: 0 or more stages")
+        _require(self.channels in (1, 3), f"{self.channels} channels: must be 1 or 3")
+        _require(
+            self.unfrozen is None or self.unfrozen >= 0, f"`unfreeze={self.unfrozen}`: must be at least 0"
+        )
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """What reads a stream's vectors in order.
+    """The part of the model that reads a stream's vectors in order.
 
     Args:
-        kind: `lstm`, `gru`, or `mean`, the baseline that knows no order.
-        hidden: Width of the recurrent state, in each direction.
-        layers: Recurrent layers.
-        bidirectional: Read backwards as well.
-        dropout: Share of units dropped before the classifier while training; half as many before
-            the head.
-        summary: What becomes of the outputs: the `last` real step, their `mean`, or `attention`.
-        projection: Width that each stream is brought to before it is read; 0: none.
+        kind: `lstm`, `gru`, or `mean`, the baseline without frame order.
+        hidden: Width of the recurrent state, per direction.
+        layers: Number of recurrent layers.
+        bidirectional: Read the sequence backwards as well.
+        dropout: Dropout before the classifier; before the head it is half as much.
+        summary: How the outputs are reduced to one vector: the `last` unpadded step, their `mean`, or
+            `attention`.
+        projection: Width of the linear layer before the head; 0: no such layer.
     """
 
     kind: HeadKind = "lstm"
@@ -167,7 +171,7 @@ class HeadConfig:
         _within("hidden", self.hidden, 1, 16_384)
         _within("layers", self.layers, 1, 16)
         _within("projection", self.projection, 0, 16_384)
-        _require(0 <= self.dropout < 1, f"`dropout={self.dropout}`: must be from 0 to below 1")
+        _require(0 <= self.dropout < 1, f"`dropout={self.dropout}`: must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,10 @@ class SpanConfig:
     """How spans are found in films.
 
     Args:
-        windows: Lengths of the windows that are scored, in seconds, increasing; each a whole multiple of
-            the first, so that one grid of moments serves them all.
-        background: The class that is no action; None where the model has none.
-        switch_cost: What a change of label costs on the best path through a film, in nats.
+        windows: Lengths of the scored windows in seconds, increasing; each a whole multiple of the first,
+            so that all share one grid of moments.
+        background: The class for time without an action; None if the model has no such class.
+        switch_cost: Cost of a change of label on the best path through a film, in nats.
     """
 
     windows: tuple[float, ...]
@@ -187,8 +191,8 @@ class SpanConfig:
 
     def __post_init__(self) -> None:
         _require(bool(self.windows), "windows: at least one length is needed")
-        _require(self.windows[0] > 0, f"windows {self.windows[0]}: more than 0 seconds are needed")
-        _require(len(self.windows) <= 1000, f"{len(self.windows)} windows: at most 1000 are possible")
+        _require(self.windows[0] > 0, f"windows {self.windows[0]}: must be more than 0 seconds")
+        _require(len(self.windows) <= 1000, f"{len(self.windows)} windows: must be at most 1000")
         for window in self.windows:
             _within("window", window, 0, 86_400)
         _within("switch_cost", self.switch_cost, 0, 1e6)
@@ -196,21 +200,21 @@ class SpanConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything that predicting needs to know beside the weights.
+    """Everything that prediction needs besides the weights.
 
     Args:
-        kind: What it labels.
-        classes: In the order of its scores.
-        streams: What is looked at.
+        kind: What the model labels.
+        classes: Class names, in the order of the scores.
+        streams: Names of the streams.
         sampling: Which moments of a clip are read.
-        views: Temporal samples of a clip whose scores are averaged.
-        mirror: A clip flipped left to right is of the same class: learn from both, average both.
-        members: Networks that are averaged, each trained on another part of the groups.
-        grid: How a picture is cut.
-        encoder: Of the `rgb` stream.
-        head: What reads the steps.
-        people: That the `pose` stream describes at each moment.
-        spans: How spans are found in films; None for pictures, and where nobody has trained it.
+        views: Temporal samples per clip; their scores are averaged.
+        mirror: Mirroring keeps the class: train on mirrored clips too, and average over both at test time.
+        members: Ensemble size; each member leaves out a different part of the groups.
+        grid: How a picture is cut into regions.
+        encoder: The CNN of the `rgb` stream.
+        head: What reads the steps in order.
+        people: Maximum number of people that the `pose` stream describes at each moment.
+        spans: How spans are found in films; None for pictures, and for models without it.
     """
 
     kind: Kind
@@ -236,20 +240,20 @@ class ModelConfig:
         )
         _require(
             self.kind == "video" or "pose" not in self.streams,
-            f"`streams={'+'.join(self.streams)}`: pose is read of videos, and this model labels pictures",
+            f"`streams={'+'.join(self.streams)}`: pose needs videos, but this model labels pictures",
         )
-        _require(1 <= self.people <= 4, f"`people={self.people}`: from 1 to 4 are possible")
+        _require(1 <= self.people <= 4, f"`people={self.people}`: must be from 1 to 4")
         _within("views", self.views, 1, 100)
         _within("members", self.members, 1, 100)
         _require(
             self.members == 1 or not self.encoder.trainable or "rgb" not in self.streams,
-            f"`members={self.members}`: must be 1 to train the encoder, which members share: "
-            "what one of them leaves out would reach it through the others",
+            f"`members={self.members}`: must be 1 to train the encoder: members share it, so the clips "
+            "that one of them leaves out would reach it through the others",
         )
 
     @property
     def film_rate(self) -> float | None:
-        """Moments a second of a film's grid; None where the model has no windows over films."""
+        """Moments per second of a film's grid; None if the model does not score windows of films."""
         if self.spans is None or self.sampling.method == "dense":
             return None
         if self.sampling.method == "fps":
@@ -258,11 +262,11 @@ class ModelConfig:
 
     @staticmethod
     def default(kind: Kind, classes: tuple[str, ...], encoder: str | None = None) -> ModelConfig:
-        """Return the model that nobody has to ask for beyond its encoder.
+        """Return the default model for a kind of input and an encoder.
 
-        `simple` brings the article's network with it: its sizes, an LSTM of 128 and nothing else.
+        `simple` selects the article's network: its sizes, one LSTM of width 128, nothing else.
         """
-        mirror = not tells_sides(classes)
+        mirror = not names_sides(classes)
         if encoder == "simple":
             article = HeadConfig(hidden=128, bidirectional=False, dropout=0.3, projection=0)
             cnn = EncoderConfig("simple", size=32, rows=kind == "picture")
@@ -274,7 +278,7 @@ class ModelConfig:
         return ModelConfig(kind, classes, DEFAULT_STREAMS[kind], mirror=mirror, encoder=cnn)
 
     def changed(self, **settings: Any) -> ModelConfig:
-        """Return a copy with other settings; those of a part (`head`, ...) come as a dict of its own."""
+        """Return a copy with some settings changed; those of a part (`head`, ...) are given as a dict."""
         parts = {
             name: dataclasses.replace(getattr(self, name), **value) if isinstance(value, dict) else value
             for name, value in settings.items()
@@ -287,19 +291,19 @@ class TrainConfig:
     """How a model is trained.
 
     Args:
-        epochs: At most.
-        batch_size: Clips of one step.
-        learning_rate: Its peak, after the warm-up.
-        weight_decay: Of AdamW.
-        warmup_epochs: Epochs until the peak.
+        epochs: Maximum number of epochs.
+        batch_size: Clips per step.
+        learning_rate: Peak learning rate, after the warm-up.
+        weight_decay: Weight decay of AdamW.
+        warmup_epochs: Epochs of linear warm-up.
         label_smoothing: Share of the target that is spread over all classes.
-        mixup: Parameter of the Beta distribution that clips are mixed by; 0 mixes none.
-        patience: Epochs without a better validation before training stops; 0 never stops early.
-        balance: What is done about rare classes.
-        seed: Of everything random.
-        encoder_learning_rate: Its peak for an encoder that has learned before.
-        accumulate: Parts that a step's clips go through the encoder in.
-        checkpointing: The encoder's activations are computed again for the gradient, not kept
+        mixup: Parameter of the Beta distribution of mixup; 0: no mixup.
+        patience: Epochs without a better validation loss before training stops; 0: no early stopping.
+        balance: How rare classes are weighted: not at all, by sampling, or in the loss.
+        seed: Seed of all randomness.
+        encoder_learning_rate: Peak learning rate of a pretrained encoder.
+        accumulate: Number of parts in which a step's clips pass through the encoder.
+        checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them
             (Chen et al. 2016).
     """
 
@@ -318,17 +322,17 @@ class TrainConfig:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, f"`epochs={self.epochs}`: at least 1 is needed")
-        _require(self.batch_size >= 1, f"`batch_size={self.batch_size}`: at least 1 is needed")
-        _require(self.learning_rate > 0, f"`learning_rate={self.learning_rate}`: more than 0 is needed")
-        _require(self.patience >= 0, f"`patience={self.patience}`: 0 or more is needed")
+        _require(self.epochs >= 1, f"`epochs={self.epochs}`: must be at least 1")
+        _require(self.batch_size >= 1, f"`batch_size={self.batch_size}`: must be at least 1")
+        _require(self.learning_rate > 0, f"`learning_rate={self.learning_rate}`: must be more than 0")
+        _require(self.patience >= 0, f"`patience={self.patience}`: must be at least 0")
         rate = self.encoder_learning_rate
-        _require(rate > 0, f"`encoder_learning_rate={rate}`: more than 0 is needed")
-        _require(self.accumulate >= 1, f"`accumulate={self.accumulate}`: at least 1 is needed")
+        _require(rate > 0, f"`encoder_learning_rate={rate}`: must be more than 0")
+        _require(self.accumulate >= 1, f"`accumulate={self.accumulate}`: must be at least 1")
 
     @staticmethod
     def default(model: ModelConfig) -> TrainConfig:
-        """Return what suits the model: an encoder that learns wants smaller and more steps."""
+        """Return the defaults for a model: training an encoder needs smaller and more steps."""
         if model.encoder.name == "simple":
             return TrainConfig(
                 epochs=80,
@@ -354,13 +358,13 @@ _SIDES = {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "
 }
 
 
-def tells_sides(classes: tuple[str, ...]) -> bool:
-    """Tell whether a class is named after a side or a turn, so that mirroring would change its label."""
+def names_sides(classes: tuple[str, ...]) -> bool:
+    """Tell whether a class name mentions a side or a turn, so that mirroring would change the label."""
     return any(word in _SIDES for name in classes for word in re.findall("[a-z]+", name.lower()))
 
 
 def parse_streams(text: str) -> tuple[StreamName, ...]:
-    """Read `rgb+motion` into its stream names, in the order of the tables above.
+    """Parse `rgb+motion` into stream names, in the order of the tables above.
 
     Raises:
         UsageError: A name is not a stream.
@@ -370,24 +374,24 @@ def parse_streams(text: str) -> tuple[StreamName, ...]:
     for name in names:
         _require(
             name in known,
-            f"`streams={text}`: {name!r} is none of {', '.join(known)}; join with +, as in rgb+motion",
+            f"`streams={text}`: {name!r} is not one of {', '.join(known)}; join with +, as in rgb+motion",
         )
     return tuple(name for name in known if name in names)
 
 
 def parse_grid(text: str) -> dict[str, int]:
-    """Read `4x4` into rows and columns.
+    """Parse `4x4` into rows and columns.
 
     Raises:
-        UsageError: It is not of that form.
+        UsageError: The text has another form.
     """
     rows, _, columns = text.lower().partition("x")
-    _require(rows.isdecimal() and columns.isdecimal(), f"`grid={text}`: such as 4x4 is needed")
+    _require(rows.isdecimal() and columns.isdecimal(), f"`grid={text}`: must be rows x columns, as in 4x4")
     return {"rows": int(rows), "columns": int(columns)}
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Turn a config into a plain dict that JSON can hold."""
+    """Convert a config into a plain, JSON-serialisable dict."""
     plain: dict[str, Any] = dataclasses.asdict(config)
     return plain
 
@@ -396,13 +400,13 @@ T = TypeVar("T")
 
 
 def from_dict(cls: type[T], plain: dict[str, Any]) -> T:
-    """Build a config of type `cls` from a plain dict, checking names and types.
+    """Build a config of type `cls` from a plain dict; names and types are checked.
 
     Raises:
         UsageError: A key is unknown or a value has the wrong type.
     """
     if not isinstance(plain, dict):
-        raise UsageError(f"{cls.__name__}: a table of values is needed, not {type(plain).__name__}")
+        raise UsageError(f"{cls.__name__}: must be a table of values, not {type(plain).__name__}")
     hints = get_type_hints(cls)
     unknown = sorted(set(plain) - set(hints))
     _require(not unknown, f"{cls.__name__}: unknown setting {', '.join(unknown)}")
@@ -413,7 +417,7 @@ def from_dict(cls: type[T], plain: dict[str, Any]) -> T:
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
-    """Bring one JSON value to the type that its field is declared with."""
+    """Convert one JSON value to its field's declared type."""
     origin = get_origin(hint)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast("type[Any]", hint), value)
@@ -429,4 +433,4 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:
         return value
-    raise UsageError(f"{name}: {value!r} is not possible here")
+    raise UsageError(f"{name}: {value!r} is not a valid value")

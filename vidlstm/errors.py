@@ -1,18 +1,18 @@
-"""Everything that can go wrong for a user, as one tree.
+"""The exception hierarchy: every error that a user can cause or solve.
 
     VidlstmError
-    ├── UsageError          an option's value, or a combination of options, makes no sense
+    ├── UsageError          an option, or a combination of options, is invalid
     ├── DataError           a data set as a whole cannot be used
-    │   └── LeakError       one group stands on both sides of a given split
-    ├── CheckpointError     a checkpoint is missing, damaged, foreign or from a newer version
-    ├── WeightsError        an encoder's weights cannot be had
-    ├── BackendError        the library that computes a model fails on it
-    ├── DistributedError    a process that trained with this one has ended
-    └── InputError          one input file cannot be used: it costs that file a row, not the run
+    │   └── LeakError       a group is in more than one subset of a given split
+    ├── CheckpointError     a checkpoint is missing, damaged, not from vidlstm, or from a newer version
+    ├── WeightsError        an encoder's weights are not available
+    ├── BackendError        the library that runs a model fails on it
+    ├── DistributedError    another process of a distributed training has ended
+    └── InputError          one input file cannot be used; the run continues
 
-The command line turns an `InputError` into a row with a reason (exit status 1 at the end) and
-every other one into one or two lines on standard error (exit status 2). A message names the
-file, the value and the way out.
+The command line turns an `InputError` into a row with a code (exit status 1 at the end) and any other
+error into one or two lines on standard error (exit status 2). A message names the file, the value and
+the way out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pathlib import Path
 
 
 class VidlstmError(Exception):
-    """Base of every error that is the user's to solve."""
+    """Base class of all errors that the user can solve."""
 
 
 class UsageError(VidlstmError):
-    """An option's value, or a combination of options, makes no sense."""
+    """An option, or a combination of options, is invalid."""
 
 
 class DataError(VidlstmError):
@@ -34,27 +34,27 @@ class DataError(VidlstmError):
 
 
 class LeakError(DataError):
-    """One group stands on both sides of a split that the user gave."""
+    """A group is in more than one subset of a split that the user gave."""
 
 
 class CheckpointError(VidlstmError):
-    """A checkpoint is missing, damaged, foreign or from a newer version."""
+    """A checkpoint is missing, damaged, not from vidlstm, or from a newer version."""
 
 
 class WeightsError(VidlstmError):
-    """An encoder's weights cannot be had."""
+    """An encoder's weights are not available."""
 
 
 class BackendError(VidlstmError):
-    """The library that computes a model cannot be loaded, or fails on this model."""
+    """The library that runs a model cannot be loaded, or fails on this model."""
 
 
 class DistributedError(VidlstmError):
-    """A process that trained with this one has ended."""
+    """Another process of a distributed training has ended."""
 
 
 class FailureCode(str, Enum):
-    """Why one input has no (full) result. The closed set of codes that rows carry."""
+    """Why an input has no result or only a partial one. Rows carry these codes and no others."""
 
     NOT_FOUND = "not_found"
     PERMISSION = "permission"
@@ -62,9 +62,9 @@ class FailureCode(str, Enum):
     EMPTY_FILE = "empty_file"
     NOT_A_VIDEO = "not_a_video"
     NOT_A_PICTURE = "not_a_picture"
-    WRONG_KIND = "wrong_kind"  # a picture given to a video model, or the other way round
+    WRONG_KIND = "wrong_kind"  # a picture given to a video model, or vice versa
     NO_FRAMES = "no_frames"
-    TRUNCATED = "truncated"  # some frames came, and the label is made from them
+    TRUNCATED = "truncated"  # the label comes from the frames before the damage
     TOO_LARGE = "too_large"
     TIMEOUT = "timeout"
     DECODER_CRASHED = "decoder_crashed"
@@ -76,12 +76,12 @@ class InputError(VidlstmError):
 
     Args:
         path: The file, as the user gave it.
-        code: One of the closed set.
-        message: What is wrong and what to do, one sentence without the path.
+        code: The reason.
+        message: What is wrong and what to do, in one sentence without the path.
     """
 
     def __init__(self, path: Path | str, code: FailureCode, message: str) -> None:
-        # All three go to Exception, so that the error survives pickling from a worker.
+        # Pass all three to Exception, so that the error can be pickled in a worker.
         super().__init__(str(path), code, message)
         self.path = str(path)
         self.code = code

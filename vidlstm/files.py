@@ -1,6 +1,6 @@
-"""Which paths are videos, pictures and clips of numbered frames; how a file is written whole or not at all.
+"""Which paths are videos, pictures or folders of numbered frames; atomic writes.
 
-The only place that knows suffixes and names of frames. It opens no media file: what a file is, its name says.
+The only module that knows file suffixes and frame names. It decides by name and opens no media file.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Suffixes of pictures, lower case."""
 
-_NAME_PART = 48  # characters of a file's name in its temporary one: at most 192 of 255 bytes
+_NAME_PART = 48  # characters of the file's name kept in the temporary name: at most 192 of 255 bytes
 _LAST_NUMBER = re.compile(r"\d+(?!.*\d)", re.DOTALL)
-_COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")  # as browsers and file managers say
+_COPY = re.compile(r"(?: \(\d+\)| - Copy(?: \(\d+\))?| copy(?: \d+)?)$")  # by browsers and file managers
 _BESIDE_FRAMES = re.compile(r"(?:optical[_-]?flow|flow|depth|mask|[xyuv])(?:[_.-].*)?$", re.IGNORECASE)
-"""How the names of pictures begin that are made from frames, and lie beside them."""
+"""Prefixes of pictures that are derived from frames and stored in the same folder."""
 
 
 def kind_of(path: Path) -> Kind | None:
     """Tell whether a path is a video or a picture, without opening it.
 
     Returns:
-        By the suffix of the name; `video` for a folder of numbered frames; None for anything else.
+        The kind by file suffix; `video` for a folder of numbered frames; None for anything else.
     """
     if os.path.isdir(path):  # noqa: PTH112 - Path raises on a name that is too long
         return "video" if is_frame_folder(path) else None
@@ -70,18 +70,18 @@ def suffix_kind(name: str) -> Kind | None:
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """Return a name without its suffix, and the suffix; a name that is all suffix has none."""
+    """Split a name into stem and suffix. A name such as `.mp4` has no suffix."""
     stem, dot, suffix = name.rpartition(".")
     return (stem, dot + suffix) if stem else (name, "")
 
 
 @dataclass(frozen=True)
 class FrameSeries:
-    """The pictures of one clip.
+    """The frames of one clip in a folder.
 
     Args:
-        names: Of the frames, in the order of their numbers.
-        passed_over: Names of the pictures beside them that are none, in order.
+        names: File names of the frames, in the order of their numbers.
+        passed_over: Names of the other pictures in the folder, in order.
     """
 
     names: tuple[str, ...]
@@ -89,7 +89,7 @@ class FrameSeries:
 
 
 def is_frame_folder(folder: Path) -> bool:
-    """Tell whether a folder holds one clip as numbered pictures. An unreadable one does not."""
+    """Tell whether a folder holds one clip as numbered pictures; False if it is unreadable."""
     try:
         return frame_series(folder) is not None
     except OSError:
@@ -117,25 +117,25 @@ def frames_of(folder: Path) -> tuple[Path, ...]:
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a sort key under which `frame2` stands before `frame10`."""
-    # Text and numbers alternate in what split gives, so keys never compare one with the other.
+    """Return a sort key that puts `frame2` before `frame10`."""
+    # `re.split` alternates text and numbers, so keys never compare one with the other.
     parts = re.split(r"([0-9]+)", name)
     return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), name
 
 
 def are_frames(shown: Sequence[os.DirEntry[str]]) -> bool:
-    """Tell whether a folder's visible entries are the numbered frames of one clip, as `frame_series`."""
+    """Tell whether a folder's visible entries are the frames of one clip, by the rules of `frame_series`."""
     return _series_of(shown) is not None
 
 
 def _series_of(shown: Sequence[os.DirEntry[str]]) -> FrameSeries | None:
     """Find the frames among a folder's visible entries.
 
-    Frames are two or more pictures whose names differ in their last number only. No video and no folder
-    may lie beside them. Passed over are copies (`img_3 (1).jpg` beside `img_3.jpg`), a second picture of
-    the same number (`f1.png` beside `f1.jpg`), and optical flow, depth and masks (`flow_x_1.jpg` beside
-    `img_1.jpg`). Any other picture means that the folder is no clip. Other files, such as a note of the
-    frame rate, may lie there.
+    Frames are two or more pictures whose names differ only in their last number. The folder may hold no
+    video and no subfolder. Ignored are copies (`img_3 (1).jpg` next to `img_3.jpg`), a second picture with
+    the same number (`f1.png` next to `f1.jpg`), and optical flow, depth and masks (`flow_x_1.jpg` next to
+    `img_1.jpg`). With any other picture the folder is not a clip. Files of other types, such as a text file
+    with the frame rate, are allowed.
     """
     pictures = set()
     for entry in shown:
@@ -166,7 +166,7 @@ def _series_of(shown: Sequence[os.DirEntry[str]]) -> FrameSeries | None:
 
 
 def _one_of_each_number(names: Sequence[str]) -> list[str]:
-    """Return names in order; of two that differ in their suffix only, the one whose suffix is commoner."""
+    """Return names in order; of names that differ only in their suffix, the one with the commoner suffix."""
     counts = Counter(split_suffix(name)[1].lower() for name in names)
     best: dict[str, str] = {}
     for name in sorted(names):
@@ -178,7 +178,7 @@ def _one_of_each_number(names: Sequence[str]) -> list[str]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder; a link to itself is none."""
+    """Tell whether an entry is a folder; False for a link that points to itself."""
     try:
         return entry.is_dir()
     except OSError:
@@ -186,17 +186,17 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file whole or not at all: after a kill or a power cut, the old content is there or the new.
+    """Write a file atomically: after a kill or a power cut it holds either the old content or the new.
 
     Args:
-        file: Is replaced if it exists.
+        file: Replaced if it exists.
         data: The new content.
-        durable: Return once content and name are on the disk. False is for what can be made again.
+        durable: Return only when content and name are on disk. False is for files that can be recreated.
 
     Raises:
-        OSError: The file cannot be written. The error names `file`; nothing is left behind.
+        OSError: The file cannot be written. The error names `file`; no temporary file is left.
     """
-    # Not all of the name: a longer one than the file's own may not be possible.
+    # Only part of the name: the temporary name must not exceed the file system's limit.
     beside = file.with_name(f".{file.name[:_NAME_PART]}.{secrets.token_hex(4)}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
@@ -217,10 +217,10 @@ def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents unless they exist; on return their names are on the disk.
+    """Create a folder and its missing parents; on return their names are on disk.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
     if folder.is_dir():
         return
@@ -230,11 +230,11 @@ def make_folder(folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can do that.
+    """Flush the names in a folder to disk, where the system supports it.
 
-    A new or renamed file whose folder is not flushed may be gone after a power cut.
+    Without this, a new or renamed file may be gone after a power cut.
     """
-    with contextlib.suppress(OSError):  # Windows opens no folder; some network drives flush none
+    with contextlib.suppress(OSError):  # Windows cannot open a folder; some network drives cannot flush one
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,7 +1,7 @@
-"""What comes out: one record for every input, epoch, evaluation; and their JSON form.
+"""Results: one record per input, epoch or evaluation, and their JSON form.
 
-`to_json` of a record is what users' scripts read: fields are added, never renamed, and `schema`
-grows when one changes its meaning.
+Users' scripts read the output of `to_json`: fields are added, never renamed, and `schema` is incremented
+when a field changes its meaning.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from vidlstm.errors import FailureCode, InputError
 SCHEMA = 1
 
 NOVELTY_RATE = 0.05
-"""Share of known clips that is taken for unknown at most, unless another is asked for."""
+"""Default upper limit for the share of known clips that are reported as unknown."""
 CATCH_ALL = ("background", "none", "other", "unknown")
-"""Names, in lower case, of classes that stand for everything else: such a label means unknown."""
+"""Names, in lower case, of classes for everything else; a clip with such a label is unknown."""
 
 
 def is_unknown(label: str, novelty: float, rate: float = NOVELTY_RATE) -> bool:
-    """Tell whether a clip is none of what the model was trained to name.
+    """Tell whether a clip shows none of the model's classes.
 
     Args:
-        label: Its best class.
-        novelty: Of the clip, see `Prediction`.
-        rate: Share of known clips that may be taken for unknown; 0 asks the novelty nothing.
+        label: The clip's best class.
+        novelty: The clip's novelty, see `Prediction`.
+        rate: Share of known clips that may be reported as unknown; 0 ignores the novelty.
     """
     return label.lower() in CATCH_ALL or novelty > 1 - rate
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an input has no result, or less of one: a code of the closed set and a sentence."""
+    """Why an input has no result or only a partial one: a `FailureCode` and a sentence."""
 
     code: FailureCode
     message: str
 
     @staticmethod
     def of(error: InputError) -> Problem:
-        """Return what an `InputError` says, without its path."""
+        """Return code and message of an `InputError`, without the path."""
         return Problem(error.code, error.message)
 
     def to_json(self) -> dict[str, str]:
@@ -63,16 +63,16 @@ class Prediction:
 
     Args:
         path: The input, as the user gave it.
-        label: The best class; None when it is unknown or its score is below the threshold asked for.
+        label: The best class; None if the clip is unknown or the score is below the requested threshold.
         score: Calibrated probability of the best class, 0 to 1.
         top: The best classes, best first.
-        frames: Moments that were read.
-        seconds: Length of the clip; None when the file does not tell, or for a picture.
+        frames: Number of moments that were read.
+        seconds: Length of the clip; None for a picture, or if the file does not state it.
         problem: Set when the label comes from less than the whole file (`truncated`).
-        novelty: Share of known clips that are more like the training clips than this one, 0 to 1; 0 where the
-            model had no clips to find it out with.
-        unknown: It is unlike all training clips, or its best class stands for everything else.
-        notes: What else to know of the input, a sentence each: the track that was read, frames lost.
+        novelty: Share of known clips that resemble the training clips more than this one does, 0 to 1; 0 if
+            the model had no clips to estimate it from.
+        unknown: The clip is unlike all training clips, or its best class stands for everything else.
+        notes: Notes on the input, one sentence each: which track was read, lost frames.
     """
 
     path: str
@@ -129,12 +129,12 @@ class Failure:
 
 @dataclass(frozen=True)
 class Span:
-    """What happens from `start` to `end` of a film, in seconds, half-open `[start, end)`.
+    """A labelled interval of a film, half-open `[start, end)`.
 
     Args:
-        start: When it begins.
-        end: When it ends.
-        label: Its class.
+        start: In seconds.
+        end: In seconds.
+        label: The class.
         score: Calibrated probability of the class over the span, 0 to 1.
     """
 
@@ -146,13 +146,13 @@ class Span:
 
 @dataclass(frozen=True)
 class FilmSpans:
-    """What happens in one film.
+    """The spans of one film.
 
     Args:
         path: The film, as the user gave it.
-        spans: In order of time; none overlap.
+        spans: In order of time, without overlaps.
         seconds: Length of the film.
-        frame_rate: Frames a second, on average.
+        frame_rate: Average frames per second.
         problem: Set when the spans come from less than the whole film (`truncated`).
     """
 
@@ -163,7 +163,7 @@ class FilmSpans:
     problem: Problem | None = None
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the rows of `spans --format jsonl`: one a span, or one that says that there is none."""
+        """Return the rows of `spans --format jsonl`: one per span, or one of nulls if there are none."""
         shared = {
             "schema": SCHEMA,
             "path": self.path,
@@ -185,15 +185,15 @@ class FilmSpans:
 
 @dataclass(frozen=True)
 class ClipInfo:
-    """What reading a clip told of it: kept beside its features.
+    """Facts found while reading a clip; stored with its features.
 
     Args:
-        num_frames: Frames in the file: decoded to the end or, if reading stopped earlier, claimed.
-        seconds: Length; None when unknown or for a picture.
-        width: Of the picture as shown, in pixels.
-        height: Of the picture as shown, in pixels.
-        problem: `truncated`, when only a part could be read.
-        notes: What else to know of the clip, a sentence each: the track that was read, frames lost.
+        num_frames: Frames in the file: counted if it was decoded to the end, otherwise as the file claims.
+        seconds: Length; None for a picture, or if unknown.
+        width: Width of the picture as displayed, in pixels.
+        height: Height of the picture as displayed, in pixels.
+        problem: `truncated` if only a part could be read.
+        notes: Notes on the clip, one sentence each: which track was read, lost frames.
     """
 
     num_frames: int
@@ -220,15 +220,15 @@ class EpochReport:
     def to_json(self) -> dict[str, Any]:
         """Return the line of `metrics.jsonl`."""
         plain = asdict(self)
-        # `val` was the name before validation (inside training) and held-out clips were told apart.
+        # The `val_` names are older than the distinction of validation (inside training) and held-out clips.
         return {**plain, "validation_loss": self.val_loss, "validation_top1": self.val_top1}
 
     @staticmethod
     def from_json(line: Mapping[str, Any]) -> EpochReport:
-        """Build one from such a line.
+        """Build a report from such a line.
 
         Raises:
-            TypeError: It is something else.
+            TypeError: The line has other fields.
         """
         return EpochReport(
             **{name: value for name, value in line.items() if not name.startswith("validation_")}
@@ -237,15 +237,15 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class Scored:
-    """One evaluated clip: what it is, and what was said of it.
+    """One evaluated clip: its true label and the model's scores.
 
     Args:
-        path: Of the clip.
+        path: Path of the clip.
         label: The true class.
-        group: Its group.
-        scores: Probability of every class, in the model's order; empty when the clip failed.
-        novelty: How unlike the training clips it is, see `Prediction`; None where nobody asked.
-        problem: Why it failed, or what was wrong with it.
+        group: The clip's group.
+        scores: Probability of every class, in the model's order; empty if the clip failed.
+        novelty: How unlike the training clips it is, see `Prediction`; None if not computed.
+        problem: Why the clip failed, or what is wrong with it.
     """
 
     path: Path
@@ -257,7 +257,7 @@ class Scored:
 
     @property
     def failed(self) -> bool:
-        """Whether the clip has no scores at all. It counts as a mistake."""
+        """Whether the clip has no scores. It then counts as a mistake."""
         return not self.scores
 
 
@@ -271,7 +271,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class ClassReport:
-    """Scores of one class, 0 to 1; `support` is its number of clips."""
+    """Metrics of one class, 0 to 1; `support` is its number of clips."""
 
     label: str
     precision: float
@@ -282,11 +282,11 @@ class ClassReport:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What the `mean` head, which knows no order, gives on the same clips.
+    """The baseline without frame order (the `mean` head), on the same clips.
 
     Args:
-        top1: Share of clips whose best class is right.
-        gain: 95 % interval of what the model's top-1 is above that, resampled over groups.
+        top1: Top-1 of the baseline.
+        gain: 95 % interval of the model's top-1 minus the baseline's, resampled over groups.
     """
 
     top1: float
@@ -295,14 +295,15 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The model against a baseline, clip by clip.
+    """Paired comparison of the model with a baseline.
 
     Args:
         name: `majority` or `mean`.
-        top1: Of the baseline.
-        wins: Clips that only the model has right.
-        losses: Clips that only the baseline has right.
-        p_value: Of McNemar's exact test, two-sided: how likely so uneven a split is by chance.
+        top1: Top-1 of the baseline.
+        wins: Clips that only the model gets right.
+        losses: Clips that only the baseline gets right.
+        p_value: Two-sided p-value of McNemar's exact test: how likely a difference at least this large is by
+            chance.
     """
 
     name: str
@@ -317,23 +318,23 @@ class EvalReport:
     """How well a model does on labelled clips. A clip that failed counts as a mistake.
 
     Args:
-        classes: In the model's order; `confusion` follows it.
-        num_clips: Clips that were asked for, failed ones included.
-        num_groups: Groups among them.
+        classes: In the model's order, which `confusion` follows.
+        num_clips: Number of clips, failed ones included.
+        num_groups: Number of groups among them.
         top1: Share of clips whose best class is right.
         top1_interval: 95 % interval of `top1`, resampled over groups.
         top5: Share of clips whose class is among the best five.
-        mean_class_accuracy: Mean of the classes' recalls.
-        macro_f1: Mean of the classes' F1.
+        mean_class_accuracy: Mean recall of the classes.
+        macro_f1: Mean F1 of the classes.
         ece: Expected calibration error, 15 equal bins.
-        ece_uncalibrated: The same of the model without its temperature; None where that is not known.
-        temperature: Of the model: what its logits are divided by; None where there is not one.
-        floor: Of the model: the share of each score that is spread evenly over the classes.
-        false_alarms: Share of the clips that `predict` takes for unknown by default, though the model
-            has their class; None where their novelty is not known.
-        majority: Top-1 of always naming the commonest class of the scored clips.
-        baseline: What the model has to beat beside that; None where it has no baseline.
-        comparisons: With each baseline, clip by clip.
+        ece_uncalibrated: The ECE without the model's temperature; None if unknown.
+        temperature: The model's temperature, which divides its logits; None if it has no single one.
+        floor: Share of each score that the model spreads evenly over the classes.
+        false_alarms: Share of clips of known classes that `predict` reports as unknown by default; None if
+            their novelty is unknown.
+        majority: Top-1 of always predicting the commonest class of the scored clips.
+        baseline: The baseline without frame order; None if the model has none.
+        comparisons: Paired comparison with each baseline.
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
         scored: Every clip.
@@ -361,13 +362,13 @@ class EvalReport:
 
     @property
     def baselines(self) -> dict[str, float]:
-        """Top-1 of what a model has to beat, by name, on the same clips."""
+        """Top-1 of each baseline on the same clips, by name."""
         baseline = {} if self.baseline is None else {"mean": self.baseline.top1}
         return {"majority": self.majority, **baseline}
 
     @property
     def max_score(self) -> float | None:
-        """The highest score that the model's calibration allows; None where one is not known."""
+        """The highest score that the model's calibration allows; None if unknown."""
         return None if self.temperature is None else 1 - self.floor * (1 - 1 / len(self.classes))
 
     @property
@@ -409,13 +410,13 @@ class EvalReport:
 
 @dataclass(frozen=True)
 class SpanScores:
-    """How well labelled spans agree with the truth; see `vidlstm.metrics.segments`.
+    """Metrics of labelled spans; see `vidlstm.metrics.segments`.
 
     Args:
         frame_accuracy: Share of time with the right label, background included.
         edit: Mean edit score of the films.
-        f1: By IoU threshold in percent, `10`, `25` and `50`.
-        map: Mean average precision by IoU threshold, `0.3` to `0.7`; None where no film has a span.
+        f1: F1 by IoU threshold in percent: `10`, `25` and `50`.
+        map: Mean average precision by IoU threshold, `0.3` to `0.7`; None if no film has a span.
     """
 
     frame_accuracy: float
@@ -429,15 +430,15 @@ class SpanReport:
     """How well a model finds spans in films that it was not trained on.
 
     Args:
-        num_films: Films that were scored.
-        num_groups: Groups among them.
-        num_spans: True spans in them.
-        scores: Of the model.
+        num_films: Number of films.
+        num_groups: Number of groups among them.
+        num_spans: Number of true spans in them.
+        scores: Metrics of the model.
         intervals: 95 % intervals of frame accuracy, edit and F1 by name, resampled over groups.
-        baselines: `majority`, the commonest class everywhere; `threshold`, the same scores without
-            smoothing.
-        per_class: F1@50 and true spans of each class.
-        failed: Films that could not be read, by name. They have no spans found in them.
+        baselines: Metrics of `majority`, the commonest class everywhere, and `threshold`, the same scores
+            without smoothing.
+        per_class: F1@50 and number of true spans of each class.
+        failed: Names of the films that could not be read; they count as films without predicted spans.
     """
 
     num_films: int

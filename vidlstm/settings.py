@@ -1,8 +1,8 @@
-"""What a person may choose: frozen dataclasses in which None means "as suits the data".
+"""What a user may choose: frozen dataclasses in which None means "the default for this data".
 
-The command line declares its options on top of these classes, `vidlstm.train(...)` takes their fields
-as keywords, and an error names the field that it is about. Together with the data and, if there is
-one, the run that goes on, they become the complete configs of `vidlstm.config`. Imports no torch.
+The command line builds its options on these classes, `vidlstm.train(...)` takes their fields as keywords,
+and errors name the field. Combined with the data and, when resuming, the earlier run, they become the
+complete configs of `vidlstm.config`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which data, and how its groups and subsets are found.
+    """The data set, and where its groups and subsets come from.
 
     Args:
         data: Class folders, a folder with a `labels.csv`, a table or a list.
-        kind: Take only videos, or only pictures.
-        group_by: Regular expression that finds a clip's group in its path; `background`: clips with
-            near-equal backgrounds are a group.
-        group_column: Column of the table to take groups from.
+        kind: Use only videos, or only pictures.
+        group_by: Regular expression that matches a clip's group in its path; `background`: clips with
+            nearly the same background form a group.
+        group_column: Column of the table that holds the groups.
         split_file: Official split file of UCF101 or HMDB51.
-        class_list: Class names of a list of paths and class numbers.
-        background: `auto`: time without a span in films is a class; `none`: it is left out.
+        class_list: File of class names, for a list of paths and class numbers.
+        background: `auto`: time outside the spans of films is a class of its own; `none`: it is left out.
     """
 
     data: Path
@@ -54,28 +54,28 @@ class DataSettings:
     background: Literal["auto", "none"] | None = None
 
     def sources(self) -> dict[str, Any]:
-        """Return how samples and groups are found, as plain JSON values."""
+        """Return all settings but `data`, as plain JSON values."""
         named = {f.name: getattr(self, f.name) for f in fields(DataSettings) if f.name != "data"}
         return {name: str(v) if isinstance(v, Path) else v for name, v in named.items()}
 
     def over(self, sources: dict[str, Any]) -> DataSettings:
-        """Take from an earlier run's `sources` what is not given here."""
-        own = {f.name: getattr(self, f.name) for f in fields(DataSettings)}
+        """Fill in settings that are None from an earlier run's `sources`."""
+        current = {f.name: getattr(self, f.name) for f in fields(DataSettings)}
         paths = ("split_file", "class_list")
         missing: dict[str, Any] = {
             name: Path(value) if name in paths else value
             for name, value in sources.items()
-            if value is not None and name in own and own[name] is None
+            if value is not None and name in current and current[name] is None
         }
-        return DataSettings(**{**own, **missing})
+        return DataSettings(**{**current, **missing})
 
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How the clips that score the model are held out.
+    """How clips are held out to score the model.
 
     Args:
-        val_share: Share of the clips; None: 0.2, or 0 if the data has a test set.
+        val_share: Share of clips to hold out; None: 0.2, or 0 if the data has a test set.
         allow_shared_groups: Accept a given split with one group in several subsets.
     """
 
@@ -83,7 +83,7 @@ class SplitSettings:
     allow_shared_groups: bool = False
 
     def over(self, sources: dict[str, Any]) -> SplitSettings:
-        """Take from an earlier run's `sources` what is not given here."""
+        """Fill in settings that were not given from an earlier run's `sources`."""
         return SplitSettings(
             self.val_share if self.val_share is not None else sources.get("val_share"),
             self.allow_shared_groups or bool(sources.get("allow_shared_groups")),
@@ -92,7 +92,7 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is read of a clip and what reads it; see `vidlstm.config` for what each does."""
+    """What is read from a clip and what reads it. `vidlstm.config` documents each field."""
 
     streams: str | None = None
     head: HeadKind | None = None
@@ -121,15 +121,15 @@ class ModelSettings:
     def configure(
         self, kind: Kind, classes: tuple[str, ...], earlier: ModelConfig | None = None
     ) -> ModelConfig:
-        """Return the model that they ask for.
+        """Return the complete model config.
 
         Args:
-            kind: Of the data.
-            classes: Of the data.
-            earlier: What was not given is as in this one; by default what suits kind and encoder.
+            kind: Kind of the data.
+            classes: Classes of the data.
+            earlier: Source of the settings that were not given; None: the defaults for kind and encoder.
 
         Raises:
-            UsageError: They make no sense.
+            UsageError: A value, or a combination of values, is invalid.
         """
         if earlier is None:
             base = ModelConfig.default(kind, classes, self.encoder)
@@ -139,7 +139,7 @@ class ModelSettings:
         grid = parse_grid(self.grid) if self.grid is not None else {}
         if self.num_frames == 1 and (self.head or base.head.kind) != "mean":
             raise UsageError(
-                "`num_frames=1`: one moment has no order to read; take 2 or more, or `head=mean`"
+                "`num_frames=1`: a single moment has no order to read; use 2 or more, or `head=mean`"
             )
         return base.changed(
             sampling=_given(
@@ -164,7 +164,7 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a model is trained; see `vidlstm.config.TrainConfig` for what each does."""
+    """How a model is trained. `vidlstm.config.TrainConfig` documents each field."""
 
     seed: int | None = None
     epochs: int | None = None
@@ -178,10 +178,10 @@ class TrainingSettings:
     balance: BatchBalance | None = None
 
     def configure(self, model: ModelConfig, earlier: TrainConfig | None = None) -> TrainConfig:
-        """Return the training that they ask for, over an earlier run's, else over what suits the model.
+        """Return the complete training config; what is None comes from `earlier` or the model's defaults.
 
         Raises:
-            UsageError: They make no sense.
+            UsageError: A value is invalid.
         """
         named = {f.name: getattr(self, f.name) for f in fields(TrainingSettings)}
         return replace(earlier or TrainConfig.default(model), **_given(**named))
@@ -192,11 +192,11 @@ class FineTuneSettings:
     """How an encoder is fine-tuned.
 
     Args:
-        unfreeze: How many of its last stages are trained, or `all`.
-        start: Run folder that training starts from: its encoder and head.
+        unfreeze: Number of last stages to train, or `all`.
+        start: Run folder whose encoder and head training starts from.
         encoder_learning_rate: Peak learning rate of the encoder.
-        accumulate: Parts that a step's clips go through the encoder in.
-        checkpointing: Compute the encoder's activations twice rather than keep them.
+        accumulate: Number of parts in which a step's clips pass through the encoder.
+        checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them.
     """
 
     unfreeze: str | None = None
@@ -206,14 +206,14 @@ class FineTuneSettings:
     checkpointing: bool | None = None
 
     def configure(self, model: ModelConfig, members: int | None) -> ModelConfig:
-        """Return the model with so much of its encoder unfrozen; one network, as they share the encoder.
+        """Return the model with part of its encoder unfrozen, and one member: members share the encoder.
 
         Args:
-            model: As the other settings say.
-            members: That were asked for.
+            model: The model that the other settings describe.
+            members: Ensemble size that the user gave, if any.
 
         Raises:
-            UsageError: It makes no sense.
+            UsageError: `unfreeze` is invalid, or does not fit the model.
         """
         if self.unfreeze is None:
             return model
@@ -221,12 +221,12 @@ class FineTuneSettings:
             raise UsageError(f"`unfreeze={self.unfreeze}`: must be a number of stages or all")
         if "rgb" not in model.streams:
             raise UsageError(
-                f"`unfreeze={self.unfreeze}`: the streams of this model need no encoder; add rgb to `streams`"
+                f"`unfreeze={self.unfreeze}`: this model's streams use no encoder; add rgb to `streams`"
             )
         if model.encoder.keeps_pixels:
             raise UsageError(
-                f"`unfreeze={self.unfreeze}`: leave it out: `encoder={model.encoder.name}` is always "
-                "trained whole"
+                f"`unfreeze={self.unfreeze}`: `encoder={model.encoder.name}` is always trained whole; "
+                "leave out `unfreeze`"
             )
         number = None if self.unfreeze == "all" else int(self.unfreeze)
         return model.changed(
@@ -234,7 +234,7 @@ class FineTuneSettings:
         )
 
     def over(self, training: TrainConfig) -> TrainConfig:
-        """Return the training with what is given here."""
+        """Return the training config with the settings given here."""
         return replace(
             training,
             **_given(
@@ -247,14 +247,14 @@ class FineTuneSettings:
 
 @dataclass(frozen=True)
 class MachineSettings:
-    """Where it runs.
+    """Which hardware and libraries to use.
 
     Args:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
-        backend: What computes a frozen encoder.
-        precision: Of the encoder; None: `float32`, but `bfloat16` to fine-tune on a GPU.
-        workers: Decoder processes; None: one a core, 8 at most.
-        timeout: Seconds that one file may take.
+        backend: Library that runs a frozen encoder.
+        precision: Precision of the encoder; None: `float32`, but `bfloat16` for fine-tuning on a GPU.
+        workers: Decoder processes; None: one per core, at most 8.
+        timeout: Seconds allowed per file.
     """
 
     device: str = "auto"
@@ -265,21 +265,21 @@ class MachineSettings:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"`workers={self.workers}`: at least 1 is needed")
+            raise UsageError(f"`workers={self.workers}`: must be at least 1")
         if not self.timeout > 0:
-            raise UsageError(f"`timeout={self.timeout:g}`: more than 0 seconds are needed")
+            raise UsageError(f"`timeout={self.timeout:g}`: must be more than 0 seconds")
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """Which run folder, and what happens to a run that is there.
+    """The run folder, and what to do with an existing run.
 
     Args:
-        out: Run folder; None: the next of `runs/1`, `runs/2`, ...
+        out: Run folder; None: the next free one of `runs/1`, `runs/2`, ...
         overwrite: Replace the run in `out`.
-        resume: Run folder of the run to resume.
+        resume: Folder of the run to resume.
         allow_changes: Resume even if data or settings have changed.
-        tensorboard: Write events for TensorBoard as well.
+        tensorboard: Also write event files for TensorBoard.
     """
 
     out: Path | None = None
@@ -290,11 +290,11 @@ class OutputSettings:
 
     def __post_init__(self) -> None:
         if self.resume is None and self.allow_changes:
-            raise UsageError("`allow_changes=True` is only for a run that is resumed: add `resume`")
+            raise UsageError("`allow_changes=True` needs `resume`")
         if self.resume is not None and (self.overwrite or self.out not in (None, self.resume)):
             raise UsageError("`resume` continues a run in its own folder: leave out `out` and `overwrite`")
 
 
 def _given(**settings: T | None) -> dict[str, Any]:
-    """Return the settings that were given."""
+    """Return the settings that are not None."""
     return {name: value for name, value in settings.items() if value is not None}

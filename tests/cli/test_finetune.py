@@ -80,17 +80,17 @@ def test_without_a_run_to_start_from_the_head_begins_anew(data: Path, tmp_path: 
         (("--unfreeze", "some"), "--unfreeze some: must be a number of stages or all"),
         (
             ("--unfreeze", "1", "--streams", "motion"),
-            "the streams of this model need no encoder; add rgb to --streams",
+            "this model's streams use no encoder; add rgb to --streams",
         ),
         (
             ("--unfreeze", "1", "--encoder", "simple", "--streams", "rgb"),
-            "leave it out: --encoder simple is always trained whole",
+            "--encoder simple is always trained whole; leave out --unfreeze",
         ),
         (("--unfreeze", "1", "--members", "2"), "--members 2: must be 1 to train the encoder"),
         (("--from", "nowhere", "--unfreeze", "1"), "--from nowhere: is not a run folder"),
         (("--from", "here"), "say how many stages with --unfreeze"),
-        (("--unfreeze", "1", "--accumulate", "0"), "--accumulate 0: at least 1 is needed"),
-        (("--unfreeze", "1", "--encoder-lr", "0"), "more than 0 is needed"),
+        (("--unfreeze", "1", "--accumulate", "0"), "--accumulate 0: must be at least 1"),
+        (("--unfreeze", "1", "--encoder-lr", "0"), "must be more than 0"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_any_work(

@@ -143,7 +143,7 @@ class TestChanged:
             ("--resume", "here", "--out", "there"),
             "--resume continues a run in its own folder: leave out --out and --overwrite",
         ),
-        (("--allow-changes",), "--allow-changes is only for a run that is resumed: add --resume"),
+        (("--allow-changes",), "--allow-changes needs --resume"),
     ],
 )
 def test_what_makes_no_sense_is_said(data: Path, options: tuple[str, ...], says: str) -> None:
