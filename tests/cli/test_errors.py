@@ -36,7 +36,7 @@ class TestValues:
             ("--frames 1", "--frames 1: a single moment has no order to read; use 2 or more, or --head mean"),
             ("--size 4", "--size 4: must be at least 8"),
             ("--rate 0 --sampling fps", "--rate 0.0: must be more than 0"),
-            ("--dropout 1", "--dropout 1.0: must be from 0 to below 1"),
+            ("--dropout 1", "--dropout 1.0: must be at least 0 and below 1"),
             ("--grid four", "--grid four: must be rows x columns"),
             ("--epochs 0", "--epochs 0: must be at least 1"),
             ("--lr 0", "--lr 0.0: must be more than 0"),
