@@ -1,8 +1,9 @@
 """Damaged films: does any crash, hang, open something else, or show memory that nobody wrote?
 
-Small clips of twelve codecs and containers are damaged in eight ways, and read as `predict` reads them, each
-twice, in processes whose fresh memory is filled with different bytes (glibc's `MALLOC_PERTURB_`). Right is:
-frames, the same ones both times, or a code. Nothing may be written to standard error, and no socket opened.
+Small clips of thirteen codecs and containers are damaged in eight ways, and read as `predict` and as `spans`
+read them, each twice: decoded by one thread and by four, in processes whose fresh memory is filled with
+different bytes (glibc's `MALLOC_PERTURB_`). Right is: frames, the same ones both times, or a code. Nothing
+may be written to standard error, and no socket opened.
 
     python -m tests.benchmarks.fuzz [--files 500] [--seed 0] [--keep FOLDER]
 """
@@ -37,22 +38,26 @@ CASES = (
     Case("", "wmv2", "wmv"),
     Case("", "flv", "flv"),
     Case("", "ffv1", "mkv"),
+    Case("", "prores_ks", "mov", "yuv422p10le"),
 )
 SECONDS = 60
 """A file that takes longer hangs."""
 
 
-def read_files(names: Sequence[str]) -> None:
+def read_files(num_threads: str, *names: str) -> None:
     """Print for each file what reading it gives. Runs in a process of its own."""
     from vidlstm.config import Sampling
     from vidlstm.errors import InputError
     from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
+    from vidlstm.media.films import FilmSpec, read_film
+    from vidlstm.media.opencv import decode_with
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         if event.startswith("socket."):
             print(json.dumps({"socket": repr(arguments)}), flush=True)
 
     sys.addaudithook(watch)
+    decode_with(int(num_threads))
     for name in names:
         print(json.dumps({"starts": name}), flush=True)
         try:
@@ -60,6 +65,10 @@ def read_files(names: Sequence[str]) -> None:
             assert clip.pairs is not None
             digest = hashlib.sha256(clip.frames.tobytes() + clip.pairs.tobytes()).hexdigest()
             outcome = {"digest": digest, "problem": clip.info.problem is not None, "notes": clip.info.notes}
+            film = hashlib.sha256()
+            for part in read_film(Path(name), FilmSpec(8, 64, PairSpec(0.08, 64))):
+                film.update(part.frames.tobytes() + part.times.tobytes())
+            outcome["film"] = film.hexdigest()
         except InputError as error:
             outcome = {"code": error.code.value}
         print(json.dumps({"name": name, **outcome}), flush=True)
@@ -68,7 +77,7 @@ def read_files(names: Sequence[str]) -> None:
 Outcome = dict[str, object]
 
 
-def read_in_process(paths: Sequence[Path], fill: int) -> dict[str, Outcome]:
+def read_in_process(paths: Sequence[Path], fill: int, num_threads: int) -> dict[str, Outcome]:
     """Read files in processes with memory filled with `fill`, a new one where one ends early."""
     left = [str(path) for path in paths]
     found: dict[str, Outcome] = {}
@@ -78,7 +87,8 @@ def read_in_process(paths: Sequence[Path], fill: int) -> dict[str, Outcome]:
         command = [
             sys.executable,
             "-c",
-            "from tests.benchmarks.fuzz import read_files; import sys; read_files(sys.argv[1:])",
+            "from tests.benchmarks.fuzz import read_files; import sys; read_files(*sys.argv[1:])",
+            str(num_threads),
         ]
         how = "crash"
         try:
@@ -192,7 +202,7 @@ def main() -> int:
             path.write_bytes(damage(bytearray(source.read_bytes()), rng))
             paths.append(path)
             kinds[str(path)] = damage.__name__
-        first, second = (read_in_process(paths, fill) for fill in (85, 170))
+        first, second = (read_in_process(paths, *how) for how in ((85, 1), (170, 4)))
     table: dict[str, Counter[str]] = {}
     for name, outcome in first.items():
         if outcome == second[name]:
@@ -200,7 +210,7 @@ def main() -> int:
         else:
             kind = f"GARBAGE {second[name]}"
         if kind.split()[0].isupper():
-            print(name, kind, outcome)
+            print(name, kind, outcome, sep="\n  ")
         table.setdefault(kinds[name], Counter())[kind.split()[0]] += 1
     for damage_name, row in table.items():
         print(damage_name, dict(row), sep="\t")

@@ -109,6 +109,21 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(sounding: Path, tmp_
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_text_that_names_a_video_opens_none(sounding: Path, tmp_path: Path) -> None:
+    playlist = tmp_path / "playlist.mp4"
+    playlist.write_text(f"ffconcat version 1.0\nfile '{sounding}'\n")
+    with pytest.raises(InputError, match="is not a video") as caught:
+        write_part(playlist, tmp_path / "part.mp4")
+    assert caught.value.code is FailureCode.NOT_A_VIDEO
+
+
+def test_a_name_with_a_colon_is_no_address(
+    sounding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert write_part(sounding, Path("tcp:part.mp4"), 0, 1) == 25
+
+
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     yield from start_browser(tmp_path_factory.mktemp("browser"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from vidlstm.media import films
 from vidlstm.media.clips import Clip
 from vidlstm.media.films import CHUNK, FilmSpec, read_film
 from vidlstm.media.frame_pairs import PairSpec
+from vidlstm.media.video.pyav_reader import PyAvVideo
 
 PAIRS = PairSpec(1 / 15, 96)
 
@@ -104,6 +106,31 @@ def test_times_that_jump_are_not_believed(
     monkeypatch.setattr(films, "_MOST_GAP", 0.5)
     with pytest.raises(InputError, match="its times jump by 1 s"):
         list(read_film(numbered(3, fps=1), FilmSpec(8, 32)))
+
+
+def test_frames_behind_the_last_known_time_are_looked_at(
+    numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = PyAvVideo.__init__
+
+    def misled(video: PyAvVideo, *args: Any, **options: Any) -> None:
+        init(video, *args, **options)
+        assert video.times is not None
+        video.times = video.times[:10]
+
+    monkeypatch.setattr(PyAvVideo, "__init__", misled)
+    frames, _, _ = whole(list(read_film(numbered(25), FilmSpec(8, 96, every=1))))
+    assert frames == [0, 3, 6, 10, 13, 16, 19, 22]
+
+
+def test_a_rate_of_a_frame_in_years_is_not_believed(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "clip.avi", 3)
+    content = bytearray(path.read_bytes())
+    scale = content.index(b"strh") + 8 + 20
+    content[scale : scale + 8] = (2**31 - 1).to_bytes(4, "little") + (1).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="its times jump by"):
+        list(read_film(path, FilmSpec(8, 32)))
 
 
 def test_a_file_that_is_no_film_says_why(tmp_path: Path) -> None:

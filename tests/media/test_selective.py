@@ -19,9 +19,9 @@ from vidlstm.config import Sampling
 from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video import h264_reader as selective
-from vidlstm.media.video.base import Video
+from vidlstm.media.video.base import DoubtError, Video
 from vidlstm.media.video.h264 import Role, role_of
-from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo
+from vidlstm.media.video.h264_reader import SelectiveVideo
 from vidlstm.media.video.open import _log_changed_pyav, open_video
 from vidlstm.media.video.pyav_reader import PyAvVideo
 
@@ -341,9 +341,6 @@ def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_damaged_files_are_read_as_by_a_full_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With several threads what stands for a damaged part depends on which is first.
-    for module in ("h264_reader", "pyav_reader"):
-        monkeypatch.setattr(f"vidlstm.media.video.{module}.decoding_threads", lambda: 1)
     whole = write_h264(tmp_path / "whole.mkv", 90).read_bytes()
     rng = np.random.default_rng(0)
     path = tmp_path / "clip.mkv"

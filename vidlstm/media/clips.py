@@ -28,13 +28,12 @@ from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.frame_array import FrameArray, Frames
 from vidlstm.media.video.frame_folder import FrameFolder
-from vidlstm.media.video.h264_reader import DoubtError
-from vidlstm.media.video.open import open_video
+from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
 from vidlstm.records import ClipInfo, Problem
 
 __all__ = ["Clip", "ClipSpec", "Limits", "PairSpec", "read_clip"]
 
-_READINGS = 4  # by the packets, by one thread, by the truth, and for a file that changes meanwhile
+_READINGS = 3  # by the packets, by the truth, and for a file that changes meanwhile
 _NO_LIMITS = Limits()
 
 
@@ -102,16 +101,19 @@ def read_clip(path: Path | Frames, spec: ClipSpec, limits: Limits = _NO_LIMITS) 
     Raises:
         InputError: The clip cannot be used, with the reason's code.
     """
-    try:
-        return _read(path, spec, limits, selective=True)
-    except DoubtError:
-        return _read(path, spec, limits, selective=False)
+    for attempt in ATTEMPTS[:-1]:
+        try:
+            return _read(path, spec, limits, *attempt)
+        except DoubtError:
+            continue
+    return _read(path, spec, limits, *ATTEMPTS[-1])
 
 
-def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: bool) -> Clip:
+def _read(
+    path: Path | Frames, spec: ClipSpec, limits: Limits, selective: bool, num_threads: int | None
+) -> Clip:
     known: int | None = None
     times: NDArray[np.float64] | None = None
-    num_threads: int | None = None
     for _ in range(_READINGS):
         # Where packets and frames differ, a packet's number is no frame's: no seeks from then on.
         how = {"selective": selective, "seek": known is None}
@@ -136,9 +138,6 @@ def _read(path: Path | Frames, spec: ClipSpec, limits: Limits, *, selective: boo
                 known = believed
             else:  # the rest costs about 3 % more
                 known, times = _measure(video)
-            if video.is_doubtful:
-                num_threads = 1
-                continue
             same_length = plan(known, video.info.fps, spec.sampling).shape[1] == chosen.shape[1]
             if read is not None and same_length and (known == believed or abs(known - believed) < slack):
                 return Clip(
@@ -201,7 +200,7 @@ def _loss(video: Video, num_frames: int) -> Problem | str | None:
         return Problem(FailureCode.TRUNCATED, message)
     whole = max(num_frames, video.expected) + video.num_missing
     message = f"{lost} of {whole} frames are missing or damaged"
-    if video.num_missing == lost:
+    if video.num_missing and lost - video.num_missing <= 1:  # the cut may go through a frame
         message = f"the file is cut short: it has {num_frames} of {whole} frames"
     is_serious = lost > whole / 4 or (lost > whole / 10 and lost > 2 * known_fps(video.info.fps))
     return Problem(FailureCode.TRUNCATED, message) if is_serious else message

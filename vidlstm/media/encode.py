@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.file_types import as_input_errors
+from vidlstm.media.file_types import Limits
 from vidlstm.media.video.base import Image
+from vidlstm.media.video.container import NotOpenedError, Source
 
 Draw = Callable[[Image, float], Image]
 """Returns what is shown in place of an RGB frame at a time, in seconds from the first frame."""
@@ -52,11 +53,11 @@ def write_part(
     beside = target.with_name(f".{target.name}.{os.getpid()}.mp4")
     try:
         with contextlib.ExitStack() as stack:
-            with as_input_errors(path):
-                file = stack.enter_context(path.open("rb"))
             try:
-                source = stack.enter_context(av.open(file, metadata_errors="replace"))
+                source = stack.enter_context(contextlib.closing(Source(path, Limits())))
                 number = _write(av, source, path, beside, start, end, draw)
+            except NotOpenedError:
+                raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
             except av.error.FFmpegError as error:
                 if error.errno in _FULL:
                     raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
@@ -69,11 +70,9 @@ def write_part(
 
 
 def _write(
-    av: Any, source: Any, path: Path, beside: Path, start: float, end: float, draw: Draw | None
+    av: Any, film: Source, path: Path, beside: Path, start: float, end: float, draw: Draw | None
 ) -> int:
-    if not source.streams.video:
-        raise InputError(path, FailureCode.NOT_A_VIDEO, "has no video in it")
-    video = source.streams.video[0]
+    source, video = film.container, film.stream
     video.thread_type = "AUTO"
     audio = next(iter(source.streams.audio), None)
     first = next(source.decode(video), None)
@@ -83,7 +82,7 @@ def _write(
     source.seek(0)
     half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
     number = 0
-    with av.open(str(beside), "w", format="mp4", options={"movflags": "+faststart"}) as made:
+    with av.open(f"file:{beside}", "w", format="mp4", options={"movflags": "+faststart"}) as made:
         shown = _add_video(made, upright(first), video)  # before anything is written
         heard = 0  # samples
         sound = None if audio is None else made.add_stream("aac", rate=audio.rate)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import Clip, clip_info
@@ -23,8 +24,7 @@ from vidlstm.media.frame_pairs import PairSpec, resize, square
 from vidlstm.media.opencv import cv2
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
-from vidlstm.media.video.h264_reader import DoubtError
-from vidlstm.media.video.open import open_video
+from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
 from vidlstm.records import ClipInfo
 
 CHUNK = 64
@@ -74,27 +74,32 @@ def read_film(path: Path, spec: FilmSpec, limits: Limits | None = None) -> Itera
     """
     limits = limits or Limits()
     done = 0
-    try:
-        for part in _read(path, spec, limits, 0, selective=True):
-            done += len(part.times)
-            yield part
-    except DoubtError:  # the frames so far are those of a full decode, and stand
-        yield from _read(path, spec, limits, done, selective=False)
+    for selective, num_threads in ATTEMPTS:
+        try:
+            for part in _read(path, spec, limits, done, selective, num_threads):
+                done += len(part.times)
+                yield part
+            return
+        except DoubtError:  # of what is held back; the parts before it stand
+            continue
 
 
-def _read(path: Path, spec: FilmSpec, limits: Limits, first: int, *, selective: bool) -> Iterator[Clip]:
-    with open_video(path, limits, seek=False, selective=selective) as video:
+def _read(
+    path: Path, spec: FilmSpec, limits: Limits, first: int, selective: bool, num_threads: int | None
+) -> Iterator[Clip]:
+    with open_video(path, limits, seek=False, selective=selective, num_threads=num_threads) as video:
+        if video.times is not None:
+            _check_gap(path, float(np.diff(video.times, prepend=0).max()))
         grid = MomentGrid(spec, video.info.fps, video.image().shape[:2], first)
         targets = _targets(grid, video)
         last_seconds = 0.0
         while True:
-            if video.seconds - last_seconds > _MOST_GAP:
-                gap = video.seconds - last_seconds
-                raise InputError(video.path, FailureCode.READ_ERROR, f"its times jump by {gap:.0f} s")
+            _check_gap(path, video.seconds - last_seconds)
             last_seconds = video.seconds
             may_be_last = video.times is None or video.index >= len(video.times) - _RECENT
             grid.see(video.seconds, video.image, may_be_last=may_be_last)
-            while grid.num_ready() > CHUNK:
+            # Several threads may meet damage some frames late.
+            while grid.num_ready() > 2 * CHUNK:
                 yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
             if not video.goto(next(targets)):
                 break
@@ -104,12 +109,20 @@ def _read(path: Path, spec: FilmSpec, limits: Limits, first: int, *, selective: 
         yield grid.take(grid.num_ready(), clip_info(video, video.index + 1))
 
 
+def _check_gap(path: Path, seconds: float) -> None:
+    if seconds > _MOST_GAP:
+        raise InputError(path, FailureCode.READ_ERROR, f"its times jump by {seconds:.0f} s")
+
+
 def _targets(grid: MomentGrid, video: Video) -> Iterator[int]:
     """Yield the frames to go to: all, or where their times are known those that will be looked at."""
-    times = video.times
-    if times is None:
-        while True:
-            yield video.index + 1
+    if video.times is not None:
+        yield from _looked_at(grid, video, video.times)
+    while True:
+        yield video.index + 1
+
+
+def _looked_at(grid: MomentGrid, video: Video, times: NDArray[np.float64]) -> Iterator[int]:
     moments = np.arange(math.floor((times[-1] + grid.slack) * grid.spec.rate) + 1) / grid.spec.rate
     shown = np.searchsorted(times, moments - grid.slack)
     wanted = [shown, np.arange(max(0, len(times) - _RECENT), len(times))]
@@ -119,7 +132,6 @@ def _targets(grid: MomentGrid, video: Video) -> Iterator[int]:
     stops = stops[stops < len(times)]
     video.expect(stops[::-1].tolist())
     yield from stops[stops > 0].tolist()
-    yield len(times)
 
 
 class MomentGrid:
@@ -136,7 +148,7 @@ class MomentGrid:
         self.spec = spec
         self._first = first
         # Times are rounded in files: a quarter of a frame early is on time.
-        self.slack = 0.25 / known_fps(fps)
+        self.slack = 0.25 / max(known_fps(fps), spec.rate)
         self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
         height, width = shape
         scale = min(1.0, spec.pairs.side / max(height, width)) if spec.pairs else 1.0

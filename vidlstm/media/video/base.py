@@ -61,6 +61,10 @@ class Frame:
     image: Image
 
 
+class DoubtError(Exception):
+    """It is not certain that the frames are those of a full decode by one thread: read the file again."""
+
+
 class Video(ABC):
     """An open source of frames, standing on its first frame.
 
@@ -76,7 +80,6 @@ class Video(ABC):
             is only known of frames that have been met.
         met: When the frames that were met are shown, in order.
         notes: What else there is to say of the clip, a sentence each.
-        is_doubtful: Whether frames that were given out may turn out otherwise when the clip is read again.
         num_missing: Frames that the file announces, but does not hold.
     """
 
@@ -91,7 +94,6 @@ class Video(ABC):
         self.times: NDArray[np.float64] | None = None
         self.met: list[float] = []
         self.notes: tuple[str, ...] = ()
-        self.is_doubtful = False
         self.num_missing = 0
 
     def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers need not know)
@@ -99,7 +101,11 @@ class Video(ABC):
 
     @abstractmethod
     def step(self) -> bool:
-        """Go to the next frame; return False at the end."""
+        """Go to the next frame; return False at the end.
+
+        Raises:
+            DoubtError: The next frame, or one of those just before it, may be another when read again.
+        """
 
     @abstractmethod
     def image(self) -> Image:

@@ -211,9 +211,9 @@ def packets_of(
 
 def last_seconds(container: InputContainer) -> float:
     """Return when the last packet of all streams is due, counted from when the file begins."""
-    container.seek(0)
     last = 0.0
     try:
+        container.seek(0)
         for packet in container.demux():
             time = packet.dts if packet.pts is None else packet.pts
             if packet.size and time is not None and packet.time_base is not None:

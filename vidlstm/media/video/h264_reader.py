@@ -27,20 +27,17 @@ from numpy.typing import NDArray
 from vidlstm.errors import InputError
 from vidlstm.media.opencv import decoding_threads
 from vidlstm.media.sampling import known_fps
-from vidlstm.media.video.base import Image
+from vidlstm.media.video.base import DoubtError, Image
 from vidlstm.media.video.container import FFmpegError, Source, codec_name
 from vidlstm.media.video.h264 import BrokenPacketError, Role, length_size, role_of
 from vidlstm.media.video.packets import to_seconds
 from vidlstm.media.video.pyav_file import PyAvFile
+from vidlstm.media.video.threads import set_threads
 
 _MOST_REORDERED = 32
 """More than H.264 allows (16)."""
 _SEEK_OVERHEAD = 16
 """What a seek costs, in packets read."""
-
-
-class DoubtError(Exception):
-    """It cannot be proven that the frames are those of a full decode."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,7 @@ class SelectiveVideo(PyAvFile):
         self._left_out = np.zeros(self.expected, bool)
         self._pending: list[int] = []  # numbers of the frames that the decoder owes, a heap
         self._arrived: deque[tuple[int, VideoFrame]] = deque()
-        # One more thread than cores at work, as FFmpeg itself chooses where it is not told.
-        self._decoder.thread_type, self._decoder.thread_count = "FRAME", decoding_threads()
+        set_threads(source.stream, decoding_threads())
         self._seek(0)
         self.goto(0)
         self._set_info(source.stream.frames)

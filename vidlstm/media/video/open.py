@@ -17,16 +17,21 @@ import av
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits, inspect, is_folder, looks_like_container
-from vidlstm.media.video.base import Frame, Video, VideoInfo
+from vidlstm.media.video.base import DoubtError, Frame, Video, VideoInfo
 from vidlstm.media.video.container import NotOpenedError, Source
 from vidlstm.media.video.frame_folder import FrameFolder
-from vidlstm.media.video.h264_reader import DoubtError, SelectiveVideo, can_be_selective
+from vidlstm.media.video.h264_reader import SelectiveVideo, can_be_selective
 from vidlstm.media.video.pyav_reader import NoFrameError, PyAvVideo
 
-__all__ = ["Frame", "Limits", "Video", "VideoInfo", "open_video", "probe"]
+__all__ = ["ATTEMPTS", "DoubtError", "Frame", "Limits", "Video", "VideoInfo", "open_video", "probe"]
 
 logger = logging.getLogger(__name__)
 
+ATTEMPTS: tuple[tuple[bool, int | None], ...] = ((True, None), (False, None), (False, 1))
+"""`selective` and `num_threads` to read a file with, one after the other as long as there is doubt.
+
+The last leaves none, so a damaged file gives the same frames each time. Others need not pay for it.
+"""
 _NO_LIMITS = Limits()
 
 
@@ -36,7 +41,7 @@ def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
     Raises:
         InputError: The file cannot be used, as for `open_video`.
     """
-    with open_video(path, limits) as video:
+    with open_video(path, limits, num_threads=1) as video:
         return video.info
 
 
@@ -55,11 +60,11 @@ def open_video(
         limits: What it may cost.
         seek: Allow seeks where they are cheaper and prove exact.
         selective: Leave out what is not needed for the frames that `Video.expect` is told, where that
-            can be proven; reading then raises `DoubtError` where the proof fails.
-
+            can be proven.
         num_threads: To decode with; None for as many as `decode_with` was told.
 
     Raises:
+        DoubtError: The file has to be read in a surer way, see `ATTEMPTS`; on reading, too.
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `not_a_video`,
             `no_frames`, `too_large`, `read_error`.
     """

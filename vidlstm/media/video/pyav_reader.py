@@ -1,7 +1,7 @@
 """Frames of a video file by PyAV: in order, or by seeks that prove themselves.
 
-Reading goes on behind damage, and what was lost is counted. A damaged file is decoded by one thread,
-so that it gives the same frames each time.
+Reading goes on behind damage, and what was lost is counted. Where several threads meet damage, they stop:
+the file has to be read again by one, so that it gives the same frames each time.
 
 A jump is made by a seek when its run-up from the keyframe is clearly cheaper than decoding what lies
 between. It counts only if a frame comes that carries the very time which the packets have for the one
@@ -18,18 +18,16 @@ from av.video.stream import VideoStream
 
 from vidlstm.media.opencv import decoding_threads
 from vidlstm.media.sampling import known_fps
+from vidlstm.media.video.base import DoubtError
 from vidlstm.media.video.completeness import num_missing
 from vidlstm.media.video.container import FFmpegError, Source, codec_name, packets_of
 from vidlstm.media.video.packets import read_packets, to_seconds
 from vidlstm.media.video.pyav_file import PyAvFile
+from vidlstm.media.video.threads import set_threads
 
 _SEEKABLE = ("avi", "matroska", "mov")  # containers with an index; others are searched byte by byte
 _SEEK_OVERHEAD = 40
 """What a seek has to spare beside its run-up, in frames: damage that is jumped over is not noticed."""
-
-
-_SMALL_PICTURE = 640 * 480
-_ONE_THREAD = ("dirac",)  # FFmpeg's decoder gives other bits each time where it may take several
 
 
 class NoFrameError(Exception):
@@ -41,10 +39,6 @@ class NoFrameError(Exception):
         self.is_encrypted = is_encrypted
 
 
-class _DamageError(Exception):
-    """Something could not be decoded by several threads; frames beside it may be lost, too."""
-
-
 class PyAvVideo(PyAvFile):
     """An open video file.
 
@@ -54,6 +48,7 @@ class PyAvVideo(PyAvFile):
         num_threads: To decode with; None for as many as `decode_with` was told.
 
     Raises:
+        DoubtError: Several threads have met damage; on reading, too.
         NoFrameError: No frame comes.
         InputError: `read_error`, the first frame cannot be converted.
     """
@@ -78,15 +73,10 @@ class PyAvVideo(PyAvFile):
 
     def step(self) -> bool:
         """Go to the next frame; return False at the end."""
-        try:
-            frame = next(self._frames, None)
-        except _DamageError:
-            wanted = self.index + 1
-            # Frames that were given out already may refer to the damaged one.
-            self.is_doubtful = self.is_doubtful or wanted > 0
-            self._start_over()
-            return super().goto(wanted)
+        frame = next(self._frames, None)
         if frame is None:
+            if self._is_threaded() and self.index + 1 < self._packets.num_frames:
+                raise DoubtError
             return self._meet_end()
         self._frame = frame
         self._num_damaged += frame.is_corrupt
@@ -132,14 +122,12 @@ class PyAvVideo(PyAvFile):
         self._source.reopen()
         self._set_threads()
 
+    def _is_threaded(self) -> bool:
+        return bool(self._source.stream.codec_context.thread_count != 1)
+
     def _set_threads(self) -> None:
-        stream = self._source.stream
         num_threads = decoding_threads() if self._num_threads is None else self._num_threads
-        # Threads would only wait for each other here: a third less work, and no longer to wait.
-        codec = codec_name(stream)
-        is_quick = codec == "mpeg4" and stream.width * stream.height <= _SMALL_PICTURE
-        stream.codec_context.thread_type = "AUTO"
-        stream.codec_context.thread_count = 1 if is_quick or codec in _ONE_THREAD else num_threads
+        set_threads(self._source.stream, num_threads)
 
     def _expect_packets(self) -> None:
         packets = self._packets
@@ -196,7 +184,7 @@ class PyAvVideo(PyAvFile):
                     self._frame = frame
                     self.index, self.seconds, self.jumped = index, float(self.times[index]), True
                     return not frame.is_corrupt
-        except (FFmpegError, _DamageError):
+        except (FFmpegError, DoubtError):
             pass
         return False
 
@@ -205,8 +193,8 @@ class PyAvVideo(PyAvFile):
         decoder = self._source.stream.codec_context
 
         def fail() -> None:
-            if decoder.thread_count != 1:
-                raise _DamageError
+            if self._is_threaded():
+                raise DoubtError
             self._num_errors += 1
 
         def decode(packet: Packet[VideoStream] | None) -> list[VideoFrame]:
@@ -215,9 +203,8 @@ class PyAvVideo(PyAvFile):
             except (FFmpegError, EOFError):
                 fail()
                 return []
-            # What stands in for a damaged part depends on which thread was first.
-            if decoder.thread_count != 1 and any(frame.is_corrupt for frame in frames):
-                raise _DamageError
+            if self._is_threaded() and any(frame.is_corrupt for frame in frames):
+                raise DoubtError
             return frames
 
         if first is not None:
