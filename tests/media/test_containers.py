@@ -109,7 +109,7 @@ def test_frames_are_those_of_a_plain_decode(tmp_path: Path, case: Case) -> None:
         pytest.skip("this PyAV cannot write it")
     assert kind_of(path) == "video", "it is found in folders"
     outcome = check(path)
-    is_new_colour = case.options.get("color_trc") == "log" and outcome == "read_error"  # FFmpeg before 8.1
+    is_new_colour = case.options.get("color_trc") == "log" and outcome == "read_error"  # PyAV before 18
     assert outcome == "equal" or is_new_colour
 
 
