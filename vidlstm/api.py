@@ -66,6 +66,9 @@ class MachineKeywords(TypedDict, total=False):
     precision: Precision
     workers: int
     timeout: float
+    ray: str
+    ray_cpus: float
+    ray_gpus: float
     cache: bool
 
 

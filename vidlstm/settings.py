@@ -255,6 +255,10 @@ class MachineSettings:
         precision: Precision of the encoder; None: `float32`, but `bfloat16` for fine-tuning on a GPU.
         workers: Decoder processes; None: one per core, at most 8.
         timeout: Seconds allowed per file.
+        ray: Address of the Ray cluster that reads and encodes; `auto`: the one that this machine is part
+            of; `local`: one on this machine alone. None: no cluster.
+        ray_cpus: CPUs of each actor; None: all of the smallest node's, 8 at most.
+        ray_gpus: GPUs of each actor.
     """
 
     device: str = "auto"
@@ -262,8 +266,17 @@ class MachineSettings:
     precision: Precision | None = None
     workers: int | None = None
     timeout: float = 120.0
+    ray: str | None = None
+    ray_cpus: float | None = None
+    ray_gpus: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.ray is None and (self.ray_cpus is not None or self.ray_gpus):
+            raise UsageError("`ray_cpus` and `ray_gpus` are for actors on a cluster: add `ray`")
+        if self.ray_cpus is not None and not self.ray_cpus > 0:
+            raise UsageError(f"`ray_cpus={self.ray_cpus:g}`: more than 0 are needed")
+        if not self.ray_gpus >= 0:
+            raise UsageError(f"`ray_gpus={self.ray_gpus:g}`: must be 0 or more")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"`workers={self.workers}`: must be at least 1")
         if not self.timeout > 0:

@@ -143,7 +143,8 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         logging.getLogger("vidlstm").handlers = [_Notes()]
         try:
             for name, group in groups.items():
-                kwargs[name] = group(**{field.name: kwargs.pop(field.name) for field in fields(group)})
+                given = {f.name for f in fields(group)} & kwargs.keys()
+                kwargs[name] = group(**{field: kwargs.pop(field) for field in given})
             status = function(**kwargs)
             sys.stdout.flush()
             if status:
@@ -188,6 +189,8 @@ def _spread(
             continue
         fields_hints = get_type_hints(groups[name], include_extras=True)
         for field in fields(groups[name]):
+            if not hasattr(fields_hints[field.name], "__metadata__"):
+                continue  # a setting that this command has no option for
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             spread[field.name] = inspect.Parameter(
                 field.name,

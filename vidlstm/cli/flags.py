@@ -20,7 +20,7 @@ _GROUPS: tuple[Any, ...] = (
     options.ModelOptions,
     options.TrainingOptions,
     options.FineTuneOptions,
-    options.MachineOptions,
+    options.ClusterOptions,
     options.OutputOptions,
 )
 _NAMED = re.compile(r"`([a-z][a-z_]*)(?:=([^`]*))?`")

@@ -31,7 +31,7 @@ def crossval(
     data: options.DataOptions,
     model: options.ModelOptions,
     training: options.TrainingOptions,
-    machine: options.MachineOptions,
+    machine: options.ClusterOptions,
     console_options: options.ConsoleOptions,
     folds: Annotated[
         str,

@@ -25,7 +25,7 @@ EXAMPLES = (
 @command
 def evaluate(
     data: options.DataOptions,
-    machine: options.MachineOptions,
+    machine: options.ClusterOptions,
     console_options: options.ConsoleOptions,
     checkpoint: options.CheckpointOption = None,
     split: Annotated[

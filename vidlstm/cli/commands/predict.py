@@ -49,7 +49,7 @@ EXAMPLES = (
 
 @command
 def predict(
-    machine: options.MachineOptions,
+    machine: options.ClusterOptions,
     console_options: options.ConsoleOptions,
     paths: options.PathsArgument,
     checkpoint: options.CheckpointOption = None,
@@ -113,7 +113,7 @@ def predict(
     )
     names = take_shard(require_one(paths, search), part)
 
-    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
@@ -129,19 +129,17 @@ def predict(
             _tell_found(console, rows)
             out = to_file(rows)
             names = _skip(names, rows, sorter)
-        pool = stack.enter_context(
-            DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True)
-        )
-        stack.enter_context(interruptible(run, pool.end_early))
+        readers = stack.enter_context(open_readers(machine))
+        stack.enter_context(interruptible(run, readers.end_early))
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.prediction.predict import make_extractor
         from vidlstm.engine.prediction.predict import predict as label
 
         precision = machine.precision or "float32"
         labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
-        extractor = make_extractor(labeller, pool, limits)
+        extractor = make_extractor(labeller, readers, limits)
         if target is None:
-            when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
+            when_reader_leaves(lambda: run.leave(partial(readers.end_early, at_once=True)))
         records = label(
             labeller, extractor, names, top_k=top_k or _TOP, min_score=min_score, novelty_rate=novelty_rate
         )

@@ -54,7 +54,7 @@ EXAMPLES = (
 
 @command
 def spans(
-    machine: options.MachineOptions,
+    machine: options.ClusterOptions,
     console_options: options.ConsoleOptions,
     paths: options.PathsArgument,
     checkpoint: options.CheckpointOption = None,
@@ -139,7 +139,8 @@ def spans(
     if resume is not None and document is not None:
         names = (name for name in names if not document_path(resume, name, document).exists())
 
-    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.engine.extraction.pool import DecodePool
+    from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
 
     elsewhere = bool(target or folder) or not sys.stdout.isatty()
@@ -160,23 +161,21 @@ def spans(
         else:
             assert row_format is not None
             write = _to_stdout(row_format)
-        pool = stack.enter_context(
-            DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True)
-        )
-        stack.enter_context(interruptible(run, pool.end_early))
+        readers = stack.enter_context(open_readers(machine))
+        stack.enter_context(interruptible(run, readers.end_early))
         from vidlstm.engine.prediction.films import FilmScores, label_films, make_film_extractor
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.spans.smoothing import SpanRules
 
         precision = machine.precision or "float32"
         labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
-        extractor = make_film_extractor(labeller, pool, Limits(max_bytes=max_bytes))
+        extractor = make_film_extractor(labeller, readers, Limits(max_bytes=max_bytes))
         scored = FilmScores(labeller)
         takers: list[Callable[[LabelledFilm], None]] = []
         if scores is not None:
             takers.append(stack.enter_context(open_scores(scores, scored.classes, resume=resume is not None)))
         if target is None and folder is None:
-            when_reader_leaves(lambda: run.leave(partial(pool.end_early, at_once=True)))
+            when_reader_leaves(lambda: run.leave(partial(readers.end_early, at_once=True)))
         page, videos = None, None
         if report is not None:
             from vidlstm.engine.prediction.film_report import FilmReport

@@ -33,7 +33,7 @@ def train(
     training: options.TrainingOptions,
     split: options.SplitOptions,
     fine_tuning: options.FineTuneOptions,
-    machine: options.MachineOptions,
+    machine: options.ClusterOptions,
     output: options.OutputOptions,
     console_options: options.ConsoleOptions,
     as_json: options.JsonOption = False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from vidlstm.cli.options.console import ConsoleOptions, HelpAllOption, JsonOption
 from vidlstm.cli.options.data import DataOptions, SplitOptions, ValShareOption
-from vidlstm.cli.options.machine import CacheOption, MachineOptions
+from vidlstm.cli.options.machine import CacheOption, ClusterOptions, MachineOptions
 from vidlstm.cli.options.model import ModelOptions
 from vidlstm.cli.options.panels import (
     ADVANCED,
@@ -50,6 +50,7 @@ __all__ = [
     "TRAINING",
     "CacheOption",
     "CheckpointOption",
+    "ClusterOptions",
     "ConsoleOptions",
     "DataOptions",
     "FineTuneOptions",

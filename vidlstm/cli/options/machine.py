@@ -43,6 +43,29 @@ class MachineOptions(MachineSettings):
     )
 
 
+@dataclass(frozen=True)
+class ClusterOptions(MachineOptions):
+    """Where it runs, which may be a cluster."""
+
+    ray: Annotated[
+        str | None,
+        Option(
+            help="Read and encode on a Ray cluster: its address, auto, or local.",
+            show_default="this machine",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None
+    ray_cpus: Annotated[
+        float | None,
+        Option(
+            help="CPUs per actor.",
+            show_default="the smallest node's, at most 8",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None
+    ray_gpus: Annotated[float, Option(help="GPUs per actor.", rich_help_panel=MACHINE)] = 0.0
+
+
 CacheOption = Annotated[
     bool,
     Option(

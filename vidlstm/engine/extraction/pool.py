@@ -30,6 +30,7 @@ CLIP_SECONDS = 120.0
 _WINDOW = 8  # files in flight for each worker: what they can read while torch is imported
 
 _MOST_WORKERS = 8
+_cores_limit: int | None = None
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,7 +38,14 @@ R = TypeVar("R")
 
 def num_cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return there if _cores_limit is None else min(there, _cores_limit)
+
+
+def limit_cores(number: int) -> None:
+    """Let this process use so many cores at most: others of its kind are on the machine."""
+    global _cores_limit
+    _cores_limit = number
 
 
 def default_workers() -> int:

@@ -212,7 +212,7 @@ def serve(handle: int, num_threads: int) -> None:
     from vidlstm.media.opencv import decode_with
 
     decode_with(num_threads)
-    notes = _Notes()
+    notes = Notes()
     logging.getLogger("vidlstm").addHandler(notes)
     pipe = _connection(handle)
     with contextlib.suppress(EOFError, OSError):
@@ -237,7 +237,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class _Notes(logging.Handler):
+class Notes(logging.Handler):
     """Warnings of a worker, which the process that started it logs in its place."""
 
     def __init__(self) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 
 from vidlstm.engine.extraction.film_reading import FilmPart
 from vidlstm.engine.extraction.films import FilmExtractor
-from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.prediction.labeller import Labeller
+from vidlstm.engine.prediction.sources import Readers, make_source
 from vidlstm.engine.spans.smoothing import Scores, SpanRules, Timeline, find_spans
 from vidlstm.engine.spans.windows import CellScorer, WindowGrid
 from vidlstm.errors import InputError
@@ -44,7 +43,7 @@ class LabelledFilm:
     classes: tuple[str, ...]
 
 
-def make_film_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None = None) -> FilmExtractor:
+def make_film_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> FilmExtractor:
     """Return what makes features of films for a labeller.
 
     Raises:
@@ -52,7 +51,7 @@ def make_film_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | N
     """
     grid = WindowGrid.of(labeller.config)
     request = ReadRequest.of(labeller.config, views=labeller.config.views, limits=limits)
-    return FilmExtractor(request, LocalSource(request, labeller.encoder, pool), None, grid.rate)
+    return FilmExtractor(request, make_source(labeller, readers, request), None, grid.rate)
 
 
 def label_films(

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,16 @@ _GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
 
 
 @dataclass(frozen=True)
+class ModelChoice:
+    """Which model labels, and what computes it; see `load_labeller`."""
+
+    path: Path
+    device: str = "auto"
+    backend: Backend = "auto"
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True)
 class Labeller:
     """A model that is ready to label.
 
@@ -56,12 +66,14 @@ class Labeller:
         encoder: Of the `rgb` stream; None where that is off.
         score: Gives the calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`.
         pose: What finds people, for the `pose` stream; None where that is off.
+        choice: That it was loaded by.
     """
 
     config: ModelConfig
     encoder: FrameEncoder | None
     score: Callable[[Sequence[ClipFeatures]], ClipScores]
     pose: PoseWeights | None = None
+    choice: ModelChoice | None = None
 
 
 def load_labeller(
@@ -80,6 +92,12 @@ def load_labeller(
         UsageError: The device or backend is not there.
         BackendError: OpenVINO was asked for and cannot compute it.
     """
+    choice = ModelChoice(path, device, backend, precision)
+    return replace(_load_choice(choice), choice=choice)
+
+
+def _load_choice(choice: ModelChoice) -> Labeller:
+    path, device, backend, precision = choice.path, choice.device, choice.backend, choice.precision
     if is_exported(path):
         return _by_exported(path, device, backend, precision)
     if backend == "auto":

@@ -10,24 +10,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
-from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.pose_networks import keep_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.prediction.labeller import Labeller
+from vidlstm.engine.prediction.sources import Readers, make_source
 from vidlstm.errors import UsageError
 from vidlstm.media.file_types import Limits
 from vidlstm.media.video.frame_array import NAME, Frames
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction, Score, is_unknown
 
 
-def make_extractor(labeller: Labeller, pool: DecodePool, limits: Limits | None = None) -> Extractor:
+def make_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> Extractor:
     """Return what makes features of files for a labeller."""
     networks = keep_networks(labeller.pose)
     request = ReadRequest.of(
         labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
     )
-    return Extractor(request, LocalSource(request, labeller.encoder, pool), None)
+    return Extractor(request, make_source(labeller, readers, request), None)
 
 
 def predict(

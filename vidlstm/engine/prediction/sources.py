@@ -1,0 +1,83 @@
+"""Who reads and encodes for a labeller: decoder processes of this machine, or a Ray cluster.
+
+Decoder processes start, and a cluster is connected, before torch is imported. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from vidlstm.engine.extraction.cluster.cluster import Cluster
+from vidlstm.engine.extraction.cluster.source import ClusterSource
+from vidlstm.engine.extraction.film_reading import PIXELS
+from vidlstm.engine.extraction.pool import DecodePool, default_workers
+from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.source import LocalSource, Source
+from vidlstm.engine.prediction.labeller import Labeller, ModelChoice, load_labeller
+from vidlstm.models.header import is_exported
+from vidlstm.settings import MachineSettings
+
+Readers: TypeAlias = DecodePool | Cluster
+"""Processes that read files: of this machine, or of a cluster."""
+
+
+@contextlib.contextmanager
+def open_readers(machine: MachineSettings) -> Iterator[Readers]:
+    """Start decoder processes, or connect to a cluster.
+
+    Raises:
+        UsageError: The cluster is not there.
+    """
+    if machine.ray is not None:
+        with Cluster(machine) as cluster:
+            yield cluster
+        return
+    with DecodePool(machine.workers or default_workers(), machine.timeout, at_once=True) as pool:
+        yield pool
+
+
+def make_source(labeller: Labeller, readers: Readers, request: ReadRequest) -> Source:
+    """Return what makes features of files for a labeller.
+
+    Args:
+        labeller: That labels by them.
+        readers: Who reads the files.
+        request: What is read of them.
+    """
+    if isinstance(readers, DecodePool):
+        return LocalSource(request, labeller.encoder, readers)
+    assert labeller.choice is not None
+    digest = PIXELS if labeller.encoder is None else labeller.encoder.digest
+    files = _model_files(labeller.choice.path)
+    opener = partial(_open_on_node, labeller.choice, files, request, readers.machine)
+    return ClusterSource(readers, digest, opener)
+
+
+def _model_files(path: Path) -> dict[str, bytes]:
+    """Return a model's files, by name: all of an exported folder."""
+    files = [file for file in path.parent.iterdir() if file.is_file()] if is_exported(path) else [path]
+    return {file.name: file.read_bytes() for file in files}
+
+
+@contextlib.contextmanager
+def _open_on_node(
+    choice: ModelChoice, files: Mapping[str, bytes], request: ReadRequest, machine: MachineSettings
+) -> Iterator[Source]:
+    """Open a source in an actor, to whose machine the model's files are brought."""
+    with tempfile.TemporaryDirectory(prefix="vidlstm-", ignore_cleanup_errors=True) as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        path = Path(folder) / choice.path.name
+        labeller = load_labeller(
+            path, device=choice.device, backend=choice.backend, precision=choice.precision
+        )
+        there = replace(request, pose_networks=keep_networks(labeller.pose))
+        with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
+            yield LocalSource(there, labeller.encoder, pool)
