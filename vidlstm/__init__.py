@@ -14,7 +14,7 @@ in order, and its output becomes a label, for a clip or for each span of a film.
     report/      HTML pages and plots
     cli/         one module per command; the only package that prints
 
-Imports point down this list's layers only (`lint-imports` checks it; the order is in `pyproject.toml`).
+Imports point down only; `pyproject.toml` lists the layers, and `lint-imports` checks them.
 The package root imports nothing heavy, so that `vidlstm --help` is fast.
 """
 

@@ -127,7 +127,7 @@ class TestChanged:
         settings = (run / "config.json").read_bytes()
         ended = vidlstm("train", data, "--resume", run, "--hidden", "9", "--allow-changes", "--workers", "1")
         assert ended.status == 2
-        assert "has other shapes now" in ended.err
+        assert "shapes have changed" in ended.err
         assert (run / "config.json").read_bytes() == settings
 
 

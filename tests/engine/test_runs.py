@@ -57,9 +57,7 @@ class TestCreate:
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")
-        with pytest.raises(
-            UsageError, match=r"is a file, but a run needs a folder; choose another with `out`"
-        ):
+        with pytest.raises(UsageError, match=r"is a file, but a run needs a folder; choose another `out`"):
             RunFolder(tmp_path / "r")
 
     def test_runs_are_numbered_and_no_number_is_taken_twice(self, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.engine.toys import model_config, shaped
-from vidlstm.engine.training.loop.steps import Step, rows_of, side_by_side
+from vidlstm.engine.training.loop.steps import Step, align_members, rows_of
 from vidlstm.features.batches import Batch, choose, training_batch
 from vidlstm.models.classifier import Classifier
 
@@ -64,13 +64,13 @@ class TestMembers:
     ROWS = (np.array([4, 0, 6]), np.array([5]))
 
     def test_rows_are_filled_with_a_clip_of_the_member_s_own(self) -> None:
-        table, real = side_by_side(self.ROWS, [9, 7])
+        table, real = align_members(self.ROWS, [9, 7])
         assert table.tolist() == [[4, 0, 6], [5, 7, 7]]
         assert real.tolist() == [[True, True, True], [True, False, False]]
 
     @staticmethod
     def draw(rows: Sequence[NDArray[np.int64]], mixup: float) -> Step:
-        table, real = side_by_side(rows, [9, 7])
+        table, real = align_members(rows, [9, 7])
         numbers = table.ravel().astype(np.float16)
         batch = Batch(
             {"motion": np.repeat(numbers, 8).reshape(-1, 2, 4)},
@@ -175,7 +175,7 @@ def test_gradients_of_the_parts_add_up_to_that_of_the_whole(
 
     def draw(rows: slice) -> Step:
         rng = np.random.default_rng(3)
-        table, real = side_by_side([np.arange(13), np.arange(12)[::-1]], [0, 0])
+        table, real = align_members([np.arange(13), np.arange(12)[::-1]], [0, 0])
         some = [clips[i] for i in table.ravel()]
         batch = training_batch(some, choose(some, rng, mix_views=True, mirror=False))
         return Step.draw(batch, labels[table], real, rows, mixup, rng, CPU)

@@ -1,1 +1,1 @@
-"""One training from start to end: plan, session, baseline, the run folder. The loop itself is in `loop`."""
+"""Training from start to end: plan, session, baseline, run folder. The training loop is in `loop`."""

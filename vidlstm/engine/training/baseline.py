@@ -1,7 +1,7 @@
-"""A model and its baseline, scored side by side on clips that neither has learned from.
+"""Compare a model with its baseline on clips that neither was trained on.
 
-The baseline is the same model with the head `mean`: it sees every step and knows no order. What it gives
-as well, the LSTM need not be thanked for.
+The baseline is the same model with the `mean` head: it sees every step, but not their order. Only accuracy
+above it is due to the LSTM.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from vidlstm.records import EvalReport, Scored
 
 
 def baseline_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:
-    """Return a trainer of the model's baseline, None if it has none.
+    """Return a trainer of the model's baseline; None if the model has no baseline.
 
-    It has the same clips, as features of the model's encoder, and as many members. Three quarters of the
-    epochs do for it, as without an LSTM it learns faster: over folds and seeds, top-1 was that of all
-    epochs (half of them were measured to cost it 0.025).
+    It gets the same clips, as features of the model's encoder, and the same number of members, but three
+    quarters of the epochs: without an LSTM it converges faster. Over folds and seeds its top-1 was that of
+    all epochs (half of the epochs cost it 0.025).
     """
-    twin = baseline_config(model.config)
-    if twin is None:
+    baseline = baseline_config(model.config)
+    if baseline is None:
         return None
-    if model.config.encoder.trainable:  # it has learned by now: to the baseline it is one more frozen encoder
-        frozen = twin.changed(encoder={"name": EncoderConfig.name, "unfrozen": 0})
+    if model.config.encoder.trainable:  # already trained: for the baseline it is a frozen encoder
+        frozen = baseline.changed(encoder={"name": EncoderConfig.name, "unfrozen": 0})
         config = replace(TrainConfig.default(frozen), seed=config.seed)
-    manners = replace(config, epochs=-(-3 * config.epochs // 4))
-    return make_trainer(start_model(twin, clips, None, config.seed), clips, train, manners)
+    shortened = replace(config, epochs=-(-3 * config.epochs // 4))
+    return make_trainer(start_model(baseline, clips, None, config.seed), clips, train, shortened)
 
 
 def score_with_baseline(model: Model, clips: Clips, indices: Sequence[int], *, seed: int = 0) -> EvalReport:
-    """Score clips by a model and, if it is at hand, by its baseline.
+    """Score clips with a model and, if it has one, with its baseline.
 
     Args:
         model: On its device.
-        clips: With the features that it takes.
-        indices: Of the clips to be scored, at least one.
-        seed: Of the resampling.
+        clips: Clips with the features that the model reads.
+        indices: Indices of the clips to score, at least one.
+        seed: Seed of the resampling.
     """
     return summarise(
         model.config.classes,
@@ -56,8 +56,8 @@ def score_with_baseline(model: Model, clips: Clips, indices: Sequence[int], *, s
 
 
 def score_baseline(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored] | None:
-    """Score samples by the model's baseline; None if it is not at hand."""
-    twin = baseline_config(model.config)
-    if twin is None or model.baseline is None:
+    """Score clips with the model's baseline; None if the model has none."""
+    config = baseline_config(model.config)
+    if config is None or model.baseline is None:
         return None
-    return score(Model(twin, None, model.baseline, model.widths, {}), clips, indices)
+    return score(Model(config, None, model.baseline, model.widths, {}), clips, indices)

@@ -1,4 +1,4 @@
-"""The facts about a training that travel in the checkpoint."""
+"""Facts about a training that are stored in the checkpoint."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def describe_training(
     trainer: Trainer,
     report: EvalReport | None,
 ) -> dict[str, Any]:
-    """Return the facts that travel in the checkpoint, as plain JSON values.
+    """Return the facts to store in the checkpoint, as plain JSON values.
 
-    Nothing in them depends on when or how fast it was trained: the same run gives the same file.
+    None of them depends on time or speed, so the same run gives the same file.
     """
     return {
         "version": __version__,

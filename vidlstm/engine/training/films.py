@@ -1,4 +1,4 @@
-"""Films in training and scoring: the cost of a change fitted out of fold, and spans found by a model."""
+"""Films in training: fit the switch cost on out-of-fold films, and find spans with a trained model."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ Score = Callable[[Sequence[ClipFeatures]], NDArray[np.float64]]
 
 
 def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None:
-    """Return how a trained model finds spans.
+    """Return the span config of a trained model.
 
-    Of films, the cost of a change is fitted on those that a member was not trained on, scored by that
-    member alone. Of clips, the windows are as long as the clips are, and the cost is the default.
+    Trained on films, the switch cost is fitted on the films that a member was not trained on, scored by
+    that member alone. Trained on clips, the windows have the length of the clips, and the cost is the
+    default.
 
     Args:
-        model: Trained.
-        clips: All of the data.
-        trainer: Knows which clips each member was not trained on.
+        model: The trained model.
+        clips: All clips of the data set.
+        trainer: The trainer, which knows each member's held-out clips.
     """
     config = model.config.spans
     if not clips.films:
@@ -59,7 +60,7 @@ def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None
 def timelines(
     model: Model, clips: Clips, score: Score, paths: Collection[Path]
 ) -> Iterator[tuple[FilmTruth, Timeline | None]]:
-    """Yield some films with their scores; None for those that could not be read."""
+    """Yield the films at `paths` with their scores; None for films that could not be read."""
     for truth, film in zip(clips.dataset.films, clips.films, strict=True):
         if truth.path in paths:
             if film.features is None or film.info is None:
@@ -87,7 +88,7 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
 
 
 def _score_by(model: Model, member: int) -> Score:
-    """Return what one member of a model says of clips."""
+    """Return a function that scores clips with one member of a model."""
     classifier = model.classifier.eval()
     device = classifier.fusion.device
     views = views_of(model.config)

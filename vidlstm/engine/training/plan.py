@@ -1,4 +1,4 @@
-"""What is trained on what: settled, with everything that can be refused early, before a clip is read."""
+"""The plan of a training: data, split and complete settings, checked before any clip is read."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ from vidlstm.settings import (
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Everything that a person may choose about a training.
+    """All user settings of a training.
 
     Args:
-        data: Which clips.
-        split: Which of them are held out.
-        model: What reads them.
+        data: The data set.
+        split: Which clips are held out.
+        model: The model.
         training: How it is trained.
-        fine_tuning: How much of the encoder is trained, and from which run on.
-        machine: Where it runs.
-        output: Where the run is written.
-        cache: Keep features.
-        command: That asks for the same again; shown in the report.
+        fine_tuning: How much of the encoder is trained, and which run to start from.
+        machine: Hardware and libraries.
+        output: The run folder.
+        cache: Store features on disk.
+        command: The command line that repeats this training; shown in the report.
     """
 
     data: DataSettings
@@ -60,16 +60,16 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained on what.
+    """A training that is ready to run.
 
     Args:
         dataset: All clips.
-        settings: Of the run, complete.
-        split: Of the clips.
+        settings: The complete settings of the run.
+        split: The split of the clips.
         prints: Fingerprint of every clip's content.
-        rows: Of `split.csv`.
+        rows: Rows of `split.csv`.
         start: The run that fine-tuning starts from.
-        pose: What finds people, for the `pose` stream.
+        pose: Weights of the networks of the `pose` stream.
     """
 
     dataset: Dataset
@@ -82,13 +82,13 @@ class Plan:
 
 
 def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
-    """Settle what is trained on what; a setting that is not given is that of the earlier run, if any.
+    """Make the plan; settings that are not given come from the earlier run, if there is one.
 
     Yields:
-        What was found and how it was split.
+        Events: the data that was found, and the split.
 
     Raises:
-        VidlstmError: Data, settings or the earlier run cannot be used.
+        VidlstmError: The data, the settings or the earlier run cannot be used.
     """
     earlier, start = _earlier_run(request)
     _check(request, earlier)
@@ -119,7 +119,7 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
 
 
 def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
-    """Refuse what can be refused without looking for clips, which takes long where there are many."""
+    """Reject everything that is wrong without the clips: finding them can take long."""
     require_data(request.data.data)
     output = request.output
     if output.resume is None and output.out is not None:
@@ -138,24 +138,24 @@ def _training(request: TrainRequest, model: ModelConfig, earlier: RunSettings | 
     base = TrainConfig.default(model)
     if earlier is not None and request.output.resume is not None:
         base = earlier.training
-    elif earlier is not None:  # fine-tuning is another training: only the seed is taken over, for the split
+    elif earlier is not None:  # fine-tuning keeps only the seed of the earlier run, for the same split
         base = replace(base, seed=earlier.training.seed)
     return request.fine_tuning.over(request.training.configure(model, base))
 
 
 def _earlier_run(request: TrainRequest) -> tuple[RunSettings | None, Path | None]:
-    """Return the settings of the run that is resumed or started from, and the latter's folder."""
+    """Return the settings of the run to resume or start from, and the folder of the run to start from."""
     start = request.fine_tuning.start
     if request.output.resume is not None:
         settings = RunFolder(request.output.resume).settings()
-        began = settings.sources.get("from")
-        return settings, start or (None if began is None else Path(began))
+        original = settings.sources.get("from")
+        return settings, start or (None if original is None else Path(original))
     if start is None:
         return None, None
     if request.fine_tuning.unfreeze in (None, "0"):
         raise UsageError(
-            "`start` is for fine-tuning the encoder: say how many stages with `unfreeze`, a number or all"
+            "`start` is for fine-tuning the encoder; give the number of stages with `unfreeze`, or all"
         )
     if not start.is_dir():
-        raise UsageError(f"`start={start}`: is not a run folder")
+        raise UsageError(f"`start={start}`: not a run folder")
     return RunFolder(start).settings(), start

@@ -1,4 +1,4 @@
-"""A model with its initial weights, and the trainer of it: the same for `train` and a fold of `crossval`."""
+"""Build a model with initial weights and its trainer, for `train` and for the folds of `crossval`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vidlstm.models.encoders import Encoder
 
 
 def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed: int) -> Model:
-    """Return a model with the weights that the seed gives."""
+    """Return a model whose initial weights depend on the seed only."""
     torch.manual_seed(seed)
     widths = clips.widths()
     if encoder is not None:
         widths["rgb"] = encoder.width
-    with one_thread():  # orthogonal weights come out otherwise with another number of them
+    with one_thread():  # orthogonal initialisation depends on the number of threads
         return build_model(config, widths, encoder)
 
 
@@ -41,24 +41,25 @@ def make_trainer(
     divided_by: int | None = None,
     world: World | None = None,
 ) -> Trainer:
-    """Return a trainer for the readable clips of the training side, divided among the members.
+    """Return a trainer for the readable training clips, divided among the members.
 
-    Each member leaves out another part of the groups. What it left out is its validation, so the
-    side that is held out from all of training serves for nothing but its score.
+    Each member leaves out a different part of the groups for validation, so the held-out set is used for
+    the final score only.
 
     Args:
         model: On its device.
-        clips: All of the data.
-        train: Those that it may learn from.
-        config: How.
-        encoder_training: Of an encoder that learns.
-        divided_by: How many members there are parts for, if not as many as there are: a network that
-            is trained further leaves out what it left out as one of these.
-        world: The processes that train together.
+        clips: All clips of the data set.
+        train: Indices of the training clips.
+        config: How to train.
+        encoder_training: How the encoder is trained; None if it is frozen.
+        divided_by: Number of parts to divide the groups into; default: the number of members. In
+            fine-tuning it is the ensemble size of the earlier run, so that the network leaves out the same
+            part again.
+        world: The processes of a distributed training.
 
     Raises:
-        DataError: No clip of some class can be read, so there is nothing to learn it from.
-        UsageError: These settings cannot be had with this model or world.
+        DataError: A class has no readable training clip.
+        UsageError: The settings do not fit the model or the number of processes.
     """
     labels = clips.labels()
     usable = clips.usable(train)
@@ -97,14 +98,14 @@ def make_trainer(
 def _check_steps(
     num_clips: int, config: TrainConfig, world: World, encoder_training: EncoderTraining | None
 ) -> None:
-    """Be sure that a step can be divided into parts that add up to the whole."""
+    """Check that the gradients of a step's parts add up to the gradient of the whole step."""
     if encoder_training is not None and not encoder_training.encoder.keeps_statistics:
-        # Its normalisation looks at all pictures of a step together.
+        # Its batch normalisation needs all pictures of a step at once.
         for many, name in ((world.size, "several processes"), (config.accumulate, "`accumulate`")):
             if many > 1:
                 raise UsageError(f"an encoder without pretrained weights cannot be trained with {name}")
     if world.size > 1 and (config.batch_size < 4 * world.size or num_clips < 2 * world.size):
-        raise UsageError(  # every process must have a pair of clips in every step
+        raise UsageError(  # every process needs a pair of clips in every step
             f"{world.size} processes need steps of at least {4 * world.size} clips (`batch_size`) "
             f"and {2 * world.size} training clips"
         )

@@ -1,4 +1,4 @@
-"""What a training ends with."""
+"""The result of a training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vidlstm.report.findings import cautions
 
 @dataclass(frozen=True)
 class StartingRun:
-    """The run that fine-tuning started from, and its top-1 on the same clips."""
+    """The run that fine-tuning started from, and its top-1 on the same held-out clips."""
 
     path: Path
     top1: float
@@ -22,26 +22,27 @@ class StartingRun:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A training that is over; the last event of its session.
+    """The result of a training, the last event of its session.
 
     Args:
         run: The run folder.
         checkpoint: The model in it.
-        kind: What it labels.
+        kind: What the model labels.
         classes: In the order of the model's scores.
-        num_train: Clips that were trained on: those that can be read.
-        num_held_out: Clips in the subset that scores the model, unreadable ones included.
-        subset: Which subset that is.
+        num_train: Number of training clips, without unreadable ones.
+        num_held_out: Number of held-out clips, unreadable ones included.
+        subset: The subset that is held out.
         epochs: All epochs, in order.
-        num_epochs: How many were begun.
-        best_epoch: The one whose weights were kept; 0 is the start of a fine-tuning.
-        report: Of the held-out clips; None if there are none.
-        branches: How much each branch counts in the sum of their scores.
-        start: Of a fine-tuning that changed the model, where it was scored on the same clips.
-        notes: What to know about the split.
+        num_epochs: Number of epochs that were started.
+        best_epoch: The epoch whose weights were kept; 0 is the start of a fine-tuning.
+        report: Report on the held-out clips; None if there are none.
+        branches: Weight of each branch in the fused scores.
+        start: The run that fine-tuning started from; None if nothing improved on it, or if it was scored on
+            other clips.
+        notes: Notes on the split.
         page: The report page; None if there is no report.
-        seconds: That extraction and training took.
-        interrupted: Ctrl-C ended it early.
+        seconds: Duration of extraction and of training.
+        interrupted: Ctrl-C ended training early.
     """
 
     run: Path
@@ -76,7 +77,7 @@ class TrainResult:
             "run": str(self.run),
             "checkpoint": str(self.checkpoint),
             "classes": list(self.classes),
-            # `val` was the name of what is held out, before validation inside training was told apart.
+            # `val` is the older name of `held_out`, kept for existing scripts.
             "num_clips": {"train": self.num_train, "held_out": self.num_held_out, "val": self.num_held_out},
             "best_epoch": self.best_epoch,
             "held_out": held_out,

@@ -1,7 +1,7 @@
-"""A run folder: what training leaves on disk, every file written beside and renamed.
+"""A run folder: the files that a training writes, each of them atomically.
 
-So a run can be killed at any moment and resumed. Before the first epoch ends there is nothing to go
-on from, and it starts anew; after that, `last.pt` holds everything that the next epoch depends on.
+A run can be killed at any moment and resumed. After the first epoch, `last.pt` holds everything that the
+next epoch depends on; before that, a resumed run starts from the beginning.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run was asked for: enough to ask for it again.
+    """The complete settings of a run, enough to repeat it.
 
     Args:
-        data: As it was named.
-        sources: The options that found its samples, groups and sides, as plain JSON values.
-        model: What is trained.
-        training: How.
+        data: The data set, as the user named it.
+        sources: The options for finding samples, groups and subsets, as plain JSON values.
+        model: The model.
+        training: How it is trained.
     """
 
     data: str
@@ -49,7 +49,7 @@ class RunSettings:
     training: TrainConfig
 
     def changes(self, now: RunSettings) -> list[str]:
-        """Say in a few words each which settings of model and training are others now."""
+        """Describe each setting of model and training that has changed, in a few words."""
         before, after = (
             dict(_flat({"model": asdict(s.model), "training": asdict(s.training)})) for s in (self, now)
         )
@@ -72,29 +72,29 @@ class RunFolder:
     """One run's folder.
 
     Args:
-        path: Made when it is not there.
+        path: Created if it does not exist.
 
     Raises:
-        UsageError: There is something else of that name, or a run that would be lost.
+        UsageError: `path` is a file.
     """
 
     def __init__(self, path: Path) -> None:
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path}: is a file, but a run needs a folder; choose another with `out`")
+            raise UsageError(f"{path}: is a file, but a run needs a folder; choose another `out`")
         self.path = path
         self.epochs: list[EpochReport] = []
         self._changed: tuple[RunSettings, Mapping[str, SplitRow]] | None = None
 
     @property
     def model(self) -> Path:
-        """The checkpoint that predict needs."""
+        """Path of the checkpoint."""
         return self.path / MODEL
 
     def require_free(self, *, overwrite: bool) -> None:
-        """Refuse a folder that holds a run.
+        """Raise unless the folder holds no run, or its run may be overwritten.
 
         Raises:
-            UsageError: A run is there, and nobody said it may go.
+            UsageError: The folder holds a run.
         """
         if self.model.exists() and not overwrite:
             raise UsageError(
@@ -107,32 +107,32 @@ class RunFolder:
             )
 
     def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
-        """Make the folder and note how the run was asked for, and with which clips.
+        """Create the folder and write the run's settings and clips.
 
         Raises:
-            UsageError: A run is there, and nobody said it may go.
+            UsageError: The folder holds a run, and `overwrite` is false.
         """
         self.require_free(overwrite=overwrite)
         make_folder(self.path)
-        for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not go on from an old one
+        for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not resume from an old one
             (self.path / stale).unlink(missing_ok=True)
         self._note(settings, rows)
 
     def reopen(
         self, settings: RunSettings, rows: Mapping[str, SplitRow], *, allow_changes: bool
     ) -> dict[str, Any] | None:
-        """Return the trainer's state after the newest epoch, None before the end of the first.
+        """Return the trainer's state after the newest epoch; None before the end of the first.
 
-        What is otherwise now is noted with the next epoch.
+        Changes are written with the next epoch.
 
         Args:
-            settings: How the run is asked for now.
-            rows: Its clips now.
-            allow_changes: Go on even if anything is otherwise than it was.
+            settings: The current settings.
+            rows: The current clips.
+            allow_changes: Resume even if settings or clips have changed.
 
         Raises:
-            UsageError: Something is otherwise.
-            CheckpointError: There is nothing to resume, or it is damaged.
+            UsageError: Settings or clips have changed.
+            CheckpointError: There is no run to resume, or it is damaged.
         """
         changes = [
             *self.settings().changes(settings),
@@ -148,7 +148,7 @@ class RunFolder:
         return self._read_last()
 
     def settings(self) -> RunSettings:
-        """Read how the run was asked for.
+        """Read the run's settings.
 
         Raises:
             CheckpointError: There is no run here, or its file is damaged.
@@ -172,7 +172,7 @@ class RunFolder:
         write_atomically(self.path / name, text.encode("utf-8", "surrogateescape"))
 
     def write_epoch(self, report: EpochReport, trainer: Trainer) -> None:
-        """Note an epoch, and everything that is needed to go on after it."""
+        """Write an epoch and everything needed to resume after it."""
         if self._changed is not None:
             self._note(*self._changed)
             self._changed = None
@@ -180,7 +180,7 @@ class RunFolder:
         buffer = io.BytesIO()
         torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs]}, buffer)
         write_atomically(self.path / LAST, buffer.getvalue())
-        self.epochs = epochs  # not before: an epoch counts from where the run can be resumed after it
+        self.epochs = epochs  # only now: an epoch counts once the run can be resumed after it
         self.write(METRICS, "".join(json.dumps(e.to_json()) + "\n" for e in self.epochs))
 
     def write_model(self, model: Model) -> None:
@@ -188,12 +188,12 @@ class RunFolder:
         write_atomically(self.model, serialise(model))
 
     def _note(self, settings: RunSettings, rows: Mapping[str, SplitRow]) -> None:
-        """Write clips and settings; a folder is a run from the moment that its settings are there."""
+        """Write clips, then settings: the settings file makes the folder a run."""
         write_split(self.path / SPLIT, rows)
         self.write(CONFIG, json.dumps(to_dict(settings), indent=2) + "\n")
 
     def _read_last(self) -> dict[str, Any] | None:
-        """Read what the newest epoch left; nothing in the file can run code."""
+        """Read the state after the newest epoch; nothing in the file can run code."""
         file = self.path / LAST
         try:
             saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
@@ -212,23 +212,23 @@ class RunFolder:
 
 
 def claim_run(root: Path) -> Path:
-    """Make the next of `runs/1`, `runs/2`, ... and return it. Two runs that start together get one each.
+    """Create and return the next of `runs/1`, `runs/2`, ...; safe if several runs start at once.
 
     Raises:
-        OSError: The folder cannot be made.
+        OSError: The folder cannot be created.
     """
     make_folder(root)
     while True:
         taken = [int(path.name) for path in root.glob("*") if path.name.isdecimal()]
         folder = root / str(max(taken, default=0) + 1)
-        with contextlib.suppress(FileExistsError):  # another run has just made it
+        with contextlib.suppress(FileExistsError):  # another run has just created it
             folder.mkdir()
             sync_folder(root)
             return folder
 
 
 def read_epochs(run: Path) -> list[EpochReport]:
-    """Return the epochs of the training that a run folder tells of; none when it does not."""
+    """Return the epochs in a run folder's `metrics.jsonl`; none if the file is missing or damaged."""
     try:
         lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
         return [EpochReport.from_json(json.loads(line)) for line in lines]

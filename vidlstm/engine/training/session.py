@@ -1,7 +1,7 @@
 """One training from start to end: find, split, extract, train, score, save.
 
-`train` yields what happens (see `vidlstm.engine.events`) and prints nothing. Several processes that
-torchrun started train one model: each runs the same session, and the main one writes the files.
+`train` yields events (see `vidlstm.engine.events`) and prints nothing. Under torchrun several processes
+train one model: each runs the same session, and rank 0 writes the files.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ from vidlstm.records import EvalReport
 def train(request: TrainRequest) -> Generator[Event | TrainResult, None, None]:
     """Train a model and write its run folder.
 
-    Ctrl-C (KeyboardInterrupt, also thrown into the generator) ends training and keeps the best so far.
+    Ctrl-C (KeyboardInterrupt, also thrown into the generator) ends training and keeps the best epoch so far.
 
     Yields:
-        Events, and at the end the result, in the main process.
+        Events and, on rank 0, the result as the last one.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data, the settings or a file cannot be used.
     """
     plan = yield from make_plan(request)
     device = choose_device(request.machine.device, World.from_environment().local_rank)
@@ -76,7 +76,7 @@ def train(request: TrainRequest) -> Generator[Event | TrainResult, None, None]:
 
 
 class _Session:
-    """A training whose plan is made."""
+    """A planned training."""
 
     def __init__(self, request: TrainRequest, plan: Plan, world: World) -> None:
         self.request = request
@@ -85,11 +85,11 @@ class _Session:
         self.config = plan.settings.model
         self.training = plan.settings.training
         self.reads_files = self.config.encoder.trainable and not self.config.encoder.keeps_pixels
-        """The encoder is trained on pixels that are read again each epoch."""
+        """Whether the encoder is trained on pixels that are read again in every epoch."""
 
     def run(self) -> Generator[Event | TrainResult, None, None]:
         """Train, score and save."""
-        # Before the folder is made, as any of this may turn out not to be there.
+        # Before the folder is created, as any of these files may be missing.
         start = None if self.plan.start is None else load_model(self.plan.start / MODEL, baseline=True)
         model = None if start is None else start_from(start, self.config)
         encoder = rgb_encoder(self.config, seed=self.training.seed) if model is None else model.encoder
@@ -142,11 +142,11 @@ class _Session:
 
     @property
     def subset(self) -> Subset:
-        """The subset that scores the model."""
+        """The subset that is held out to score the model."""
         return "test" if self.plan.split.test else "val"
 
     def _open_run(self) -> tuple[RunFolder, dict[str, Any] | None]:
-        """Return the run's folder and, if it is resumed, the state of its trainer."""
+        """Return the run folder and, if the run is resumed, the state of its trainer."""
         output, plan, world = self.request.output, self.plan, self.world
         path = output.resume or output.out
         if path is None and world.is_main:
@@ -159,11 +159,11 @@ class _Session:
             state = run.reopen(plan.settings, plan.rows, allow_changes=output.allow_changes)
         found = world.gather([plan.rows])
         if any(rows != found[0] for rows in found):
-            raise DataError(f"{plan.dataset.root}: the processes do not find the same clips there")
+            raise DataError(f"{plan.dataset.root}: the processes find different clips there")
         return run, world.broadcast(state)
 
     def _extract(self, encoder: Encoder | None, world: World | None = None) -> Generator[Event, None, Clips]:
-        """Extract every clip: features by an encoder or, without one, pixels."""
+        """Extract every clip: features of the encoder or, without one, pixels."""
         wanted = ReadRequest.for_training(self.config, keep_networks(self.plan.pose))
         machine, cache = self.request.machine, self.request.cache
         with open_extractor(wanted, encoder, machine, cache=cache, world=world) as extractor:
@@ -171,7 +171,7 @@ class _Session:
 
     @contextlib.contextmanager
     def _trainer(self, model: Model, clips: Clips, start: Model | None) -> Iterator[Trainer]:
-        """Return who trains the model, with readers of pixels beside it where the encoder needs them."""
+        """Return the model's trainer; if the encoder is trained, with processes that read pixels."""
         with contextlib.ExitStack() as stack:
             encoder_training = kept_pixels(model)
             if self.reads_files:
@@ -194,8 +194,8 @@ class _Session:
         model.modules().to(device)
         request = ReadRequest.for_pixels(self.config)
         pixels = stack.enter_context(open_extractor(request, None, machine, cache=False, world=self.world))
-        asked = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
-        precision = supported_precision(asked, partial(has_bfloat16, device))
+        requested = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
+        precision = supported_precision(requested, partial(has_bfloat16, device))
         return from_files(model, pixels, clips, warm_start=warm_start, bfloat16=precision == "bfloat16")
 
     @staticmethod
@@ -204,15 +204,18 @@ class _Session:
             trainer.restore(state)
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{run.path}: the network has other shapes now, so the run cannot be resumed; "
-                "undo the change of classes, streams, encoder or head, or start another run"
+                f"{run.path}: the network's shapes have changed, so the run cannot be resumed; "
+                "undo the change of classes, streams, encoder or head, or start a new run"
             ) from error
 
     def _run_epochs(self, run: RunFolder, trainer: Trainer) -> Generator[Event, None, bool]:
-        """Train; Ctrl-C ends that and keeps the best so far. Tell whether it came.
+        """Train; Ctrl-C ends training and keeps the best epoch so far.
+
+        Returns:
+            Whether it was interrupted.
 
         Raises:
-            UsageError: There is no best so far, as the first epoch diverged.
+            UsageError: Training diverged in the first epoch.
         """
         total = trainer.config.epochs
         try:
@@ -224,11 +227,11 @@ class _Session:
                 for report in trainer.run():
                     if log is not None:
                         log.write(report)
-                    if self.world.is_main and not trainer.diverged:  # nobody would want to go on from there
+                    if self.world.is_main and not trainer.diverged:  # resuming from there would be useless
                         run.write_epoch(report, trainer)
                     yield EpochEnded(report)
         except KeyboardInterrupt:
-            kept = bool(run.epochs) and self.world.size == 1  # the others are interrupted somewhere else
+            kept = bool(run.epochs) and self.world.size == 1  # other ranks are interrupted at other points
             epoch = run.epochs[-1].epoch if run.epochs else 0
             yield Interrupted(run.path, epoch, trainer.best_epoch if kept else None)
             if not kept:
@@ -244,7 +247,7 @@ class _Session:
         return False
 
     def _train_baseline(self, model: Model, clips: Clips) -> Generator[Event, None, bool]:
-        """Train what the model has to beat; Ctrl-C leaves that out. Tell whether it came."""
+        """Train the baseline; Ctrl-C leaves it out. Return whether it was interrupted."""
         try:
             baseline = baseline_trainer(model, clips, self.plan.split.train, self.training)
             if baseline is None:
@@ -265,7 +268,7 @@ class _Session:
     def _save(
         self, run: RunFolder, model: Model, clips: Clips, trainer: Trainer
     ) -> Generator[Event, None, EvalReport | None]:
-        """Score the model on the held-out clips; write it, and the report."""
+        """Score the model on the held-out clips; write the model and the report."""
         plan, scored = self.plan, self.plan.split.subset(self.subset)
         report = score_with_baseline(model, clips, scored, seed=self.training.seed) if scored else None
         model.training = describe_training(
@@ -292,7 +295,7 @@ class _Session:
         return report
 
     def _starting_run(self, start: Model) -> StartingRun | None:
-        """Return what the run that fine-tuning started from gave, if it was on the same clips."""
+        """Return the run that fine-tuning started from, if it was scored on the same clips."""
         path, top1 = self.plan.start, start.training.get("top1")
         if path is None or top1 is None or read_split_rows(path / SPLIT) != self.plan.rows:
             return None

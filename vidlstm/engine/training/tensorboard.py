@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, beside what a run folder holds anyway; an extra that has to be installed."""
+"""Event files for TensorBoard in the run folder. Needs the extra `tensorboard`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOLDER = "tensorboard"
 
 
 def require_tensorboard() -> None:
-    """Find out early whether events can be written.
+    """Check that events can be written.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: The package is not installed.
     """
     if find_spec("tensorboard") is None:
         raise UsageError(
@@ -25,24 +25,24 @@ def require_tensorboard() -> None:
 
 
 class EventLog:
-    """Writes every epoch's losses, top-1 and learning rate.
+    """Writes the losses, top-1 and learning rate of every epoch.
 
     Args:
-        run: The run's folder; the events go to a folder in it.
-        epochs: Of the run so far. What older events tell of later ones is no longer shown.
+        run: The run folder; the events go to a folder in it.
+        epochs: The run's epochs so far. Older events of later epochs are purged.
     """
 
     def __init__(self, run: Path, epochs: Sequence[EpochReport]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run / FOLDER
-        told = len(epochs) if folder.is_dir() else 0
-        self._writer = SummaryWriter(str(folder), purge_step=told + 1)
-        for report in epochs[told:]:
+        num_logged = len(epochs) if folder.is_dir() else 0
+        self._writer = SummaryWriter(str(folder), purge_step=num_logged + 1)
+        for report in epochs[num_logged:]:
             self.write(report)
 
     def write(self, report: EpochReport) -> None:
-        """Write an epoch, for TensorBoard to show at once."""
+        """Write an epoch and flush, so that TensorBoard shows it at once."""
         values = {
             "loss/training": report.train_loss,
             "loss/validation": report.val_loss,

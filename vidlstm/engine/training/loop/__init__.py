@@ -1,1 +1,1 @@
-"""The training loop: a trainer, its steps and optimiser, and what is fitted on held-out clips at the end."""
+"""The training loop: trainer, steps, optimiser, and the calibration on held-out clips."""

@@ -1,4 +1,4 @@
-"""An encoder that is trained with the rest: what of it, from which pixels, and from which run on."""
+"""Training of the encoder: which stages, on which pixels, starting from which run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vidlstm.models.encoders import Encoder
 
 @dataclass(frozen=True)
 class EncoderTraining:
-    """How an encoder learns with the rest.
+    """How an encoder is trained together with the classifier.
 
     Args:
-        encoder: On the classifier's device; what of it learns is unfrozen.
-        reader: Of the pixels; None where the clips' `rgb` features are pixels themselves.
-        flips: Half of the clips are flipped left to right.
+        encoder: On the classifier's device; the stages to train are unfrozen.
+        reader: Reads the pixels; None if the clips' `rgb` features are the pixels themselves.
+        flips: Flip half of the clips left to right.
         warm_start: Encoder and classifier come from another training, whose end counts as epoch 0.
-        bfloat16: The encoder computes in half precision.
+        bfloat16: Run the encoder in bfloat16.
     """
 
     encoder: Encoder
@@ -33,7 +33,7 @@ class EncoderTraining:
 
 
 def kept_pixels(model: Model) -> EncoderTraining | None:
-    """Return how an encoder learns from pixels that are kept; None where it is frozen."""
+    """Return how to train the encoder on pixels that stay in memory; None if it is frozen."""
     config = model.config
     if model.encoder is None or not config.encoder.trainable:
         return None
@@ -49,28 +49,28 @@ def _unfreeze(encoder: Encoder, config: EncoderConfig) -> None:
 def from_files(
     model: Model, extractor: Extractor, clips: Clips, *, warm_start: bool, bfloat16: bool
 ) -> EncoderTraining:
-    """Return how an encoder learns from pixels that are read again each epoch.
+    """Return how to train the encoder on pixels that are read again in every epoch.
 
     Args:
         model: On its device.
-        extractor: Of `ReadRequest.for_pixels`, without an encoder and without a store.
-        clips: All of the data.
+        extractor: For `ReadRequest.for_pixels`, without an encoder and without a store.
+        clips: All clips of the data set.
         warm_start: The model comes from another training.
-        bfloat16: Compute in half precision.
+        bfloat16: Run the encoder in bfloat16.
     """
     assert model.encoder is not None
     _unfreeze(model.encoder, model.config.encoder)
     reader = PixelReader(extractor, [s.path for s in clips.dataset.samples])
-    # A picture's mirrored regions are read in another order, which the mirrored side of a reading has right.
+    # Mirroring a picture changes the order of its regions; the reader's mirrored version has the right one.
     flips = model.config.mirror and model.config.kind == "video"
     return EncoderTraining(model.encoder, reader, flips=flips, warm_start=warm_start, bfloat16=bfloat16)
 
 
 def start_from(earlier: Model, config: ModelConfig) -> Model:
-    """Return a model of one network that begins where another model's first member ended.
+    """Return a model with one member that starts from the first member of another model.
 
     Raises:
-        UsageError: The other model has other classes or another network.
+        UsageError: The other model has other classes or another architecture.
     """
     one = earlier.config.changed(members=1, encoder={"unfrozen": config.encoder.unfrozen})
     for name in ("kind", "classes", "streams", "head", "encoder"):
@@ -80,8 +80,8 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
     assert earlier.encoder is not None
     model = build_model(config, earlier.widths, earlier.encoder)
     state = earlier.classifier.state_dict()
-    own = model.classifier.state_dict()
-    # Members stand in front: what there is of one member is the beginning of what there is of all.
-    first = {name: state[name].flatten()[: value.numel()].view_as(value) for name, value in own.items()}
+    target = model.classifier.state_dict()
+    # The member is the first dimension, so the first member's values are the first of the flat tensor.
+    first = {name: state[name].flatten()[: value.numel()].view_as(value) for name, value in target.items()}
     model.classifier.load_state_dict(first)
     return model

@@ -1,7 +1,7 @@
-"""How much each branch counts, and how sure the sum may be: fitted on held-out clips.
+"""Fusion weights of the branches and calibration of their sum, fitted on held-out clips.
 
-A temperature alone claims too much: on 48 easy clips it became 0.096, and a black screen got a score of
-1.000. So no score may say more than the held-out clips can show.
+Temperature scaling alone is overconfident on few clips: fitted on 48 easy ones it became 0.096, and a black
+screen got a score of 1.000. So scores are capped at what the held-out clips can show.
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from torch.autograd.functional import hessian, jacobian
 
 from vidlstm.models.classifier import fuse
 
-_TO_EQUAL = 0.02  # pull of the weights to equal ones: a few dozen clips cannot tell more
-_TO_ONE = 0.001  # pull of the log temperature to 0
-_MOST_STEPS = 100  # about ten are taken
-_LEAST_BEND = 1e-4
-_SHORTEST = 1e-6  # share of a step that is still tried
-_ENOUGH = 1e-4  # of the fall that the slope promises (Armijo 1966)
+_WEIGHT_PENALTY = 0.02  # pulls the weights towards equality: a few dozen clips support no more
+_TEMPERATURE_PENALTY = 0.001  # pulls the log temperature towards 0
+_MAX_STEPS = 100  # about ten are needed
+_MIN_CURVATURE = 1e-4
+_MIN_LENGTH = 1e-6  # shortest share of a Newton step that is tried
+_ARMIJO = 1e-4  # required share of the decrease that the slope predicts (Armijo 1966)
 
 
 def fit_fusion(log_probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit the weights of the branches, the temperature of their sum, and the floor under its scores.
+    """Fit the weights of the branches and the temperature of their sum; set the floor of the scores.
 
     Minimises the negative log-likelihood of `fuse`, with the weights on the simplex: a log-linear opinion
-    pool (Genest & Zidek 1986) with temperature scaling (Guo et al. 2017), both drawn gently to what one
-    would take without data. A branch that overfits is sure and wrong on clips it has not learned from,
-    and loses its weight here; the sum then does no harm to its better half. The floor is not fitted: see
-    `score_floor`.
+    pool (Genest & Zidek 1986) with temperature scaling (Guo et al. 2017), both regularised weakly towards
+    equal weights and temperature 1. A branch that overfits is confident and wrong on held-out clips, so it
+    gets little weight here and does not spoil the fused scores. The floor is not fitted: see `score_floor`.
 
     Args:
-        log_probabilities: Of every branch for held-out clips, `(S, N, K)`.
+        log_probabilities: Log-probabilities of every branch on the held-out clips, `(S, N, K)`.
         labels: int64 `(N,)`.
 
     Returns:
@@ -44,12 +43,12 @@ def fit_fusion(log_probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     truth = labels.cpu()[:, None]
 
     def loss(point: Tensor) -> Tensor:
-        """Of the weights before their softmax and the log temperature, `(S + 1,)`."""
+        """Loss of a point: the weights before the softmax, then the log temperature, `(S + 1,)`."""
         weights, log_temperature = point[:-1].softmax(0), point[-1]
         logits = fuse(given, weights, log_temperature.exp(), floor)
-        value = -logits.gather(1, truth).mean()  # they are log-probabilities already
-        value = value + _TO_EQUAL * num_branches * (weights - 1 / num_branches).square().sum()
-        return value + _TO_ONE * log_temperature.square()
+        value = -logits.gather(1, truth).mean()  # the logits are log-probabilities already
+        value = value + _WEIGHT_PENALTY * num_branches * (weights - 1 / num_branches).square().sum()
+        return value + _TEMPERATURE_PENALTY * log_temperature.square()
 
     with torch.enable_grad():
         best = _minimise(loss, torch.zeros(num_branches + 1, dtype=torch.float64))
@@ -57,29 +56,29 @@ def fit_fusion(log_probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
 
 
 def score_floor(num_clips: int, num_classes: int) -> float:
-    """Return the share of a score that is spread over all classes, so that it never claims too much.
+    """Return the share of each score that is spread over all classes, which caps the scores.
 
-    Laplace's rule of succession: had all n held-out clips been right, the next one would be right with
-    the probability (n + 1) / (n + 2). No score gets above that.
+    Laplace's rule of succession: if all n held-out clips are right, the next one is right with probability
+    (n + 1) / (n + 2). No score exceeds that.
     """
     return num_classes / (num_classes - 1) / (max(num_clips, 1) + 2)
 
 
 def _minimise(loss: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
-    """Go down from a point `(D,)`, D a handful, by Newton's method; return where it goes no lower.
+    """Minimise a loss of a few variables by Newton's method with a line search, starting at `point`, `(D,)`.
 
-    Where the loss curves down, its curvature is taken for the opposite (Dauphin et al. 2014).
-    PyTorch's optimisers would do, but bring its compiler along: a second in every process that trains.
+    Negative curvature is replaced by its absolute value (Dauphin et al. 2014). PyTorch's optimisers would
+    work too, but they import its compiler: a second in every process that trains.
     """
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         value = loss(point)
         slope: Tensor = jacobian(loss, point)  # type: ignore[no-untyped-call]
-        bends, ways = torch.linalg.eigh(hessian(loss, point))  # type: ignore[no-untyped-call]
-        step = ways @ (ways.T @ slope / bends.abs().clamp(min=_LEAST_BEND))
+        curvature, axes = torch.linalg.eigh(hessian(loss, point))  # type: ignore[no-untyped-call]
+        step = axes @ (axes.T @ slope / curvature.abs().clamp(min=_MIN_CURVATURE))
         length = 1.0
-        while not loss(point - length * step) < value - _ENOUGH * length * (slope @ step):
+        while not loss(point - length * step) < value - _ARMIJO * length * (slope @ step):
             length /= 2
-            if length < _SHORTEST:
+            if length < _MIN_LENGTH:
                 return point
         point = point - length * step
     return point

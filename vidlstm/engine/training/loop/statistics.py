@@ -1,4 +1,4 @@
-"""What is measured on the training clips before the first step: class frequencies, mean and spread."""
+"""Statistics of the training clips: class frequencies; mean and standard deviation of the features."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vidlstm.models.members import Standardise
 
 
 def rarity(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """Return a weight for every class, `(K,)`: inverse to its clips, 1 on average over the clips."""
+    """Return a weight per class, `(K,)`: inverse to its number of clips, 1 on average over the clips."""
     counts = np.bincount(labels, minlength=num_classes)
     weights: NDArray[np.float64] = len(labels) / np.maximum(counts, 1) / max(int((counts > 0).sum()), 1)
     return weights
 
 
 def standardise(classifier: Classifier, member: int, clips: Sequence[ClipFeatures]) -> None:
-    """Measure mean and spread of the features over a member's training clips and fix them in its branches."""
+    """Fit the standardisation of a member's branches to the mean and spread of its training clips."""
     batch = view_batch(clips)
     for branch in classifier.branches:
         if branch.spec.fixed:

@@ -1,7 +1,7 @@
-"""One step of training: its clips, each member's own, with every draw made for all of them at once.
+"""One training step: a batch of clips per member, with all random draws made for the whole step at once.
 
-Which rows of a step are computed where (in one of several processes, in a part of an accumulated
-step) then makes no difference to any of them: the gradients of the parts add up to that of the whole.
+A step can therefore be divided among processes, or into the parts of an accumulated step, without changing
+the result: the gradients of the parts add up to the gradient of the whole.
 """
 
 from __future__ import annotations
@@ -19,54 +19,54 @@ from vidlstm.engine.scoring import to_tensors
 from vidlstm.engine.training.loop.augmentation import augment, draw_changes
 from vidlstm.features.batches import Batch, Values
 
-_LITTLE = 1e-6  # what a member without a real clip in this step divides by
+_EPSILON = 1e-6  # avoids division by zero for a member without a real clip in this step
 
 
-def rows_of(total: int, place: int, size: int, start: int = 0) -> slice:
-    """Return the rows that the `place`-th of `size` parts takes of `total` rows, counted from `start`.
+def rows_of(total: int, index: int, num_parts: int, start: int = 0) -> slice:
+    """Return the rows of one of `num_parts` parts of `total` rows, counted from `start`.
 
-    Parts are in order, and as equal as can be in pairs: two clips that are mixed stay together.
+    The parts are consecutive, of nearly equal size, in whole pairs: clips that are mixed stay together.
     """
     pairs = (total + 1) // 2
-    first, behind = (min(2 * (pairs * n // size), total) for n in (place, place + 1))
-    return slice(start + first, start + behind)
+    first, stop = (min(2 * (pairs * n // num_parts), total) for n in (index, index + 1))
+    return slice(start + first, start + stop)
 
 
-def side_by_side(
-    rows: Sequence[NDArray[np.int64]], spare: Sequence[int]
+def align_members(
+    rows: Sequence[NDArray[np.int64]], padding: Sequence[int]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Bring the clips of each member to one table, and tell which of its places are real.
+    """Pad the members' rows of clips to equal length.
 
     Args:
         rows: Indices of clips for each of M members, at most B.
-        spare: A clip for each member, which fills what is left of its row.
+        padding: For each member, the clip that pads its row.
 
     Returns:
-        `(M, B)` int64 and bool.
+        The padded table, int64 `(M, B)`, and its mask, bool `(M, B)`, False for padding.
     """
     length = max(map(len, rows))
-    table = np.repeat(np.array(spare)[:, None], length, axis=1)
-    for place, own in zip(table, rows, strict=True):
-        place[: len(own)] = own
-    return table, np.arange(length) < np.array([len(own) for own in rows])[:, None]
+    table = np.repeat(np.array(padding)[:, None], length, axis=1)
+    for padded, row in zip(table, rows, strict=True):
+        padded[: len(row)] = row
+    return table, np.arange(length) < np.array([len(row) for row in rows])[:, None]
 
 
 @dataclass(frozen=True)
 class Step:
-    """The clips of one step of training, B for each of M members; this process computes some rows of each.
+    """The clips of one training step, B for each of M members, of which this process computes some rows.
 
     Args:
-        sequences: By stream, float `(M, B, T, D)`, mixed already; without `rgb` where there are pixels.
+        sequences: By stream, float `(M, B, T, D)`, already mixed; without `rgb` if there are pixels.
         masks: By stream, bool `(M, B, T)`.
-        summaries: By stream, float `(M, B, D)`, mixed already.
+        summaries: By stream, float `(M, B, D)`, already mixed.
         labels: int64 `(M, B)`.
-        real: float `(M, B)`, 0 where a clip only fills a member's row up to the length of the others.
-        rows: Of the B that are computed here.
-        shares: Of itself in each clip's mix, by member, `(M,)`, 0 to 1.
-        partners: int64 `(M, B)`, whom each clip is mixed with.
-        pixels: uint8 `(rows, T, S, S, C)`, for an encoder that learns, which serves one member.
-        changes: `(B, 11)`, what augmentation does to each clip's pixels.
-        flips: Half of the clips are flipped left to right.
+        real: float `(M, B)`, 0 for clips that only pad a member's row.
+        rows: The rows of B that this process computes.
+        shares: Mixup weight of the clip itself, by member, `(M,)`, 0 to 1.
+        partners: int64 `(M, B)`, the clip that each clip is mixed with.
+        pixels: uint8 `(rows, T, S, S, C)`, if the encoder is trained; there is one member then.
+        changes: `(B, 11)`, random numbers for the augmentation of the pixels.
+        flips: Flip half of the clips left to right.
     """
 
     sequences: dict[str, Tensor]
@@ -91,16 +91,16 @@ class Step:
         rng: np.random.Generator,
         device: torch.device,
     ) -> Step:
-        """Mix a batch of features (mixup: Zhang et al. 2018); a mix is as long as the longer of the two.
+        """Make a step with mixup of features (Zhang et al. 2018); a mix is as long as the longer clip.
 
         Args:
-            batch: Of all clips of the step, M * B.
+            batch: Features of all M * B clips of the step.
             labels: int64 `(M, B)`.
-            real: bool `(M, B)`, the real clips of each row before those that fill it up.
-            rows: That are computed here.
-            mixup: Parameter of the Beta distribution; 0 mixes none.
-            rng: Where the randomness comes from.
-            device: Where it is computed.
+            real: bool `(M, B)`, False for padding, which comes last in each row.
+            rows: The rows that this process computes.
+            mixup: Parameter of the Beta distribution; 0: no mixup.
+            rng: Source of randomness.
+            device: Where the step is computed.
         """
         step = Step.plain(batch, labels, real, rows, device)
         if not mixup:
@@ -122,17 +122,17 @@ class Step:
         *,
         flips: bool,
     ) -> Step:
-        """Make a step of one member whose `rgb` stream is pixels; each clip is mixed with its neighbour.
+        """Make a step of one member whose `rgb` stream is pixels; mixup pairs neighbouring clips.
 
         Args:
-            batch: Of all clips of the step; of its `rgb` stream just the mask counts.
+            batch: Features of all clips of the step; of its `rgb` stream only the mask is used.
             pixels: `(rows, T, S, S, C)`.
             labels: int64 `(B,)`.
-            rows: That are computed here.
-            mixup: Parameter of the Beta distribution; 0 mixes none.
-            rng: Where the randomness comes from.
-            device: Where it is computed.
-            flips: Half of the clips are flipped left to right.
+            rows: The rows that this process computes.
+            mixup: Parameter of the Beta distribution; 0: no mixup.
+            rng: Source of randomness.
+            device: Where the step is computed.
+            flips: Flip half of the clips left to right.
         """
         changes = draw_changes(len(labels))
         others = {name: values for name, values in batch.sequences.items() if name != "rgb"}
@@ -151,19 +151,19 @@ class Step:
         rows: slice,
         device: torch.device,
     ) -> Step:
-        """Make a step that mixes none; arguments as for `draw`."""
+        """Make a step without mixup; arguments as for `draw`."""
         members, length = labels.shape
-        sequences, masks, summaries = (members_apart(x, members) for x in to_tensors(batch, device))
+        sequences, masks, summaries = (split_members(x, members) for x in to_tensors(batch, device))
         partners = torch.arange(length).expand(members, -1)
-        own = torch.from_numpy(labels).to(device), torch.from_numpy(real).to(device).float()
-        return Step(sequences, masks, summaries, *own, rows, torch.ones(members), partners)
+        truth = torch.from_numpy(labels).to(device), torch.from_numpy(real).to(device).float()
+        return Step(sequences, masks, summaries, *truth, rows, torch.ones(members), partners)
 
     def mixed(self, shares: NDArray[np.float64], partners: NDArray[np.int64]) -> Step:
         """Return the step with every clip's features mixed with its partner's.
 
         Args:
-            shares: Of itself, by member, `(M,)`.
-            partners: `(M, B)`.
+            shares: Mixup weight of the clip itself, by member, `(M,)`.
+            partners: The clip that each clip is mixed with, `(M, B)`.
         """
         members, length = partners.shape
         places = torch.from_numpy(partners + length * np.arange(members)[:, None]).to(self.labels.device)
@@ -184,21 +184,21 @@ class Step:
 
     @property
     def length(self) -> int:
-        """B."""
+        """Number of clips per member, B."""
         return self.labels.shape[1]
 
     def parts(self, number: int) -> Iterator[slice]:
-        """Yield the rows of each part that is passed through by itself; none is empty."""
+        """Yield the rows of each part of an accumulated step; no part is empty."""
         count = self.rows.stop - self.rows.start
-        for place in range(number):
-            rows = rows_of(count, place, number, self.rows.start)
+        for index in range(number):
+            rows = rows_of(count, index, number, self.rows.start)
             if rows.stop > rows.start:
                 yield rows
 
     def inputs(self, rows: slice) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-        """Return sequences, masks and summaries of some of the rows that are computed here.
+        """Return sequences, masks and summaries of some of this process's rows.
 
-        Pixels are the sequences `rgb` of one member, `(1, rows, T, S, S, C)`.
+        Augmented pixels are the `rgb` sequence of the only member, `(1, rows, T, S, S, C)`.
         """
         sequences = {name: x[:, rows] for name, x in self.sequences.items()}
         if self.pixels is not None and self.changes is not None:
@@ -214,12 +214,12 @@ class Step:
         return sequences, masks, {name: x[:, rows] for name, x in self.summaries.items()}
 
     def loss(self, logits: Tensor, rows: slice, weights: Tensor | None, smoothing: float) -> Tensor:
-        """Return what some rows add to each member's loss: the sum over branches of their mean cross-entropy.
+        """Return the share of some rows in each member's loss: mean cross-entropy, summed over branches.
 
         Args:
-            logits: `(S, M, rows, K)`; each branch of each member gets its own gradient from the sum.
-            rows: Of the step.
-            weights: `(M, K)`, how much each class counts for each member.
+            logits: `(S, M, rows, K)`; the sum gives each branch of each member its own gradient.
+            rows: Rows of the step.
+            weights: Class weights of each member, `(M, K)`.
             smoothing: Share of the target that is spread over all classes.
 
         Returns:
@@ -235,12 +235,12 @@ class Step:
         if weights is not None:
             targets = weights.unsqueeze(1) * targets
             counts = counts * weights.gather(1, self.labels)
-        targets = targets * (self.real[:, rows] / counts.sum(1, keepdim=True).clamp(min=_LITTLE)).unsqueeze(
+        targets = targets * (self.real[:, rows] / counts.sum(1, keepdim=True).clamp(min=_EPSILON)).unsqueeze(
             -1
         )
         return -(targets * logits.log_softmax(-1)).sum((0, 2, 3))
 
 
-def members_apart(values: Mapping[str, Tensor], members: int) -> dict[str, Tensor]:
-    """Bring `(M * B, ...)` to `(M, B, ...)`."""
+def split_members(values: Mapping[str, Tensor], members: int) -> dict[str, Tensor]:
+    """Reshape `(M * B, ...)` to `(M, B, ...)`."""
     return {name: x.view(members, -1, *x.shape[1:]) for name, x in values.items()}

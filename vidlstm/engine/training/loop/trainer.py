@@ -1,7 +1,7 @@
-"""The training loop on features that are there: epochs come out as records.
+"""The training loop on extracted features; it yields a record per epoch.
 
-An epoch's randomness follows from the seed and the epoch's number alone. So a run that is resumed
-from the state after any epoch ends bit for bit where the unbroken run ends.
+The randomness of an epoch depends only on the seed and the epoch's number. So a run that is resumed after
+any epoch gives exactly the same result as an uninterrupted run, bit for bit.
 """
 
 from __future__ import annotations
@@ -26,39 +26,39 @@ from vidlstm.engine.training.loop.fusion import fit_fusion
 from vidlstm.engine.training.loop.members import Part
 from vidlstm.engine.training.loop.optimiser import AdamW, clip
 from vidlstm.engine.training.loop.statistics import rarity, standardise
-from vidlstm.engine.training.loop.steps import Step, members_apart, rows_of, side_by_side
+from vidlstm.engine.training.loop.steps import Step, align_members, rows_of, split_members
 from vidlstm.engine.views import View
 from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import encode_clips
 from vidlstm.records import EpochReport
 
-_STATISTICS_CLIPS = 1000  # clips that the standardisation is measured on, about
+_STATISTICS_CLIPS = 1000  # approximate number of clips for the standardisation
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
-_NOVELTY_CLIPS = 2000  # that each member's classes are described by, about
-_CLIPS = 64  # of each member that are scored together
-_PIXEL_CLIPS = 8  # where the encoder learns
-_CHUNK = 32  # pictures that go through an encoder together where no more need to
-_MAX_GRADIENT = 1.0  # norm that a branch's gradient is clipped to
+_NOVELTY_CLIPS = 2000  # approximate number of each member's training clips for the novelty
+_CLIPS = 64  # clips per member that are scored at once
+_PIXEL_CLIPS = 8  # the same, if the encoder is trained
+_CHUNK = 32  # pictures per pass through the encoder without gradients or with checkpointing
+_MAX_GRADIENT = 1.0  # maximum norm of a branch's gradient
 
 
 class Trainer:
-    """Trains the members of a classifier on features, side by side.
+    """Trains all members of a classifier together, on features.
 
-    Each member is validated on the clips held out from it, and early stopping and the best epoch
-    look at all of these together; they are also what fusion and temperature are fitted on.
+    Each member is validated on the clips that it holds out. Early stopping and the best epoch are decided
+    on all of these together; fusion and temperature are fitted on them, too.
 
     Args:
         classifier: On its device; trained in place.
-        clips: Features of every clip; None for those that no part names.
-        labels: int64 `(N,)`, class of every clip.
-        parts: One a member.
-        config: How.
-        mix_views: Every step may take another view (see `choose`).
-        views: Of each clip when it is scored.
-        mirror: Train on mirrored clips too.
-        encoder_training: Of an encoder that is not frozen; trained in place.
-        world: The processes that train together.
+        clips: Features of every clip; None for clips that are in no part.
+        labels: Class of every clip, int64 `(N,)`.
+        parts: Training and validation clips, one part per member.
+        config: How to train.
+        mix_views: Each step of a sequence may come from a different view (see `choose`).
+        views: Views whose scores are averaged in scoring.
+        mirror: Also train on mirrored clips.
+        encoder_training: How the encoder is trained, in place; None if it is frozen.
+        world: The processes of a distributed training.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Trainer:
         self._optimisers = {
             name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
         }
-        # What learns by itself: every member of every branch, and an encoder.
+        # Gradients are clipped separately for every member of every branch, and for the encoder.
         self._clipped = [
             (member, *branch.parameters_of(member))
             for branch in classifier.branches
@@ -108,18 +108,18 @@ class Trainer:
             self._clipped.append((0, [], [*encoder_training.encoder.parameters()]))
         if encoder_training is None or not encoder_training.warm_start:
             for number, part in enumerate(parts):
-                some = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
-                standardise(classifier, number, self._features(some))
+                sample = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
+                standardise(classifier, number, self._features(sample))
 
     def run(self) -> Iterator[EpochReport]:
-        """Train to the end, until validation no longer improves (`patience`), or until it diverges."""
+        """Train until the last epoch, until validation stops improving (`patience`), or until divergence."""
         warm_start = self.encoder_training is not None and self.encoder_training.warm_start
         if warm_start and self._best_state is None:
             self._keep_if_best(self._validate()[0])
         while self.epoch < self.config.epochs and not self._out_of_patience() and not self.diverged:
             started = time.monotonic()
             self.epoch += 1
-            train_loss = self._learn()
+            train_loss = self._train_epoch()
             self.diverged = not math.isfinite(train_loss)
             val_loss, val_top1 = self._validate()
             is_best = not self.diverged and self._keep_if_best(val_loss)
@@ -130,21 +130,21 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Take the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
+        """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
         if self._best_state is not None:
             self._networks.load_state_dict(self._best_state)
         if len(self._held_out):
-            read = self._read_alone([part.val for part in self.parts], self.views)
-            weights, temperature, floor = fit_fusion(_scores_of(read), self.held_out_labels)
+            outputs = self._member_outputs([part.val for part in self.parts], self.views)
+            weights, temperature, floor = fit_fusion(_scores_of(outputs), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
             self.classifier.floor.copy_(floor)
-            if all(read):
-                self._fit_novelty(read)
+            if all(outputs):
+                self._fit_novelty(outputs)
         self._networks.eval()
 
     def state(self) -> dict[str, Any]:
-        """Return everything that a resumed run needs: tensors and plain values."""
+        """Return everything needed to resume: tensors and plain values."""
         return {
             "epoch": self.epoch,
             "best_epoch": self.best_epoch,
@@ -155,7 +155,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         self.epoch = state["epoch"]
         self.best_epoch = state["best_epoch"]
         self._best = state["best"]
@@ -166,72 +166,80 @@ class Trainer:
 
     @property
     def has_best(self) -> bool:
-        """Whether there are weights to take at the end."""
+        """Whether a best epoch's weights are there."""
         return self._best_state is not None
 
     @property
     def held_out_labels(self) -> Tensor:
-        """The classes of the held-out clips, int64 `(N,)`, part after part."""
+        """Classes of the held-out clips, int64 `(N,)`, part after part."""
         return torch.from_numpy(self.labels[self._held_out])
 
     def held_out_scores(self, views: Sequence[View]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
-        return _scores_of(self._read_alone([part.val for part in self.parts], views))
+        return _scores_of(self._member_outputs([part.val for part in self.parts], views))
 
     def _fit_novelty(self, held_out: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
-        """Compare what each member makes of its own clips and, as `_read_alone` gives it, of the others."""
-        own = [self._some(part.train) for part in self.parts]
-        labels = [torch.from_numpy(self.labels[clips]) for clips in own]
+        """Fit the novelty on each member's vectors of its training clips and of its held-out clips.
+
+        Args:
+            held_out: What `_member_outputs` returns for the held-out clips.
+        """
+        samples = [self._sample(part.train) for part in self.parts]
+        labels = [torch.from_numpy(self.labels[clips]) for clips in samples]
         train, others = (
-            [torch.stack([vector for _, vector in rows]) for rows in read]
-            for read in (self._read_alone(own, self.views), held_out)
+            [torch.stack([vector for _, vector in rows]) for rows in outputs]
+            for outputs in (self._member_outputs(samples, self.views), held_out)
         )
         if all(bool(vectors.isfinite().all()) for vectors in (*train, *others)):
             self.classifier.novelty.fit(train, labels, others)
 
-    def _some(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return so many clips that they tell of all, with one of every class."""
+    def _sample(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return about `_NOVELTY_CLIPS` of the clips, evenly spaced, with at least one of every class."""
         first = np.unique(self.labels[clips], return_index=True)[1]
         return clips[np.union1d(first, np.arange(0, len(clips), -(-len(clips) // _NOVELTY_CLIPS)))]
 
     @torch.inference_mode()
-    def _read_alone(
-        self, chosen: Sequence[NDArray[np.int64]], views: Sequence[View]
+    def _member_outputs(
+        self, indices: Sequence[NDArray[np.int64]], views: Sequence[View]
     ) -> list[list[tuple[Tensor, Tensor]]]:
-        """Return what each member makes of the clips that are chosen for it, alone.
+        """Return the output of each member for its own clips, averaged over views.
+
+        Args:
+            indices: Clips of each member.
+            views: Views to average.
 
         Returns:
-            By member and clip, the branches' log-probabilities `(S, K)`, and their vectors, `(W,)`.
+            By member and clip, the branches' log-probabilities `(S, K)` and their vectors `(W,)`.
         """
         self._networks.eval()
-        mine = [clips[self.world.rank :: self.world.size] for clips in chosen]
-        found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.parts]
+        local = [clips[self.world.rank :: self.world.size] for clips in indices]
+        outputs: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.parts]
         size = _PIXEL_CLIPS if self.encoder_training is not None else _CLIPS
         tables = [
-            side_by_side(
-                [some[start : start + size] for some in mine], [part.train[0] for part in self.parts]
+            align_members(
+                [clips[start : start + size] for clips in local], [part.train[0] for part in self.parts]
             )
-            for start in range(0, max(map(len, mine)), size)
+            for start in range(0, max(map(len, local)), size)
         ]
         for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
-            scores, vectors = self._views_averaged(clips, views)
+            scores, vectors = self._average_views(clips, views)
             for member, number in enumerate(real.sum(1).tolist()):
-                found[member] += [  # clones, as another process would be sent the whole batch
+                outputs[member] += [  # clones: pickling a view for another process would send the whole batch
                     (scores[:, member, clip].clone(), vectors[member, clip].clone()) for clip in range(number)
                 ]
-        return [self.world.gather(rows) for rows in found]
+        return [self.world.gather(rows) for rows in outputs]
 
-    def _views_averaged(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> tuple[Tensor, Tensor]:
-        """Return what the members make of M * B clips, averaged over views.
+    def _average_views(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> tuple[Tensor, Tensor]:
+        """Return the members' outputs for M * B clips, averaged over views.
 
         Returns:
-            Log-probabilities `(S, M, B, K)`, and the branches' vectors one after another, `(M, B, W)`.
+            Log-probabilities `(S, M, B, K)` and the concatenated vectors of the branches, `(M, B, W)`.
         """
         members = len(self.parts)
         scores, vectors = [], []
         for view in views:
             batch = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), self._device)
-            described = self._describe(*(members_apart(x, members) for x in batch))
+            described = self._describe(*(split_members(x, members) for x in batch))
             scores.append(self.classifier.classify(described).log_softmax(-1))
             vectors.append(torch.cat(described, dim=-1))
         return torch.stack(scores).mean(0).log_softmax(-1).cpu(), torch.stack(vectors).mean(0).cpu()
@@ -240,63 +248,65 @@ class Trainer:
         return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
 
     def _read(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
-        """Yield the features of each group's clips, with pixels where the encoder learns."""
+        """Yield the features of each group of clips, with pixels if the encoder is trained."""
         reader = None if self.encoder_training is None else self.encoder_training.reader
         if reader is None:
             yield from map(self._features, groups)
             return
-        for group, shown in zip(groups, reader.read(groups), strict=True):
+        for group, pixels in zip(groups, reader.read(groups), strict=True):
             yield [
-                replace(kept, sequences={**kept.sequences, **clip.sequences})
-                for kept, clip in zip(self._features(group), shown, strict=True)
+                replace(features, sequences={**features.sequences, **clip.sequences})
+                for features, clip in zip(self._features(group), pixels, strict=True)
             ]
 
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
         return bool(patience and len(self._held_out) and self.epoch - self.best_epoch >= patience)
 
-    def _learn(self) -> float:
-        """Pass every member once over its training clips; return the mean loss."""
+    def _train_epoch(self) -> float:
+        """Train every member on its training clips once; return the mean loss."""
         rng = np.random.default_rng([self.config.seed, self.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
         self._networks.train()
         config = self.config
-        odds = [rarity(self.labels[part.train], int(self.labels.max()) + 1) for part in self.parts]
-        orders = [self._order(part, own, rng) for part, own in zip(self.parts, odds, strict=True)]
+        rarities = [rarity(self.labels[part.train], int(self.labels.max()) + 1) for part in self.parts]
+        orders = [self._order(part, rare, rng) for part, rare in zip(self.parts, rarities, strict=True)]
         weights = None
         if config.balance == "loss":
-            weights = torch.tensor(np.stack(odds), dtype=torch.float32, device=self._device)
+            weights = torch.tensor(np.stack(rarities), dtype=torch.float32, device=self._device)
         number = math.ceil(max(map(len, orders)) / config.batch_size)
         batches = [
-            side_by_side(own, [part.train[0] for part in self.parts])
-            for own in zip(*(np.array_split(order, number) for order in orders), strict=True)
+            align_members(rows, [part.train[0] for part in self.parts])
+            for rows in zip(*(np.array_split(order, number) for order in orders), strict=True)
         ]
         losses = []
         for done, ((_, real), step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
             rate = self._rate(self.epoch - 1 + done / number)
-            losses.append(self._take(step, weights, rate).cpu() * torch.from_numpy(real.sum(1)))
+            losses.append(self._take_step(step, weights, rate).cpu() * torch.from_numpy(real.sum(1)))
         lengths = torch.tensor([len(order) for order in orders])
         return float((torch.stack(losses).sum(0) / lengths).mean())
 
-    def _order(self, part: Part, odds: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return a member's clips in the order in which it learns from them this epoch."""
+    def _order(
+        self, part: Part, class_weights: NDArray[np.float64], rng: np.random.Generator
+    ) -> NDArray[np.int64]:
+        """Return a member's training clips in the order of this epoch."""
         if self.config.balance != "sampler":
             return rng.permutation(part.train)
-        chances = odds[self.labels[part.train]]
-        return rng.choice(part.train, len(part.train), p=chances / chances.sum())
+        weights = class_weights[self.labels[part.train]]
+        return rng.choice(part.train, len(part.train), p=weights / weights.sum())
 
     def _steps(
         self, batches: Sequence[tuple[NDArray[np.int64], NDArray[np.bool_]]], rng: np.random.Generator
     ) -> Iterator[Step]:
-        """Yield what is computed of each batch, a table of clips and which of them are real."""
+        """Yield the step of each batch: a padded table of clips and its mask, see `align_members`."""
         mixup, encoder_training = self.config.mixup, self.encoder_training
-        mine = [rows_of(table.shape[1], self.world.rank, self.world.size) for table, _ in batches]
-        shown: Iterator[list[ClipFeatures]] = iter(())
-        if encoder_training is not None and encoder_training.reader is not None:  # of one member
-            shown = encoder_training.reader.read(
-                [table[0, rows] for (table, _), rows in zip(batches, mine, strict=True)]
+        local = [rows_of(table.shape[1], self.world.rank, self.world.size) for table, _ in batches]
+        read: Iterator[list[ClipFeatures]] = iter(())
+        if encoder_training is not None and encoder_training.reader is not None:  # there is one member
+            read = encoder_training.reader.read(
+                [table[0, rows] for (table, _), rows in zip(batches, local, strict=True)]
             )
-        for (table, real), rows in zip(batches, mine, strict=True):
+        for (table, real), rows in zip(batches, local, strict=True):
             clips = self._features(table.ravel())
             choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
             batch = training_batch(clips, choices)
@@ -305,7 +315,7 @@ class Trainer:
                 continue
             pixels = batch.sequences["rgb"]
             if encoder_training.reader is not None:
-                pixels = training_batch(next(shown), choices[rows]).sequences["rgb"]
+                pixels = training_batch(next(read), choices[rows]).sequences["rgb"]
                 pixels = _padded(pixels, batch.masks["rgb"].shape[1])
             yield Step.draw_pixels(
                 batch,
@@ -318,14 +328,14 @@ class Trainer:
                 flips=encoder_training.flips,
             )
 
-    def _take(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
-        """Take one step of the optimisers at the learning rate `rate`; return the members' losses `(M,)`."""
+    def _take_step(self, step: Step, weights: Tensor | None, rate: float) -> Tensor:
+        """Take one optimiser step with learning rate `rate`; return the members' losses `(M,)`."""
         losses = torch.zeros(len(self.parts), device=self._device)
         in_parts = self.config.accumulate > 1 or self.world.size > 1
-        drawn = torch.get_rng_state()
+        rng_state = torch.get_rng_state()
         for rows in step.parts(self.config.accumulate):
-            if in_parts:  # what is drawn is drawn for the whole step, and each part takes its own
-                torch.set_rng_state(drawn)
+            if in_parts:  # each part draws the dropout of the whole step and uses its own rows
+                torch.set_rng_state(rng_state)
                 self.classifier.compute(rows, step.length)
             logits = self.classifier.classify(self._describe(*step.inputs(rows)))
             part = step.loss(logits, rows, weights, self.config.label_smoothing)
@@ -334,44 +344,44 @@ class Trainer:
         if self.world.size > 1:
             gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
             self.world.all_reduce([*gradients, losses])
-        for member, together, alone in self._clipped:
-            views = [p.grad.view(len(self.parts), -1)[member] for p in together if p.grad is not None]
-            clip([*views, *(p.grad for p in alone if p.grad is not None)], _MAX_GRADIENT)
+        for member, shared, separate in self._clipped:
+            views = [p.grad.view(len(self.parts), -1)[member] for p in shared if p.grad is not None]
+            clip([*views, *(p.grad for p in separate if p.grad is not None)], _MAX_GRADIENT)
         encoder = None if self.encoder_training is None else self.encoder_training.encoder
         for name, optimiser in self._optimisers.items():
             peak = self.config.learning_rate
             if name == "encoder" and encoder is not None and encoder.keeps_statistics:
-                peak = self.config.encoder_learning_rate  # it starts from trained weights
+                peak = self.config.encoder_learning_rate  # the encoder is pretrained
             optimiser.step(rate * peak)
         return losses
 
     def _describe(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> list[Tensor]:
-        """Return the vectors of all members' branches, `(M, B, W)`, from features or from pixels."""
+        """Return the vectors of each branch for all members, `(M, B, W)`, from features or pixels."""
         if self.encoder_training is not None:
             steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
             sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
         return self.classifier.describe(sequences, masks, summaries)
 
     def _encode(self, pictures: Tensor) -> Tensor:
-        """Encode `(N, C, S, S)` for the gradient or, without one, a few at a time."""
+        """Encode `(N, C, S, S)`; in chunks if no gradient is needed, or with checkpointing."""
         assert self.encoder_training is not None
         encoder = self.encoder_training.encoder
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.encoder_training.bfloat16):
             if self.config.checkpointing and torch.is_grad_enabled():
                 encoded = [
-                    checkpoint(encoder, some, use_reentrant=False) for some in torch.split(pictures, _CHUNK)
+                    checkpoint(encoder, chunk, use_reentrant=False) for chunk in torch.split(pictures, _CHUNK)
                 ]
                 return torch.cat(encoded).float()
             if torch.is_grad_enabled():
                 return encoder(pictures).float()  # type: ignore[no-any-return]
-            return torch.cat([encoder(some) for some in torch.split(pictures, _CHUNK)]).float()
+            return torch.cat([encoder(chunk) for chunk in torch.split(pictures, _CHUNK)]).float()
 
     def _rate(self, epochs: float) -> float:
-        """Return the share of its peak that the learning rate has after so many epochs.
+        """Return the learning rate after some epochs, as a share of its peak.
 
-        A linear warm-up, then a cosine to zero (Loshchilov & Hutter 2017).
+        Linear warm-up, then cosine decay to zero (Loshchilov & Hutter 2017).
         """
         done = epochs / self.config.epochs
         warmup = self.config.warmup_epochs / self.config.epochs
@@ -382,10 +392,10 @@ class Trainer:
         return min(share, 1.0)
 
     def _validate(self) -> tuple[float | None, float | None]:
-        """Return loss and top-1 of the held-out clips, all branches counting the same.
+        """Return loss and top-1 on the held-out clips, with equal weights of the branches.
 
-        The loss is what is left at the best temperature: a network that grows too sure of itself is
-        put right at the end, so that alone shall not end its training.
+        The loss is the one at the best temperature: overconfidence is corrected by calibration after
+        training, so it should not trigger early stopping.
         """
         if not len(self._held_out):
             return None, None
@@ -398,8 +408,8 @@ class Trainer:
         return loss, float((fused.argmax(1) == target).double().mean())
 
     def _keep_if_best(self, val_loss: float | None) -> bool:
-        """Keep the weights when validation got better; without one, those of the last epoch."""
-        if val_loss is not None and not val_loss < self._best:  # nor one that is no number
+        """Keep the weights if the validation loss improved; without validation, always."""
+        if val_loss is not None and not val_loss < self._best:  # False for NaN, too
             return False
         self._best = math.inf if val_loss is None else val_loss
         self.best_epoch = self.epoch
@@ -407,12 +417,12 @@ class Trainer:
         return True
 
 
-def _scores_of(read: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
-    return torch.stack([scores for rows in read for scores, _ in rows], dim=1)
+def _scores_of(outputs: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
+    return torch.stack([scores for rows in outputs for scores, _ in rows], dim=1)
 
 
 def _padded(pixels: Values, length: int) -> Values:
-    """Bring `(B, T, S, S, C)` to the length that the step's longest clip has, wherever that is computed."""
+    """Pad `(B, T, S, S, C)` to the length of the step's longest clip, which another process may compute."""
     padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
     padded[:, : pixels.shape[1]] = pixels
     return padded
