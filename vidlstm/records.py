@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidlstm.errors import FailureCode, InputError
 
@@ -338,6 +338,7 @@ class EvalReport:
         per_class: In the order of `classes`.
         confusion: `confusion[true][predicted]`, counts of the clips that did not fail.
         scored: Every clip.
+        kind: Whether the clips are videos or pictures.
     """
 
     classes: tuple[str, ...]
@@ -359,6 +360,7 @@ class EvalReport:
     per_class: tuple[ClassReport, ...]
     confusion: tuple[tuple[int, ...], ...]
     scored: tuple[Scored, ...] = field(repr=False)
+    kind: Literal["video", "picture"] = "video"
 
     @property
     def baselines(self) -> dict[str, float]:

@@ -26,6 +26,30 @@ def complaint(*arguments: str | Path) -> str:
     return said[0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("predict x --model=y", "--model: there is no such option; use --checkpoint FILE_OR_RUN"),
+        ("train x --model y", "--model: there is no such option; use --encoder NAME"),
+        ("eval x --gpu", "--gpu: there is no such option; use --device cuda"),
+        ("crossval x --num-frames 8", "--num-frames: there is no such option; use --frames N"),
+    ],
+)
+def test_an_option_of_other_programs_is_told_its_name_here(arguments: str, meant: str) -> None:
+    assert complaint(*arguments.split()) == f"vidlstm: {meant}"
+
+
+@pytest.mark.parametrize("command", ["crossval", "eval"])
+def test_a_device_that_is_not_there_is_said_before_the_data_is_looked_at(
+    command: str, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").touch()
+    checkpoint = ("-c", tmp_path / "model.safetensors") if command == "eval" else ()
+    ended = vidlstm(command, tmp_path, *checkpoint, "--device", "warp")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == "vidlstm: --device warp: this machine and this torch have only cpu\n"
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("options", "words"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,21 @@ def toy(num_clips: int = 40, unreadable: tuple[int, ...] = (), num_groups: int =
     clips, labels = shaped(num_clips)
     kept = [None if i in unreadable else clip for i, clip in enumerate(clips)]
     return extracted(kept, labels, [f"g{i // 2 % num_groups}" for i in range(num_clips)])
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from dataclasses import replace
+from tests.engine.test_learning import crossvalidate, make_folds, model_config, toy, QUICK
+clips = toy()
+press = lambda: os.killpg(0, signal.SIGINT)
+try:
+    threading.Timer(float(sys.argv[1]), press).start()
+    endless = replace(QUICK, epochs=10**6, patience=0)
+    list(crossvalidate(model_config(), clips, make_folds(clips.dataset, 10, seed=0), endless, processes=2))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 
 
 class TestMemberParts:
@@ -280,6 +298,17 @@ class TestCrossvalidation:
         clips = toy(unreadable=(0, 1, 20, 21))
         folds = tuple(f for f in make_folds(clips.dataset, "group", seed=0) if f.held_out_name == "g0")
         assert [s.failed for s in self.run(clips, folds)] == [True] * 4
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
+    @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
+    def test_ctrl_c_ends_the_processes_without_a_word_whatever_they_do(self, seconds: float) -> None:
+        """They print a traceback each when it comes while they import their modules."""
+        ended = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED, str(seconds)], capture_output=True, text=True,
+            timeout=120, start_new_session=True, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
     def test_works_with_two_clips_a_class(self) -> None:
         clips = toy(4, num_groups=2)

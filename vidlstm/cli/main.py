@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import itertools
 import os
 import sys
 from typing import Annotated, Any, NoReturn
@@ -37,8 +38,38 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
+_MEANT = {
+    "--model": ("--checkpoint FILE_OR_RUN", "--encoder NAME"),
+    "--ckpt": ("--checkpoint FILE_OR_RUN",),
+    "--gpu": ("--device cuda",),
+    "--gpus": ("--device cuda",),
+    "--cuda": ("--device cuda",),
+    "--cpu": ("--device cpu",),
+    "--batch": ("--batch-size N",),
+    "--learning-rate": ("--lr RATE",),
+    "--num-frames": ("--frames N",),
+    "--num-workers": ("--workers N",),
+    "--threads": ("--workers N",),
+    "--jobs": ("--workers N",),
+    "--threshold": ("--min-score SCORE",),
+    "--csv": ("--format csv",),
+}
+"""Options of other programs and their names here: the first that the command has is suggested."""
+
+
 class _Command(TyperCommand):
     """A command with two helps: `--help` shows what most people need, `--help-all` every option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and say what an option is called that has another name in other programs."""
+        own = {name for parameter in self.params for name in parameter.opts}
+        for given in itertools.takewhile(lambda arg: arg != "--", args):
+            name = given.partition("=")[0]
+            meant = [text for text in _MEANT.get(name, ()) if text.split()[0] in own]
+            if meant and name not in own:
+                typer.echo(f"vidlstm: {name}: there is no such option; use {meant[0]}", err=True)
+                raise typer.Exit(2)
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help; without the advanced options, unless `--help-all` asks for them."""

@@ -29,17 +29,17 @@ def require_folder(report: Path | None) -> None:
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
 
 
-def show_report(console: Console, report: EvalReport, *, page: Path | None, things: str = "clips") -> None:
+def show_report(console: Console, report: EvalReport, *, page: Path | None) -> None:
     """Say first what a person wants to know; then what it is worth, what would help, and the classes.
 
     Args:
         console: Says it.
         report: Of the held-out clips.
         page: The report page, where everything stands in full.
-        things: What was scored: clips or pictures.
     """
     from vidlstm.report.findings import baselines, find_cautions, next_step, untested
 
+    things = "clips" if report.kind == "video" else "pictures"
     right = round(report.top1 * report.num_clips)
     low, high = round(100 * report.top1_interval.low), round(100 * report.top1_interval.high)
     console.say(

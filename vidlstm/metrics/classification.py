@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ def summarise(
     temperature: float | None = None,
     floor: float = 0.0,
     baseline: Sequence[Scored] | None = None,
+    kind: Literal["video", "picture"] = "video",
 ) -> EvalReport:
     """Compute every figure of an evaluation.
 
@@ -42,6 +44,7 @@ def summarise(
         temperature: Of the model, when one model scored all of them.
         floor: Likewise, see `uncalibrated`.
         baseline: The same clips as the model's baseline scored them.
+        kind: Whether the clips are videos or pictures.
     """
     truth = np.array([classes.index(s.label) for s in scored])
     ok = np.array([not s.failed for s in scored])
@@ -84,6 +87,7 @@ def summarise(
         ),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         scored=tuple(scored),
+        kind=kind,
     )
 
 

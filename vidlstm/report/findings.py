@@ -10,8 +10,8 @@ from vidlstm.records import EvalReport, Score, Scored
 
 _SHOWN_CLASSES = 6
 _BASELINES = {
-    "majority": "always the most frequent class",
-    "mean": "without frame order",
+    "video": {"majority": "always the most frequent class", "mean": "without frame order"},
+    "picture": {"majority": "always the most frequent class", "mean": "without region order"},
 }
 
 
@@ -54,14 +54,14 @@ def confusions(report: EvalReport, number: int) -> list[Confusion]:
     return sorted(found, key=lambda c: (-c.num_clips, -c.share))[:number]
 
 
-def baseline_name(name: str) -> str:
+def baseline_name(name: str, report: EvalReport) -> str:
     """Return a baseline in words."""
-    return _BASELINES[name]
+    return _BASELINES[report.kind][name]
 
 
 def baselines(report: EvalReport) -> list[tuple[str, float]]:
     """Return what the model has to beat on these clips, in words, and its top-1."""
-    return [(_BASELINES[name], top1) for name, top1 in report.baselines.items()]
+    return [(baseline_name(name, report), top1) for name, top1 in report.baselines.items()]
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,15 @@ def cautions(report: EvalReport) -> list[str]:
 def find_cautions(report: EvalReport) -> list[Caution]:
     """Return what the figures do not show."""
     found = []
+    noun = _noun(report)
+    order = "frame order" if report.kind == "video" else "region order"
     low, high = report.top1_interval.low, report.top1_interval.high
     if high - low > 0.2:
         found.append(
             Caution(
-                f"only {report.num_clips} clips",
+                f"only {_count(report.num_clips, noun)}",
                 f"The 95 % interval of the accuracy is {100 * (high - low):.0f} points wide: "
-                f"{_count(report.num_clips, 'clip')} of {_count(report.num_groups, 'group')} cannot show how "
+                f"{_count(report.num_clips, noun)} of {_count(report.num_groups, 'group')} cannot show how "
                 "good the model is.",
             )
         )
@@ -100,8 +102,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 f"only {groups}",
-                f"The scored clips come from {groups}. The interval is resampled over groups; with so few it "
-                "is too narrow.",
+                f"The scored {noun}s come from {groups}. The interval is resampled over groups; with so few "
+                "it is too narrow.",
             )
         )
     if report.top1 == 1.0:
@@ -109,8 +111,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 "no mistake seen yet",
-                f"No mistake in {_count(report.num_clips, 'clip')} does not mean there are none. Even if "
-                f"all clips were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise.",
+                f"No mistake in {_count(report.num_clips, noun)} does not mean there are none. Even if "
+                f"all {noun}s were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise.",
             )
         )
     if low <= report.majority:
@@ -118,17 +120,17 @@ def find_cautions(report: EvalReport) -> list[Caution]:
             Caution(
                 "not clearly better than the most frequent class",
                 f"The interval reaches down to {low:.2f}. Always predicting the most frequent class gives "
-                f"{report.majority:.2f}: these clips do not show that the model is better than that.",
+                f"{report.majority:.2f}: these {noun}s do not show that the model is better than that.",
             )
         )
     if report.baseline is not None and report.baseline.gain.low <= 0:
         gain = report.baseline.gain
         found.append(
             Caution(
-                "not clearly better than without frame order",
-                f"The baseline without frame order gives {report.baseline.top1:.2f}. The model differs "
+                f"not clearly better than without {order}",
+                f"The baseline without {order} gives {report.baseline.top1:.2f}. The model differs "
                 f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on "
-                "these clips the difference is within chance.",
+                f"these {noun}s the difference is within chance.",
             )
         )
     if few := [c.label for c in report.per_class if c.support < 5]:
@@ -136,8 +138,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         more = f" and {len(few) - _SHOWN_CLASSES} more" if len(few) > _SHOWN_CLASSES else ""
         found.append(
             Caution(
-                f"fewer than 5 clips in {_count(len(few), 'class')}",
-                f"Fewer than 5 clips each, so the figures of these classes mean little: {names}{more}.",
+                f"fewer than 5 {noun}s in {_count(len(few), 'class')}",
+                f"Fewer than 5 {noun}s each, so the figures of these classes mean little: {names}{more}.",
             )
         )
     return found
@@ -150,18 +152,23 @@ def untested(report: EvalReport) -> list[str]:
 
 def next_step(report: EvalReport) -> str | None:
     """Say in one sentence what would improve the model or its figures most; None if nothing stands out."""
+    noun = _noun(report)
     if report.failed:
-        return f"mend or remove the {_count(len(report.failed), 'clip')} that could not be read."
+        return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
     if names := untested(report):
-        return f'more clips of "{names[0]}", from other people or recordings.'
+        return f'more {noun}s of "{names[0]}", from other people or recordings.'
     if report.num_groups < 10:
-        return "clips of more people or recordings: a model is only as general as its groups are many."
+        return f"{noun}s of more people or recordings: a model is only as general as its groups are many."
     worst = confusions(report, 1)
     if worst and worst[0].num_clips > 1:
-        return f'more clips of "{worst[0].true}" and "{worst[0].guess}", which are confused most often.'
+        return f'more {noun}s of "{worst[0].true}" and "{worst[0].guess}", which are confused most often.'
     if len(report.classes) < 12 and not set(report.classes) & {"other", "none", "background", "unknown"}:
-        return "a class named other, with clips of anything else, if the model will see such clips."
+        return f"a class named other, with {noun}s of anything else, if the model will see such {noun}s."
     return None
+
+
+def _noun(report: EvalReport) -> str:
+    return "clip" if report.kind == "video" else "picture"
 
 
 def _count(number: int, noun: str) -> str:

@@ -80,6 +80,7 @@ def render(
     page: str = environment().get_template("page.html.jinja").render(
         report=report,
         title=title,
+        things="clips" if report.kind == "video" else "pictures",
         version=__version__,
         facts=facts,
         command=command,

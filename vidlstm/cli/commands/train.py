@@ -67,8 +67,7 @@ def _show_result(console: Console, result: TrainResult) -> None:
     if result.report is None:
         console.say("Nothing was held out, so nothing is known of how good the model is.")
     else:
-        things = "clips" if result.kind == "video" else "pictures"
-        show_report(console, result.report, page=result.page, things=things)
+        show_report(console, result.report, page=result.page)
     branches = ", ".join(f"{name} {weight:.2f}" for name, weight in result.branches.items())
     console.detail(f"Best epoch: {result.best_epoch} of {result.num_epochs}. Branch weights: {branches}.")
     if result.start is not None and result.report is not None:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Fold, given_fold, make_folds
+from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
 from vidlstm.engine.events import DataFound, Event, Progress
@@ -164,6 +165,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     if request.out is not None:
         _require_free(request.out, overwrite=request.overwrite)
     # What is missing is said before data is looked for.
+    choose_backend(request.machine.backend, choose_device(request.machine.device))
     streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
     networks = require_networks(request.model, streams)
     dataset = yield from find_grouped_dataset(request.data, request.machine, cache=request.cache)
@@ -215,7 +217,9 @@ class _Session:
                 baseline = [s for result in first for s in result.baseline or ()]
             rows += [self._row(variant.head.kind, subset, runs) for subset in subsets]
         pooled = [s for result in first for s in result.scored[variants[-1].streams]]
-        report = summarise(self.config.classes, pooled, seed=self.training.seed, baseline=baseline)
+        report = summarise(
+            self.config.classes, pooled, seed=self.training.seed, baseline=baseline, kind=self.config.kind
+        )
         films = {seed: [f for r in results for f in r.films] for seed, results in runs.items()}
         spans = {seed: report_spans(found, seed=seed) for seed, found in films.items() if found}
         page = None if self.request.out is None else self.request.out / PAGE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vidlstm.data.samples import find_dataset
+from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.subsets import Wanted, choose_subset, learned_clips, with_classes_of
 from vidlstm.engine.events import DataFound, Event, KnownClips, SubsetChosen
 from vidlstm.engine.extraction.clips import extract_clips
@@ -80,6 +81,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     Raises:
         VidlstmError: It cannot be done.
     """
+    choose_backend(request.machine.backend, choose_device(request.machine.device))
     model = load_model(request.checkpoint, baseline=True)
     dataset = find_dataset(request.data, probe_film)
     yield DataFound(dataset)

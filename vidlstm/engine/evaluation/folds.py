@@ -7,11 +7,14 @@ largest row.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -80,7 +83,9 @@ def crossvalidate(
     given = clips, max(1, num_cores() // processes)
     pool = ProcessPoolExecutor(processes, context, initializer=_receive, initargs=given)
     try:
-        yield from pool.map(partial(_run_received, work), folds)
+        with _without_interrupts():
+            results = pool.map(partial(_run_received, work), folds)
+        yield from results
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -88,7 +93,27 @@ def crossvalidate(
 _received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let the processes that are started here inherit that Ctrl-C waits; `_receive` lets it end them.
+
+    While they import their modules it would print a traceback for each of them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # whoever starts it has the signal unblocked
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 def _receive(clips: Clips, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process without a word
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     use_threads(threads)
     _received.append(clips)
 

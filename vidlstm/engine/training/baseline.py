@@ -52,6 +52,7 @@ def score_with_baseline(model: Model, clips: Clips, indices: Sequence[int], *, s
         temperature=float(model.classifier.temperature),
         floor=float(model.classifier.floor),
         baseline=score_baseline(model, clips, indices),
+        kind=model.config.kind,
     )
 
 
