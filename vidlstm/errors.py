@@ -7,6 +7,7 @@
     ├── CheckpointError     a checkpoint is missing, damaged, not from vidlstm, or from a newer version
     ├── WeightsError        an encoder's weights are not available
     ├── BackendError        the library that runs a model fails on it
+    ├── SourceError         a camera or stream cannot be opened, or gives no more frames
     ├── DistributedError    another process of a distributed training has ended
     └── InputError          one input file cannot be used; the run continues
 
@@ -47,6 +48,10 @@ class WeightsError(VidlstmError):
 
 class BackendError(VidlstmError):
     """The library that runs a model cannot be loaded, or fails on this model."""
+
+
+class SourceError(VidlstmError):
+    """A camera or stream cannot be opened, or gives no more frames."""
 
 
 class DistributedError(VidlstmError):

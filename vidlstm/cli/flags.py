@@ -57,6 +57,9 @@ FLAGS: dict[str, str] = {
     "output": "--output",
     "root": "--root",
     "format": "--format",
+    "realtime": "--realtime",
+    "exec": "--exec",
+    "show": "--show",
 }
 """By the name of a setting, the flag that sets it."""
 

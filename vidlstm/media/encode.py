@@ -26,7 +26,8 @@ from vidlstm.media.video.container import NotOpenedError, Source
 Draw = Callable[[Image, float], Image]
 """Returns what is shown in place of an RGB frame at a time, in seconds from the first frame."""
 
-_TICK = Fraction(1, 90_000)
+TICK = Fraction(1, 90_000)
+"""Seconds that times are counted in."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 """What the disk that is written to says, not the film."""
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
@@ -83,7 +84,9 @@ def _write(
     half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
     number = 0
     with av.open(f"file:{beside}", "w", format="mp4", options={"movflags": "+faststart"}) as made:
-        shown = _add_video(made, upright(first), video)  # before anything is written
+        rate = video.guessed_rate or video.average_rate or Fraction(25)
+        height, width = upright(first).shape[:2]
+        shown = add_h264(made, height, width, rate)  # before anything is written
         heard = 0  # samples
         sound = None if audio is None else made.add_stream("aac", rate=audio.rate)
         resampler = None
@@ -107,7 +110,7 @@ def _write(
             image = upright(frame)
             image = image if draw is None else draw(image, seconds)
             out = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            out.pts, out.time_base = round((seconds - start) / _TICK) if start <= seconds else 0, _TICK
+            out.pts, out.time_base = round((seconds - start) / TICK) if start <= seconds else 0, TICK
             made.mux(shown.encode(out))
             number += 1
         if not number:
@@ -132,10 +135,17 @@ def upright(frame: Any) -> Image:
     return np.asarray(image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)], dtype=np.uint8)
 
 
-def _add_video(made: Any, image: Image, video: Any) -> Any:
-    rate = video.guessed_rate or video.average_rate or Fraction(25)
-    stream = made.add_stream("libx264", rate=rate, options=_OPTIONS)
-    stream.height, stream.width = image.shape[:2]
+def add_h264(made: Any, height: int, width: int, rate: Fraction | float) -> Any:
+    """Add a stream of H.264 that plays in browsers to a container that is written.
+
+    Args:
+        made: The container.
+        height: Of the frames, in pixels; even.
+        width: Likewise.
+        rate: Frames a second; every frame has a time of its own, in `TICK`.
+    """
+    stream = made.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=_OPTIONS)
+    stream.height, stream.width = height, width
     stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = _TICK
+    stream.codec_context.time_base = TICK
     return stream

@@ -52,15 +52,23 @@ def overlay(spans: Sequence[Span], seconds: float) -> Draw:
         canvas.rectangle((place - 1, top - 2, place + 1, height), fill=(255, 255, 255))
         current = next((s for s in spans if s.start <= now < s.end), None)
         if current is not None:
-            size = max(10, round(_TEXT * height))
-            text = f"{current.label} {current.score:.2f}"
-            font = ImageFont.load_default(size)
-            box = canvas.textbbox((size // 2, size // 2), text, font=font)
-            pad = size // 4
-            canvas.rectangle(
-                (box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), fill=colours[current.label]
-            )
-            canvas.text((size // 2, size // 2), text, fill=(255, 255, 255), font=font)
+            _write(canvas, height, f"{current.label} {current.score:.2f}", colours[current.label])
         return np.asarray(picture)
 
     return draw
+
+
+def draw_text(image: Image, text: str, colour: Colour) -> Image:
+    """Return an RGB frame with a line of text in its corner, on a ground of one colour."""
+    picture = Picture.fromarray(image)
+    _write(ImageDraw.Draw(picture), picture.size[1], text, colour)
+    return np.asarray(picture)
+
+
+def _write(canvas: ImageDraw.ImageDraw, height: int, text: str, colour: Colour) -> None:
+    size = max(10, round(_TEXT * height))
+    font = ImageFont.load_default(size)
+    box = canvas.textbbox((size // 2, size // 2), text, font=font)
+    pad = size // 4
+    canvas.rectangle((box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), fill=colour)
+    canvas.text((size // 2, size // 2), text, fill=(255, 255, 255), font=font)

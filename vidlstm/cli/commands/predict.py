@@ -130,7 +130,7 @@ def predict(
             out = to_file(rows)
             names = _skip(names, rows, sorter)
         readers = stack.enter_context(open_readers(machine))
-        stack.enter_context(interruptible(run, readers.end_early))
+        stack.enter_context(interruptible(run.interrupted, readers.end_early))
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.prediction.predict import make_extractor
         from vidlstm.engine.prediction.predict import predict as label

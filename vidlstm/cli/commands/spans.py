@@ -6,7 +6,6 @@ As for `predict`: what is cheap is settled first, then decoder processes start.
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, docume
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
 from vidlstm.cli.rows.film_videos import FilmVideos
 from vidlstm.cli.rows.formats import Format, encode
-from vidlstm.cli.rows.inputs import Search, parse_shard, parse_size, require_one, take_shard
+from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_shard, parse_size, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows
@@ -67,9 +66,9 @@ def spans(
             show_default="table on a terminal, else tsv; for --output by the file's name",
         ),
     ] = None,
-    min_score: Annotated[float, Option(min=0, max=1, help="Leave out spans with a lower score.")] = 0.0,
-    min_duration: Annotated[str, Option(help="Leave out shorter spans.")] = "0.5s",
-    max_gap: Annotated[str, Option(help="Join spans of one label that are no further apart.")] = "0.3s",
+    min_score: options.MinScoreOption = 0.0,
+    min_duration: options.MinDurationOption = "0.5s",
+    max_gap: options.MaxGapOption = "0.3s",
     novelty_rate: options.NoveltyRateOption = NOVELTY_RATE,
     output: options.OutputOption = None,
     output_dir: Annotated[
@@ -162,7 +161,7 @@ def spans(
             assert row_format is not None
             write = _to_stdout(row_format)
         readers = stack.enter_context(open_readers(machine))
-        stack.enter_context(interruptible(run, readers.end_early))
+        stack.enter_context(interruptible(run.interrupted, readers.end_early))
         from vidlstm.engine.prediction.films import FilmScores, label_films, make_film_extractor
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.spans.smoothing import SpanRules
@@ -196,18 +195,6 @@ def spans(
         if page is not None and report is not None:
             page.write(report, title="Spans of films", command=shlex.join(["vidlstm", *sys.argv[1:]]))
         return Exit.SOME_FAILED if status == Exit.DONE and videos is not None and videos.failed else status
-
-
-def parse_seconds(flag: str, text: str) -> float:
-    """Read seconds such as `0.5s`, `0.5` or `300ms`.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms)?", text.strip(), re.ASCII)
-    if match is None:
-        raise UsageError(f"{flag} {text}: give seconds, such as 0.5s or 300ms")
-    return float(match[1]) / (1000 if match[2] == "ms" else 1)
 
 
 def _choose_folder(

@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from vidlstm.cli.options.console import ConsoleOptions, HelpAllOption, JsonOption
 from vidlstm.cli.options.data import DataOptions, SplitOptions, ValShareOption
-from vidlstm.cli.options.machine import CacheOption, ClusterOptions, MachineOptions
+from vidlstm.cli.options.machine import (
+    BackendOption,
+    CacheOption,
+    ClusterOptions,
+    DeviceOption,
+    MachineOptions,
+    PrecisionOption,
+)
 from vidlstm.cli.options.model import ModelOptions
 from vidlstm.cli.options.panels import (
     ADVANCED,
@@ -27,7 +34,10 @@ from vidlstm.cli.options.panels import (
 from vidlstm.cli.options.rows import (
     CheckpointOption,
     GlobOption,
+    MaxGapOption,
     MaxSizeOption,
+    MinDurationOption,
+    MinScoreOption,
     NoveltyRateOption,
     NullOption,
     OutputOption,
@@ -48,23 +58,29 @@ __all__ = [
     "READING",
     "SPLIT",
     "TRAINING",
+    "BackendOption",
     "CacheOption",
     "CheckpointOption",
     "ClusterOptions",
     "ConsoleOptions",
     "DataOptions",
+    "DeviceOption",
     "FineTuneOptions",
     "GlobOption",
     "HelpAllOption",
     "JsonOption",
     "MachineOptions",
+    "MaxGapOption",
     "MaxSizeOption",
+    "MinDurationOption",
+    "MinScoreOption",
     "ModelOptions",
     "NoveltyRateOption",
     "NullOption",
     "OutputOption",
     "OutputOptions",
     "PathsArgument",
+    "PrecisionOption",
     "ShardOption",
     "SplitOptions",
     "TrainingOptions",

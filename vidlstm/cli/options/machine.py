@@ -11,27 +11,31 @@ from vidlstm.cli.options.panels import MACHINE
 from vidlstm.config import Backend, Precision
 from vidlstm.settings import MachineSettings
 
+DeviceOption = Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+BackendOption = Annotated[
+    Backend,
+    Option(
+        help="What computes the networks. auto: OpenVINO on a CPU if it is installed, else torch.",
+        rich_help_panel=MACHINE,
+    ),
+]
+PrecisionOption = Annotated[
+    Precision | None,
+    Option(
+        help="Precision of the encoder. bfloat16 is faster on some machines; scores differ a little.",
+        show_default="float32; bfloat16 for fine-tuning on a GPU",
+        rich_help_panel=MACHINE,
+    ),
+]
+
 
 @dataclass(frozen=True)
 class MachineOptions(MachineSettings):
     """Where it runs."""
 
-    device: Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto"
-    backend: Annotated[
-        Backend,
-        Option(
-            help="What computes the networks. auto: OpenVINO on a CPU if it is installed, else torch.",
-            rich_help_panel=MACHINE,
-        ),
-    ] = "auto"
-    precision: Annotated[
-        Precision | None,
-        Option(
-            help="Precision of the encoder. bfloat16 is faster on some machines; scores differ a little.",
-            show_default="float32; bfloat16 for fine-tuning on a GPU",
-            rich_help_panel=MACHINE,
-        ),
-    ] = None
+    device: DeviceOption = "auto"
+    backend: BackendOption = "auto"
+    precision: PrecisionOption = None
     workers: Annotated[
         int | None,
         Option(

@@ -1,4 +1,4 @@
-"""Options of the commands that write rows: `predict` and `spans`."""
+"""Options of the commands that write rows: `predict`, `spans` and `watch`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ CheckpointOption = Annotated[
 NoveltyRateOption = Annotated[
     float, Option(min=0, max=1, help="Share of known clips that may be called unknown. 0 turns it off.")
 ]
+MinScoreOption = Annotated[float, Option(min=0, max=1, help="Leave out spans with a lower score.")]
+MinDurationOption = Annotated[str, Option(help="Leave out shorter spans.")]
+MaxGapOption = Annotated[str, Option(help="Join spans of one label that are no further apart.")]
 GlobOption = Annotated[
     str | None, Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES)
 ]

@@ -131,6 +131,18 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     return first, step
 
 
+def parse_seconds(flag: str, text: str) -> float:
+    """Read seconds such as `0.5s`, `0.5` or `300ms`.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms)?", text.strip(), re.ASCII)
+    if match is None:
+        raise UsageError(f"{flag} {text}: give seconds, such as 0.5s or 300ms")
+    return float(match[1]) / (1000 if match[2] == "ms" else 1)
+
+
 def parse_size(text: str) -> int:
     """Read a number of bytes such as 500M or 64G.
 

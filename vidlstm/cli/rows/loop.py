@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -115,17 +115,22 @@ def say_beside_bar(console: Console, text: str) -> None:
 
 
 @contextlib.contextmanager
-def interruptible(run: Run, end_early: Callable[[], None]) -> Iterator[None]:
+def interruptible(
+    interrupted: threading.Event,
+    end_early: Callable[[], None],
+    signals: Sequence[signal.Signals] = (signal.SIGINT,),
+) -> Iterator[None]:
     """Let the first Ctrl-C end the run after the row it is on, and a second one at once."""
 
     def handle(*_: object) -> None:
-        if run.interrupted.is_set():
+        if interrupted.is_set():
             raise KeyboardInterrupt
-        run.interrupted.set()
+        interrupted.set()
         end_early()
 
-    before = signal.signal(signal.SIGINT, handle)
+    before = {number: signal.signal(number, handle) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -116,6 +116,17 @@ class PathDecoder:
         del self._best[:number], self._stayed[:number]  # the newest cell is never settled
         return path
 
+    def preview(self, scores: Scores) -> NDArray[np.int64]:
+        """Return the best path over the cells that are not settled and some more, as if these were all.
+
+        Args:
+            scores: Of those that follow, `(N, K)`; they are not kept.
+        """
+        ahead = PathDecoder(self._switch_cost)
+        ahead._total, ahead._best, ahead._stayed = self._total, self._best.copy(), self._stayed.copy()
+        ahead.add(scores)
+        return ahead.finish()
+
     def finish(self) -> NDArray[np.int64]:
         """Return the classes of all cells that were not settled, on the best path."""
         if not self._best:

@@ -129,6 +129,11 @@ class CellScorer:
         return self._cell
 
     @property
+    def num_moments(self) -> int:
+        """Moments that were taken in."""
+        return self._num_moments
+
+    @property
     def is_one_clip(self) -> bool:
         """Whether so far there is no more than the longest window takes."""
         return self._num_moments <= self.grid.lengths[-1]
@@ -150,9 +155,8 @@ class CellScorer:
     def take(self) -> Scores:
         """Return the scores of the cells that are complete since the last time, `(n, K)`."""
         if self._waiting:
-            rows = self._score(self._waiting)
+            self._scored.append(self._averaged(self._waiting))
             self._waiting.clear()
-            self._scored.append(rows.reshape(-1, len(self.grid.lengths), rows.shape[-1]).mean(axis=1))
         taken: Scores = np.concatenate(self._scored) if self._scored else np.zeros((0, 0))
         self._scored.clear()
         return taken
@@ -173,11 +177,23 @@ class CellScorer:
             self._cut_out()
         return self.take()
 
+    def provisional(self) -> Scores:
+        """Return the scores of the cells that are not complete yet, `(n, K)`, as if the film ended here."""
+        last = self._num_moments // self.grid.step
+        windows = [self._window(*ends) for cell in range(self._cell, last) for ends in self.grid.around(cell)]
+        return self._averaged(windows) if windows else np.zeros((0, 0))
+
     def newest(self) -> Scores:
         """Return the scores of the windows that end with the newest moment, averaged, `(K,)`."""
         number = self._num_moments
-        rows = self._score([self._window(number - length, number) for length in self.grid.lengths])
-        averaged: Scores = rows.mean(axis=0)
+        windows = [self._window(number - length, number) for length in self.grid.lengths]
+        newest: Scores = self._averaged(windows)[0]
+        return newest
+
+    def _averaged(self, windows: Sequence[ClipFeatures]) -> Scores:
+        """Return the scores of cells, `(n, K)`, by their windows."""
+        rows = self._score(windows)
+        averaged: Scores = rows.reshape(-1, len(self.grid.lengths), rows.shape[-1]).mean(axis=1)
         return averaged
 
     def _cut_out(self) -> None:

@@ -45,17 +45,11 @@ class PyAvFile(Video):
         assert frame is not None
         check_pixels(self.path, frame.width, frame.height, self._source.limits)
         try:
-            # What OpenCV asks of the same swscale.
-            picture = self._reformatter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
+            return to_bgr(frame, self._reformatter)
         except (FFmpegError, ValueError) as error:
             what = f"{frame.format.name}, colour matrix {frame.colorspace} of ITU-T H.273"
             message = f"frame {self.index} cannot be converted to RGB ({what}): convert the file with ffmpeg"
             raise InputError(self.path, FailureCode.READ_ERROR, message) from error
-        plane = picture.planes[0]
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(picture.height, plane.line_size)
-        image = rows[:, : 3 * picture.width].reshape(picture.height, picture.width, 3)
-        turns = round(frame.rotation / 90) % 4
-        return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
     def close(self) -> None:
         """Release the file."""
@@ -67,3 +61,18 @@ class PyAvFile(Video):
         height, width = self.image().shape[:2]
         source = self._source
         self.info = header_info(source.container, source.stream, width, height, num_frames)
+
+
+def to_bgr(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
+    """Return a decoded frame as it is shown, `(H, W, 3)` uint8 BGR.
+
+    Raises:
+        FFmpegError, ValueError: FFmpeg does not know how to convert its pixels.
+    """
+    # What OpenCV asks of the same swscale.
+    picture = reformatter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
+    plane = picture.planes[0]
+    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(picture.height, plane.line_size)
+    image = rows[:, : 3 * picture.width].reshape(picture.height, picture.width, 3)
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -1,0 +1,1 @@
+"""A camera or stream to events: when does an action begin, when does it end?"""

@@ -1,0 +1,95 @@
+"""What a live source is called on the command line, and what of it may be shown."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vidlstm.errors import UsageError
+
+Kind = Literal["camera", "rtsp", "http", "pipe", "file"]
+
+_SCHEMES: dict[str, Kind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True)
+class Address:
+    """A live source.
+
+    Args:
+        kind: Of the source.
+        text: As it was given; may hold a password.
+        shown: The same to be shown, without one.
+    """
+
+    kind: Kind
+    text: str
+    shown: str
+
+    @property
+    def reopens(self) -> bool:
+        """Whether it is opened again when it is lost."""
+        return self.kind in ("camera", "rtsp", "http")
+
+
+def parse_address(text: str, *, realtime: bool = False) -> Address:
+    """Tell what kind of source a name means.
+
+    Args:
+        text: A camera number, a device, an address, `-`, or a file.
+        realtime: It is a file, to be played as fast as it was recorded.
+
+    Raises:
+        UsageError: It is none of them, or `realtime` is wrong for it.
+    """
+    if realtime:
+        if text == "-" or (_ADDRESS.match(text) and not Path(text).exists()):
+            raise UsageError(f"`realtime=True`: {masked(text)} is live; only files are replayed")
+        return Address("file", text, text)
+    if text == "-":
+        return Address("pipe", text, "standard input")
+    if scheme := _ADDRESS.match(text):
+        kind = _SCHEMES.get(scheme[1].lower())
+        if kind is None:
+            raise UsageError(f"{masked(text)}: {scheme[1]}:// is not supported; rtsp, rtsps, http, https are")
+        return Address(kind, text, masked(text))
+    if text.isdecimal() or _is_device(text):
+        return Address("camera", text, f"camera {text}" if text.isdecimal() else text)
+    if Path(text).exists():
+        raise UsageError(
+            f"{text}: is a file; `vidlstm spans` finds what happens in it, and `realtime` replays it live"
+        )
+    raise UsageError(
+        f"{text}: is no live source; give a camera number, a device, an rtsp:// or http:// address, or -"
+    )
+
+
+def masked(text: str) -> str:
+    """Return an address without its password and the values of its query.
+
+    Rather too much is masked than too little: a password may hold any character, even those that end one.
+    """
+    scheme = _ADDRESS.match(text)
+    if scheme is None:
+        return text
+    rest = text[scheme.end() :]
+    login, at, place = rest.rpartition("@")
+    place, question, query = place.partition("?")
+    user, colon, _ = login.partition(":")
+    shown = (f"{user}:***@" if colon else "***@") if at else ""
+    values = re.sub(r"(=)[^&;#]*|^[^=]+$", lambda m: "=***" if m[1] else "***", query)
+    return f"{scheme[0]}{shown}{place}{question}{values}"
+
+
+def _is_device(text: str) -> bool:
+    if text.startswith("/dev/"):
+        return True
+    try:
+        return stat.S_ISCHR(os.stat(text).st_mode)  # noqa: PTH116 - Path raises on a name that is none
+    except (OSError, ValueError):
+        return False

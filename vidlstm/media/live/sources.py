@@ -1,0 +1,285 @@
+"""Frames of a camera, a stream, a pipe or a replayed file, as they come.
+
+The only place that opens the network, and only the address that was named: FFmpeg is allowed the protocols
+of its scheme and the formats of a stream, so that no playlist leads to a file of this machine.
+
+When a frame is shown is not known alike everywhere. MJPEG and pipes tell no times (FFmpeg makes up 25 a
+second), so a frame's time is when it comes. RTSP has times of its own: what a frame comes later than the
+quickest one did is a queue on the way, and counts as lag. HLS comes in bursts, and files at once: they are
+played by their times.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from vidlstm.errors import InputError, SourceError, UsageError
+from vidlstm.media.file_types import Limits
+from vidlstm.media.live.address import Address
+from vidlstm.media.opencv import cv2
+from vidlstm.media.video.base import Image
+from vidlstm.media.video.container import FFmpegError
+from vidlstm.media.video.open import open_video
+from vidlstm.media.video.pyav_file import to_bgr
+
+OPEN_SECONDS = 10.0
+"""How long a source may take to open."""
+READ_SECONDS = 5.0
+"""How long it may give no frame before it counts as lost."""
+
+_PROTOCOLS = {
+    "rtsp": "rtsp,rtsps,rtp,udp,tcp,tls",
+    "http": "http,https,tcp,tls,crypto,data,httpproxy",
+    "pipe": "none",
+}
+_FORMATS = {
+    "rtsp": "rtsp",
+    "http": "hls,mpjpeg,mjpeg,mpegts,mov,aac,webvtt",  # the last ones are what HLS is made of
+    "pipe": "mjpeg,mpjpeg,yuv4mpegpipe",
+}
+_BY_ARRIVAL = ("mjpeg", "mpjpeg", "yuv4mpegpipe")
+_BY_TIMES = ("hls",)
+_PIPED = {b"YUV4MPEG2 ": "yuv4mpegpipe", b"\xff\xd8": "mjpeg", b"--": "mpjpeg", b"\r\n--": "mpjpeg"}
+_HEAD = 10  # bytes
+_MOST_ERRORS = 50  # packets in a row that cannot be decoded
+_LATE = 1.0  # seconds behind from which on only key frames are decoded
+_DRIFT = 1e-3  # by how much a camera's clock may be slower than ours
+_MAX_PIXELS = Limits().max_pixels
+
+
+@dataclass(frozen=True)
+class LiveFrame:
+    """One frame.
+
+    Args:
+        seconds: Its time by the source's own clock.
+        shown: When it was shown, by `time.monotonic`.
+        image: `(H, W, 3)` uint8 BGR.
+    """
+
+    seconds: float
+    shown: float
+    image: Image
+
+
+@contextlib.contextmanager
+def open_source(address: Address, sleep: Callable[[float], object] = time.sleep) -> Iterator[Source]:
+    """Open a source.
+
+    Args:
+        address: Of it.
+        sleep: Waits until a frame of a replayed file is due.
+
+    Raises:
+        SourceError: It cannot be opened, with the reason.
+        UsageError: There is nothing on standard input.
+    """
+    with contextlib.ExitStack() as stack:
+        if address.kind == "file":
+            yield _replay(address, stack, sleep)
+        elif address.kind == "camera":
+            yield _camera(address, stack)
+        else:
+            yield _stream(address, stack, sleep)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open source.
+
+    Args:
+        fps: Frames a second, as claimed; 0 when nothing is claimed.
+        frames: They raise a `SourceError` when the source is lost, and end where it ends by itself.
+    """
+
+    fps: float
+    frames: Iterator[LiveFrame]
+
+
+def _replay(address: Address, stack: contextlib.ExitStack, sleep: Callable[[float], object]) -> Source:
+    try:
+        video = stack.enter_context(open_video(Path(address.text), seek=False))
+    except InputError as error:
+        raise SourceError(str(error)) from None
+
+    def frames() -> Iterator[LiveFrame]:
+        begin = time.monotonic()
+        try:
+            while True:
+                image = video.image()
+                due = begin + video.seconds
+                if (early := due - time.monotonic()) > 0:
+                    sleep(early)
+                yield LiveFrame(video.seconds, due, image)
+                if not video.step():
+                    return
+        except InputError as error:
+            raise SourceError(str(error)) from None
+
+    return Source(video.info.fps, frames())
+
+
+def _camera(address: Address, stack: contextlib.ExitStack) -> Source:
+    name = int(address.text) if address.text.isdecimal() else address.text
+    capture = cv2.VideoCapture(name)
+    stack.callback(capture.release)
+    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    if not capture.isOpened():
+        raise SourceError(f"{address.shown}: cannot be opened; is it connected, free, and readable for you?")
+
+    def frames() -> Iterator[LiveFrame]:
+        while True:
+            there, image = capture.read()
+            if not there:
+                raise SourceError(f"{address.shown}: gives no more frames")
+            now = time.monotonic()
+            yield LiveFrame(now, now, np.asarray(image, np.uint8))
+
+    return Source(float(capture.get(cv2.CAP_PROP_FPS)), frames())
+
+
+def _stream(address: Address, stack: contextlib.ExitStack, sleep: Callable[[float], object]) -> Source:
+    options = {
+        "protocol_whitelist": _PROTOCOLS[address.kind],
+        "format_whitelist": _FORMATS[address.kind],
+        "max_pixels": str(2 * _MAX_PIXELS),
+        "fflags": "nobuffer",
+        "analyzeduration": "1000000",  # microseconds
+        **({"rtsp_transport": "tcp"} if address.kind == "rtsp" else {}),
+    }
+    file, format_name = _standard_input(address) if address.kind == "pipe" else (address.text, None)
+    try:
+        container: Any = stack.enter_context(
+            av.open(file, format=format_name, options=options, timeout=(OPEN_SECONDS, READ_SECONDS))
+        )
+        if not container.streams.video:
+            raise SourceError(f"{address.shown}: has no video in it")
+        stream = container.streams.video[0]
+    except (FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{address.shown}: cannot be opened: {_reason(error)}") from None
+    name = container.format.name
+    if address.kind == "http" and name not in (*_BY_ARRIVAL, *_BY_TIMES, "mpegts"):
+        raise SourceError(f"{address.shown}: is a file ({name}), not a stream; download it")
+    stream.codec_context.thread_type = "SLICE"  # frames side by side would come late
+    clock = _by_arrival if name in _BY_ARRIVAL else _by_times(sleep) if name in _BY_TIMES else _by_quickest()
+    return Source(float(stream.average_rate or 0), _decoded(address, container, stream, name, clock))
+
+
+Clock = Callable[[float | None], tuple[float, float]]
+"""Gives the time of a frame and when it was shown, by the time that it carries, in seconds."""
+
+
+def _by_arrival(_: float | None) -> tuple[float, float]:
+    now = time.monotonic()
+    return now, now
+
+
+def _by_quickest() -> Clock:
+    quickest, last = float("inf"), time.monotonic()
+
+    def clock(seconds: float | None) -> tuple[float, float]:
+        nonlocal quickest, last
+        now = time.monotonic()
+        quickest, last = quickest + _DRIFT * (now - last), now
+        if seconds is None:
+            seconds = now - min(quickest, now)
+        quickest = min(quickest, now - seconds)
+        return seconds, seconds + quickest
+
+    return clock
+
+
+def _by_times(sleep: Callable[[float], object]) -> Clock:
+    begin: float | None = None
+
+    def clock(seconds: float | None) -> tuple[float, float]:
+        nonlocal begin
+        now = time.monotonic()
+        if begin is None or seconds is None:
+            begin = now - (seconds or 0.0)
+        due = begin + (seconds or 0.0)
+        if due > now:
+            sleep(due - now)
+        return due - begin, due
+
+    return clock
+
+
+def _decoded(address: Address, container: Any, stream: Any, name: str, clock: Clock) -> Iterator[LiveFrame]:
+    reformatter = VideoReformatter()
+    num_errors = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (FFmpegError, OSError, ValueError) as error:
+            if isinstance(error, EOFError):
+                packet = None
+            else:
+                raise SourceError(f"{address.shown}: {_reason(error)}") from None
+        if packet is None or (packet.size == 0 and packet.dts is None):
+            break
+        try:
+            decoded = stream.codec_context.decode(packet)
+            images = [to_bgr(frame, reformatter) for frame in decoded]
+            num_errors = 0
+        except (FFmpegError, EOFError, ValueError) as error:
+            num_errors += 1
+            if num_errors > _MOST_ERRORS:
+                raise SourceError(f"{address.shown}: cannot be decoded: {_reason(error)}") from None
+            continue
+        for frame, image in zip(decoded, images, strict=True):
+            seconds, shown = clock(frame.time)
+            if name not in _BY_ARRIVAL:
+                late = time.monotonic() - shown > _LATE
+                stream.codec_context.skip_frame = "NONKEY" if late else "DEFAULT"
+            yield LiveFrame(seconds, shown, image)
+    if address.reopens and name not in _BY_TIMES:
+        raise SourceError(f"{address.shown}: the stream has ended")
+
+
+class _StandardInput:
+    """Standard input as a file for FFmpeg: gives what is there, and does not wait for more."""
+
+    name = "pipe"
+
+    def __init__(self, head: bytes) -> None:
+        self._head = head
+
+    def read(self, size: int) -> bytes:
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return os.read(0, size)
+
+
+def _standard_input(address: Address) -> tuple[_StandardInput, str]:
+    if sys.stdin is None or os.isatty(0):
+        raise UsageError("-: nothing is piped in; give MJPEG or y4m on standard input")
+    head = b""
+    while len(head) < _HEAD and (more := os.read(0, 4096)):
+        head += more
+    if not head:
+        raise SourceError(f"{address.shown}: is empty")
+    name = next((name for magic, name in _PIPED.items() if head.startswith(magic)), None)
+    if name is None:
+        raise SourceError(f"{address.shown}: is neither MJPEG nor y4m")
+    return _StandardInput(head), name
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without the address that FFmpeg adds."""
+    if isinstance(error, av.error.ExitError):
+        return f"no answer within {READ_SECONDS:g} s"
+    return str(getattr(error, "strerror", None) or type(error).__name__)
