@@ -87,7 +87,7 @@ class OnlineSpans:
             provisional: Of the cells that follow, `(m, K)`, by windows that are cut; needed for a delay.
         """
         self._decoder.add(scores)
-        self._unsettled += scores
+        self._unsettled.extend(scores)
         edges: list[SpanEdge] = []
         if self._ahead is not None and provisional is not None:
             rows = [*self._unsettled, *provisional]
