@@ -1,0 +1,226 @@
+"""The loop, on a clock that only the test moves: the events of `spans`, each told once, at the right time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.films import write_film
+from vidlstm.config import ModelConfig, SpanConfig
+from vidlstm.engine.extraction.films import FilmEncoder, film_spec, reading_of
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.live.events import LiveEvent, LiveState
+from vidlstm.engine.live.feed import Ended, Item, Lost, Opened
+from vidlstm.engine.live.watch import WatchSettings, watch
+from vidlstm.engine.prediction.films import FilmScores
+from vidlstm.engine.prediction.labeller import Labeller
+from vidlstm.engine.spans.smoothing import SpanRules, Timeline, find_spans
+from vidlstm.engine.spans.windows import CellScorer, WindowGrid
+from vidlstm.errors import SourceError
+from vidlstm.features.batches import ClipFeatures
+from vidlstm.media.films import read_film
+from vidlstm.media.live.sources import LiveFrame
+from vidlstm.media.video.open import open_video
+from vidlstm.models.backends.protocol import ClipScores
+from vidlstm.records import Span
+
+CONFIG = ModelConfig(
+    "video",
+    ("background", "rise", "sink"),
+    ("motion",),
+    views=1,
+    mirror=False,
+    members=1,
+    spans=SpanConfig((2.0, 4.0), "background", 2.0),
+)
+WALL = 1_764_101_000.0  # seconds since 1970 at which the clock of the tests stands on 0
+
+
+def score(clips: Sequence[ClipFeatures]) -> ClipScores:
+    """Tell rising from sinking by the directions of the flow."""
+    rows = []
+    for clip in clips:
+        flow = clip.sequences["motion"][0, 0].astype(np.float64).reshape(-1, 16, 8).mean(axis=(0, 1))
+        weights = np.exp(np.array([0.5, 6 * flow[6], 6 * flow[2]]))
+        rows.append(weights / weights.sum())
+    return np.array(rows), np.zeros(len(clips))
+
+
+LABELLER = Labeller(CONFIG, None, score)
+
+
+class Script:
+    """Gives items at the times at which they are due, and moves the clock there."""
+
+    def __init__(self, items: Sequence[tuple[float, Item]], takes: float = 0.0) -> None:
+        self.now = 0.0
+        self.num_dropped = 0
+        self._items = deque(items)
+        self._takes = takes
+
+    def take(self, timeout: float) -> Item | None:
+        self.now += self._takes
+        if self._items[0][0] > self.now + timeout:
+            self.now += timeout
+            return None
+        due, item = self._items.popleft()
+        while isinstance(item, LiveFrame) and self._items and self._items[0][0] < self.now:
+            if not isinstance(self._items[0][1], LiveFrame):
+                break
+            due, item = self._items.popleft()
+            self.num_dropped += 1
+        self.now = max(self.now, due)
+        return item
+
+    def run(self, settings: WatchSettings) -> Iterator[Any]:
+        return watch(LABELLER, self, settings, clock=lambda: self.now, wall=lambda: WALL + self.now)
+
+
+def frames_of(path: Path, begin: float = 0.0) -> list[tuple[float, LiveFrame]]:
+    found = []
+    with open_video(path) as video:
+        while True:
+            shown = begin + video.seconds
+            found.append((shown, LiveFrame(video.seconds, shown, video.image().copy())))
+            if not video.step():
+                return found
+
+
+def spans_of(path: Path, rules: SpanRules) -> list[Span]:
+    """Return what `spans` finds in the film."""
+    request = ReadRequest.of(CONFIG, views=1)
+    grid, scores = WindowGrid.of(CONFIG), FilmScores(LABELLER)
+    scorer, encode = CellScorer(CONFIG, grid, scores.of_windows), FilmEncoder(request, None)
+    seconds = 0.0
+    for clip in read_film(path, film_spec(request, grid.rate)):
+        scorer.add(encode(reading_of(clip, request)))
+        seconds = clip.info.seconds or 0.0
+    timeline = Timeline(scorer.finish(scores.of_clips), grid.cell, seconds)
+    return find_spans(timeline, scores.classes, scores.idle, 2.0, rules)
+
+
+def events_of(items: Iterator[Any]) -> list[LiveEvent]:
+    return [item for item in items if isinstance(item, LiveEvent)]
+
+
+def shape(spans: Sequence[Span | LiveEvent], shift: float = 0.0) -> list[tuple[Any, ...]]:
+    assert all(s.start is not None and s.end is not None for s in spans)
+    return [(s.label, pytest.approx(s.start + shift), pytest.approx(s.end + shift)) for s in spans]  # type: ignore[operator]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.avi"
+    write_film(path, 1)  # 27 s, four actions
+    return path
+
+
+@pytest.mark.parametrize("every", [0.1, 0.5, 3.0])
+@pytest.mark.parametrize("rules", [SpanRules(), SpanRules(min_duration=2.6, max_gap=1.0)])
+def test_a_film_gives_the_events_of_its_spans(film: Path, every: float, rules: SpanRules) -> None:
+    expected = spans_of(film, rules)
+    assert len(expected) >= 2
+    script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())])
+    events = events_of(script.run(WatchSettings(every=every, rules=rules)))
+    assert shape([e for e in events if e.event == "end"]) == shape(expected)
+    assert [e.event for e in events] == ["start", "end"] * len(expected)
+    assert all(
+        a.label == b.label and a.start == b.start for a, b in zip(events[::2], events[1::2], strict=True)
+    )
+
+
+def test_a_row_comes_as_soon_as_it_is_certain(film: Path) -> None:
+    script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())])
+    for item in script.run(WatchSettings(every=0.5)):
+        if isinstance(item, LiveEvent):
+            moment = item.start if item.event == "start" else item.end
+            assert moment is not None
+            assert item.time == pytest.approx(WALL + moment)
+            assert item.delay == pytest.approx(script.now - moment)
+            assert item.lag <= 0.5 + 1e-6  # nothing takes time here, so no more than `every`
+
+
+def test_with_a_delay_a_row_comes_sooner(film: Path) -> None:
+    def delays(delay: float | None) -> list[float]:
+        script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())])
+        events = events_of(script.run(WatchSettings(every=0.5, delay=delay)))
+        assert [e.event for e in events] == ["start", "end"] * (len(events) // 2)
+        return [e.delay for e in events if e.event == "start"]
+
+    assert np.median(delays(1.0)) < np.median(delays(None)) - 0.5
+    assert max(delays(1.0)) <= 1.0 + 2 * 0.5 + 0.5 + 1e-6
+
+
+def test_every_frame_is_passed_on_and_the_state_at_each_tick(film: Path) -> None:
+    frames = frames_of(film)
+    script = Script([(0.0, Opened(8.0)), *frames, (27.0, Ended())])
+    items = list(script.run(WatchSettings(every=0.5, preview=True)))
+    assert sum(isinstance(item, LiveFrame) for item in items) == len(frames)
+    states = [item for item in items if isinstance(item, LiveState)]
+    assert len(states) == pytest.approx(27 / 0.5, abs=2)
+    assert all(state.fps == pytest.approx(8) for state in states[2:])
+    assert all(0 <= state.lag <= 1 / 8 + 1e-6 for state in states)
+    assert {s.label for s in states[20].top} == set(CONFIG.classes)
+    assert sum(s.score for s in states[20].top) == pytest.approx(1)
+    assert {"rise", "sink", None} == {state.label for state in states}
+    script = Script([(0.0, Opened(8.0)), *frames, (27.0, Ended())])
+    assert all(not i.top for i in script.run(WatchSettings()) if isinstance(i, LiveState))
+
+
+def test_a_loop_that_is_slow_drops_frames_and_says_so(film: Path) -> None:
+    script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())], takes=0.2)
+    items = list(script.run(WatchSettings()))
+    dropped = [item.dropped for item in items if isinstance(item, LiveEvent)]
+    assert dropped[-1] > 50
+    assert dropped == sorted(dropped)
+    assert max(item.lag for item in items if isinstance(item, LiveState)) < 0.5  # not ever later
+
+
+def test_a_source_that_is_lost_ends_what_is_open_and_begins_anew(film: Path) -> None:
+    frames = frames_of(film)
+    cut = next(n for n, (due, _) in enumerate(frames) if due > 4.9)  # in the first action
+    again = frames_of(film, begin=20.0)
+    items: list[tuple[float, Item]] = [(0.0, Opened(8.0)), *frames[:cut]]
+    items += [(7.0, Lost("cable out")), (20.0, Opened(8.0)), *again]
+    script = Script([*items, (47.0, Ended())])
+    events = events_of(script.run(WatchSettings()))
+    kinds = [e.event for e in events]
+    lost, back = kinds.index("lost"), kinds.index("back")
+    assert kinds[:lost] == ["start", "end"] * (lost // 2)
+    assert lost >= 2
+    assert back == lost + 1
+    assert events[lost].reason == "cable out"
+    assert events[lost].time == pytest.approx(WALL + frames[cut - 1][0])
+    assert events[back].time == pytest.approx(WALL + 20)
+    ended = [e for e in events[back:] if e.event == "end"]
+    assert shape(ended) == shape(spans_of(film, SpanRules()), shift=20)
+
+
+def test_times_that_jump_begin_another_film(film: Path) -> None:
+    frames = frames_of(film)
+    later = [(due + 27.0, LiveFrame(f.seconds + 1000, f.shown + 27.0, f.image)) for due, f in frames]
+    script = Script([(0.0, Opened(8.0)), *frames, *later, (54.0, Ended())])
+    ended = [e for e in events_of(script.run(WatchSettings())) if e.event == "end"]
+    once = spans_of(film, SpanRules())
+    assert shape(ended) == shape(once) + shape(once, shift=27.0)
+
+
+def test_the_end_closes_what_is_open_and_an_error_is_raised_after_it(film: Path) -> None:
+    frames = [f for f in frames_of(film) if f[0] < 5.5]
+    script = Script([(0.0, Opened(8.0)), *frames, (5.5, Ended(SourceError("damaged")))])
+    found: list[LiveEvent] = []
+    with pytest.raises(SourceError, match="damaged"):
+        found.extend(item for item in script.run(WatchSettings()) if isinstance(item, LiveEvent))
+    assert [e.event for e in found][-1] == "end"
+    assert found[-1].end == pytest.approx(5.5, abs=0.13)
+
+
+def test_a_source_that_does_not_open_gives_its_reason_alone() -> None:
+    script = Script([(0.1, Ended(SourceError("refused")))])
+    with pytest.raises(SourceError, match="refused"):
+        list(script.run(WatchSettings()))

@@ -1,0 +1,109 @@
+"""Frames of real sources of this machine: their times, their ends, and what is said when they fail."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.media.conftest import number_of
+from tests.mjpeg import MjpegServer
+from vidlstm.errors import SourceError
+from vidlstm.media.live import sources
+from vidlstm.media.live.address import parse_address
+from vidlstm.media.live.sources import open_source
+
+
+def pictures(number: int) -> list[bytes]:
+    shades = (np.full((48, 64, 3), 8 * n, np.uint8) for n in range(number))
+    return [cv2.imencode(".jpg", shade)[1].tobytes() for shade in shades]
+
+
+def test_mjpeg_over_http_comes_by_our_clock_and_is_lost_when_the_server_goes() -> None:
+    with MjpegServer(pictures(6), fps=50) as server, open_source(parse_address(server.url)) as source:
+        frames = [next(source.frames) for _ in range(6)]
+        shades = np.array([round(f.image.mean() / 8) for f in frames])
+        assert (np.diff(shades) % 6 == 1).all()  # FFmpeg may take the first ones to probe
+        assert all(f.seconds == f.shown for f in frames)
+        assert frames[-1].shown <= time.monotonic()
+        server.close()
+        with pytest.raises(SourceError, match=r"^http://127\.0\.0\.1:\d+/video: "):
+            list(source.frames)
+
+
+def test_an_address_that_does_not_answer_says_why_without_the_password() -> None:
+    with socket.socket() as bound:  # nobody listens
+        bound.bind(("127.0.0.1", 0))
+        address = parse_address(f"http://user:secret@127.0.0.1:{bound.getsockname()[1]}/?token=secret")
+        with pytest.raises(SourceError, match="cannot be opened: Connection refused") as raised:
+            open_source(address).__enter__()
+    assert "secret" not in str(raised.value)
+    assert raised.value.__suppress_context__
+
+
+def test_a_stream_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "READ_SECONDS", 0.5)
+    with (
+        MjpegServer(pictures(6), fps=50, once=True) as server,
+        open_source(parse_address(server.url)) as source,
+        pytest.raises(SourceError, match=r"no answer within 0\.5 s"),
+    ):
+        list(source.frames)
+
+
+def test_a_page_is_no_stream() -> None:
+    with (
+        MjpegServer([b"<html>" * 100], fps=50) as server,
+        pytest.raises(SourceError, match="video: "),
+        open_source(parse_address(server.url)) as source,
+    ):
+        list(source.frames)
+
+
+def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> None:
+    slept: list[float] = []
+    path = numbered(30, fps=25)
+    with open_source(parse_address(str(path), realtime=True), slept.append) as source:
+        frames = list(source.frames)
+    assert source.fps == pytest.approx(25)
+    assert [number_of(f.image) for f in frames] == list(range(30))
+    assert [f.seconds for f in frames] == pytest.approx([n / 25 for n in range(30)], abs=1e-3)
+    assert [f.shown - frames[0].shown for f in frames] == pytest.approx([f.seconds for f in frames])
+    assert sum(slept) > 0  # it waits for frames that are not due
+
+
+def test_a_file_that_is_no_film_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(b"x" * 100)
+    with pytest.raises(SourceError, match="is not a video"):
+        open_source(parse_address(str(path), realtime=True)).__enter__()
+
+
+def test_a_camera_that_is_not_there() -> None:
+    with pytest.raises(SourceError, match=r"^camera 63: cannot be opened; is it connected, free"):
+        open_source(parse_address("63")).__enter__()
+
+
+def test_a_queue_on_the_way_counts_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock = sources._by_quickest()
+    assert clock(5.0) == (5.0, 100.0)
+    now = 102.0  # one second of frames came in two
+    seconds, shown = clock(6.0)
+    assert seconds == 6.0
+    assert now - shown == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_burst_is_played_by_its_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 50.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    slept: list[float] = []
+    clock = sources._by_times(slept.append)
+    assert [clock(10 + n / 25)[1] for n in range(3)] == pytest.approx([50.0, 50.04, 50.08])
+    assert slept == pytest.approx([0.04, 0.08])
