@@ -18,11 +18,15 @@ from tests.cli.shell import Ended, shell
 from vidlstm.cli import main
 
 COMMANDS = list(main.COMMANDS)
-OFF_UNLESS_GIVEN = {"--split-file", "--class-list", "--from", "--resume", "--output", "--move-to"} | {
-    "--link-to",
-    "--shard",
-    "--report",
-}
+OFF_UNLESS_GIVEN = (
+    {"--exec", "--record"}
+    | {"--split-file", "--class-list", "--from", "--resume", "--output", "--move-to"}
+    | {
+        "--link-to",
+        "--shard",
+        "--report",
+    }
+)
 """Options whose default is that nothing happens."""
 HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", "numpy")
 
