@@ -136,7 +136,8 @@ class _Clip:
         image = _even(np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8))
         if self._made is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._made = av.open(f"file:{self._beside}", "w", format="mp4", options={"movflags": "+faststart"})
+            name = f"file:{self._beside}"  # a colon in a label is no protocol
+            self._made = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
             self._stream = add_h264(self._made, image.shape[0], image.shape[1], 25)
             self._first, self._shape = shown, image.shape[:2]
         if image.shape[:2] != self._shape:
