@@ -1,13 +1,19 @@
-"""Kill a command at random moments and resume it; is anything lost? `python -m tests.benchmarks.kills`
+"""Kill a command at random moments and start it again; is anything lost? `python -m tests.benchmarks.kills`
 
-`predict` moves 24 clips into class folders; `train` trains a small model. Each is killed (SIGKILL, with all
-its processes) after a random time and resumed until it ends, `--kills` times in all. Afterwards every clip
-must be there exactly once with one row, and the run must hold a model. Not covered: crossval.
+`predict` moves 24 clips into class folders and is resumed, `train` trains a small model and is resumed,
+`crossval --out` is started anew. Each is killed (SIGKILL) after a random part of the time it takes, `--kills`
+times in all: every second time with all of its processes, else the main process alone, whose workers must
+end by themselves.
+
+After every kill, whatever has its final name must be whole. At the end every clip must be there once, with
+one row; the run and the report must hold the figures that they hold without a kill.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import json
 import os
 import random
 import shutil
@@ -15,83 +21,171 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.benchmarks.wholeness import ROWS, faults_of_folder, faults_of_moving
 from tests.tiny import write_action
 
 COMMAND = [sys.executable, "-m", "vidlstm"]
 TRAINING = ["--streams", "motion", "--members", "1", "--epochs", "30"]
+PREDICTING = ["predict", "--resume", ROWS, "--move-to", "out", "in"]
+_ORPHANS_END = 30.0  # seconds
 
 
-def killed(arguments: list[str], folder: Path, seconds: float) -> bool:
-    """Run a command for so long at most; tell whether it had to be killed."""
-    with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return True
+@dataclass
+class Killer:
+    """Runs commands and kills them.
+
+    Attributes:
+        left: Kills that are still to be made.
+        seconds: What the command takes.
+        faults: What was found.
+    """
+
+    folder: Path
+    rng: random.Random
+    left: int
+    seconds: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def run(self, arguments: Sequence[str]) -> bool:
+        """Run a command; tell whether it was killed."""
+        limit = self.rng.uniform(0, self.seconds) if self.left else 3600
+        with subprocess.Popen(
+            [*COMMAND, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            start_new_session=True, text=True,
+        ) as process:  # fmt: skip
+            try:
+                _, said = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                self.left -= 1
+                if self.left % 2:
+                    os.killpg(process.pid, signal.SIGKILL)
+                else:
+                    process.kill()
+                    process.wait()
+                    self._await_orphans(process.pid)
+                return True
+            if process.returncode:
+                last = said.strip().splitlines()[-3:]
+                self.faults.append(f"{arguments[0]} exits with {process.returncode}: {last}")
+            return False
+
+    def _await_orphans(self, session: int) -> None:
+        end = time.monotonic() + _ORPHANS_END
+        while _is_alive(session):
+            if time.monotonic() > end:
+                self.faults.append(f"processes of session {session} live on")
+                os.killpg(session, signal.SIGKILL)
+                return
+            time.sleep(0.1)
+
+
+def _is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
         return False
+    return True
 
 
-def kill_predict(data: Path, model: Path, folder: Path, kills: int, rng: random.Random) -> None:
-    left = kills
-    while left:
+def kill_predict(data: Path, model: Path, killer: Killer) -> int:
+    """Return how many times the clips were moved to the end."""
+    folder, rounds = killer.folder, 0
+    while killer.left:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(data, folder / "in")
         names = sorted(path.name for path in (folder / "in").rglob("*.avi"))
-        arguments = ["predict", "-c", str(model), "--resume", "rows.tsv", "--move-to", "out", "in"]
-        while killed(arguments, folder, rng.uniform(1, 6) if left else 600):
-            left -= 1
-        rows = sorted(
-            Path(line.split("\t")[0]).name for line in (folder / "rows.tsv").read_text().splitlines()
-        )
-        found = [path for path in (folder / "out").rglob("*") if path.is_file()]
-        assert rows == names, "one row a clip"
-        assert sorted(path.name for path in found) == names, "every clip once"
-        assert all(path.stat().st_size for path in found), "and whole"
+        while killer.run([*PREDICTING, "-c", str(model)]):
+            killer.faults += faults_of_moving(folder, names, is_done=False)
+        killer.faults += faults_of_moving(folder, names, is_done=True)
+        rounds += 1
+    return rounds
 
 
-def kill_train(data: Path, folder: Path, kills: int, rng: random.Random) -> None:
-    left = kills
-    while left:
+def kill_train(data: Path, whole: Path, killer: Killer) -> int:
+    """Return how many times the training was brought to its end."""
+    folder, rounds = killer.folder, 0
+    while killer.left:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        run = folder / "runs" / "1"
+        run = folder / "run"
         while True:
-            resumed = (
-                ["train", "--resume", "runs/1"] if (run / "config.json").exists() else ["train", str(data)]
-            )
-            overwrite = ["--out", "runs/1"] if resumed[1] == str(data) else []
-            if not killed([*resumed, *TRAINING, *overwrite], folder, rng.uniform(2, 9) if left else 600):
+            resumed = ["--resume", "run"] if (run / "config.json").exists() else ["--out", "run"]
+            if not killer.run(["train", str(data), *TRAINING, *resumed]):
                 break
-            left -= 1
-        assert (run / "model.safetensors").stat().st_size
-        assert killed(["info", "runs/1"], folder, 60) is False
+            killer.faults += faults_of_folder(run)
+        killer.faults += faults_of_folder(run)
+        if (run / "predictions.csv").read_text() != (whole / "predictions.csv").read_text():
+            killer.faults.append("predictions.csv is not that of a training without kills")
+        rounds += 1
+    return rounds
 
 
-def main() -> None:
+def kill_crossval(data: Path, whole: Path, killer: Killer) -> int:
+    """Return how many times the cross-validation was brought to its end."""
+    folder, rounds = killer.folder, 0
+    while killer.left:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        command = ["crossval", str(data), *TRAINING, "--folds", "3", "--out", "report", "--overwrite"]
+        while killer.run(command):
+            killer.faults += faults_of_folder(folder / "report")
+        killer.faults += faults_of_folder(folder / "report")
+        if _truth(folder / "report" / "predictions.csv") != _truth(whole / "predictions.csv"):
+            killer.faults.append("predictions.csv is not that of a cross-validation without kills")
+        rounds += 1
+    return rounds
+
+
+def _truth(file: Path) -> list[list[str]]:
+    with file.open(newline="") as lines:
+        return list(csv.reader(lines))
+
+
+def main() -> int:
+    """Kill, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--kills", type=int, default=30, help="of each command")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
+    found: dict[str, Killer] = {}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
+        data = work / "data"
         for action in ("rise", "sink"):
             for performer in range(1, 13):
-                write_action(
-                    work / "data" / action / f"person{performer:02}_{action}_d1.avi", action, performer
-                )
-        assert not killed(["train", "data", *TRAINING, "--out", "run"], work, 600)
-        kill_predict(work / "data", work / "run", work / "p", options.kills, rng)
-        print(f"predict --move-to: {options.kills} kills, nothing lost")
-        kill_train(work / "data", work / "t", options.kills, rng)
-        print(f"train: {options.kills} kills, nothing lost")
+                write_action(data / action / f"person{performer:02}_{action}_d1.avi", action, performer)
+        shutil.copytree(data, work / "in")
+        unkilled = Killer(work, rng, 0)
+        seconds: dict[str, float] = {}
+        for command in (
+            ["train", str(data), *TRAINING, "--out", "run"],
+            ["crossval", str(data), *TRAINING, "--folds", "3", "--out", "report"],
+            [*PREDICTING, "-c", str(work / "run")],
+        ):
+            start = time.monotonic()
+            unkilled.run(command)
+            seconds[command[0]] = time.monotonic() - start
+        assert not unkilled.faults, unkilled.faults
+        for what in ("predict --move-to", "train", "crossval"):
+            killer = found[what] = Killer(
+                work / what.split()[0], rng, options.kills, seconds[what.split()[0]]
+            )
+            if what == "train":
+                rounds = kill_train(data, work / "run", killer)
+            elif what == "crossval":
+                rounds = kill_crossval(data, work / "report", killer)
+            else:
+                rounds = kill_predict(data, work / "run", killer)
+            print(f"{what}: {options.kills} kills, {rounds} times to the end, {len(killer.faults)} faults")
+            print(json.dumps(killer.faults, indent=1) if killer.faults else "", end="", flush=True)
+    return 1 if any(killer.faults for killer in found.values()) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,12 +6,11 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import av
-
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.encode import upright
-from vidlstm.media.file_types import as_input_errors
+from vidlstm.media.file_types import Limits
 from vidlstm.media.video.base import Image
+from vidlstm.media.video.container import FFmpegError, NotOpenedError, Source
 
 
 def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
@@ -25,13 +24,9 @@ def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
         InputError: The film cannot be read, or not from here on.
     """
     with contextlib.ExitStack() as stack:
-        with as_input_errors(path):
-            file = stack.enter_context(path.open("rb"))
         try:
-            source = stack.enter_context(av.open(file, metadata_errors="replace"))
-            if not source.streams.video:
-                raise InputError(path, FailureCode.NOT_A_VIDEO, "has no video in it")
-            video = source.streams.video[0]
+            film = stack.enter_context(contextlib.closing(Source(path, Limits())))
+            source, video = film.container, film.stream
             first = next(source.decode(video), None)
             if first is None:
                 raise InputError(path, FailureCode.NO_FRAMES, "not one frame can be decoded")
@@ -44,5 +39,7 @@ def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
                 if frame is None:
                     return
                 yield upright(frame)
-        except av.error.FFmpegError as error:
+        except NotOpenedError:
+            raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
+        except FFmpegError as error:
             raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error}") from None

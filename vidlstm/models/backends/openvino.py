@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 Networks = Mapping[str, "openvino.Model"]
 """What was converted together, by name."""
-_LIMITS_WITH_BFLOAT16 = frozenset(
-    {"", "ALL", "DEFAULT", "AVX2_VNNI_2", "AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX512_CORE_AMX"}
-    | {"AVX512_CORE_AMX_FP16", "AVX10_1_512", "AVX10_1_512_AMX", "AVX10_1_512_AMX_FP16"}
-)
-"""Values of `ONEDNN_MAX_CPU_ISA` that leave the instructions for bfloat16 in."""
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # environment variables
 _CHECKSUM = "checksum"  # file beside the networks
 
 
@@ -46,14 +42,9 @@ def is_installed() -> bool:
 def has_bfloat16() -> bool:
     """Tell whether OpenVINO computes with bfloat16 on this CPU.
 
-    OpenVINO asks the CPU, while its oneDNN obeys `ONEDNN_MAX_CPU_ISA`: with a limit that excludes bfloat16,
-    OpenVINO 2026.4 crashes, so the limit is asked here.
-
     Raises:
         BackendError: OpenVINO cannot be loaded.
     """
-    if os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper() not in _LIMITS_WITH_BFLOAT16:
-        return False
     with as_openvino_errors() as library:
         return "BF16" in library.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -142,6 +133,9 @@ def as_openvino_errors() -> Iterator[Any]:
     # OpenVINO reports its import to its makers by this package, unless it finds none. Nothing that a
     # user labels with this tool shall make it call anybody.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    # OpenVINO asks the CPU what it can do, its oneDNN a limit in the environment: where the two disagree,
+    # OpenVINO 2026.4 crashes in LSTMs and with bfloat16. So its oneDNN is not told. Torch has one of its own.
+    limits = {name: os.environ.pop(name) for name in _LIMITS if name in os.environ}
     try:
         import openvino
 
@@ -151,6 +145,8 @@ def as_openvino_errors() -> Iterator[Any]:
         raise BackendError(
             f"OpenVINO fails on this model ({why}): `backend=torch` does without it"
         ) from error
+    finally:
+        os.environ.update(limits)
 
 
 def read_networks(files: Mapping[str, bytes]) -> Networks:
