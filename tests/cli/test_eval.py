@@ -64,7 +64,7 @@ class TestJson:
 
     def test_names_clips_that_were_learned_from_among_them(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model, "--split", "train")
-        assert "10 of 10 clips are ones that the model learned from" in said["cautions"][0]
+        assert "the model was trained on 10 of these 10 clips" in said["cautions"][0]
 
     def test_agrees_with_what_train_said(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model)
@@ -76,13 +76,13 @@ class TestSide:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do
         assert said["num_clips"] == len(held_out(trained_run)) == 2
         assert "val subset" in err
-        assert "learned from" not in err
+        assert "was trained on" not in err
 
     def test_may_be_chosen_and_known_clips_are_warned_of(self, trained_run: TrainedRun) -> None:
         for side, num_clips, known in (("all", 12, 10), ("train", 10, 10)):
             said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", side)
             assert said["num_clips"] == num_clips
-            assert f"{known} of {num_clips} clips are ones that the model learned from" in err
+            assert f"the model was trained on {known} of these {num_clips} clips" in err
 
     def test_known_clips_are_found_under_other_names_and_in_other_places(
         self, trained_run: TrainedRun, tmp_path: Path
@@ -96,7 +96,7 @@ class TestSide:
         shutil.copy(known, tmp_path / "d/rise/renamed.avi")
         said, _, err = evaluate(tmp_path / "d", "-c", trained_run.model)
         assert said["num_clips"] == 2
-        assert "1 of 2 clips are ones that the model learned from" in err
+        assert "the model was trained on 1 of these 2 clips" in err
         assert "renamed.avi" in err
 
     def test_that_is_not_there_is_refused(self, trained_run: TrainedRun) -> None:

@@ -26,7 +26,7 @@ BELOW_CLI = [file for file in sorted(PACKAGE.rglob("*.py")) if "cli" not in file
         ("pass `overwrite=True`", "pass --overwrite"),
         ("`learning_rate`", "--lr"),
         ("`cache=False`", "--no-cache"),
-        ("`start=runs/1`: not a run folder", "--from runs/1: is not a run folder"),
+        ("`start=runs/1`: not a run folder", "--from runs/1: not a run folder"),
         ("`vidlstm train DATA` makes one", "`vidlstm train DATA` makes one"),
         ("`sed`", "`sed`"),
     ],

@@ -32,7 +32,7 @@ def test_the_backend(
 
 def test_a_backend_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "is_installed", lambda: False)
-    with pytest.raises(UsageError, match=r"`backend=openvino`: .*pip install vidlstm\[cpu\]"):
+    with pytest.raises(UsageError, match=r"`backend=openvino`: .*pip install 'vidlstm\[cpu\]'"):
         choose_backend("openvino", CPU)
 
 

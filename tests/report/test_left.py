@@ -47,7 +47,7 @@ def test_eval_leaves_the_page_where_it_is_told_with_plots_beside_it(
         "out", "out.confusion.png", "out.curves.png", "out.html", "out.predictions.csv", "out.reliability.png"
     ]  # fmt: skip
     page = (tmp_path / "out.html").read_text(encoding="utf-8")
-    assert "the model learned from" in page
+    assert "the model was trained on" in page
     assert "Fewer than 5 clips" not in page
     assert "--report out.html" in page
 

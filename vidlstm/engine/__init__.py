@@ -1,1 +1,1 @@
-"""The loops, where files, features and models meet: they yield records and print nothing."""
+"""The jobs that combine files, features and models. They yield records and events, and print nothing."""

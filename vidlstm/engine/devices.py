@@ -1,4 +1,4 @@
-"""Which device computes, by which library, and with how many threads."""
+"""Choice of the device, the backend and the number of threads."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
 from vidlstm.models.encoders import Encoder
 
 
-def choose_device(name: str, place: int = 0) -> torch.device:
-    """Return the device that `auto`, `cpu`, `cuda`, `cuda:1` or `mps` names; `auto` takes the fastest.
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """Return the device named `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` is the fastest available.
 
     Args:
         name: As the user gave it.
-        place: Of this process among those that share the machine's GPUs; each takes one.
+        local_rank: Rank of this process on this machine; each process uses its own GPU.
 
     Raises:
-        UsageError: It is not there.
+        UsageError: The device is not available.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if not available.get(name.split(":")[0], False):
-        there = ", ".join(kind for kind, there in available.items() if there)
-        raise UsageError(f"`device={name}`: this machine and this torch have only {there}")
-    return torch.device(f"cuda:{place}") if name == "cuda" and place else torch.device(name)
+        names = ", ".join(kind for kind, is_available in available.items() if is_available)
+        raise UsageError(f"`device={name}`: not available; this machine and this torch have only {names}")
+    return torch.device(f"cuda:{local_rank}") if name == "cuda" and local_rank else torch.device(name)
 
 
 def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "openvino"]:
-    """Return what computes encoders; `auto` takes OpenVINO for a CPU where it is installed.
+    """Return the backend for encoders; `auto` is OpenVINO on a CPU if it is installed, otherwise torch.
 
     Raises:
-        UsageError: It is not installed, or not for this device.
+        UsageError: The backend is not installed, or does not support the device.
     """
     if name == "auto":
         return "openvino" if device.type == "cpu" and is_installed() else "torch"
     if name == "openvino" and not is_installed():
-        raise UsageError("`backend=openvino`: it is not installed: pip install vidlstm[cpu]")
+        raise UsageError("`backend=openvino`: not installed; pip install 'vidlstm[cpu]'")
     if name == "openvino" and device.type != "cpu":
-        raise UsageError(f"`backend=openvino`: it computes on the CPU, not on {device}: add `device=cpu`")
+        raise UsageError(f"`backend=openvino`: runs on the CPU, not on {device}; add `device=cpu`")
     return name
 
 
@@ -65,20 +65,20 @@ def make_frame_encoder(
     precision: Precision = "float32",
     kept_in: Path | None = None,
 ) -> FrameEncoder:
-    """Bring an encoder to its device and return what computes it there.
+    """Move an encoder to its device, freeze it, and return it as a frame encoder of a backend.
 
     Args:
-        encoder: That is frozen from now on.
-        device: Where it computes.
+        encoder: Frozen by this call.
+        device: Where it runs.
         size: Side of the pictures, in pixels.
-        channels: Of the pictures.
-        num_threads: That compute, on a CPU.
-        backend: What computes it.
-        precision: Of the computation.
-        kept_in: Folder where what is costly to prepare is kept; None keeps nothing.
+        channels: Channels of the pictures.
+        num_threads: Number of threads on a CPU.
+        backend: Library that runs it.
+        precision: Precision of the computation.
+        kept_in: Folder to cache the converted model in; None: no cache.
 
     Raises:
-        UsageError: The backend is not installed, or not for this device.
+        UsageError: The backend is not installed, or does not support the device.
     """
     chosen = choose_backend(backend, device)
     encoder.requires_grad_(False).eval().to(device)
@@ -92,17 +92,17 @@ def make_frame_encoder(
 
 
 def use_threads(number: int) -> None:
-    """Compute with so many threads: all cores for an encoder that learns, one for a small LSTM's products.
+    """Set the number of torch threads: all cores to train an encoder, one for the small products of an LSTM.
 
-    More threads than the work can feed wait for one another at every product; beside other busy
-    processes that was measured to make training twenty times slower.
+    Too many threads wait for one another at every product; next to other busy processes that made
+    training twenty times slower.
     """
     torch.set_num_threads(number)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread for a while; whoever calls keeps the number of theirs."""
+    """Use one thread inside the context, then restore the caller's number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

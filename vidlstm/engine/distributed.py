@@ -1,10 +1,10 @@
-"""The processes that train one model together, as torchrun starts them; alone, a world of one.
+"""Distributed training with torchrun; a single process is a world of size 1.
 
-Every process knows the same clips and draws the same random numbers for the whole of a step; of each
-step it computes its own rows, and the gradients are added up. So the result is that of one process,
-to rounding, whatever the number of processes, and all of them hold the same weights at any time.
+Every process has the same clips and draws the same random numbers for the whole step. It computes its own
+rows of each step, and the gradients are summed. So the result is the same as with one process, up to
+rounding, and all processes always hold the same weights.
 
-Imports no torch until there is more than one: who speaks has to be known before.
+Imports torch only if there are several processes: the rank must be known before torch is imported.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(days=2)  # reading a large share of clips takes long; a dead process is noticed at once
+_TIMEOUT = timedelta(days=2)  # reading many clips takes long; a dead process is noticed at once
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train together.
+    """The processes of a distributed training.
 
     Args:
-        rank: Of this one; 0 leads: it alone writes files and speaks.
-        size: How many there are.
-        local_size: How many of them are on this machine.
-        local_rank: Of this one among its local_size, from 0.
+        rank: Rank of this process; only rank 0 writes files and prints.
+        size: World size.
+        local_size: Number of processes on this machine.
+        local_rank: Rank of this process on this machine, from 0.
     """
 
     rank: int = 0
@@ -46,38 +46,38 @@ class World:
 
     @staticmethod
     def from_environment() -> World:
-        """Return the world that torchrun's environment variables describe, a world of one without them."""
+        """Return the world that torchrun's environment variables describe; without them, size 1."""
         names = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "LOCAL_RANK")
         values = [os.environ.get(name, "") for name in names]
         return World(*map(int, values)) if all(value.isdecimal() for value in values) else World()
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """Whether this process has rank 0, which writes files and prints."""
         return self.rank == 0
 
     def shard(self, items: Sequence[T]) -> Sequence[T]:
         """Return this process's part of `items`; the parts may differ in length by one."""
         return items[self.rank :: self.size]
 
-    def gather(self, mine: Sequence[T]) -> list[T]:
-        """Put the parts that `shard` gave together again.
+    def gather(self, local: Sequence[T]) -> list[T]:
+        """Reassemble the parts that `shard` returned.
 
         Raises:
             DistributedError: Another process has ended.
         """
         if self.size == 1:
-            return list(mine)
+            return list(local)
         import torch.distributed as dist
 
         parts: list[Sequence[T]] = [[] for _ in range(self.size)]
-        with _together():
-            dist.all_gather_object(parts, list(mine))
+        with _distributed_errors():
+            dist.all_gather_object(parts, list(local))
         total = sum(len(part) for part in parts)
         return [parts[i % self.size][i // self.size] for i in range(total)]
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> None:
-        """Add every tensor up over the processes, in place, so that all hold the sums.
+        """Sum every tensor over all processes, in place.
 
         Raises:
             DistributedError: Another process has ended.
@@ -88,7 +88,7 @@ class World:
         import torch.distributed as dist
 
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _together():
+        with _distributed_errors():
             dist.all_reduce(flat)
         start = 0
         for tensor in tensors:
@@ -96,7 +96,7 @@ class World:
             start += tensor.numel()
 
     def broadcast(self, value: T) -> T:
-        """Return the leader's `value`.
+        """Return rank 0's `value`.
 
         Raises:
             DistributedError: Another process has ended.
@@ -105,18 +105,18 @@ class World:
             return value
         import torch.distributed as dist
 
-        box = [value]
-        with _together():
-            dist.broadcast_object_list(box, src=0)
-        return box[0]
+        values = [value]
+        with _distributed_errors():
+            dist.broadcast_object_list(values, src=0)
+        return values[0]
 
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[World]:
-    """Wait for the other processes, and part from them at the end.
+    """Join torch's process group, and leave it at the end.
 
     Raises:
-        DistributedError: They cannot be reached, or one of them ends early.
+        DistributedError: The other processes cannot be reached, or one of them ends early.
     """
     world = World.from_environment()
     if world.size == 1:
@@ -125,14 +125,14 @@ def process_group(device: torch.device) -> Iterator[World]:
     import torch
     import torch.distributed as dist
 
-    handler = signal.signal(signal.SIGTERM, _end)  # torchrun's way to end the others when one has died
+    handler = signal.signal(signal.SIGTERM, _end)  # torchrun sends it to the others when one process has died
     backend = "gloo"
     if device.type == "cuda":
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     try:
-        with _together():
-            dist.init_process_group(backend, timeout=_PATIENCE)
+        with _distributed_errors():
+            dist.init_process_group(backend, timeout=_TIMEOUT)
         yield world
     finally:
         signal.signal(signal.SIGTERM, handler)
@@ -141,7 +141,7 @@ def process_group(device: torch.device) -> Iterator[World]:
 
 
 @contextlib.contextmanager
-def _together() -> Iterator[None]:
+def _distributed_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:

@@ -1,7 +1,7 @@
-"""What a training, an evaluation and a cross-validation tell while they run: events, frozen and plain.
+"""Events of a running training, evaluation or cross-validation, as frozen dataclasses.
 
-A session is a generator of these; its last event is its result. Whoever iterates over it decides what
-to show: the command line prints, `vidlstm.train(...)` hands them to a function or drops them.
+A session is a generator of events, and its last event is the result. The caller decides what to show: the
+command line prints, `vidlstm.train(...)` passes them to `on_event` or drops them.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ Stage = Literal["extraction", "training", "baseline", "folds"]
 
 @dataclass(frozen=True)
 class DataFound:
-    """The clips, their classes and groups are known."""
+    """The clips, classes and groups were found."""
 
     dataset: Dataset
 
 
 @dataclass(frozen=True)
 class SplitMade:
-    """Every clip is in a subset."""
+    """The split was made."""
 
     split: Split
 
 
 @dataclass(frozen=True)
 class SubsetChosen:
-    """These clips are scored, described in words."""
+    """The clips to score were chosen."""
 
     description: str
 
 
 @dataclass(frozen=True)
 class KnownClips:
-    """The model was trained on some of the clips that are scored; a sentence says so."""
+    """The model was trained on some of the clips to be scored."""
 
     note: str
 
 
 @dataclass(frozen=True)
 class Progress:
-    """So much of a stage is done; the first of a stage comes before anything is.
+    """Progress of a stage; the first event of a stage comes before its work starts.
 
     Args:
-        stage: What is being done.
-        done: Clips, epochs or folds.
-        total: Likewise.
-        detail: Which of several such stages it is.
+        stage: The stage.
+        done: Finished clips, epochs or folds.
+        total: Number of clips, epochs or folds.
+        detail: Distinguishes several stages of the same name.
     """
 
     stage: Stage
@@ -66,7 +66,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class ClipProblem:
-    """A clip that cannot be read, or only in part."""
+    """A clip that cannot be read, or only partly."""
 
     path: Path
     problem: Problem
@@ -75,11 +75,11 @@ class ClipProblem:
 
 @dataclass(frozen=True)
 class ClipsExtracted:
-    """The features of all clips are there.
+    """The features of all clips were extracted.
 
     Args:
-        infos: What reading told of each usable clip.
-        problems: Clips that cannot be read, or only in part.
+        infos: Facts about each usable clip.
+        problems: Clips that cannot be read, or only partly.
     """
 
     infos: tuple[ClipInfo, ...]
@@ -88,7 +88,7 @@ class ClipsExtracted:
 
 @dataclass(frozen=True)
 class FeaturesNotKept:
-    """The feature store could not be written; the features are used all the same."""
+    """The feature store could not be written; the features are used without it."""
 
     store: Path
     reason: str
@@ -96,7 +96,7 @@ class FeaturesNotKept:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training goes on after this epoch of an earlier run."""
+    """Training resumes after this epoch of an earlier run."""
 
     epoch: int
     num_epochs: int
@@ -104,14 +104,14 @@ class Resumed:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch is over, and noted in the run folder."""
+    """An epoch ended and was written to the run folder."""
 
     report: EpochReport
 
 
 @dataclass(frozen=True)
 class Diverged:
-    """The loss is no longer a number; the best epoch before is kept."""
+    """The loss is not finite; the best epoch so far is kept."""
 
     epoch: int
     best_epoch: int
@@ -123,9 +123,9 @@ class Interrupted:
     """Ctrl-C ended training.
 
     Args:
-        run: Folder of the run, which can be resumed.
-        epoch: The last one that is noted there, 0 before the first.
-        best_epoch: The one that is kept as the model; None if none is, and the session ends.
+        run: Run folder, from which training can be resumed.
+        epoch: The last epoch written there; 0 if there is none.
+        best_epoch: The epoch whose weights become the model; None if there is none and the session ends.
     """
 
     run: Path
@@ -135,26 +135,26 @@ class Interrupted:
 
 @dataclass(frozen=True)
 class BaselineTrained:
-    """The baseline is ready for comparison, after so many epochs."""
+    """The baseline was trained, for comparison."""
 
     epochs: int
 
 
 @dataclass(frozen=True)
 class BaselineInterrupted:
-    """Ctrl-C ended the baseline's training: the model is saved without one."""
+    """Ctrl-C ended the training of the baseline; the model is saved without it."""
 
 
 @dataclass(frozen=True)
 class StartKept:
-    """Fine-tuning improved nothing: the model is that of the run it started from."""
+    """Fine-tuning brought no improvement; the model is the one it started from."""
 
     start: Path
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The model is in the run folder."""
+    """The model was written to the run folder."""
 
     run: Path
     checkpoint: Path

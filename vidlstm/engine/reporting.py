@@ -1,4 +1,4 @@
-"""What is left for people to look at, beside the figures: the page, and plots for papers."""
+"""Report files: the HTML page, plots for papers, and `predictions.csv`."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def leave_report(
     command: str = "",
     stem: str = "",
 ) -> None:
-    """Write the page, with the plots beside it.
+    """Write the report page, and the plots next to it.
 
     Args:
-        file: The page. Without a report there is none, nor may an older one stay.
-        report: Of the clips that were scored, if any were.
-        config: Of the model that scored them.
-        dataset: They are part of it.
-        subset: Which part, in words.
-        training: Facts about the training of that model, see `describe_training`.
-        epochs: Of the training, as far as they are known.
-        notes: What the reader must know before believing the figures.
-        command: That makes the same report again, if there is one.
-        stem: What the plots' names begin with.
+        file: The page. It is not written without a report, and an older one is removed.
+        report: Report on the scored clips; None if there are none.
+        config: The model.
+        dataset: The data set of the scored clips.
+        subset: Description of the scored subset.
+        training: Facts about the model's training, see `describe_training`.
+        epochs: Epochs of the training, as far as known.
+        notes: Caveats about the figures.
+        command: The command line that repeats the report, if there is one.
+        stem: Prefix of the plots' file names.
 
     Raises:
         OSError: A file cannot be written.
@@ -68,16 +68,16 @@ def leave_report(
 
 
 def write_predictions(file: Path, report: EvalReport, *, column: str, parts: Sequence[str]) -> None:
-    """Write what was predicted for every scored clip, one line each.
+    """Write the prediction for every scored clip as CSV.
 
     The columns are `path,label,group,<column>,predicted,score`, then `score_<class>` for every class, then
     `error`. A clip that could not be read has an error and no prediction; it counts as a mistake.
 
     Args:
-        file: To be written.
-        report: Of the clips that were scored.
-        column: Name of the part of the data that a clip is in: `split` or `fold`.
-        parts: Of every clip of the report.
+        file: Path of the CSV file.
+        report: Report on the scored clips.
+        column: Name of the column for `parts`: `split` or `fold`.
+        parts: Split or fold of every clip of the report.
 
     Raises:
         OSError: The file cannot be written.
@@ -108,17 +108,17 @@ def write_page(
     epochs: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
 ) -> None:
-    """Write the HTML page of an evaluation; the clips that it shows are read once more.
+    """Write the HTML page of an evaluation; the clips on it are read again for their thumbnails.
 
     Args:
-        file: To be written.
-        report: Of the clips that were scored.
-        kind: Of the clips.
-        title: Of the page.
-        facts: On data, split and model.
-        command: That makes the same report again.
-        epochs: Of the training, as far as they are known.
-        notes: What the reader must know before believing the figures.
+        file: Path of the page.
+        report: Report on the scored clips.
+        kind: Kind of the clips.
+        title: Title of the page.
+        facts: Facts about data, split and model.
+        command: The command line that repeats the report.
+        epochs: Epochs of the training, as far as known.
+        notes: Caveats about the figures.
 
     Raises:
         OSError: The file cannot be written.
@@ -144,15 +144,15 @@ def write_plots(
     *,
     stem: str = "",
 ) -> None:
-    """Write the plots that there is something for: `curves.png`, `confusion.png`, `reliability.png`.
+    """Write the plots that have data: `curves.png`, `confusion.png`, `reliability.png`.
 
-    Older ones that there is nothing for any more are removed.
+    Older plots without current data are removed.
 
     Args:
-        folder: Where to.
-        report: Of the clips that were scored, if any were.
-        epochs: Of training, as far as they are known.
-        stem: What these names begin with.
+        folder: Where to write them.
+        report: Report on the scored clips; None if there are none.
+        epochs: Epochs of the training, as far as known.
+        stem: Prefix of the file names.
 
     Raises:
         OSError: A file cannot be written.
@@ -175,13 +175,13 @@ def write_plots(
 def describe(
     config: ModelConfig, training: Mapping[str, Any], dataset: Dataset, subset: str
 ) -> list[tuple[str, str]]:
-    """Return names and values of what a reader wants to know of data, split and model.
+    """Return names and values of facts about data, split and model.
 
     Args:
-        config: Of the model.
-        training: Facts about its training, as far as they are known.
-        dataset: That was scored, or a part of it was.
-        subset: Which part, in words.
+        config: The model.
+        training: Facts about its training, as far as known.
+        dataset: The data set of the scored clips.
+        subset: Description of the scored subset.
     """
     facts = [
         ("Data", str(dataset.root)),

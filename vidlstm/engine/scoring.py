@@ -1,4 +1,4 @@
-"""The scores that a model gives to clips whose features are at hand."""
+"""Score clips from their features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 256
 def to_tensors(
     batch: Batch, device: torch.device
 ) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Return what a classifier takes: float32 sequences, masks, float32 summaries."""
+    """Return the inputs of a classifier: float32 sequences, masks, float32 summaries."""
     return (
         {name: torch.from_numpy(values).to(device).float() for name, values in batch.sequences.items()},
         {name: torch.from_numpy(values).to(device) for name, values in batch.masks.items()},
@@ -34,13 +34,13 @@ def to_tensors(
 def read_clips(
     classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Return every branch's log-probabilities `(S, N, K)` of clips, averaged over views, and their novelty.
+    """Return the branches' log-probabilities for clips, averaged over views, and the clips' novelty.
 
     Args:
         classifier: In evaluation mode.
-        clips: At least one; each clip's scores are its own, whoever is in its batch.
-        views: Of each clip.
-        device: Of the classifier.
+        clips: At least one. A clip's scores do not depend on the other clips in its batch.
+        views: Views to average.
+        device: The classifier's device.
 
     Returns:
         `(S, N, K)` and `(N,)`.
@@ -61,7 +61,7 @@ def read_clips(
 def log_probabilities(
     classifier: Classifier, clips: Sequence[ClipFeatures], views: Sequence[View], device: torch.device
 ) -> Tensor:
-    """Return the first of what `read_clips` does, `(S, N, K)`."""
+    """Return the log-probabilities of `read_clips`, `(S, N, K)`."""
     return read_clips(classifier, clips, views, device)[0]
 
 
@@ -85,10 +85,10 @@ def scores_and_novelty(
 
 
 def score(model: Model, clips: Clips, indices: Sequence[int]) -> list[Scored]:
-    """Score samples; those that could not be read are in the list, without scores."""
+    """Score samples; unreadable ones are included, without scores."""
     usable = clips.usable(indices)
     rows, novelty = scores_and_novelty(model, clips.encoded(model.encoder, usable))
-    there = usable.tolist()
+    keys = usable.tolist()
     return clips.scored(
-        indices, dict(zip(there, rows, strict=True)), dict(zip(there, novelty.tolist(), strict=True))
+        indices, dict(zip(keys, rows, strict=True)), dict(zip(keys, novelty.tolist(), strict=True))
     )

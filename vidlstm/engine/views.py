@@ -15,11 +15,11 @@ from vidlstm.features.batches import ClipFeatures, view_batch
 
 @dataclass(frozen=True)
 class View:
-    """One temporal sample of a clip, as it is or mirrored left to right.
+    """One temporal sample of a clip, optionally mirrored left to right.
 
     Args:
-        index: Of the temporal sample; None takes the middle one of those that are stored.
-        mirrored: Take the mirrored clip.
+        index: Index of the temporal sample; None: the middle one of the stored samples.
+        mirrored: Use the mirrored clip.
     """
 
     index: int | None = None
@@ -27,17 +27,17 @@ class View:
 
 
 def views_of(config: ModelConfig) -> list[View]:
-    """Return the views whose scores a model averages; with `mirror`, each one mirrored as well."""
+    """Return the views whose scores a model averages; with `mirror`, also each view mirrored."""
     indices: list[int | None] = [None] if config.views == 1 else list(range(config.views))
     return [View(i, mirrored) for i in indices for mirrored in ((False, True) if config.mirror else (False,))]
 
 
 def stack_views(config: ModelConfig, clips: Sequence[ClipFeatures]) -> dict[str, NDArray[Any]]:
-    """Return all views of clips as `vidlstm.models.backends.protocol.Head` takes them.
+    """Return all views of clips as input of a `vidlstm.models.backends.protocol.Head`.
 
     Args:
-        config: Of the model.
-        clips: B of them, at least one; padded to the longest.
+        config: The model.
+        clips: B clips, at least one; padded to the longest.
     """
     batches = [view_batch(clips, view.index, mirrored=view.mirrored) for view in views_of(config)]
     stacked: dict[str, NDArray[Any]] = {f"{name}_mask": mask for name, mask in batches[0].masks.items()}

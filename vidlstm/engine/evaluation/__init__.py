@@ -1,1 +1,1 @@
-"""How good is it? Cross-validation, and which clips are scored."""
+"""Evaluation of a model, cross-validation, ablation, and labels that are probably wrong."""

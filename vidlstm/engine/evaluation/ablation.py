@@ -9,9 +9,9 @@ from vidlstm.engine.evaluation.folds import Streams
 
 
 def stream_subsets(streams: Streams) -> list[Streams]:
-    """Return the subsets that one training tells of: each sequence stream alone, then all of them.
+    """Return the subsets that one training can score: each sequence stream alone, then all of them.
 
-    Summary streams stay, as they join a branch and cannot be taken from it after training.
+    Summary streams are always included: they are part of a branch and cannot be removed after training.
     """
     summary = tuple(s for s in streams if s in SUMMARY_STREAMS)
     alone: list[Streams] = [(s, *summary) for s in streams if s not in SUMMARY_STREAMS]
@@ -19,10 +19,10 @@ def stream_subsets(streams: Streams) -> list[Streams]:
 
 
 def ablation_configs(config: ModelConfig) -> list[ModelConfig]:
-    """Return the trainings of an ablation, the whole model last.
+    """Return the models that an ablation trains, the full model last.
 
-    Videos: the baseline `mean`, then `gru` and `lstm`. Pictures: the baseline on the regions alone, the
-    LSTM on them, with each summary stream, and with all.
+    Videos: the heads `mean` (the baseline), `gru` and `lstm`. Pictures: the baseline on the regions alone,
+    then the LSTM on the regions alone, with each summary stream, and with all of them.
     """
     if config.kind == "video":
         heads: tuple[HeadKind, ...] = ("mean", "gru", "lstm")
@@ -35,5 +35,5 @@ def ablation_configs(config: ModelConfig) -> list[ModelConfig]:
 
 
 def with_head(config: ModelConfig, head: HeadKind) -> ModelConfig:
-    """Return the config with another head and all else equal."""
+    """Return the config with another head and nothing else changed."""
     return replace(config, head=replace(config.head, kind=head))

@@ -1,4 +1,4 @@
-"""How well would it do? A cross-validation from start to end: find, extract, train every fold, pool."""
+"""Cross-validation from start to end: find, extract, train every fold, pool the scores."""
 
 from __future__ import annotations
 
@@ -38,21 +38,22 @@ Folds = int | Literal["group", "split"]
 
 @dataclass(frozen=True)
 class CrossvalRequest:
-    """What is cross-validated, and how.
+    """All user settings of a cross-validation.
 
     Args:
-        data: Which clips.
-        model: What reads them.
+        data: The data set.
+        model: The model.
         training: How it is trained.
-        machine: Where it runs; `workers` is also how many folds run at once.
-        folds: A number of folds that no group crosses; `group`: one a group; `split`: the data's own.
+        machine: Hardware and libraries; `workers` is also the number of folds that run at once.
+        folds: Number of folds, with every group in one fold; `group`: one fold per group; `split`: the
+            train and test sets of the data.
         ablation: Compare streams and heads.
-        repeat: Seeds, from the one given on.
-        out: Folder for the report page, `predictions.csv` and plots; None writes nothing.
-        overwrite: Replace what is in `out`.
-        cache: Keep features.
-        baseline: Train the baseline as well, for comparison.
-        command: That asks for the same again; shown in the report.
+        repeat: Number of seeds, counted up from the given one.
+        out: Folder for the report page, `predictions.csv` and plots; None: write no files.
+        overwrite: Replace an existing report in `out`.
+        cache: Store features on disk.
+        baseline: Also train the baseline, for comparison.
+        command: The command line that repeats this; shown in the report.
     """
 
     data: DataSettings
@@ -80,13 +81,13 @@ class FoldScore:
 
 @dataclass(frozen=True)
 class CrossvalRow:
-    """One choice of streams and head, over all folds and seeds.
+    """Accuracy of one choice of streams and head, over all folds and seeds.
 
     Args:
-        streams: That are read.
-        head: What reads them.
-        top1_per_seed: By seed, over the clips of all folds.
-        per_fold: Of the first seed.
+        streams: The streams.
+        head: The head.
+        top1_per_seed: Top-1 over the clips of all folds, by seed.
+        per_fold: Top-1 of each fold, for the first seed.
     """
 
     streams: Streams
@@ -102,15 +103,15 @@ class CrossvalRow:
 
 @dataclass(frozen=True)
 class CrossvalResult:
-    """A cross-validation that is over; the last event of its session.
+    """The result of a cross-validation, the last event of its session.
 
     Args:
-        report: Of the held-out clips of all folds together, by the model asked for, first seed.
-        rows: One for each choice of streams and head; the last is the model asked for.
-        num_folds: How many there were.
+        report: Report of the requested model on the held-out clips of all folds, for the first seed.
+        rows: One per choice of streams and head; the last is the requested model.
+        num_folds: Number of folds.
         ablation: Whether streams and heads were compared.
-        spans: By seed, of the held-out films of all folds together, where the clips are parts of films.
-        page: The report page, if a folder for it was named.
+        spans: Report on the held-out films of all folds by seed, if the clips are parts of films.
+        page: The report page; None if no folder was given.
     """
 
     report: EvalReport
@@ -127,15 +128,15 @@ class CrossvalResult:
             "num_clips", "num_failed", "top1", "top1_ci95", "mean_class_accuracy", "macro_f1", "ece",
             "majority", "baselines", "comparisons", "false_alarms", "classes", "confusion",
         )  # fmt: skip
-        asked = self.rows[-1]
+        requested = self.rows[-1]
         plain: dict[str, Any] = {"schema": SCHEMA, "num_folds": self.num_folds}
         plain |= {key: pooled[key] for key in keys}
         plain["per_fold"] = [
             {"held_out": fold.held_out, "num_clips": fold.num_clips, "top1": fold.top1}
-            for fold in asked.per_fold
+            for fold in requested.per_fold
         ]
         plain["cautions"] = cautions(self.report)
-        plain["top1_per_seed"] = _by_name(asked.top1_per_seed)
+        plain["top1_per_seed"] = _by_name(requested.top1_per_seed)
         if self.spans:
             first, *_ = self.spans.values()
             plain |= first.to_json()
@@ -154,17 +155,17 @@ class CrossvalResult:
 
 
 def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None, None]:
-    """Train on all folds but one, score that one, for each fold.
+    """For each fold, train on all other folds and score the held-out one.
 
     Yields:
-        Events, and at the end the result.
+        Events, then the result.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data, the settings or a file cannot be used.
     """
     if request.out is not None:
         _require_free(request.out, overwrite=request.overwrite)
-    # What is missing is said before data is looked for.
+    # Report missing devices and files before searching for data, which can take long.
     choose_backend(request.machine.backend, choose_device(request.machine.device))
     streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
     networks = require_networks(request.model, streams)
@@ -182,7 +183,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
 
 
 class _Session:
-    """A cross-validation whose clips are extracted."""
+    """A cross-validation on extracted clips."""
 
     def __init__(
         self,
@@ -207,7 +208,7 @@ class _Session:
             subsets = stream_subsets(variant.streams) if self.request.ablation else [variant.streams]
             runs: dict[int, list[FoldResult]] = {}
             for seed in range(self.training.seed, self.training.seed + self.request.repeat):
-                # An ablation has the baseline as a row of its own.
+                # In an ablation the baseline is one of the rows.
                 wanted = self.request.baseline and not self.request.ablation and seed == self.training.seed
                 runs[seed] = yield from self._run_folds(variant, seed, subsets, baseline=wanted)
             first = runs[self.training.seed]
@@ -276,7 +277,7 @@ class _Session:
 
 def _require_free(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file, but a folder is needed; choose another `out`")
+        raise UsageError(f"{out}: is a file, not a folder; choose another `out`")
     if (out / FILE).exists() or (out / LAST).exists():
         raise UsageError(f"{out}: holds a training run; choose another `out`")
     if (out / PAGE).exists() and not overwrite:

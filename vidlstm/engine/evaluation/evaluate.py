@@ -29,16 +29,16 @@ from vidlstm.settings import DataSettings, MachineSettings
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What is scored on what.
+    """All user settings of an evaluation.
 
     Args:
-        data: Which clips.
+        data: The data set.
         checkpoint: The model.
-        subset: Which of the clips; None chooses, see `choose_subset`.
-        machine: Where it runs.
-        page: The report page to be written, with plots beside it.
-        cache: Keep features.
-        command: That asks for the same again; shown in the report.
+        subset: Which clips to score; None: see `choose_subset`.
+        machine: Hardware and libraries.
+        page: Path of the report page; plots are written next to it. None: write no files.
+        cache: Store features on disk.
+        command: The command line that repeats this; shown in the report.
     """
 
     data: DataSettings
@@ -52,13 +52,13 @@ class EvaluateRequest:
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """An evaluation that is over; the last event of its session.
+    """The result of an evaluation, the last event of its session.
 
     Args:
-        report: Of the clips that were scored.
-        notes: What to know before believing the figures.
-        page: The report page, if one was asked for.
-        spans: Of the films, where the clips are parts of films.
+        report: Report on the scored clips.
+        notes: Caveats about the figures.
+        page: The report page; None if it was not requested.
+        spans: Report on the films, if the clips are parts of films.
     """
 
     report: EvalReport
@@ -76,10 +76,10 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     """Score a model on labelled clips.
 
     Yields:
-        Events, and at the end the result.
+        Events, then the result.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data, the model or a setting cannot be used.
     """
     choose_backend(request.machine.backend, choose_device(request.machine.device))
     model = load_model(request.checkpoint, baseline=True)
@@ -92,8 +92,8 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     notes = []
     if known := learned_clips(dataset, model):
         notes.append(
-            f"{len(known)} of {len(dataset.samples)} clips are ones that the model learned from, "
-            f"so the score is too good: {known[0]}{' and others' if len(known) > 1 else ''}"
+            f"the model was trained on {len(known)} of these {len(dataset.samples)} clips, "
+            f"so the score is too high: {known[0]}{' and others' if len(known) > 1 else ''}"
         )
         yield KnownClips(notes[-1])
     networks = keep_networks(model.pose)

@@ -1,8 +1,7 @@
-"""The folds of a cross-validation: train on all but one, score that one, for each.
+"""The folds of a cross-validation: for each fold, train on the others and score it.
 
-Folds are independent, so they run in processes side by side. Branches are independent too, so one
-training tells what every subset of the streams would have given: an ablation costs no more than its
-largest row.
+Folds are independent, so they run in parallel processes. Branches are independent too, so one training
+gives the scores of every subset of its streams: an ablation costs no more than its largest row.
 """
 
 from __future__ import annotations
@@ -40,10 +39,13 @@ Streams = tuple[StreamName, ...]
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold: the scores of its held-out clips, for every subset of streams that was asked for.
+    """Scores of one fold's held-out clips.
 
-    And those of the baseline of the whole model, where that was wanted and there is one; and the held-out
-    films, with the spans that the whole model finds in them.
+    Args:
+        fold: The fold.
+        scored: Scored clips for every requested subset of streams.
+        baseline: Clips as the full model's baseline scores them; None if not requested, or if there is none.
+        films: Held-out films with the spans that the full model finds.
     """
 
     fold: Fold
@@ -62,16 +64,16 @@ def crossvalidate(
     subsets: Sequence[Streams] = (),
     baseline: bool = False,
 ) -> Iterator[FoldResult]:
-    """Yield every fold's scores, in order. The held-out fold is used for nothing but its scores.
+    """Yield the scores of every fold, in order. A held-out fold is used for its scores only.
 
     Args:
-        config: Of the model.
-        clips: All of the data.
-        folds: That no group crosses.
-        training: How.
-        processes: Folds that run at once.
-        subsets: Of the streams; by default all of them together.
-        baseline: Train the baseline too.
+        config: The model.
+        clips: All clips of the data set.
+        folds: Folds with no group in two of them.
+        training: How to train.
+        processes: Number of folds that run at once.
+        subsets: Subsets of the streams to score; by default all streams together.
+        baseline: Also train the baseline.
     """
     work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), baseline)
     if processes <= 1 or len(folds) <= 1:
@@ -90,7 +92,7 @@ def crossvalidate(
         pool.shutdown(cancel_futures=True)
 
 
-_received: list[Clips] = []  # what a worker process works on: sent once, not with every fold
+_received: list[Clips] = []  # the clips in a worker process: sent once, not with every fold
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Which clips an evaluation is made on, and whether the model has seen them before."""
+"""Which clips an evaluation scores, and whether the model was trained on them."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ Wanted = Literal["train", "val", "test", "all"]
 
 @dataclass(frozen=True)
 class ScoredSubset:
-    """Which samples an evaluation is made on, and why these."""
+    """The samples that an evaluation scores, and a description of the choice."""
 
     dataset: Dataset
     description: str
 
 
 def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredSubset:
-    """Choose the samples to score: ones that the model has not learned from, unless told otherwise.
+    """Choose the samples to score; by default samples that the model was not trained on.
 
-    The data's test subset where it has one; else the subset that the run held out, when this is the
-    data it was trained on; else all of it.
+    The default is the data's test set; without one, the subset that the run held out, if this is the data
+    it was trained on; otherwise all samples.
 
     Args:
-        dataset: What was found.
-        run: The run's folder, whose `split.csv` is consulted.
-        wanted: `train`, `val`, `test`, `all`, or None to choose.
+        dataset: The data set.
+        run: The run folder; its `split.csv` is read.
+        wanted: `train`, `val`, `test`, `all`, or None for the default.
 
     Raises:
-        UsageError: The subset that was asked for is empty or unknown.
+        UsageError: The requested subset is empty or unknown.
     """
     everything = ScoredSubset(dataset, f"all {len(dataset.samples)} clips")
     if wanted == "all":
@@ -68,7 +68,7 @@ def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredS
 
 
 def _run_split(dataset: Dataset, run: Path) -> Split | None:
-    """Return the run's split, when it was made of this data."""
+    """Return the run's split; None if it was made from other data."""
     if not (run / SPLIT).is_file():
         return None
     try:
@@ -78,10 +78,10 @@ def _run_split(dataset: Dataset, run: Path) -> Split | None:
 
 
 def with_classes_of(dataset: Dataset, model: Model) -> Dataset:
-    """Give the data set the model's classes, in the model's order.
+    """Return the data set with the model's classes, in the model's order.
 
     Raises:
-        DataError: It has a class that the model does not know.
+        DataError: The data set has a class that the model does not know.
     """
     unknown = sorted({s.label for s in dataset.samples} - set(model.config.classes))
     if unknown:
@@ -93,7 +93,7 @@ def with_classes_of(dataset: Dataset, model: Model) -> Dataset:
 
 
 def learned_clips(dataset: Dataset, model: Model) -> list[Path]:
-    """Return the clips whose content the model learned from, wherever they were copied."""
+    """Return the clips that the model was trained on, recognised by content, whatever their path."""
     learned = set(model.training.get("learned_from", ()))
     found = []
     for sample in dataset.samples:

@@ -25,8 +25,8 @@ class SuspiciousLabel:
 
     Args:
         path: The clip.
-        label: The label that it has.
-        suggested: The label that it should probably have.
+        label: Its label.
+        suggested: The label that is more likely.
         score: Out-of-fold probability of the suggested label, 0 to 1.
     """
 
@@ -42,12 +42,12 @@ class SuspiciousLabel:
 
 @dataclass(frozen=True)
 class LabelsInspected:
-    """All labels are inspected; the last event of the session.
+    """The result of an inspection of labels, the last event of its session.
 
     Args:
-        suspicious: The most suspicious label first.
+        suspicious: Suspicious labels, the most suspicious first.
         num_clips: Number of clips that were scored.
-        scores: File that the scores come from; None if they were made now.
+        scores: File that the scores were read from; None if they were computed.
     """
 
     suspicious: tuple[SuspiciousLabel, ...]
@@ -58,22 +58,22 @@ class LabelsInspected:
 def inspect_labels(
     request: CrossvalRequest, runs: Sequence[Path] = ()
 ) -> Generator[Event | LabelsInspected, None, None]:
-    """Compare each clip's label with its out-of-fold scores; cross-validate if nothing has left them.
+    """Compare each clip's label with its out-of-fold scores; cross-validate if no folder has them.
 
     Args:
-        request: The data, and how it is cross-validated.
+        request: The data, and how to cross-validate it.
         runs: Folders that `crossval --out` may have written; the first that fits the data is used.
 
     Yields:
-        The events of the cross-validation, and at the end the result.
+        The events of the cross-validation, then the result.
 
     Raises:
-        VidlstmError: It cannot be done.
+        VidlstmError: The data or the settings cannot be used.
     """
-    left = [run / PREDICTIONS for run in runs if (run / PREDICTIONS).is_file()]
-    if left:
+    files = [run / PREDICTIONS for run in runs if (run / PREDICTIONS).is_file()]
+    if files:
         dataset = find_dataset(request.data)
-        for file in left:
+        for file in files:
             if (scored := read_scores(file, dataset)) is not None:
                 yield LabelsInspected(*suspicious_labels(dataset.classes, scored), file)
                 return
@@ -99,10 +99,9 @@ def suspicious_labels(
 
 
 def read_scores(file: Path, dataset: Dataset) -> list[Scored] | None:
-    """Read what a cross-validation has left; None if it does not fit the data.
+    """Read the scores in a `predictions.csv` of a cross-validation; None if they do not fit the data.
 
-    It fits if it has scores for exactly the clips of the data, each in a fold, with the labels and groups
-    that they have now.
+    They fit if the file has a fold for exactly the clips of the data, with their current labels and groups.
     """
     try:
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
