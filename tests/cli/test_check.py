@@ -93,7 +93,7 @@ def test_people_are_told_the_same(data: Path) -> None:
     assert outcome.status == 1
     for text in (
         "mjpeg", "64x48", "empty.avi: empty_file", "cut.avi: truncated", "short.avi: 5 frames",
-        "claims 54, has 50", "classes sit and wave", "of equal files", "near duplicates", "train",
+        "claims 54, has 50", "classes sit and wave", "of identical files", "near duplicates", "train",
     ):  # fmt: skip
         assert text in outcome.out
 
@@ -114,7 +114,7 @@ def test_a_folder_without_labels_is_checked_all_the_same(clips: Path) -> None:
     status, found = report_of(clips / "sub")
     assert (status, len(found["files"]), found["layout"]) == (0, 1, "files without labels")
     assert found["classes"] == {}
-    assert "no data set" in found["notes"][0]
+    assert "not a data set" in found["notes"][0]
 
 
 def test_a_copy_on_the_other_side_is_a_leak(tmp_path: Path, clips: Path) -> None:

@@ -45,8 +45,8 @@ def test_the_wrong_label_comes_first_in_every_format(data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--format", "csv"), "--format csv belongs to --labels"),
-        (("--labels", "--fix-list"), "exclude each other"),
+        (("--format", "csv"), "--format csv needs --labels"),
+        (("--labels", "--fix-list"), "cannot be combined"),
     ],
 )
 def test_what_makes_no_sense_together_is_said(arguments: tuple[str, ...], said: str, data: Path) -> None:

@@ -29,10 +29,10 @@ def complaint(*arguments: str | Path) -> str:
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        ("predict x --model=y", "--model: there is no such option; use --checkpoint FILE_OR_RUN"),
-        ("train x --model y", "--model: there is no such option; use --encoder NAME"),
-        ("eval x --gpu", "--gpu: there is no such option; use --device cuda"),
-        ("crossval x --num-frames 8", "--num-frames: there is no such option; use --frames N"),
+        ("predict x --model=y", "--model: no such option; use --checkpoint FILE_OR_RUN"),
+        ("train x --model y", "--model: no such option; use --encoder NAME"),
+        ("eval x --gpu", "--gpu: no such option; use --device cuda"),
+        ("crossval x --num-frames 8", "--num-frames: no such option; use --frames N"),
     ],
 )
 def test_an_option_of_other_programs_is_told_its_name_here(arguments: str, meant: str) -> None:
@@ -47,7 +47,7 @@ def test_a_device_that_is_not_there_is_said_before_the_data_is_looked_at(
     checkpoint = ("-c", tmp_path / "model.safetensors") if command == "eval" else ()
     ended = vidlstm(command, tmp_path, *checkpoint, "--device", "warp")
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err == "vidlstm: --device warp: this machine and this torch have only cpu\n"
+    assert ended.err == "vidlstm: --device warp: not available; this machine and this torch have only cpu\n"
 
 
 class TestValues:

@@ -46,7 +46,7 @@ def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
     other = {name.split(".")[1] for name in new if not torch.equal(old[name], new[name])}
     assert other == {"stage7", "head"}
     assert after.config.members == 1
-    assert f"The run that it started from, {start}, gave " in ended.err
+    assert f"The run it started from, {start}, had a top-1 of " in ended.err
 
     (said,) = [line for line in ended.err.splitlines() if "held-out clips right" in line]
     scored = vidlstm("eval", data, "--checkpoint", run, "--workers", "1")

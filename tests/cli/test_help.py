@@ -87,9 +87,9 @@ class TestNothingHeavy:
         ("arguments", "said"),
         [
             (["train", "nowhere"], "nowhere: there is no such"),
-            (["predict", "a.mp4"], "no model: there is none in runs/"),
+            (["predict", "a.mp4"], "no model found in runs/"),
             (["eval", "nowhere", "-c", "nowhere.safetensors"], "nowhere"),
-            (["info"], "no model: there is none in runs/"),
+            (["info"], "no model found in runs/"),
         ],
     )
     def test_what_is_missing_is_found_before_a_model_is_loaded(

@@ -240,8 +240,8 @@ def test_nothing_to_label_is_told_before_a_model_is_loaded(predict: Predict, tmp
     [
         (["--shard", "5/4"], "--shard 5/4"),
         (["--max-size", "lots"], "--max-size lots"),
-        (["--move-to", "x", "--link-to", "y"], "exclude each other"),
-        (["--output", "x.tsv", "--resume", "y.tsv"], "leave --output out"),
+        (["--move-to", "x", "--link-to", "y"], "cannot be combined"),
+        (["--output", "x.tsv", "--resume", "y.tsv"], "leave out --output"),
         (["--output", "no/such/folder.tsv"], "no such folder"),
         (["--output", "x.tsv", "--format", "table"], "is for terminals"),
     ],
@@ -288,14 +288,14 @@ def test_rows_are_never_added_to_a_file_by_mistake(predict: Predict, clips: Path
     content = file.read_bytes()
     again = predict("--output", file, clips)
     assert again.status == 2
-    assert f"{file}: exists already; add to it with --resume {file}, or remove it first" in again.err
+    assert f"{file}: already exists; append to it with --resume {file}, or remove it first" in again.err
     assert file.read_bytes() == content
 
 
 def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: Path, tmp_path: Path) -> None:
     refused = predict("-o", tmp_path / "rows.json", clips)
     assert refused.status == 2
-    assert f"name it {tmp_path / 'rows.jsonl'}, or add --format jsonl" in refused.err
+    assert f"name the file {tmp_path / 'rows.jsonl'}, or add --format jsonl" in refused.err
     assert predict("-o", tmp_path / "rows.json", "-f", "jsonl", clips).status == 0
     rows = (tmp_path / "rows.json").read_text().splitlines()
     assert [json.loads(row)["schema"] for row in rows] == [1, 1, 1]

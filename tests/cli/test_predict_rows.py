@@ -152,7 +152,7 @@ def test_a_file_of_something_else_is_left_as_it_is(
 ) -> None:
     file = tmp_path / "notes.txt"
     file.write_bytes(content)
-    with pytest.raises(UsageError, match=r"notes\.txt, line \d.* left alone"):
+    with pytest.raises(UsageError, match=r"notes\.txt, line \d.* not changed"):
         found_in(file, output_format)
     assert file.read_bytes() == content
 

@@ -74,7 +74,7 @@ def test_what_cannot_be_done_is_said_and_the_status_is_1(pictures: Path, tmp_pat
     [
         (["nowhere.jsonl"], "nowhere.jsonl: cannot be read"),
         (["--apply", "nowhere.csv", "data"], "nowhere.csv: cannot be read"),
-        (["--apply", "d.csv", "data", "--budget", "3"], "--apply goes with DATA"),
+        (["--apply", "d.csv", "data", "--budget", "3"], "--apply can be combined only with DATA"),
         (["rows.jsonl", "-o", "new/page.html"], "new/page.html"),
     ],
 )

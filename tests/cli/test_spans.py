@@ -191,7 +191,7 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         (["--output-dir", "x"], "--output-dir x: is for one document per film: srt, vtt"),
         (["--shard", "3/2"], "--shard 3/2"),
         (["--scores", "no/a.csv"], "no/a.csv: there is no such folder"),
-        (["--scores", "a.parquet", "--resume", "a.tsv"], "Parquet cannot be added to; name a .csv"),
+        (["--scores", "a.parquet", "--resume", "a.tsv"], "cannot append to Parquet; name a .csv"),
     ],
 )
 def test_options_that_make_no_sense(film_run: Path, options: list[str], message: str) -> None:

@@ -271,7 +271,7 @@ class TestUnreadableClips:
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
         assert said["num_clips"] == {"train": 8, "held_out": 4, "val": 4}
-        assert "1 clip unreadable, 0 read only in part:" in ended.err
+        assert "1 clip unreadable, 0 only partly readable:" in ended.err
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
     def test_on_the_validation_side_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_the_command(trained_run: TrainedRun, tmp_path: Path) -> None:
     ended = shell("export", trained_run.run, "-o", tmp_path / "model", cwd=tmp_path)
     assert (ended.status, ended.out) == (0, f"{tmp_path / 'model'}{os.linesep}")
     said = ended.err.splitlines()
-    assert said[0] == "Compared on 3 clips of the run. Largest difference of probabilities:"
+    assert said[0] == "Compared on 3 clips of the run. Largest difference in probability:"
     assert len(said) == 8
     assert said[-1].endswith("in 6 files.")
 

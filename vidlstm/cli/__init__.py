@@ -1,1 +1,1 @@
-"""The command line: one module a command, and the only room that prints."""
+"""The command line: one module per command. The only package that prints."""

@@ -1,4 +1,4 @@
-"""Which model a command takes."""
+"""Which model a command uses."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from vidlstm.errors import CheckpointError
 
 
 def find_checkpoint(console: Console, given: Path | None) -> Path:
-    """Return the checkpoint to use and, when nobody named it, say which.
+    """Return the checkpoint to use; report which one if the user did not name it.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: No checkpoint was found.
     """
     from vidlstm.models.header import FILE, checkpoint_file
 
@@ -25,7 +25,7 @@ def find_checkpoint(console: Console, given: Path | None) -> Path:
     runs = sorted(Path("runs").glob(f"*/{FILE}"), key=lambda f: f.stat().st_mtime_ns)
     if not runs:
         raise CheckpointError(
-            "no model: there is none in runs/ under this folder; train one with `vidlstm train DATA`, "
+            "no model found in runs/ in this folder; train one with `vidlstm train DATA`, "
             "or name one with `checkpoint`"
         )
     console.say(f"Model: {runs[-1]}")

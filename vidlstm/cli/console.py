@@ -1,8 +1,7 @@
-"""What the commands say, and how they end. The only module that knows the terminal.
+"""Messages of the commands, and their exit status.
 
 Standard output carries results and nothing else; notes, progress and errors go to standard error.
-Text that the tool did not write (file names, labels) is shown through `printable`, so that it cannot
-drive the terminal.
+Foreign text (file names, labels) is shown through `printable`, so that it cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -45,11 +44,11 @@ class Exit(IntEnum):
 
 
 class Console:
-    """Says things on standard error.
+    """Writes messages to standard error.
 
     Args:
-        quiet: What went wrong only.
-        verbose: Details as well.
+        quiet: Show only warnings and errors.
+        verbose: Also show details.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
@@ -59,7 +58,7 @@ class Console:
 
     @staticmethod
     def silent() -> Console:
-        """Return one that never says anything: of a process that another one speaks for."""
+        """Return a console that prints nothing, for the ranks above 0 of a distributed training."""
         logging.getLogger("vidlstm").handlers = [logging.NullHandler()]
         console = Console(quiet=True)
         console.rich = RichConsole(stderr=True, quiet=True)
@@ -67,40 +66,40 @@ class Console:
 
     @staticmethod
     def of(options: ConsoleOptions) -> Console:
-        """Return the console that the options ask for."""
+        """Return the console for the given options."""
         return Console(quiet=options.quiet, verbose=options.verbose)
 
     def say(self, text: str) -> None:
-        """Say a line, unless quiet. Takes no markup."""
+        """Print a line, unless quiet. Markup is not interpreted."""
         if not self.quiet:
             self.rich.print(_shown(text), markup=False)
 
     def detail(self, text: str) -> None:
-        """Say a line when verbose."""
+        """Print a line if verbose."""
         if self.verbose:
             self.say(text)
 
     def warn(self, text: str) -> None:
-        """Say a line whatever the volume."""
+        """Print a line, even if quiet."""
         self.rich.print(_shown(text), markup=False, style="yellow")
 
     def bar(self, *, total: int | None, label: str, unit: str) -> tqdm[Any]:
-        """Return a progress bar that tells the rate and the time left; it shows on terminals only."""
+        """Return a progress bar with rate and remaining time; it is shown on terminals only."""
         from tqdm import tqdm
 
-        silent = self.quiet or not sys.stderr.isatty()
+        hidden = self.quiet or not sys.stderr.isatty()
         return tqdm(
             total=total,
             desc=label,
             unit=unit,
             file=sys.stderr,
-            disable=silent,
+            disable=hidden,
             leave=False,
             dynamic_ncols=True,
         )
 
     def progress(self, items: Iterable[T], *, total: int | None, label: str, unit: str) -> Iterator[T]:
-        """Yield the items with a bar beside them."""
+        """Yield the items and show a progress bar."""
         with self.bar(total=total, label=label, unit=unit) as bar:
             for item in items:
                 yield item
@@ -108,7 +107,7 @@ class Console:
 
 
 def rich_console(*, stderr: bool = False) -> RichConsole:
-    """Return a console for text and tables. It cuts no table in a file or a pipe, which have no width."""
+    """Return a console for text and tables. In a file or pipe, tables are never truncated."""
     is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
     return RichConsole(
         stderr=stderr, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else _UNLIMITED
@@ -116,14 +115,14 @@ def rich_console(*, stderr: bool = False) -> RichConsole:
 
 
 class _Notes(logging.Handler):
-    """Shows what the rooms below log as a warning, each text once."""
+    """Shows logged warnings, each text once."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self._shown: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Show a warning, also while a progress bar stands on the terminal."""
+        """Show a warning, even while a progress bar is shown."""
         from tqdm import tqdm
 
         text = record.getMessage()
@@ -134,7 +133,7 @@ class _Notes(logging.Handler):
 
 
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function a command: spread its option groups, turn what it raises into message and status."""
+    """Turn a function into a command: expand its option groups, and map exceptions to message and status."""
     groups, parameters, hints = _spread(function)
 
     @functools.wraps(function)
@@ -154,7 +153,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
             _complain(str(error))
             raise typer.Exit(Exit.NO_SENSE) from None
         except BrokenPipeError:
-            # The reader has what it wants (`| head -1`). Nothing more may be written, not even at exit.
+            # The reader is done (`| head -1`). Nothing more may be written, not even at exit.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.DONE) from None
@@ -176,7 +175,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
 def _spread(
     function: Callable[..., Any],
 ) -> tuple[dict[str, type[Any]], list[inspect.Parameter], dict[str, Any]]:
-    """Spread the option groups among a command's parameters into their fields, which Typer understands."""
+    """Replace the option groups in a command's parameters by their fields, as Typer needs them."""
     # Not `get_type_hints`: on Python 3.10 it hides an option's `Annotated` in an `Optional`.
     signature = inspect.signature(function, eval_str=True).parameters
     groups: dict[str, Any] = {
@@ -190,7 +189,7 @@ def _spread(
         fields_hints = get_type_hints(groups[name], include_extras=True)
         for field in fields(groups[name]):
             if not hasattr(fields_hints[field.name], "__metadata__"):
-                continue  # a setting that this command has no option for
+                continue  # a setting without an option in this command
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             spread[field.name] = inspect.Parameter(
                 field.name,
@@ -205,7 +204,7 @@ def _spread(
 
 
 def print_json(value: object) -> None:
-    """Print the one object of `--json`; notes in it name flags, as everything that the command says."""
+    """Print the object of `--json`; settings named in its notes become flags, as in messages."""
     print(with_flags(json.dumps(value)))
 
 

@@ -1,4 +1,4 @@
-"""What is printed of a session's events while it runs, and its progress bar."""
+"""Print the events of a running session, and show its progress bar."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _UNITS = {"extraction": "clip", "training": "epoch", "baseline": "epoch", "folds
 
 
 def follow(console: Console, events: Generator[E, None, None]) -> E | None:
-    """Show every event of a session, and return the last one, which is its result.
+    """Show every event of a session and return the last one, the result.
 
-    Ctrl-C that comes while an event is shown is passed on to the session, which knows what to keep.
+    Ctrl-C while an event is shown is passed on to the session, which decides what to keep.
     """
     last = None
     step = partial(next, events)
@@ -58,7 +58,7 @@ def follow(console: Console, events: Generator[E, None, None]) -> E | None:
 
 
 class _Shown:
-    """Prints events; at most one progress bar stands at a time."""
+    """Prints events; shows at most one progress bar at a time."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -72,7 +72,7 @@ class _Shown:
         self._close_bar()
 
     def show(self, event: object) -> None:
-        """Print an event, or move the bar."""
+        """Print an event or update the progress bar."""
         match event:
             case Progress(stage, done, total, detail):
                 label = _LABELS[stage] + (f", {detail}" if detail else "")
@@ -124,7 +124,7 @@ def _say(console: Console, event: object) -> None:
             console.say(f"Resumed after epoch {epoch} of {num_epochs}.")
         case Diverged(epoch, best_epoch, learning_rate):
             console.warn(
-                f"Training diverged: the loss is not a number in epoch {epoch}. Try a `learning_rate` below "
+                f"Training diverged: the loss is not finite in epoch {epoch}. Try a `learning_rate` below "
                 f"{learning_rate:g}. The best epoch so far, {best_epoch}, is kept."
             )
         case Interrupted(run, _, None):
@@ -141,12 +141,12 @@ def _say(console: Console, event: object) -> None:
 
 
 def _say_dataset(console: Console, dataset: Dataset) -> None:
-    """Say what was found: classes, clips, groups and the rule that gave them."""
+    """Print the data set: classes, clips, groups and the rule for the groups."""
     counts = dataset.class_counts.values()
-    thing = "clips" if dataset.kind == "video" else "pictures"
+    noun = "clips" if dataset.kind == "video" else "pictures"
     spread = f"{min(counts)} each" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} each"
     console.say(
-        f"{dataset.root}: {len(dataset.samples)} {thing} of {len(counts)} classes, {spread}"
+        f"{dataset.root}: {len(dataset.samples)} {noun} of {len(counts)} classes, {spread}"
         f" ({dataset.layout})."
     )
     console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
@@ -157,7 +157,7 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
 
 
 def _say_clips(console: Console, clips: ClipsExtracted) -> None:
-    """Say how long and how large the readable clips are, and name the others with the reason."""
+    """Print the lengths and sizes of the readable clips, and the problems of the others."""
     if clips.infos:
         sizes = sorted((i.width, i.height) for i in clips.infos)
         text = f"Sizes: {sizes[0][0]}x{sizes[0][1]} to {sizes[-1][0]}x{sizes[-1][1]}"
@@ -170,9 +170,9 @@ def _say_clips(console: Console, clips: ClipsExtracted) -> None:
         return
     unreadable = sum(not p.usable for p in clips.problems)
     partial = len(clips.problems) - unreadable
-    console.warn(f"{count(unreadable, 'clip')} unreadable, {partial} read only in part:")
-    for bad in clips.problems if console.verbose else clips.problems[:_SHOWN]:
-        console.warn(f"  {bad.path}: {bad.problem.code.value}: {bad.problem.message}")
+    console.warn(f"{count(unreadable, 'clip')} unreadable, {partial} only partly readable:")
+    for clip in clips.problems if console.verbose else clips.problems[:_SHOWN]:
+        console.warn(f"  {clip.path}: {clip.problem.code.value}: {clip.problem.message}")
     if len(clips.problems) > _SHOWN and not console.verbose:
         more = len(clips.problems) - _SHOWN
         console.warn(f"  and {more} more (--verbose names them; `vidlstm check` lists all)")

@@ -1,7 +1,7 @@
-"""How a setting that a message names is spelled on the command line: the only place that knows both.
+"""Translate the settings named in messages into flags.
 
-Below `cli` a message names a setting in backticks, as a keyword of Python: `num_frames`,
-`num_frames=0`, `overwrite=True`. Here that becomes `--frames`, `--frames 0`, `--overwrite`.
+Below `cli` a message names a setting in backticks, as a Python keyword: `num_frames`, `num_frames=0`,
+`overwrite=True`. This module turns it into the flag: `--frames`, `--frames 0`, `--overwrite`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _NAMED = re.compile(r"`([a-z][a-z_]*)(?:=([^`]*))?`")
 
 
 def _declared(name: str, hint: Any) -> str:
-    """Return the long flag that an option declares, or the one that Typer makes of its name."""
+    """Return the long flag that an option declares, or the one that Typer derives from its name."""
     for info in getattr(hint, "__metadata__", ()):
         if isinstance(info, ArgumentInfo):
             return name.upper()
-        # Inside `Annotated` the first declared name stands where a default would.
+        # Inside `Annotated`, Typer keeps the first declared name in `default`.
         for declared in (info.default, *(info.param_decls or ())):
             if isinstance(declared, str) and declared.startswith("--"):
                 return declared.partition("/")[0]
@@ -61,11 +61,11 @@ FLAGS: dict[str, str] = {
     "exec": "--exec",
     "show": "--show",
 }
-"""By the name of a setting, the flag that sets it."""
+"""The flag of each setting."""
 
 
 def with_flags(text: str) -> str:
-    """Return a message with every setting that it names spelled as its flag."""
+    """Replace every setting named in a message by its flag."""
     return _NAMED.sub(_flag, text)
 
 

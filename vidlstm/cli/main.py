@@ -1,4 +1,4 @@
-"""The `vidlstm` command. Imports neither torch nor cv2, and of the commands only the one that is run."""
+"""The `vidlstm` command. Imports neither torch nor cv2, and only the command that is run."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ COMMANDS = {
     "eval": "Score a model on labelled clips that it was not trained on.",
     "crossval": "Estimate accuracy by cross-validation: train on all folds but one, score that one.",
     "check": "Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets.",
-    "review": "Review labels on an offline page, and apply what was decided.",
+    "review": "Review labels on an offline page, and apply the decisions.",
     "export": "Write a model as ONNX or OpenVINO, in a folder that predicts without torch.",
     "info": "Show a model's classes, settings and training data.",
     "cache": "Show the location and size of the feature store, or clear it.",
     "help": "Show a page of the manual: formats, data layouts, films, Python and more.",
 }
-"""What the overview says of each command, which imports none of them."""
+"""Summary of each command for the overview, which imports none of them."""
 
-_MODULES = {"eval": "evaluate"}  # where a command's name is not its module's
+_MODULES = {"eval": "evaluate"}  # commands whose module has another name
 _SETTINGS: dict[str, Any] = {
     "pretty_exceptions_enable": False,
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 
 
-_MEANT = {
+_SUGGESTIONS = {
     "--model": ("--checkpoint FILE_OR_RUN", "--encoder NAME"),
     "--ckpt": ("--checkpoint FILE_OR_RUN",),
     "--gpu": ("--device cuda",),
@@ -55,25 +55,25 @@ _MEANT = {
     "--threshold": ("--min-score SCORE",),
     "--csv": ("--format csv",),
 }
-"""Options of other programs and their names here: the first that the command has is suggested."""
+"""Options of other programs and their names here; the first one that the command has is suggested."""
 
 
 class _Command(TyperCommand):
-    """A command with two helps: `--help` shows what most people need, `--help-all` every option."""
+    """A command with two help pages: `--help` shows the common options, `--help-all` all of them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse, and say what an option is called that has another name in other programs."""
-        own = {name for parameter in self.params for name in parameter.opts}
+        """Parse; for an option that has another name here, suggest that name."""
+        known = {name for parameter in self.params for name in parameter.opts}
         for given in itertools.takewhile(lambda arg: arg != "--", args):
             name = given.partition("=")[0]
-            meant = [text for text in _MEANT.get(name, ()) if text.split()[0] in own]
-            if meant and name not in own:
-                typer.echo(f"vidlstm: {name}: there is no such option; use {meant[0]}", err=True)
+            suggested = [text for text in _SUGGESTIONS.get(name, ()) if text.split()[0] in known]
+            if suggested and name not in known:
+                typer.echo(f"vidlstm: {name}: no such option; use {suggested[0]}", err=True)
                 raise typer.Exit(2)
         return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help; without the advanced options, unless `--help-all` asks for them."""
+        """Write the help, with the advanced options only for `--help-all`."""
         from vidlstm.cli.options import ADVANCED, ALL
 
         advanced = [p for p in self.params if getattr(p, "rich_help_panel", None) in ADVANCED]
@@ -86,22 +86,22 @@ class _Command(TyperCommand):
 
 
 class _Commands(TyperGroup):
-    """Commands that are imported when they are asked for."""
+    """Commands that are imported on demand."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands: Any = dict.fromkeys(COMMANDS)  # their names are what a mistyped one is held against
+        self.commands: Any = dict.fromkeys(COMMANDS)  # for the suggestion after a mistyped name
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """Import a command; None if there is none of that name."""
+        """Import a command; None if it does not exist."""
         if cmd_name not in COMMANDS:
             return None
         name = _MODULES.get(cmd_name, cmd_name)
-        alone = typer.Typer(add_completion=False, rich_markup_mode="rich", **_SETTINGS)
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich", **_SETTINGS)
         module = importlib.import_module(f"vidlstm.cli.commands.{name}")
         settings = {"obj": module.EXAMPLES, **_SETTINGS["context_settings"]}
-        alone.command(cmd_name, cls=_Command, context_settings=settings)(getattr(module, name))
-        return typer.main.get_command(alone)
+        single.command(cmd_name, cls=_Command, context_settings=settings)(getattr(module, name))
+        return typer.main.get_command(single)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the overview."""
@@ -109,7 +109,7 @@ class _Commands(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-# The overview is plain text: what would colour it takes three times as long to import as everything else.
+# The overview is plain text: importing rich takes three times as long as everything else.
 app = typer.Typer(
     name="vidlstm",
     cls=_Commands,
@@ -136,11 +136,11 @@ def root(
 
 
 def main() -> None:
-    """Run the command line, and end the process."""
-    # Threads that wait must sleep, not spin: decoders run beside the encoder on the same cores. Read
-    # when torch is first imported, and inherited by the decoder processes.
+    """Run the command line and end the process."""
+    # Waiting threads must sleep, not spin: decoders and encoder share the cores. The variable is read when
+    # torch is first imported, and inherited by the decoder processes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # As it comes, the collector goes over what importing torch makes 1500 times, to find nothing.
+    # By default the garbage collector runs 1500 times while torch is imported, and finds nothing.
     gc.set_threshold(10_000, 50)
     prepare_streams()
     try:
@@ -151,11 +151,11 @@ def main() -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    """End without taking torch apart, object by object: half a second for what the system does at once."""
+    """End the process without destroying torch's objects one by one, which takes half a second."""
     atexit._run_exitfuncs()
     try:
         sys.stdout.flush()
         sys.stderr.flush()
     except (OSError, ValueError):
-        sys.exit(status)  # the interpreter tells why
+        sys.exit(status)  # the interpreter reports the error
     os._exit(status)

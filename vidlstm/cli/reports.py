@@ -1,4 +1,4 @@
-"""What is printed of an evaluation: the headline figures, what they do not carry, the classes."""
+"""Print an evaluation: the main figures, cautions, and the table of classes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SHOWN = 6  # classes named before "and N more"
 
 
 def require_folder(report: Path | None) -> None:
-    """Find out early that a report could not be written.
+    """Check early that the report can be written.
 
     Raises:
-        UsageError: A folder has its name.
+        UsageError: The path is a folder.
     """
     if report is None:
         return
@@ -30,32 +30,32 @@ def require_folder(report: Path | None) -> None:
 
 
 def show_report(console: Console, report: EvalReport, *, page: Path | None) -> None:
-    """Say first what a person wants to know; then what it is worth, what would help, and the classes.
+    """Print the accuracy first, then the baselines, cautions, advice and the table of classes.
 
     Args:
-        console: Says it.
-        report: Of the held-out clips.
-        page: The report page, where everything stands in full.
+        console: Where to print.
+        report: Report on the held-out clips.
+        page: The report page, which has all details.
     """
     from vidlstm.report.findings import baselines, find_cautions, next_step, untested
 
-    things = "clips" if report.kind == "video" else "pictures"
+    noun = "clips" if report.kind == "video" else "pictures"
     right = round(report.top1 * report.num_clips)
     low, high = round(100 * report.top1_interval.low), round(100 * report.top1_interval.high)
     console.say(
-        f"{right} of {report.num_clips} held-out {things} right (true accuracy probably {low} to {high} %)."
+        f"{right} of {report.num_clips} held-out {noun} right (true accuracy probably {low} to {high} %)."
     )
     if few := untested(report):
         names = ", ".join(few[:_SHOWN]) + (f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else "")
-        console.say(f"Fewer than two held-out {things}, so little is known about: {names}.")
+        console.say(f"Fewer than two held-out {noun}, so little is known about: {names}.")
     if report.false_alarms is not None:
         console.detail(
-            f"{report.false_alarms:.1%} of these {things} would be called unknown; their class is known."
+            f"{report.false_alarms:.1%} of these {noun} would be called unknown, though their class is known."
         )
     if report.failed:
         console.warn(f"{len(report.failed)} of them could not be read; each counts as a mistake.")
     others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
-    console.say(f"For comparison, on the same {things}: {others}.")
+    console.say(f"For comparison, on the same {noun}: {others}.")
     if found := find_cautions(report):
         where = f"details in {page}" if page is not None else "--verbose explains"
         console.say(f"Caution: {'; '.join(caution.short for caution in found)} ({where}).")
@@ -84,7 +84,7 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
 
 
 def show_spans(console: Console, report: SpanReport) -> None:
-    """Print how well spans are found in films, beside the baselines."""
+    """Print the metrics of spans in films, next to the baselines."""
     intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
     console.say(
         f"Spans: {report.num_spans} in {report.num_films} films of {report.num_groups} groups; "
@@ -92,13 +92,13 @@ def show_spans(console: Console, report: SpanReport) -> None:
     )
     rows = [("model", report.scores), *report.baselines.items()]
     for name, scores in rows:
-        own = intervals if name == "model" else {}
-        f1 = ", ".join(f"{iou} {value:.3f}{own.get(f'f1_{iou}', '')}" for iou, value in scores.f1.items())
+        shown = intervals if name == "model" else {}
+        f1 = ", ".join(f"{iou} {value:.3f}{shown.get(f'f1_{iou}', '')}" for iou, value in scores.f1.items())
         known = [value for value in scores.map.values() if value is not None]
         mean = f"{sum(known) / len(known):.3f}" if known else "-"
         console.say(
-            f"  {name}: frame accuracy {scores.frame_accuracy:.3f}{own.get('frame_accuracy', '')}, "
-            f"edit {scores.edit:.3f}{own.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
+            f"  {name}: frame accuracy {scores.frame_accuracy:.3f}{shown.get('frame_accuracy', '')}, "
+            f"edit {scores.edit:.3f}{shown.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
         )
     if report.failed:
-        console.warn(f"{len(report.failed)} films could not be read; nothing is found in them")
+        console.warn(f"{len(report.failed)} films could not be read; they count as films without spans")

@@ -1,4 +1,4 @@
-"""Standard input, output and error, usable whatever the caller left of them."""
+"""Make standard input, output and error usable, whatever the caller closed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import sys
 def prepare_streams() -> None:
     """Make standard input, output and error usable.
 
-    A closed one (`>&-`) is opened on the null device; otherwise the next file or pipe to be opened gets its
-    number, and is written to by whoever prints. A character that the encoding lacks becomes an escape.
+    A closed stream (`>&-`) is opened on the null device; otherwise the next file or pipe that is opened would
+    get its number and receive what is printed. Characters that the encoding lacks become escapes.
     """
     for handle, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -21,7 +21,7 @@ def prepare_streams() -> None:
             if null != handle:
                 os.dup2(null, handle)
                 os.close(null)
-            os.set_inheritable(handle, True)  # for decoder processes, which would miss it just as much
+            os.set_inheritable(handle, True)  # decoder processes need it as well
         if getattr(sys, name) is None:
             setattr(sys, name, open(handle, "w" if handle else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -58,9 +58,9 @@ def check(
     """Inspect a data set: unreadable files, duplicates, class balance, leaks between subsets."""
     console = Console.of(console_options)
     if output_format == "csv" and (not labels or as_json):
-        raise UsageError("--format csv belongs to --labels, and not to --json")
+        raise UsageError("--format csv needs --labels, and cannot be combined with --json")
     if labels and fix_list:
-        raise UsageError("--fix-list and --labels exclude each other: each prints a list of its own")
+        raise UsageError("--fix-list and --labels cannot be combined; each prints its own list")
     dataset, files, notes = _find(data)
     if dataset is not None and not dataset.groups_known:
         dataset = _look_for_groups(console, data, machine)
@@ -139,7 +139,7 @@ def _check_labels(
     else:
         page = _Page(report, everything=console.verbose)
         lines = [f"{s.path}: {s.label}, probably {s.suggested} ({s.score:.2f})" for s in result.suspicious]
-        page.list_clips("whose label is probably wrong, the most suspicious first", lines, "clip")
+        page.list_clips("with a probably wrong label, the most suspicious first", lines, "clip")
         page.list_clips(
             "near duplicates with different labels",
             [_duplicates(d) for d in report.duplicates if len(d.labels) > 1],
@@ -153,7 +153,7 @@ def _check_labels(
 
 
 def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, Kind]], list[str]]:
-    """Return the labelled samples or, if the folder is no data set, the media files in it.
+    """Return the labelled samples or, if the folder is not a data set, the media files in it.
 
     Raises:
         DataError: There is nothing to check.
@@ -181,22 +181,22 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
         reason = str(error)
     else:
         return dataset, [(sample.path, dataset.kind) for sample in dataset.samples], []
-    notes = [f"checked as files without labels, because this is no data set: {reason}"]
+    notes = [f"checked as files without labels, because this is not a data set: {reason}"]
     lost: list[str] = []
 
     def on_skip(path: Path, reason: SkipReason) -> None:
         if reason not in ("no media", "hidden file"):
-            lost.append(f"{path}: {reason}, passed over")
+            lost.append(f"{path}: skipped ({reason})")
 
     paths = walk(root, kind=data.kind, on_skip=on_skip)
     files: list[tuple[Path, Kind]] = [(path, suffix_kind(path.name) or "video") for path in paths]
     if not files:
-        raise DataError(f"{root}: contains no video and no picture")
+        raise DataError(f"{root}: contains no videos or pictures")
     return None, files, notes + lost
 
 
 def _find_films(data: options.DataOptions) -> tuple[None, list[tuple[Path, Kind]], list[str]]:
-    """Return the films of annotation files, and a note for everything that is wrong with these."""
+    """Return the films of annotation files, and a note for each problem in these files."""
     from vidlstm.data.samples import find_dataset
     from vidlstm.engine.extraction.films import probe_film
 
@@ -220,24 +220,24 @@ class _Page:
         self.console = rich_console()
 
     def show(self) -> None:
-        """Print it with the worst last, where it stays in sight."""
+        """Print the report, with the most serious findings last, where they stay visible."""
         report = self.report
         self.say(f"{report.root}: {len(report.files)} files, {report.layout}")
         self._show_media()
         self._show_classes()
         for note in report.notes:
             self.say(f"Note: {note}")
-        for exact, what in (
-            (False, "near duplicates (encoded again, resized or mirrored)"),
-            (True, "equal files"),
+        for exact, noun in (
+            (False, "near duplicates (re-encoded, resized or mirrored)"),
+            (True, "identical files"),
         ):
             found = [_duplicates(d) for d in report.duplicates if d.exact == exact]
-            self.list_clips(f"of {what}", found, "set")
-        self.list_clips("shorter than the frames read of a clip", [_short(f) for f in report.short])
+            self.list_clips(f"of {noun}", found, "set")
+        self.list_clips("with fewer frames than are read per clip", [_short(f) for f in report.short])
         self.list_clips(
             "with a wrong number of frames in the header", [_header(f) for f in report.wrong_headers]
         )
-        self.list_clips("readable only in part", [_problem(f) for f in report.damaged])
+        self.list_clips("only partly readable", [_problem(f) for f in report.damaged])
         self.list_clips("unreadable", [_problem(f) for f in report.unusable])
         for leak in report.leaks:
             self.say(f"Leak: {leak}")
@@ -247,8 +247,8 @@ class _Page:
         report = self.report
         if not report.unusable and not report.leaks and not report.groups_known:
             return (
-                "All files can be read. Nothing tells which clips are of one recording, so leaks between "
-                "subsets cannot be seen; --group-by names the recordings."
+                "All files can be read. It is unknown which clips belong to the same recording, so leaks "
+                "between subsets cannot be found; give the recordings with --group-by."
             )
         if not report.unusable and not report.leaks:
             return "All files can be read, and no leak was found."
@@ -278,7 +278,7 @@ class _Page:
         report = self.report
         if not report.class_counts:
             return
-        label = Column("class", overflow="fold")  # two long names stay different
+        label = Column("class", overflow="fold")  # long names must stay distinguishable
         table = Table(label, "files", "unreadable", "groups", "train", "val", "test", box=None)
         for name in report.class_counts:
             files = [f for f in report.files if f.label == name]
@@ -293,10 +293,10 @@ class _Page:
                 "see --balance of train"
             )
 
-    def list_clips(self, what: str, lines: Sequence[str], unit: str = "file") -> None:
+    def list_clips(self, description: str, lines: Sequence[str], unit: str = "file") -> None:
         if not lines:
             return
-        self.say(f"{count(len(lines), unit)} {what}:")
+        self.say(f"{count(len(lines), unit)} {description}:")
         for line in lines[: self.most]:
             self.say(f"  {line}")
         if len(lines) > self.most:

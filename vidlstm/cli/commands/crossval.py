@@ -1,4 +1,4 @@
-"""`vidlstm crossval DATA`: how well would it do?"""
+"""`vidlstm crossval DATA`: estimate accuracy by cross-validation."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def _parse_folds(text: str) -> Folds:
     if text.isdecimal():
         return int(text)
     if text not in ("group", "split"):
-        raise UsageError(f"--folds {text}: a number, group or split is needed")
+        raise UsageError(f"--folds {text}: must be a number, group or split")
     return cast("Folds", text)
 
 
 def _show_rows(console: Console, rows: tuple[CrossvalRow, ...]) -> None:
-    table = Table("streams", "head", "top-1", "each seed")
+    table = Table("streams", "head", "top-1", "per seed")
     for row in rows:
         seeds = " ".join(f"{value:.3f}" for value in row.top1_per_seed.values())
         table.add_row("+".join(row.streams), row.head, f"{row.top1:.3f}", seeds)

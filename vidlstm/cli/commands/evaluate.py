@@ -1,4 +1,4 @@
-"""`vidlstm eval DATA`: scores a checkpoint on labelled clips."""
+"""`vidlstm eval DATA`: score a model on labelled clips."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(
     ] = None,
     report_file: Annotated[
         Path | None,
-        Option("--report", help="Write an HTML report to this file, and plots beside it."),
+        Option("--report", help="Write an HTML report to this file, and plots next to it."),
     ] = None,
     as_json: options.JsonOption = False,
     cache: options.CacheOption = True,

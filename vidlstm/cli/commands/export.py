@@ -1,4 +1,4 @@
-"""`vidlstm export RUN`: a model for ONNX or OpenVINO, in a folder that predicts by itself."""
+"""`vidlstm export RUN`: write a model as ONNX or OpenVINO, in a self-contained folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export(
             show_default="$VIDLSTM_CHECKPOINT, else the newest model in runs/",
         ),
     ] = None,
-    networks: Annotated[ExportFormat, Option("--format", "-f", help="What the networks are for.")] = "onnx",
+    networks: Annotated[ExportFormat, Option("--format", "-f", help="Format of the networks.")] = "onnx",
     output: Annotated[
         Path | None,
         Option("--output", "-o", help="Folder to write.", show_default="RUN/onnx or RUN/openvino"),
@@ -38,22 +38,22 @@ def export(
 ) -> int:
     """Write a model as ONNX or OpenVINO, in a folder that predicts without torch.
 
-    Its scores are compared with the model's before the folder appears.
+    The folder is written only if its scores agree with the model's.
     """
     console = Console.of(console_options)
     path = find_checkpoint(console, checkpoint)
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter's own doubts help nobody
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter's warnings do not help users
 
     from vidlstm.engine.exporting.export import export as write
 
     result = write(path, networks, output or path.parent / networks)
     compared = f"{result.real_clips} clips of the run" if result.real_clips else "random clips"
-    console.say(f"Compared on {compared}. Largest difference of probabilities:")
+    console.say(f"Compared on {compared}. Largest difference in probability:")
     for row in result.parity:
         batch = f"{row.clips} clips, {row.steps} steps" if row.clips > 1 else f"1 clip, {row.steps} steps"
         console.say(f"  {batch}: {row.difference:.1e}{'' if row.same_labels else ', labels differ'}")
     if result.folder is None:
-        console.warn("the exported model gives other scores, so nothing was written")
+        console.warn("the exported model's scores differ from the model's, so nothing was written")
         return Exit.SOME_FAILED
     for name, size in result.sizes.items():
         console.detail(f"  {name}: {size / 1e6:.2f} MB")

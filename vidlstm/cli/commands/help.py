@@ -1,4 +1,4 @@
-"""`vidlstm help TOPIC`: the manual, one page a topic. The pages are Markdown files in `vidlstm/docs`."""
+"""`vidlstm help TOPIC`: the manual, one page per topic. The pages are Markdown files in `vidlstm/docs`."""
 
 from __future__ import annotations
 

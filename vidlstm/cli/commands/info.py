@@ -1,4 +1,4 @@
-"""`vidlstm info CHECKPOINT`: what a checkpoint holds, or which runs a folder holds."""
+"""`vidlstm info CHECKPOINT`: show the facts in a checkpoint, or list the runs in a folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def info(
         return
     table = Table(show_header=False, box=None)
     table.add_column()
-    table.add_column(overflow="fold")  # a long path is shown whole
+    table.add_column(overflow="fold")  # show long paths in full
     table.add_row("checkpoint", _cell(path))
     table.add_row("classes", _cell(", ".join(header.config.classes)))
     table.add_row("streams", "+".join(header.config.streams))
@@ -72,7 +72,7 @@ def info(
 
 
 def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:
-    """List the runs in a folder: how good each is, on what, and what it was trained on."""
+    """List the runs in a folder with their accuracy, held-out clips and training data."""
     from vidlstm.models.header import read_header
 
     table = Table("run", "top-1", "held out", "classes", "streams", "data", box=None)
@@ -103,7 +103,7 @@ def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:
 
 
 def _cell(text: object) -> Text:
-    return Text(printable(text))  # a string would be searched for markup
+    return Text(printable(text))  # in a plain string, rich would interpret markup
 
 
 def _plain(value: object) -> str:

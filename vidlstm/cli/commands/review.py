@@ -1,4 +1,4 @@
-"""`vidlstm review INPUT`: a page to correct labels on, and what was decided applied."""
+"""`vidlstm review INPUT`: write a page to correct labels on, and apply the decisions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def review(
         Path,
         Argument(
             metavar="INPUT",
-            help="Rows of predict or spans (jsonl), check --labels --json, a run; with --apply DATA.",
+            help="Rows of predict or spans (jsonl), check --labels --json, a run; with --apply: DATA.",
         ),
     ],
     output: Annotated[
@@ -38,8 +38,8 @@ def review(
         Option(
             "--output",
             "-o",
-            help="Page to write; with --apply, the new table or the list that undoes the moves.",
-            show_default="review.html; with --apply, named after DECISIONS",
+            help="Page to write; with --apply: the new table, or the list that undoes the moves.",
+            show_default="review.html; with --apply: named after DECISIONS",
         ),
     ] = None,
     apply: Annotated[
@@ -51,14 +51,14 @@ def review(
     ] = None,
     root: Annotated[
         Path | None,
-        Option(help="Folder that relative paths start from.", show_default="this folder, then INPUT's"),
+        Option(help="Folder that paths are relative to.", show_default="this folder, then INPUT's"),
     ] = None,
 ) -> int:
-    """Review labels on an offline page, and apply what was decided."""
+    """Review labels on an offline page, and apply the decisions."""
     console = Console.of(console_options)
     if apply is not None:
         if budget is not None or root is not None:
-            raise UsageError("--apply goes with DATA and --output only")
+            raise UsageError("--apply can be combined only with DATA and --output")
         return _apply(console, apply, source, output)
 
     from vidlstm.engine.review.budget import choose
@@ -95,10 +95,10 @@ def _apply(console: Console, decisions: Path, data: Path, output: Path | None) -
     if applied.held_out:
         console.warn(
             f"{count(applied.held_out, 'held-out clip')} relabelled: "
-            "scores from before and after cannot be compared"
+            "scores from before and after are not comparable"
         )
     console.say(f"{count(applied.changed, 'label')} changed, {applied.kept} confirmed.")
     if applied.written is not None:
-        what = "New table:" if is_table else f"To undo: vidlstm review {data} --apply"
-        console.say(f"{what} {applied.written}")
+        prefix = "New table:" if is_table else f"To undo: vidlstm review {data} --apply"
+        console.say(f"{prefix} {applied.written}")
     return Exit.SOME_FAILED if applied.problems else Exit.DONE

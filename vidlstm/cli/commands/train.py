@@ -1,7 +1,7 @@
-"""`vidlstm train DATA`: trains, and writes a run folder.
+"""`vidlstm train DATA`: train a model and write a run folder.
 
-Started by torchrun, several processes train one model: each runs the same session, and the main one
-writes the files and prints.
+Under torchrun several processes train one model: each runs the same session, and rank 0 writes the files
+and prints.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def train(
         cache=cache, command=shlex.join(["vidlstm", *sys.argv[1:]]),
     )  # fmt: skip
     result = follow(console, session(request))
-    if not isinstance(result, TrainResult):  # the main process has it
+    if not isinstance(result, TrainResult):  # not rank 0
         return Exit.DONE
     _show_result(console, result)
     if as_json:
@@ -65,19 +65,19 @@ def train(
 
 def _show_result(console: Console, result: TrainResult) -> None:
     if result.report is None:
-        console.say("Nothing was held out, so nothing is known of how good the model is.")
+        console.say("No clips were held out, so the model's accuracy is unknown.")
     else:
         show_report(console, result.report, page=result.page)
     branches = ", ".join(f"{name} {weight:.2f}" for name, weight in result.branches.items())
     console.detail(f"Best epoch: {result.best_epoch} of {result.num_epochs}. Branch weights: {branches}.")
     if result.start is not None and result.report is not None:
-        start = f"The run that it started from, {result.start.path}, gave {result.start.top1:.3f}"
+        start = f"The run it started from, {result.start.path}, had a top-1 of {result.start.top1:.3f}"
         if result.report.top1 < result.start.top1:
-            console.warn(f"{start} on the same clips, which is better: keep that one.")
+            console.warn(f"{start} on the same clips, which is better; keep that model.")
         else:
             console.say(f"{start} on the same clips.")
     console.say(f"Run folder: {result.run}")
     if result.page is not None:
         console.say(f"Report: {result.page}")
-    what = "CLIP_OR_FOLDER" if result.kind == "video" else "PICTURE_OR_FOLDER"
-    console.say(f"Next: vidlstm predict --checkpoint {result.checkpoint} {what}")
+    paths = "CLIP_OR_FOLDER" if result.kind == "video" else "PICTURE_OR_FOLDER"
+    console.say(f"Next: vidlstm predict --checkpoint {result.checkpoint} {paths}")

@@ -1,8 +1,8 @@
-"""Options that mean the same in every command, declared once, in groups that a command takes whole.
+"""Options shared by several commands, declared once, in groups.
 
-A command takes a group as one parameter (`data: DataOptions`); `console.command` spreads its fields
-out for Typer. `--help` shows the options that most people need, `--help-all` the advanced panels too.
-None means that the default of the configuration holds; `show_default` says what that is.
+A command takes a group as one parameter (`data: DataOptions`); `console.command` expands its fields for
+Typer. `--help` shows the common options, `--help-all` the advanced panels too. None means the default of
+the configuration, which `show_default` states.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much a command writes, JSON, and the two helps."""
+"""Options for the amount of output, for JSON, and for the full help."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which clips, their groups, and how the held-out ones are chosen."""
+"""Options for the data set, its groups, and the split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vidlstm.settings import DataSettings, SplitSettings
 
 @dataclass(frozen=True)
 class DataOptions(DataSettings):
-    """Which data, and how its groups and splits are found."""
+    """The data set, and where its groups and splits come from."""
 
     data: Annotated[
         Path,
@@ -26,7 +26,7 @@ class DataOptions(DataSettings):
         Option(
             "--kind",
             help="Use only videos, or only pictures. Needed if DATA has both.",
-            show_default="whatever DATA holds",
+            show_default="the kind in DATA",
             rich_help_panel=LAYOUT,
         ),
     ] = None
@@ -52,7 +52,7 @@ class DataOptions(DataSettings):
     background: Annotated[
         Literal["auto", "none"] | None,
         Option(
-            help="Films: what becomes of time without a span. auto: class background; none: left out.",
+            help="Films: time outside all spans. auto: class background; none: left out.",
             show_default="auto",
             rich_help_panel=LAYOUT,
         ),
@@ -71,7 +71,7 @@ ValShareOption = Annotated[
 
 @dataclass(frozen=True)
 class SplitOptions(SplitSettings):
-    """How the clips that score the model are held out."""
+    """How clips are held out to score the model."""
 
     val_share: ValShareOption = None
     allow_shared_groups: Annotated[

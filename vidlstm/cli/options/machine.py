@@ -1,4 +1,4 @@
-"""Device, backend, precision, decoder processes and the feature store."""
+"""Options for device, backend, precision, decoder processes and the feature store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DeviceOption = Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 BackendOption = Annotated[
     Backend,
     Option(
-        help="What computes the networks. auto: OpenVINO on a CPU if it is installed, else torch.",
+        help="Library that runs the networks. auto: OpenVINO on a CPU if installed, else torch.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -31,7 +31,7 @@ PrecisionOption = Annotated[
 
 @dataclass(frozen=True)
 class MachineOptions(MachineSettings):
-    """Where it runs."""
+    """Which hardware and libraries to use."""
 
     device: DeviceOption = "auto"
     backend: BackendOption = "auto"
@@ -49,7 +49,7 @@ class MachineOptions(MachineSettings):
 
 @dataclass(frozen=True)
 class ClusterOptions(MachineOptions):
-    """Where it runs, which may be a cluster."""
+    """Which hardware and libraries to use, optionally on a Ray cluster."""
 
     ray: Annotated[
         str | None,

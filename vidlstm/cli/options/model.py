@@ -1,4 +1,4 @@
-"""What is read of a clip, and the network that reads it."""
+"""Options for what is read from a clip, and for the network that reads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODEL = ModelConfig("video", ("a", "b"), ("rgb",))
 
 @dataclass(frozen=True)
 class ModelOptions(ModelSettings):
-    """What is read of a clip, and the network that reads it."""
+    """What is read from a clip, and the network that reads it."""
 
     streams: Annotated[
         str | None,
@@ -119,7 +119,7 @@ class ModelOptions(ModelSettings):
         ),
     ] = None
     grey: Annotated[
-        bool, Option("--grey", help="Read pictures in grey, for --encoder simple.", rich_help_panel=MODEL)
+        bool, Option("--grey", help="Read greyscale, for --encoder simple.", rich_help_panel=MODEL)
     ] = False
     hidden: Annotated[
         int | None,
@@ -163,7 +163,7 @@ class ModelOptions(ModelSettings):
         Option(
             "--mirror/--no-mirror",
             help="Treat a clip flipped left to right as the same class.",
-            show_default="mirror, unless a class name says left, right or clockwise",
+            show_default="mirror, unless a class name has left, right or clockwise",
             rich_help_panel=MODEL,
         ),
     ] = None

@@ -1,4 +1,4 @@
-"""Panels that the help is divided into."""
+"""The panels of the help."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ MACHINE = "Hardware and cache"
 ADVANCED = frozenset({LAYOUT, READING, MODEL, TRAINING, FINE_TUNING, MACHINE})
 """Panels that `--help` leaves out and `--help-all` shows."""
 ALL = "vidlstm.all"
-"""Key in a context's `meta` when all options are to be shown."""
+"""Key in a context's `meta` that requests all options."""

@@ -20,13 +20,13 @@ CheckpointOption = Annotated[
     ),
 ]
 NoveltyRateOption = Annotated[
-    float, Option(min=0, max=1, help="Share of known clips that may be called unknown. 0 turns it off.")
+    float, Option(min=0, max=1, help="Share of known clips that may be reported as unknown. 0: none.")
 ]
 MinScoreOption = Annotated[float, Option(min=0, max=1, help="Leave out spans with a lower score.")]
 MinDurationOption = Annotated[str, Option(help="Leave out shorter spans.")]
-MaxGapOption = Annotated[str, Option(help="Join spans of one label that are no further apart.")]
+MaxGapOption = Annotated[str, Option(help="Merge spans of the same label with at most this gap.")]
 GlobOption = Annotated[
-    str | None, Option(help="Files to take from folders.", show_default="all videos", rich_help_panel=FILES)
+    str | None, Option(help="Files to read in folders.", show_default="all videos", rich_help_panel=FILES)
 ]
 NullOption = Annotated[
     bool,
@@ -39,7 +39,7 @@ NullOption = Annotated[
 ]
 ShardOption = Annotated[
     str | None,
-    Option(help="i/n: take every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES),
+    Option(help="i/n: read every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES),
 ]
 OutputOption = Annotated[
     Path | None, Option("--output", "-o", help="Write the rows to this new file.", rich_help_panel=FILES)

@@ -1,4 +1,4 @@
-"""How a model is trained and fine-tuned, and where the run is written."""
+"""Options for training, fine-tuning and the run folder."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TrainingOptions(TrainingSettings):
     patience: Annotated[
         int | None,
         Option(
-            help="Stop after this many epochs without improvement. 0 never stops early.",
+            help="Stop after this many epochs without improvement. 0: no early stopping.",
             show_default=f"{_TRAIN.patience}",
             rich_help_panel=TRAINING,
         ),
@@ -107,7 +107,7 @@ class FineTuneOptions(FineTuneSettings):
     unfreeze: Annotated[
         str | None,
         Option(
-            help="Train the encoder's last N stages as well, or all. Has its own training defaults.",
+            help="Train the encoder's last N stages as well, or all. Other training defaults apply.",
             show_default="0",
             rich_help_panel=FINE_TUNING,
         ),
@@ -146,7 +146,7 @@ class FineTuneOptions(FineTuneSettings):
 
 @dataclass(frozen=True)
 class OutputOptions(OutputSettings):
-    """Which run folder, and what happens to a run that is there."""
+    """The run folder, and what to do with an existing run."""
 
     out: Annotated[Path | None, Option("--out", "-o", help="Run folder.", show_default="the next runs/N")] = (
         None

@@ -1,1 +1,1 @@
-"""The rows that predict writes: their inputs, formats, outputs, and where files are sorted to."""
+"""Rows of `predict`, `spans` and `watch`: inputs, formats, outputs, and sorting files by label."""

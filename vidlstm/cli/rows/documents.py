@@ -1,4 +1,4 @@
-"""Formats of which a film is a document of its own: subtitles, and files of annotation programs."""
+"""Formats with one document per film: subtitles, and files of annotation programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def srt(film: FilmSpans) -> str:
 
 
 def vtt(film: FilmSpans) -> str:
-    """Return WebVTT subtitles (W3C), in which & and < are written otherwise."""
+    """Return WebVTT subtitles (W3C), with &, < and > escaped."""
     blocks = ["WEBVTT\n"]
     for span in film.spans:
         label = _line(span.label).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -59,14 +59,14 @@ WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
 
 
 def document_path(folder: Path, name: str, chosen: DocumentFormat) -> Path:
-    """Return where a film's document goes."""
+    """Return the path of a film's document."""
     return in_folder(folder, name, SUFFIXES[chosen])
 
 
 def in_folder(folder: Path, name: str, suffix: str) -> Path:
-    """Return a film's own path, below a folder, with another suffix.
+    """Return a film's path below a folder, with another suffix.
 
-    The folders of the path come along, so that two films of one name have two files.
+    The folders of the path are kept, so that two films of the same name get two files.
     """
     path = PurePath(name)
     parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
@@ -81,5 +81,5 @@ def _clock(seconds: float, mark: str) -> str:
 
 
 def _line(label: str) -> str:
-    """Return a label on one line that no subtitle reader takes for a time."""
+    """Return a label on one line, without `-->`, which subtitle readers take for a time."""
     return printable(label).replace("-->", "->")

@@ -1,7 +1,7 @@
 """The file of `spans --scores`: the score of every class in every cell of a film.
 
-As CSV, a film's rows are added before those of its spans, and a run can be resumed. Parquet (where pyarrow is
-installed) is one file of one run: it is written beside, and renamed at the end.
+In CSV, a film's scores are written before its spans, and a run can be resumed. Parquet (needs pyarrow) is
+written by a single run: to a temporary file, which is renamed at the end.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ Note = Callable[["LabelledFilm"], None]
 
 
 def require_scores_file(file: Path, *, resume: bool) -> None:
-    """Find out early that a file cannot be written.
+    """Check early that the file can be written.
 
     Raises:
-        UsageError: It is there already, or a folder, or of a format that is not to be had.
+        UsageError: The file exists already, is a folder, or its format is not available.
     """
     choose_target(None if resume else file, file if resume else None)
     if _is_parquet(file):
         if resume:
-            raise UsageError(f"--scores {file}: Parquet cannot be added to; name a .csv to use with --resume")
+            raise UsageError(f"--scores {file}: --resume cannot append to Parquet; name a .csv")
         if find_spec("pyarrow") is None:
-            raise UsageError(f"--scores {file}: Parquet needs pyarrow: pip install pyarrow, or name a .csv")
+            raise UsageError(f"--scores {file}: Parquet needs pyarrow; pip install pyarrow, or name a .csv")
 
 
 @contextlib.contextmanager
 def open_scores(file: Path, classes: Sequence[str], *, resume: bool) -> Iterator[Note]:
-    """Open a file for the scores of films; what comes takes them in.
+    """Open a file for the scores of films; yield a function that writes a film's scores.
 
     Args:
-        file: `.parquet`, or a CSV.
-        classes: Of the scores.
-        resume: The file may hold films already, whose scores are not added again.
+        file: A `.parquet`; any other name is CSV.
+        classes: Classes of the scores.
+        resume: The file may already hold films; their scores are not written again.
     """
     if _is_parquet(file):
         with _open_parquet(file, classes) as note:
@@ -93,13 +93,13 @@ def _read(num_classes: int, line: bytes, _: Format) -> tuple[str, str]:
         if not path or len(numbers) != 1 + num_classes or min(map(float, numbers)) < 0:
             raise ValueError
     except (ValueError, StopIteration, csv.Error):
-        raise UsageError(f"{text.strip()[:60]!r} is no row of scores") from None
+        raise UsageError(f"{text.strip()[:60]!r} is not a row of scores") from None
     return path, ""
 
 
 @contextlib.contextmanager
 def _open_parquet(file: Path, classes: Sequence[str]) -> Iterator[Note]:
-    """A row group a film: `path`, `time` in seconds, and a float32 column for each class."""
+    """Write one row group per film: `path`, `time` in seconds, and a float32 column per class."""
     import pyarrow as pa
     from pyarrow import parquet
 

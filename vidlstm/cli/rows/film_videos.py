@@ -1,4 +1,4 @@
-"""Videos made of films beside their rows: `spans --clips` and `--overlay`."""
+"""Videos made from films: `spans --clips` and `--overlay`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 class FilmVideos:
     """Cuts spans into clips, and draws spans into copies of films.
 
-    What cannot be written costs the film no row: its spans are right. It is said, and counts as a failure.
+    A video that cannot be written is reported and counts as a failure. The film's rows are not affected.
 
     Args:
-        console: Says what could not be written.
+        console: Where failures are reported.
         files: Writes the videos.
-        clips: Folder for clips; None cuts none.
-        overlay: Folder for copies; None makes none.
+        clips: Folder for clips; None: no clips.
+        overlay: Folder for copies; None: no copies.
     """
 
     console: Console
@@ -50,13 +50,13 @@ class FilmVideos:
             ]
             for target in targets:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            self._tell(film, "clip", self.files.write_clips(film, targets))
+            self._report(film, "clip", self.files.write_clips(film, targets))
         if self.overlay is not None:
             target = in_folder(self.overlay, film.path, ".mp4")
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._tell(film, "overlay", self.files.write_overlay(film, target))
+            self._report(film, "overlay", self.files.write_overlay(film, target))
 
-    def _tell(self, film: FilmSpans, what: str, problems: Sequence[Problem]) -> None:
+    def _report(self, film: FilmSpans, kind: str, problems: Sequence[Problem]) -> None:
         self.failed += len(problems)
         for problem in problems:
-            self.console.warn(f"{film.path}: {what} not written: {problem.message}")
+            self.console.warn(f"{film.path}: {kind} not written: {problem.message}")

@@ -1,9 +1,9 @@
-r"""The rows that `predict` writes, one line each in every format, and how they are found again.
+r"""The rows of `predict`, one line each in every format, and how they are read again.
 
-A path comes out as it went in. `tsv` escapes backslash, tab, newline and carriage return as \\, \t, \n
-and \r (as PostgreSQL's COPY does), and the bytes of any other control character as \xNN: `printf %b`
-undoes all of it. Bytes that are not UTF-8 come out as the same bytes. `jsonl` is ASCII. `csv` is for
-spreadsheets: control characters are shown, not sent, and no cell is a formula.
+Paths are written as they were given. `tsv` escapes backslash, tab, newline and carriage return as \\, \t,
+\n and \r (as PostgreSQL's COPY does), and the bytes of any other control character as \xNN; `printf %b`
+undoes all of it. Bytes that are not UTF-8 stay the same bytes. `jsonl` is ASCII. `csv` is for spreadsheets:
+control characters are escaped, and no cell is a formula.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from vidlstm.records import SCHEMA, Failure, Prediction
 Format = Literal["table", "tsv", "csv", "jsonl"]
 Record = Prediction | Failure
 
-# Control characters, and what else some programs take for the end of a line.
+# Control characters, and others that some programs treat as the end of a line.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 _SCORE = re.compile(r"[01]\.\d{4}")
@@ -32,7 +32,7 @@ _ERRORS = "surrogatepass" if os.name == "nt" else "surrogateescape"  # as in os.
 
 
 def tsv_row(record: Record) -> str:
-    """Return `path<TAB>label<TAB>score`; what failed has its code as a fourth field."""
+    """Return `path<TAB>label<TAB>score`, with the code of a failure as a fourth field."""
     label, score, code = _cells(record)
     fields = (record.path, label, score) + ((code,) if code else ())
     return "\t".join(map(tsv_field, fields)) + "\n"
@@ -44,12 +44,12 @@ def tsv_field(text: str) -> str:
 
 
 def csv_row(record: Record) -> str:
-    """Return `path,label,score,error`, with nothing that a spreadsheet would take for a formula."""
+    """Return `path,label,score,error`, without cells that a spreadsheet would treat as formulas."""
     return csv_line(record.path, *_cells(record))
 
 
 def csv_line(*cells: str) -> str:
-    """Return one CSV line; a cell that begins like a formula gets an apostrophe before it (OWASP)."""
+    """Return one CSV line; a cell that starts like a formula is prefixed with an apostrophe (OWASP)."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(map(_csv_cell, cells))
     return buffer.getvalue()
@@ -61,7 +61,7 @@ def jsonl_row(record: Record) -> str:
 
 
 def encode(row: str) -> bytes:
-    """Return a row's bytes: UTF-8, and those of a file name that are not."""
+    """Encode a row as UTF-8; bytes of a file name that are not UTF-8 are restored."""
     return row.encode("utf-8", _ERRORS)
 
 
@@ -71,10 +71,10 @@ def decode(row: bytes) -> str:
 
 
 def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
-    """Return path and label of a written row, as `key_of` and `cell_of` give them.
+    """Return path and label of a written row, as `cell_of` gives them.
 
     Raises:
-        UsageError: It is no row of this format.
+        UsageError: It is not a row of this format.
     """
     text = decode(line)
     try:
@@ -90,7 +90,7 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
             FailureCode(code[0])
         return path, label
     except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
-        raise UsageError(f"{text.strip()[:60]!r} is no row of {output_format}") from None
+        raise UsageError(f"{text.strip()[:60]!r} is not a row of {output_format}") from None
 
 
 def _read_json(text: str) -> tuple[str, str]:
@@ -103,7 +103,7 @@ def _read_json(text: str) -> tuple[str, str]:
 
 
 def cell_of(text: str, output_format: Format) -> str:
-    """Return what stands for a text in a row of this format."""
+    """Return a text as it appears in a row of this format."""
     if output_format == "jsonl":
         return text
     return tsv_field(text) if output_format == "tsv" else _csv_cell(text)
@@ -135,13 +135,13 @@ HEADERS: dict[Format, str] = {"csv": "path,label,score,error\n"}
 
 @dataclass(frozen=True)
 class RowKind:
-    """How the rows of a command are written to a file, and read again.
+    """How the rows of a command are written to a file and read again.
 
     Args:
-        headers: The first line, by format; none where a format has no header.
-        writers: Return the lines of a record, by format.
+        headers: The header line of each format that has one.
+        writers: Functions that return the lines of a record, by format.
         read: Returns path and label of a line, as `cell_of` gives them; raises UsageError.
-        several: A record may have several rows, which are written at once and count together.
+        several: A record may have several rows, which are written in one call and count as one.
     """
 
     headers: Mapping[Format, str]

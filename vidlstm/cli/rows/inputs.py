@@ -1,7 +1,7 @@
-"""Which files `predict` reads: files, folders, and paths on standard input.
+"""The inputs of `predict` and `spans`: files, folders, and paths on standard input.
 
-A name is passed on as it was given, so that it comes out again unchanged: `pathlib` would drop a
-leading `./`. The names of a folder's files begin with the folder as it was given, as with find.
+Names stay as they were given, so that the rows show them unchanged: `pathlib` would drop a leading `./`.
+The names of files in a folder start with the folder as it was given, as with find.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Search:
     """How inputs are found.
 
     Args:
-        kind: The kind of files to take from folders.
-        glob: A pattern of names to take instead.
-        separator: Ends each path on standard input.
-        outside: A folder to skip if it lies in one that is searched.
-        note: Is called with a sentence about what is skipped.
+        kind: Kind of files to read in folders.
+        glob: Name pattern to use instead.
+        separator: Byte that ends each path on standard input.
+        outside: Folder to skip if it is inside a searched one.
+        note: Called with a sentence about each thing that is skipped.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ def expand(given: Sequence[str], search: Search) -> Iterator[str]:
     for name in given:
         if name == STDIN:
             yield from read_names(sys.stdin.buffer, search.separator)
-        elif os.path.isdir(name):  # noqa: PTH112 - Path raises on a name that is none
+        elif os.path.isdir(name):  # noqa: PTH112 - Path raises on an invalid name
             yield from _walk(name, search)
         else:
             yield name
@@ -70,7 +70,7 @@ def count_inputs(given: Sequence[str], search: Search, shard: tuple[int, int]) -
 
 
 def require_files(given: Sequence[str]) -> None:
-    """Refuse what is no file but something to watch, or to download.
+    """Reject inputs that have to be watched or downloaded.
 
     Raises:
         UsageError: A camera, a stream or another address is among the inputs.
@@ -80,26 +80,27 @@ def require_files(given: Sequence[str]) -> None:
             continue
         if _ADDRESS.match(name):
             raise UsageError(
-                f"{name}: is an address, and predict reads files; download it, or label it live with "
+                f"{name}: is an address, but this command reads files; download it, or label it live with "
                 f"`vidlstm watch {name}`"
             )
         if name.startswith("/dev/video") or name.isdecimal():
             raise UsageError(
-                f"{name}: is a camera, and predict reads files; label it live with `vidlstm watch {name}`"
+                f"{name}: is a camera, but this command reads files; label it live with "
+                f"`vidlstm watch {name}`"
             )
 
 
 def read_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
-    """Yield the names in a stream of bytes as they come; their bytes need not be UTF-8.
+    """Yield the names in a byte stream as they arrive; their bytes need not be UTF-8.
 
     Raises:
-        UsageError: The names end in NUL, and that was not said.
+        UsageError: The names end in NUL, but `-0` was not given.
     """
-    # Not stream.read: a thread that waits in a buffered reader when the command ends is a fatal error.
+    # Not stream.read: a thread waiting in a buffered reader when the command ends is a fatal error.
     rest: list[bytes] = []
     while block := os.read(stream.fileno(), _BLOCK):
         if separator != b"\0" and b"\0" in block:
-            raise UsageError("the names on standard input end in NUL: add -0")
+            raise UsageError("the names on standard input end in NUL; add -0")
         *names, last = block.split(separator)
         if names:
             names[0] = b"".join((*rest, names[0]))
@@ -111,16 +112,16 @@ def read_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
 
 
 def take_shard(names: Iterable[str], shard: tuple[int, int]) -> Iterator[str]:
-    """Yield every n-th name, from the i-th on, for a shard `(i, n)`."""
+    """Yield every n-th name, starting with the i-th, for a shard `(i, n)`."""
     first, step = shard
     return (name for number, name in enumerate(names) if number % step == first - 1)
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:
-    """Read `--shard i/n`, i from 1 to n.
+    """Parse `--shard i/n`, i from 1 to n.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: The text has another form.
     """
     if text is None:
         return 1, 1
@@ -132,10 +133,10 @@ def parse_shard(text: str | None) -> tuple[int, int]:
 
 
 def parse_seconds(flag: str, text: str) -> float:
-    """Read seconds such as `0.5s`, `0.5` or `300ms`.
+    """Parse seconds such as `0.5s`, `0.5` or `300ms`.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: The text has another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(s|ms)?", text.strip(), re.ASCII)
     if match is None:
@@ -144,10 +145,10 @@ def parse_seconds(flag: str, text: str) -> float:
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes such as 500M or 64G.
+    """Parse a number of bytes such as 500M or 64G.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: The text has another form.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if match is None:
@@ -156,8 +157,8 @@ def parse_size(text: str) -> int:
 
 
 def _name(name: bytes, separator: bytes) -> str:
-    """Return a name of a list. Lists written on Windows end lines in CR LF; a name that ends in CR is rare,
-    and kept if such a file exists.
+    """Return a name from a list. The CR of a CR LF line end (Windows) is dropped, unless a file of that
+    name, CR included, exists.
     """
     text = os.fsdecode(name)
     if separator == b"\n" and text.endswith("\r") and not os.path.lexists(text):
@@ -166,7 +167,7 @@ def _name(name: bytes, separator: bytes) -> str:
 
 
 def _walk(given: str, search: Search) -> Iterator[str]:
-    """Yield the files of a folder, and what in it cannot be accessed: that gets a row, too."""
+    """Yield the files of a folder, including those that cannot be accessed, which get a row too."""
     root = Path(given)
     lost: list[Path] = []
     passed: Counter[str] = Counter()
@@ -206,7 +207,7 @@ def _walk(given: str, search: Search) -> Iterator[str]:
 
 
 def require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
-    """Return the inputs, of which there is one at least unless their names are still to come.
+    """Return the inputs after checking that there is at least one, unless names come from standard input.
 
     Raises:
         DataError: There is nothing to label.
@@ -217,5 +218,5 @@ def require_one(paths: Sequence[str], search: Search) -> Iterator[str]:
     first = next(names, None)
     if first is None:
         wanted = search.glob or f"{search.kind} files"
-        raise DataError(f"{', '.join(paths)}: no {wanted} found (--glob PATTERN takes files by other names)")
+        raise DataError(f"{', '.join(paths)}: no {wanted} found (--glob PATTERN selects other names)")
     return itertools.chain([first], names)

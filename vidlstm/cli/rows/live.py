@@ -1,6 +1,6 @@
-"""The rows that `watch` writes, and the line that tells on a terminal how it goes.
+"""The rows of `watch`, and its status line on a terminal.
 
-`tsv` is `time event label score start end lag dropped`, with the reason as a ninth field where the source was
+`tsv` is `time event label score start end lag dropped`, with the reason as a ninth field when the source is
 lost. Escapes are those of `predict`.
 """
 
@@ -41,7 +41,7 @@ def jsonl_row(event: LiveEvent) -> str:
 
 
 def table_row(event: LiveEvent) -> str:
-    """Return an event as a line for eyes."""
+    """Return an event as a line of a table."""
     clock, kind, _, score, start, end, lag, dropped = _cells(event)
     label = printable(event.label or event.reason or "")
     times = f"{start:>9} {end:>9}"
@@ -59,7 +59,7 @@ WRITERS: dict[LiveFormat, Callable[[LiveEvent], str]] = {
 
 
 def open_rows(output_format: LiveFormat) -> Callable[[LiveEvent], None]:
-    """Return what writes an event to standard output, at once."""
+    """Return a function that writes an event to standard output at once."""
     is_terminal = sys.stdout.isatty()
     to_text = WRITERS[output_format]
 
@@ -78,7 +78,7 @@ class StatusLine:
     """One line at the bottom of a terminal; nothing elsewhere.
 
     Args:
-        bar: Of the console; disabled where there is no terminal.
+        bar: A progress bar of the console; disabled if there is no terminal.
     """
 
     def __init__(self, bar: Any) -> None:
@@ -86,20 +86,20 @@ class StatusLine:
 
     @property
     def is_shown(self) -> bool:
-        """Whether anybody sees it."""
+        """Whether the line is visible."""
         return not self._bar.disable
 
     def show(self, state: LiveState) -> None:
-        """Show how it goes."""
+        """Update the line."""
         if self.is_shown:
             width = shutil.get_terminal_size().columns - 1
             self._bar.set_description_str(status(state)[:width])
 
 
 def status(state: LiveState) -> str:
-    """Return the line that tells how it goes."""
+    """Return the text of the status line."""
     if state.is_lost:
-        return f"source lost {state.lag:.0f} s ago; trying again  dropped {state.dropped}"
+        return f"source lost {state.lag:.0f} s ago; reconnecting  dropped {state.dropped}"
     parts = [f"{state.fps:.0f} fps", f"lag {state.lag:.2f} s", f"dropped {state.dropped}"]
     parts += [f"{shortened(s.label, _LABEL)} {_bar(s.score)} {s.score:.2f}" for s in state.top]
     return "  ".join(parts)

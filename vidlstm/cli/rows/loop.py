@@ -1,4 +1,4 @@
-"""The loop of `predict`: writes rows as they come, shows progress and errors, ends in an orderly way."""
+"""The loop of `predict` and `spans`: write rows as they come, show progress and errors, end cleanly."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.cli.rows.spans import AnyRecord
 from vidlstm.records import Prediction
 
-_MAX_LABELS = 8  # classes in the closing line
+_MAX_LABELS = 8  # classes in the last line
 
 
 class Run:
     """Writes the rows of one run and counts them.
 
     Args:
-        console: Shows what the rows do not say.
-        sorter: Sorts labelled files, if that is asked for.
+        console: Where notes and errors are shown.
+        sorter: Sorts labelled files; None: files stay where they are.
         rows_elsewhere: The rows do not go to the terminal, which is free for notes and progress.
-        tells_end: Say how many are done even if nothing failed.
+        tells_end: Print the summary even if nothing failed.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class Run:
 
         Args:
             records: The rows.
-            output: Where they go.
-            count: Returns how many there will be, if that can be known; may take long.
+            output: Where to write them.
+            count: Returns the number of records, if it can be known; may take long.
         """
         console = Console(quiet=not self.rows_elsewhere or self.console.quiet)
         with console.bar(total=None, label="Labelling", unit="file") as bar:
@@ -68,7 +68,7 @@ class Run:
         return Exit.SOME_FAILED if self.num_failed or sorting_failed else Exit.DONE
 
     def leave(self, end_early: Callable[[], None]) -> None:
-        """End without a word, as nobody reads the rows any more."""
+        """End silently, as the reader of the rows has gone."""
         self.reader_left.set()
         end_early()
 
@@ -90,7 +90,7 @@ class Run:
                     self.console.warn(f"{record.path}: {problem.code.value}: {problem.message}")
         elif self.sorter is not None and isinstance(record, Prediction) and record.label is not None:
             if self.sorter.how == "move":
-                output.sync()  # after a power cut, nobody would know what became of a moved file
+                output.sync()  # the row must be on disk before its file is moved, in case of a power cut
             self.sorter.put(record.path, record.label)
 
     def _summary(self) -> str:
@@ -102,14 +102,14 @@ class Run:
 
 
 def _set_total(bar: tqdm[Any], count: Callable[[], int | None]) -> None:
-    """Give a bar its end, and so the time that is left, once that is known."""
-    with contextlib.suppress(Exception):  # reading the inputs themselves will say what is wrong with them
+    """Set a bar's total, and so its remaining time, once the number is known."""
+    with contextlib.suppress(Exception):  # an error in the inputs is reported when they are read
         bar.total = count()
         bar.refresh()
 
 
 def say_beside_bar(console: Console, text: str) -> None:
-    """Say a line while a progress bar may stand on the terminal."""
+    """Print a line while a progress bar may be shown."""
     with tqdm.external_write_mode():
         console.say(text)
 
@@ -120,7 +120,7 @@ def interruptible(
     end_early: Callable[[], None],
     signals: Sequence[signal.Signals] = (signal.SIGINT,),
 ) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after the row it is on, and a second one at once."""
+    """Let the first Ctrl-C end the run after the current row, and a second one at once."""
 
     def handle(*_: object) -> None:
         if interrupted.is_set():

@@ -1,4 +1,4 @@
-"""Where rows go: to standard output, to a terminal, or into a file."""
+"""Where rows are written: a pipe, a terminal or a file."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _RED, _YELLOW = 31, 33
 
 
 def choose_format(wanted: Format | None, file: Path | None) -> Format:
-    """Return the format to write: for a file by its suffix, for a terminal a table, else tsv.
+    """Return the format of the rows: by suffix for a file, a table for a terminal, otherwise tsv.
 
     Raises:
-        UsageError: A table is wanted in a file, or one JSON document.
+        UsageError: A file is to hold a table, or a single JSON document.
     """
     if file is not None:
         if wanted == "table":
-            raise UsageError(f"--format table: is for terminals; {file} takes tsv, csv or jsonl")
+            raise UsageError(f"--format table: is for terminals; use tsv, csv or jsonl for {file}")
         if wanted is None and file.suffix.lower() == ".json":
             raise UsageError(
-                f"{file}: rows are JSON lines, one object each: name it {file.with_suffix('.jsonl')}, "
-                "or add --format jsonl"
+                f"{file}: rows are JSON lines, one object per line; name the file "
+                f"{file.with_suffix('.jsonl')}, or add --format jsonl"
             )
         return wanted or _BY_SUFFIX.get(file.suffix.lower(), "tsv")
     return wanted or ("table" if sys.stdout.isatty() else "tsv")
@@ -47,7 +47,7 @@ class Output:
 
     Args:
         write: Writes a record, at once and whole.
-        sync: Waits until what was written is on the disk, if it goes there.
+        sync: Waits until all rows are on disk, if they go to a file.
     """
 
     write: Callable[[Any], None]
@@ -65,8 +65,8 @@ def to_stdout(output_format: Format, labels: Sequence[str], *, more: bool) -> Ou
 
     Args:
         output_format: Format of the rows.
-        labels: Classes that rows may name: they make a table's columns.
-        more: Show a table's runners-up.
+        labels: Classes that may appear in rows; they determine the width of a table's columns.
+        more: Show the runners-up in a table.
     """
     is_terminal = sys.stdout.isatty()
     table = Table(labels, more=more, colour=is_terminal and has_colour())
@@ -89,18 +89,18 @@ def to_stdout(output_format: Format, labels: Sequence[str], *, more: bool) -> Ou
 
 
 def has_colour() -> bool:
-    """Tell whether the user's terminal takes colours, and the user wants them (https://no-color.org)."""
+    """Tell whether the terminal supports colours and the user wants them (https://no-color.org)."""
     knows = os.name != "nt" or "WT_SESSION" in os.environ
     return knows and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 class Table:
-    """Columns for people, whose widths are known before the first row: score, label, path.
+    """Columns score, label and path, whose widths are known before the first row.
 
     Args:
-        labels: Classes that rows may name.
+        labels: Classes that may appear in rows.
         more: Show the runners-up.
-        colour: Mark what has no label in yellow, and failures in red.
+        colour: Show rows without a label in yellow, and failures in red.
     """
 
     def __init__(self, labels: Sequence[str], *, more: bool, colour: bool = False) -> None:
@@ -110,7 +110,7 @@ class Table:
         self.header = f"score  {'label':{self._width}}  path\n"
 
     def row(self, record: Record) -> str:
-        """Return one line, without control characters but for colours."""
+        """Return one line, without control characters except for colours."""
         label, score, rest = "", "    -", ""
         if not isinstance(record, Failure):
             label = "unknown" if record.unknown else record.label or "-"
@@ -131,7 +131,7 @@ class Table:
 
 
 def when_reader_leaves(call: Callable[[], None]) -> None:
-    """Call when nobody reads standard output any more (`| head -1`), even while no row is written."""
+    """Call a function when the reader of standard output has gone (`| head -1`), even between rows."""
     try:
         fd = sys.stdout.fileno()
         if not (hasattr(select, "poll") and stat.S_ISFIFO(os.fstat(fd).st_mode)):
@@ -139,7 +139,7 @@ def when_reader_leaves(call: Callable[[], None]) -> None:
     except (OSError, ValueError):
         return
     poll = select.poll()
-    poll.register(fd, 0)  # an error is told unasked
+    poll.register(fd, 0)  # errors are always reported
 
     def watch() -> None:
         if poll.poll():
@@ -149,14 +149,14 @@ def when_reader_leaves(call: Callable[[], None]) -> None:
 
 
 def choose_target(output: Path | None, resume: Path | None) -> Path | None:
-    """Return the file that rows are appended to, None for standard output."""
+    """Return the file that rows are appended to; None for standard output."""
     if resume is not None and output is not None and output != resume:
-        raise UsageError("--resume FILE appends to FILE itself: leave --output out")
+        raise UsageError("--resume FILE appends to FILE; leave out --output")
     target = resume or output
     if target is None:
         return None
     if target.is_dir():
-        raise UsageError(f"{target}: is a folder, a file is needed for the rows")
+        raise UsageError(f"{target}: is a folder; name a file for the rows")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no such folder")
     if resume is None:

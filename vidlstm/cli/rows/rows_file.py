@@ -1,7 +1,7 @@
-"""A file of rows that one run at a time adds to, and that a later run may resume.
+"""A file of rows: one run at a time appends to it, and a later run can resume it.
 
-All rows of a record are written by one call, so that a kill leaves at most a part of the last record's.
-Nothing of a file is cut off or added to before it is certain that this program wrote it.
+All rows of a record are written in one call, so that a kill leaves at most part of the last record.
+A file is never truncated or appended to unless all of it is recognised as rows of this program.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vidlstm.cli.rows.formats import CLIP_ROWS, Format, RowKind, cell_of, encode
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 
-_BLOCK = 4096  # bytes; a write of several rows that a kill cuts short ends in half a row or at a multiple
+_BLOCK = 4096  # bytes; a write of several rows, cut short by a kill, ends within a row or at a multiple of it
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -30,8 +30,8 @@ class RowsFile:
         file: The file, which is open.
         handle: Its descriptor.
         output_format: Format of its rows.
-        labels: Classes that rows may name.
-        kind: Of the rows.
+        labels: Classes that may appear in rows.
+        kind: Kind of the rows.
     """
 
     def __init__(
@@ -39,9 +39,9 @@ class RowsFile:
     ) -> None:
         self.file = file
         self.num_rows = 0
-        """Records whose rows were there when it was opened."""
+        """Number of records in the file when it was opened."""
         self.cut = ""
-        """What was removed from its end: half a row, or some rows of a record."""
+        """Text removed from the end: part of a row, or some rows of a record."""
         self._kind = kind
         self._handle = handle
         self._format = output_format
@@ -50,16 +50,16 @@ class RowsFile:
         self._is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
 
     def write(self, record: Any) -> None:
-        """Add the rows of a record."""
+        """Append the rows of a record."""
         self._put(encode(self._kind.writers[self._format](record)))
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk."""
+        """Wait until all rows are on disk."""
         if self._is_regular:
             os.fsync(self._handle)
 
     def take(self, name: str) -> str | None:
-        """Return the label of an input's row, empty if it has none; None without a row. Each record once."""
+        """Return the label of an input's row, empty if it has none, and forget it; None without a row."""
         labels = self._rows.get(cell_of(name, self._format))
         return labels.pop() if labels else None
 
@@ -69,10 +69,10 @@ class RowsFile:
             self._put(encode(self._kind.headers.get(self._format, "")))
 
     def read(self) -> None:
-        """Read the rows that an earlier run has left, and cut off what a kill left half written at the end.
+        """Read the rows of an earlier run, and remove a partly written record at the end.
 
         Raises:
-            UsageError: The file holds something else. It is left as it is.
+            UsageError: The file holds something else. It is not changed.
         """
         end, size = 0, 0
         begin, last = 0, ""  # of the last record
@@ -86,10 +86,10 @@ class RowsFile:
                         begin, last = (begin, last) if path == last else (end, path)
                         end = size
                     elif number == 1 and not self._may_begin(line):
-                        raise UsageError("it holds no whole row")
+                        raise UsageError("it holds no complete row")
                 except UsageError as error:
                     raise UsageError(
-                        f"{self.file}, line {number}: {error}, so the file is left alone; "
+                        f"{self.file}, line {number}: {error}, so the file is not changed; "
                         "name another one with --resume"
                     ) from None
         if self._kind.several and last and (end < size or end % _BLOCK == 0):
@@ -103,7 +103,7 @@ class RowsFile:
             os.ftruncate(self._handle, end)
 
     def _remember(self, line: bytes, last: str, *, is_first: bool) -> str:
-        """Take in a row and return its path; empty for the header."""
+        """Record a row and return its path; empty for the header."""
         header = self._kind.headers.get(self._format)
         if header is not None and is_first:
             if line != encode(header):
@@ -118,7 +118,7 @@ class RowsFile:
         return path
 
     def _may_begin(self, line: bytes) -> bool:
-        """Tell whether half a line, and nothing else, may be the beginning of a file of ours."""
+        """Tell whether a file with only this partial line may be the start of a file of rows."""
         start = {"jsonl": b'{"schema": '}.get(self._format, encode(self._kind.headers.get(self._format, "")))
         return start.startswith(line) or (self._format == "jsonl" and line.startswith(start))
 
@@ -134,18 +134,18 @@ class RowsFile:
 def open_rows(
     file: Path, output_format: Format, labels: Sequence[str], *, resume: bool, kind: RowKind = CLIP_ROWS
 ) -> Iterator[RowsFile]:
-    """Open a file for rows, for this run alone.
+    """Open a file for rows, exclusively for this run.
 
     Args:
-        file: Made if it is not there.
+        file: Created if it does not exist.
         output_format: Format of the rows.
-        labels: Classes that rows may name.
+        labels: Classes that may appear in rows.
         resume: Read the rows in it first. Otherwise it must be empty.
-        kind: Of the rows.
+        kind: Kind of the rows.
 
     Raises:
-        UsageError: It holds something else, or another run is writing to it.
-        OSError: It cannot be opened.
+        UsageError: The file holds something else, or another run is writing to it.
+        OSError: The file cannot be opened.
     """
     is_new = not file.exists()
     flags = os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
@@ -165,20 +165,20 @@ def open_rows(
 
 
 def require_empty(file: Path) -> None:
-    """Refuse a file that holds something: rows that are added by mistake would count twice.
+    """Raise if a file is not empty: rows appended by mistake would count twice.
 
     Raises:
-        UsageError: It does.
+        UsageError: The file is not empty.
     """
     if file.is_file() and file.stat().st_size:
-        raise UsageError(f"{file}: exists already; add to it with --resume {file}, or remove it first")
+        raise UsageError(f"{file}: already exists; append to it with --resume {file}, or remove it first")
 
 
 def _lock(handle: int, file: Path) -> None:
-    """Keep other runs from a file until it is closed, however this one ends.
+    """Lock a file against other runs until it is closed, however this process ends.
 
     Raises:
-        UsageError: Another run has it.
+        UsageError: Another run has locked it.
     """
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         return
@@ -186,7 +186,7 @@ def _lock(handle: int, file: Path) -> None:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(handle, 2**40, os.SEEK_SET)  # a byte that no row gets to: Windows locks what it covers
+            os.lseek(handle, 2**40, os.SEEK_SET)  # beyond all rows: Windows blocks access to locked bytes
             msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
@@ -195,12 +195,12 @@ def _lock(handle: int, file: Path) -> None:
     except OSError as error:
         if error.errno in _BUSY:  # anything else: this file system has no locks
             raise UsageError(
-                f"{file}: {_holder(handle)} is writing rows to it; wait for its end, or name another file"
+                f"{file}: {_holder(handle)} is writing rows to it; wait until it ends, or name another file"
             ) from None
 
 
 def _holder(handle: int) -> str:
-    """Return who has locked a file, where the system tells (Linux)."""
+    """Return which process has locked a file, if the system tells (Linux)."""
     inode = os.fstat(handle).st_ino
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():

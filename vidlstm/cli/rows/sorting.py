@@ -1,6 +1,6 @@
-"""Sort labelled files into class folders: move or link them, never over a file that is there.
+"""Sort labelled files into class folders: move or link them, without ever replacing a file.
 
-A kill at any moment loses nothing and leaves nothing that `again` does not put right.
+A kill at any moment loses nothing; the next run with `again` completes what was interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ How = Literal["move", "link"]
 
 _NAME_BYTES = 255
 _NO_HARD_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')  # in a folder's name, somewhere
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')  # in a folder's name, on some system
 
 
 @dataclass
@@ -39,24 +39,24 @@ class Sorter:
 
     @staticmethod
     def of(console: Console, move_to: Path | None, link_to: Path | None) -> Sorter | None:
-        """Return the sorter that the options ask for.
+        """Return the sorter for the given options; None without any.
 
         Raises:
-            UsageError: They exclude each other.
+            UsageError: Both options are given.
         """
         if move_to is not None and link_to is not None:
-            raise UsageError("--move-to and --link-to exclude each other")
+            raise UsageError("--move-to and --link-to cannot be combined")
         if move_to is not None:
             return Sorter(console, move_to, "move")
         return None if link_to is None else Sorter(console, link_to, "link")
 
     @property
     def outside(self) -> Path:
-        """The folder, which is no input even if it lies in one."""
-        return Path(os.path.abspath(self.root))  # noqa: PTH100 - as inputs are compared
+        """The target folder, which is not an input even if it is inside one."""
+        return Path(os.path.abspath(self.root))  # noqa: PTH100 - inputs are compared in this form
 
     def put(self, name: str, label: str, *, again: bool = False) -> None:
-        """Sort one file. What did not work, or only under another name, goes to the console.
+        """Sort one file. Failures and changed names are reported on the console.
 
         Args:
             name: The file.
@@ -71,25 +71,25 @@ class Sorter:
             self.console.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
             return
         if target.name != source.name:
-            self.console.say(f"{name}: its name is taken, sorted as {target}")
+            self.console.say(f"{name}: name already taken, sorted as {target}")
 
 
 def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = False) -> Path:
-    """Put a file into the folder of its class. A file that is there already is never replaced.
+    """Put a file into the folder of its class. An existing file is never replaced.
 
     Args:
         source: The file, or folder of frames.
         label: Its class.
-        root: Folder of the class folders. Both are made if they are missing.
-        how: `move` it, or make a symbolic `link` to it.
-        again: Finish what a killed run may have begun: where the same content is in the class folder
-            under the file's own name, the source goes.
+        root: Parent of the class folders. Missing folders are created.
+        how: `move` the file, or create a symbolic `link` to it.
+        again: Complete what a killed run may have begun: if the class folder holds the same content under
+            the file's own name, remove the source.
 
     Returns:
-        Where it is now: under a numbered name if its own is taken.
+        The new path, with a numbered name if the file's own was taken.
 
     Raises:
-        OSError: It cannot be done. The file is where it was.
+        OSError: It cannot be moved or linked. The file stays where it was.
     """
     folder = root / folder_name(label)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = F
 
 
 def numbered_name(source: Path, number: int) -> str:
-    """Return a file's name with a number, shortened to what file systems take (255 bytes)."""
+    """Return a file's name with a number, shortened to the limit of file systems (255 bytes)."""
     ending = f"_{number}{source.suffix}"
     stem = source.stem
     while len(os.fsencode(stem + ending)) > _NAME_BYTES and stem:
@@ -122,18 +122,18 @@ def numbered_name(source: Path, number: int) -> str:
 
 
 def folder_name(label: str) -> str:
-    """Return a folder name for a class. Whatever the class is called, the folder stays in its parent."""
+    """Return a folder name for a class. No class name can lead out of the parent folder."""
     name = _UNSAFE.sub("_", label).strip(" ")
     return name if name.strip(".") else "_" * max(len(name), 1)
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file or folder to a name that is free. At any moment it is whole, under one name or both.
+    """Move a file or folder to a free name. At any moment it is complete, under one name or both.
 
     Raises:
         FileExistsError: The name is taken.
     """
-    if source.is_symlink():  # a relative one would lead nowhere from another folder
+    if source.is_symlink():  # a relative link would break in another folder
         target.symlink_to(source.resolve())
         source.unlink()
         return
@@ -146,7 +146,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """Rename, but never over what is there, as POSIX does without a word.
+    """Rename without replacing an existing file, which POSIX would do silently.
 
     Raises:
         FileExistsError: The name is taken.
@@ -155,7 +155,7 @@ def _rename(source: Path, target: Path) -> None:
         source.rename(target)
     elif source.is_dir():
         _refuse_taken(target)
-        source.rename(target)  # a folder that appears in between is an error, unless it is empty
+        source.rename(target)  # if a folder appears in between, this is an error, unless it is empty
     else:
         try:
             os.link(source, target, follow_symlinks=False)
@@ -169,7 +169,7 @@ def _rename(source: Path, target: Path) -> None:
 
 
 def _copy_and_remove(source: Path, target: Path) -> None:
-    """Move to another device. A kill leaves a hidden copy, which the next try replaces, or both files."""
+    """Move to another device. A kill leaves a hidden copy, which the next attempt replaces, or both files."""
     _refuse_taken(target)
     name = hashlib.blake2b(os.fsencode(source.absolute()), digest_size=8).hexdigest()
     beside = target.with_name(f".vidlstm-{name}.part")
@@ -195,12 +195,12 @@ def _flush(file: Path) -> None:
 
 
 def _is_same(source: Path, target: Path) -> bool:
-    """Tell whether two names are one file: a kill came between the new name and the end of the old one."""
+    """Tell whether two names are the same file, after a kill between linking and unlinking."""
     return not source.is_symlink() and os.path.lexists(target) and source.samefile(target)
 
 
 def _is_copy(source: Path, target: Path) -> bool:
-    """Tell whether all of a file or folder is at another place, too."""
+    """Tell whether all content of a file or folder is also at another path."""
     if target.is_symlink() or source.is_symlink():
         return False
     if source.is_dir():

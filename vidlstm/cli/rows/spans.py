@@ -1,7 +1,7 @@
-r"""The rows that `spans` writes: one a span, all of a film at once.
+r"""The rows of `spans`: one per span, all rows of a film at once.
 
-`tsv` is `path start end label score`, with empty fields where nothing happens in a film, and the code of
-what went wrong as a sixth. Escapes are those of `predict`.
+`tsv` is `path start end label score`, with empty fields for a film without spans, and the code of a problem
+as a sixth field. Escapes are those of `predict`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vidlstm.report.text import printable
 
 Film = FilmSpans | Failure
 AnyRecord = TypeVar("AnyRecord", Prediction | Failure, FilmSpans | Failure)
-"""What the loop of a command writes: of one command, always the same."""
+"""The records of a command; a command always writes the same kind."""
 
 HEADERS: dict[Format, str] = {"csv": "path,start,end,label,score,error\n"}
 _SECONDS = re.compile(r"\d+\.\d\d")
@@ -61,7 +61,7 @@ def jsonl_rows(film: Film) -> str:
 
 
 def table_rows(film: Film) -> str:
-    """Return the lines of a film for eyes."""
+    """Return the lines of a film as a table."""
     lines = []
     for start, end, label, score, _ in _cells(film):
         note = (
@@ -82,7 +82,7 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
     """Return path and label of a written row, as `cell_of` gives them.
 
     Raises:
-        UsageError: It is no row of this format.
+        UsageError: It is not a row of this format.
     """
     text = decode(line)
     try:
@@ -99,7 +99,7 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
             FailureCode(code[0])
         return path, label
     except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
-        raise UsageError(f"{text.strip()[:60]!r} is no row of {output_format}") from None
+        raise UsageError(f"{text.strip()[:60]!r} is not a row of {output_format}") from None
 
 
 def _patterns(start: str, end: str, score: str) -> Sequence[tuple[re.Pattern[str], str]]:
