@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -467,6 +468,20 @@ class TestKilledWhileSorting:
         (tmp_path / "out/wave").mkdir(parents=True)
         (tmp_path / "out/wave/a.avi").write_bytes(b"other")
         assert sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "move", again=True).name == "a_2.avi"
+
+    @pytest.mark.parametrize("name", ["a.avi", "frames"])
+    def test_two_real_devices(self, tmp_path: Path, name: str) -> None:
+        memory = Path("/dev/shm")
+        if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is no second device")
+        with tempfile.TemporaryDirectory(dir=memory) as folder:
+            source = plant(Path(folder), "a.avi", "frames/1.png", "frames/2.png") / name
+            (Path(folder) / "a.avi").chmod(0o444)
+            os.utime(source, (1_000_000, 1_000_000))
+            target = self.finish(source, tmp_path / "out")
+        assert target.is_dir() == (name == "frames")
+        assert target.stat().st_mtime == 1_000_000
+        assert [path.read_bytes() for path in sorted(target.rglob("*"))] == [b"x"] * 2 * target.is_dir()
 
     def be_on_two_devices(self, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
         link, rename = os.link, os.rename

@@ -359,8 +359,18 @@ class TestLists:
         assert [s.split for s in data.samples] == ["train", "train", "val"]
 
     def test_without_class_names_there_is_no_label(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"line 1: c\.mp4 has no class folder.*`class_list`"):
+        with pytest.raises(DataError, match=r"line 1: c\.mp4 has no class folder.*`class_list`.*path,label"):
             find_samples(table(tmp_path / "list.txt", "c.mp4 0\n"))
+
+    def test_a_list_of_paths_and_class_names_says_what_to_write(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"first: .*a\.mp4 hug.*make it a CSV that begins path,label"):
+            find_samples(table(tmp_path / "list.txt", "my clips/a.mp4 hug\nmy clips/b.mp4 run\n"))
+
+    def test_a_clip_of_two_classes_is_named(self, tmp_path: Path) -> None:
+        names = table(tmp_path / "names.txt", "hug\nrun\n")
+        file = table(tmp_path / "list.txt", "c.mp4 0\nmy clips/b.mp4 1\nc.mp4 1\n")
+        with pytest.raises(DataError, match=r'c\.mp4 is listed as "hug" and as "run"'):
+            find_samples(file, class_list=names)
 
 
 class TestRefusals:
@@ -433,6 +443,16 @@ class TestTablesFromElsewhere:
     def test_one_clip_under_two_spellings_has_one_label(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r'line 3: \./a\.mp4 is "y" here and "x" in line 2'):
             self.read(tmp_path, "path,label\na.mp4,x\n./a.mp4,y\n")
+
+    def test_one_clip_under_two_forms_of_an_accent_has_one_label(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r'line 3: .* is "y" here and "x" in line 2'):
+            self.read(tmp_path, "path,label\ncaf\u00e9.mp4,x\ncafe\u0301.mp4,y\n")
+
+    @pytest.mark.parametrize("other", ["Run", "run ", "ru\uff4e", "r\u00fan"])
+    def test_classes_that_look_alike_are_said(self, tmp_path: Path, other: str) -> None:
+        found = self.read(tmp_path, f"path,label\na.mp4,run\nb.mp4,{other}\n")
+        assert len(found.classes) == 2
+        assert said(found, "look alike", '"run"') is (other != "r\u00fan")
 
     def test_an_accent_may_be_a_character_of_its_own(self, tmp_path: Path) -> None:
         found = self.read(tmp_path, "path,label\na.mp4,x\ncafe\u0301.mp4,y\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.media.conftest import (
     HEIGHT,
@@ -425,3 +426,25 @@ def test_av1_is_read(real_data: Path) -> None:
         assert video.read_to_end() == 125
     assert [frame.image.shape for frame in frames] == [(360, 640, 3)] * 3
     assert [frame.seconds for frame in frames] == pytest.approx([0, 2.4, 4.96], abs=0.002)
+
+
+@pytest.mark.parametrize("suffix", ["webp", "png"])
+def test_an_animated_picture_says_what_to_do(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"wave.{suffix}"
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+    with (
+        pytest.raises(InputError, match=r"animated picture .* convert it to MP4") as caught,
+        open_video(path),
+    ):
+        pass
+    assert caught.value.code is FailureCode.NOT_A_VIDEO
+    frames[0].save(path)
+    with pytest.raises(InputError, match="is a picture"), open_video(path):
+        pass
+
+
+def test_a_frame_of_too_many_pixels_says_what_to_do(tmp_path: Path) -> None:
+    path = write_numbered(tmp_path / "clip.avi", 3)
+    with pytest.raises(InputError, match=r"more than 100 pixels: scale it down$"):
+        open_video(path, Limits(max_pixels=100))

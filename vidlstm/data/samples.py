@@ -8,6 +8,8 @@ content: whether a clip can be decoded is not asked here.
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -142,13 +144,14 @@ def find_samples(
     kind, rows, notes = _choose_kind(listing, kind)
     classes = tuple(sorted({row.label for row in rows}))
     _check_classes(data, classes)
+    _check_labels(listing.root, rows)
     grouping = _group(listing, rows, group_by)
     samples = tuple(
         Sample(row.path, row.label, group, row.split) for row, group in zip(rows, grouping.names, strict=True)
     )
     return Dataset(
         listing.root, kind, samples, classes, grouping.rule, listing.layout,
-        (*listing.notes, *notes), listing.lost, groups_known=grouping.known,
+        (*listing.notes, *notes, *alike(classes)), listing.lost, groups_known=grouping.known,
     )  # fmt: skip
 
 
@@ -175,8 +178,8 @@ def _film_dataset(data: Path, films: Films, group_by: str | None, background: Ba
     classes = tuple(sorted({sample.label for sample in samples}))
     _check_classes(data, classes)
     return Dataset(
-        root, "video", samples, classes, grouping.rule, films.layout, tuple(films.notes()), films=truths,
-        problems=films.problems,
+        root, "video", samples, classes, grouping.rule, films.layout, (*films.notes(), *alike(classes)),
+        films=truths, problems=films.problems,
     )  # fmt: skip
 
 
@@ -189,6 +192,29 @@ def _check_classes(data: Path, classes: Sequence[str]) -> None:
     if len(classes) < 2:
         found = f'one class only ("{classes[0]}")' if classes else "no class"
         raise DataError(f"{data}: holds {found}, at least two are needed; {WANTED}")
+
+
+def _check_labels(root: Path, rows: Sequence[Row]) -> None:
+    labels: dict[Path, str] = {}
+    for row in rows:
+        known = labels.setdefault(row.path, row.label)
+        if known != row.label:
+            name = relative_name(row.path, root)
+            raise DataError(f'{name} is listed as "{known}" and as "{row.label}": a clip has one class')
+
+
+def alike(classes: Sequence[str]) -> list[str]:
+    """Return a sentence for each set of class names that differ in case, spaces or Unicode form only."""
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        found.setdefault(key, []).append(name)
+    return [
+        f"classes with names that look alike: {', '.join(map(json.dumps, names))}; "
+        "if they are one class, give it one name"
+        for names in found.values()
+        if len(names) > 1
+    ]
 
 
 def find_dataset(settings: DataSettings, probe: Probe | None = None) -> Dataset:
@@ -266,7 +292,11 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
     if not any(row.exists for row in rows):
         first = rows[0].path if rows else listing.rows[0].path
         if rows:
-            raise DataError(f"none of the {len(rows)} listed files exists (first: {first}); check the folder")
+            hint = "; a line of a list is a path and an index, for names make it a CSV that begins path,label"
+            way_out = hint if " " in first.name and listing.layout.startswith("list") else ""
+            raise DataError(
+                f"none of the {len(rows)} listed files exists (first: {first}); check the folder{way_out}"
+            )
         raise DataError(f"{listing.root}: no {kind} among {len(listing.rows)} files (first: {first})")
     notes = []
     if len(rows) < len(listing.rows):

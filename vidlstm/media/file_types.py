@@ -109,7 +109,7 @@ def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
         raise InputError(
             path,
             FailureCode.TOO_LARGE,
-            f"has frames of {width}x{height}, more than {limits.max_pixels:,} pixels",
+            f"has frames of {width}x{height}, more than {limits.max_pixels:,} pixels: scale it down",
         )
 
 
@@ -149,6 +149,8 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
         return InputError(path, FailureCode.NOT_A_VIDEO, message)
 
     picture = picture_format(head)
+    if _is_animated(head):
+        raise refuse(f"is an animated picture ({picture}), of which one frame is read: convert it to MP4")
     if picture and not (picture == "JPEG" and path.suffix.lower() in _MOTION_JPEG_SUFFIXES):
         raise refuse(f"is a picture ({picture}), not a video: a model for pictures can label it")
     sound = next((name for magic, name in _SOUNDS.items() if head.startswith(magic)), None)
@@ -156,6 +158,12 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
         raise refuse(f"is a sound file ({sound or 'M4A'}), not a video")
     if head.startswith(_PLAYLISTS):
         raise refuse("is a playlist or a text, not a video")
+
+
+def _is_animated(head: bytes) -> bool:
+    """Tell whether a WebP or PNG file announces several frames."""
+    is_webp = head[8:16] == b"WEBPVP8X" and bool(head[20] & 2) if len(head) > 20 else False
+    return is_webp or (head.startswith(b"\x89PNG") and head[37:41] == b"acTL")
 
 
 def _kind(mode: int) -> str:

@@ -190,7 +190,8 @@ def _copy_and_remove(source: Path, target: Path) -> None:
 
 
 def _flush(file: Path) -> None:
-    with file.open("rb+") as stream:
+    # Windows flushes only what may be written; elsewhere a file that may only be read is flushed, too.
+    with file.open("rb+" if os.access(file, os.W_OK) else "rb") as stream:
         os.fsync(stream.fileno())
 
 

@@ -150,7 +150,10 @@ def _label(path: str, index: str | None, names: dict[int, str], where: str) -> s
             raise DataError(f"{where}: class {index} is not in the class list")
         return names[int(index)]
     if not folder:
-        raise DataError(f"{where}: {path} has no class folder; name the classes with `class_list`")
+        raise DataError(
+            f"{where}: {path} has no class folder; name the classes with `class_list`, "
+            "or make it a CSV whose first line is path,label"
+        )
     if names and folder not in names.values():
         raise DataError(f"{where}: class {folder} is not in the class list")
     return folder

@@ -9,6 +9,7 @@ import csv
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         group = None if group_at is None else _text(values[group_at], header[group_at], where)
         if not values[path_at] or "\0" in values[path_at]:
             raise DataError(f"{where}: has no usable path")
-        place = os.path.normpath(root / values[path_at])
+        place = unicodedata.normalize("NFC", os.path.normpath(root / values[path_at]))
         known_line, known_label = first.setdefault(place, (line, label))
         if known_label != label:
             raise DataError(
