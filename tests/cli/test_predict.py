@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Outcome, make_model, vidlstm, write_clip
-from vidlstm.cli.rows.inputs import Search, expand, parse_shard, parse_size, read_names, take_shard
+from vidlstm.cli.rows.inputs import Search, expand, parse_size, read_names, take_shard
+from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.cli.rows.sorting import folder_name, sort_file
 from vidlstm.errors import UsageError
 

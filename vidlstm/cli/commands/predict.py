@@ -23,7 +23,6 @@ from vidlstm.cli.rows.formats import Format
 from vidlstm.cli.rows.inputs import (
     Search,
     count_inputs,
-    parse_shard,
     parse_size,
     require_files,
     require_one,
@@ -31,7 +30,9 @@ from vidlstm.cli.rows.inputs import (
 )
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import choose_format, choose_target, to_file, to_stdout, when_reader_leaves
-from vidlstm.cli.rows.rows_file import RowsFile, open_rows
+from vidlstm.cli.rows.parquet import open_target, require_pyarrow
+from vidlstm.cli.rows.rows_file import RowsFile
+from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.data.layouts.folders import count
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
@@ -96,6 +97,8 @@ def predict(
     require_files(paths)
     target = choose_target(output, resume)
     chosen = choose_format(output_format, target)
+    if target is not None and chosen == "parquet":
+        require_pyarrow(target)
     part = parse_shard(shard)
     max_bytes = parse_size(max_size)
     sorter = Sorter.of(console, move_to, link_to)
@@ -125,7 +128,7 @@ def predict(
         if target is None:
             out = to_stdout(chosen, config.classes, more=(top_k or 1) > 1)
         else:
-            rows = stack.enter_context(open_rows(target, chosen, config.classes, resume=resume is not None))
+            rows = stack.enter_context(open_target(target, chosen, config.classes, resume=resume is not None))
             _tell_found(console, rows)
             out = to_file(rows)
             names = _skip(names, rows, sorter)

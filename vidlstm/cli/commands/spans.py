@@ -23,10 +23,12 @@ from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, docume
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
 from vidlstm.cli.rows.film_videos import FilmVideos
 from vidlstm.cli.rows.formats import Format, encode
-from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_shard, parse_size, require_one, take_shard
+from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_size, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
-from vidlstm.cli.rows.rows_file import RowsFile, open_rows
+from vidlstm.cli.rows.parquet import open_target, require_pyarrow
+from vidlstm.cli.rows.rows_file import RowsFile
+from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.cli.rows.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
 from vidlstm.cli.rows.spans import WRITERS as ROW_WRITERS
 from vidlstm.data.layouts.folders import count
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
     from vidlstm.engine.prediction.films import LabelledFilm
 
 AnyFormat = Literal[
-    "table", "tsv", "csv", "jsonl", "srt", "vtt", "boris", "eaf", "label-studio", "activitynet"
+    "table", "tsv", "csv", "jsonl", "parquet", "srt", "vtt", "boris", "eaf", "label-studio", "activitynet"
 ]
 Film = FilmSpans | Failure
 
@@ -120,6 +122,8 @@ def spans(
     folder = _choose_folder(document, output, output_dir, resume)
     target = None if document is not None else choose_target(output, resume)
     row_format = None if document is not None else choose_format(cast("Format | None", output_format), target)
+    if target is not None and row_format == "parquet":
+        require_pyarrow(target)
     part, max_bytes = parse_shard(shard), parse_size(max_size)
     if scores is not None:
         require_scores_file(scores, resume=resume is not None)
@@ -151,7 +155,7 @@ def spans(
         elif target is not None:
             assert row_format is not None
             rows = stack.enter_context(
-                open_rows(target, row_format, config.classes, resume=resume is not None, kind=SPAN_ROWS)
+                open_target(target, row_format, config.classes, resume=resume is not None, kind=SPAN_ROWS)
             )
             _tell_found(console, rows)
             names = (name for name in names if rows.take(name) is None)

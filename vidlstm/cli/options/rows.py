@@ -39,7 +39,10 @@ NullOption = Annotated[
 ]
 ShardOption = Annotated[
     str | None,
-    Option(help="i/n: read every n-th input, starting with the i-th. For job arrays.", rich_help_panel=FILES),
+    Option(
+        help="i/n: read every n-th input, starting with the i-th. auto: i and n of this job array.",
+        rich_help_panel=FILES,
+    ),
 ]
 OutputOption = Annotated[
     Path | None, Option("--output", "-o", help="Write the rows to this new file.", rich_help_panel=FILES)

@@ -55,7 +55,10 @@ def open_scores(file: Path, classes: Sequence[str], *, resume: bool) -> Iterator
             yield note
         return
     kind = RowKind(
-        {"csv": csv_line("path", "time", *classes)}, {"csv": _csv_rows}, partial(_read, len(classes)), True
+        {"csv": csv_line("path", "time", *classes)},
+        {"csv": _csv_rows},
+        partial(_read, len(classes)),
+        several=True,
     )
     with open_rows(file, "csv", [], resume=resume, kind=kind) as rows:
         rows.begin()

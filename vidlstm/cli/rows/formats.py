@@ -14,13 +14,15 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import SCHEMA, Failure, Prediction
 
-Format = Literal["table", "tsv", "csv", "jsonl"]
+Format = Literal["table", "tsv", "csv", "jsonl", "parquet"]
+ColumnType = Literal["text", "texts", "integer", "number", "flag", "scores", "error"]
+"""Of a column of a Parquet file."""
 Record = Prediction | Failure
 
 # Control characters, and others that some programs treat as the end of a line.
@@ -141,14 +143,29 @@ class RowKind:
         headers: The header line of each format that has one.
         writers: Functions that return the lines of a record, by format.
         read: Returns path and label of a line, as `cell_of` gives them; raises UsageError.
+        columns: Of a Parquet file: the keys of a JSON line.
         several: A record may have several rows, which are written in one call and count as one.
     """
 
     headers: Mapping[Format, str]
     writers: Mapping[Format, Callable[[Any], str]]
     read: Callable[[bytes, Format], tuple[str, str]]
+    columns: Mapping[str, ColumnType] = field(default_factory=dict)
     several: bool = False
 
 
-CLIP_ROWS = RowKind(HEADERS, WRITERS, read_row)
+COLUMNS: dict[str, ColumnType] = {
+    "schema": "integer",
+    "path": "text",
+    "label": "text",
+    "unknown": "flag",
+    "score": "number",
+    "novelty": "number",
+    "top": "scores",
+    "frames": "integer",
+    "seconds": "number",
+    "error": "error",
+    "notes": "texts",
+}
+CLIP_ROWS = RowKind(HEADERS, WRITERS, read_row, COLUMNS)
 """The rows of `predict`."""

@@ -117,21 +117,6 @@ def take_shard(names: Iterable[str], shard: tuple[int, int]) -> Iterator[str]:
     return (name for number, name in enumerate(names) if number % step == first - 1)
 
 
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """Parse `--shard i/n`, i from 1 to n.
-
-    Raises:
-        UsageError: The text has another form.
-    """
-    if text is None:
-        return 1, 1
-    match = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
-    first, step = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= first <= step:
-        raise UsageError(f"--shard {text}: give i/n with i from 1 to n, such as 1/8 to 8/8")
-    return first, step
-
-
 def parse_seconds(flag: str, text: str) -> float:
     """Parse seconds such as `0.5s`, `0.5` or `300ms`.
 

@@ -19,7 +19,12 @@ from vidlstm.errors import UsageError
 from vidlstm.records import Failure
 from vidlstm.report.text import printable
 
-_BY_SUFFIX: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+_BY_SUFFIX: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
 _RED, _YELLOW = 31, 33
 
 
@@ -31,13 +36,15 @@ def choose_format(wanted: Format | None, file: Path | None) -> Format:
     """
     if file is not None:
         if wanted == "table":
-            raise UsageError(f"--format table: is for terminals; use tsv, csv or jsonl for {file}")
+            raise UsageError(f"--format table: is for terminals; use tsv, csv, jsonl or parquet for {file}")
         if wanted is None and file.suffix.lower() == ".json":
             raise UsageError(
                 f"{file}: rows are JSON lines, one object per line; name the file "
                 f"{file.with_suffix('.jsonl')}, or add --format jsonl"
             )
         return wanted or _BY_SUFFIX.get(file.suffix.lower(), "tsv")
+    if wanted == "parquet":
+        raise UsageError("--format parquet: is for files; name one with --output")
     return wanted or ("table" if sys.stdout.isatty() else "tsv")
 
 

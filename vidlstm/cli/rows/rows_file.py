@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,15 @@ class RowsFile:
         """Return the label of an input's row, empty if it has none, and forget it; None without a row."""
         labels = self._rows.get(cell_of(name, self._format))
         return labels.pop() if labels else None
+
+    def remember(self, rows: Iterable[tuple[str, str]]) -> None:
+        """Take in path and label of rows that are elsewhere."""
+        last = ""
+        for path, label in rows:
+            if not (self._kind.several and path == last):
+                self._rows.setdefault(path, []).append(self._labels.get(label, label))
+                self.num_rows += 1
+            last = path
 
     def begin(self) -> None:
         """Write the header, if the format has one and the file is empty."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from vidlstm.cli.rows.formats import Format, RowKind, csv_line, decode, tsv_field
+from vidlstm.cli.rows.formats import ColumnType, Format, RowKind, csv_line, decode, tsv_field
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import SCHEMA, Failure, FilmSpans, Prediction
 from vidlstm.report.text import printable
@@ -116,4 +116,14 @@ def _read_json(row: Any) -> tuple[str, str]:
     return path, label or ""
 
 
-SPAN_ROWS = RowKind(HEADERS, WRITERS, read_row, several=True)
+COLUMNS: dict[str, ColumnType] = {
+    "schema": "integer",
+    "path": "text",
+    "start": "number",
+    "end": "number",
+    "label": "text",
+    "score": "number",
+    "seconds": "number",
+    "error": "error",
+}
+SPAN_ROWS = RowKind(HEADERS, WRITERS, read_row, COLUMNS, several=True)

@@ -93,7 +93,7 @@ class Connection:
         if self.address == "local":
             return f"`ray=local`: Ray does not start on this machine ({reason})"
         return (
-            f"`ray={self.address}`: no cluster answers ({reason}); start one with `ray start --head`, or use "
+            f"`ray={self.address}`: no cluster answers ({reason}); start one with `ray start`, or use "
             "`ray=local`"
         )
 

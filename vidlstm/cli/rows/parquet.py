@@ -1,0 +1,146 @@
+"""Rows in a Parquet file (where pyarrow is installed), safe against a kill at any moment.
+
+A Parquet file cannot be added to. So rows go to a hidden file of JSON lines beside it, one write each, and
+become part of the Parquet file, which is written whole and renamed, when the run ends. The hidden file's name
+holds the number of rows before its own: whether they are in the Parquet file already, its length tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from vidlstm.cli.rows.formats import CLIP_ROWS, ColumnType, Format, RowKind
+from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
+from vidlstm.errors import UsageError
+from vidlstm.files import sync_folder
+from vidlstm.report.text import printable
+
+_AT_ONCE = 10_000  # rows in memory
+_BYTES = "path_bytes"  # column beside `path`: the name where it is not UTF-8, and null elsewhere
+
+
+def open_target(
+    file: Path, output_format: Format, labels: Sequence[str], *, resume: bool, kind: RowKind = CLIP_ROWS
+) -> contextlib.AbstractContextManager[RowsFile]:
+    """Open a file for rows in any format; arguments and errors as for `open_rows`."""
+    if output_format == "parquet":
+        return _open_parquet(file, labels, resume=resume, kind=kind)
+    return open_rows(file, output_format, labels, resume=resume, kind=kind)
+
+
+def require_pyarrow(file: Path) -> None:
+    """Find out early whether Parquet can be written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if find_spec("pyarrow") is None:
+        raise UsageError(f"{file}: Parquet needs pyarrow: pip install 'vidlstm[parquet]', or name a .jsonl")
+
+
+@contextlib.contextmanager
+def _open_parquet(file: Path, labels: Sequence[str], *, resume: bool, kind: RowKind) -> Iterator[RowsFile]:
+    if not resume:
+        require_empty(file)
+    schema = _schema(kind)
+    done = list(_read_names(file, schema)) if file.is_file() and file.stat().st_size else []
+    journal = file.with_name(f".{file.name}.{len(done)}.jsonl")
+    for left in _journals(file):
+        if left != journal:
+            left.unlink()  # its rows are in the file
+        elif not resume and left.stat().st_size:
+            raise UsageError(f"{file}: a run was ended before its rows were there; continue it with --resume")
+    with open_rows(journal, "jsonl", labels, resume=True, kind=kind) as rows:
+        rows.file = file  # which messages name
+        rows.remember(done)
+        yield rows
+        if journal.stat().st_size or not file.exists():
+            _merge(file, journal, schema)
+        journal.unlink()
+
+
+def _journals(file: Path) -> list[Path]:
+    pattern = re.compile(rf"\.{re.escape(file.name)}\.\d+\.jsonl")
+    return [path for path in file.absolute().parent.iterdir() if pattern.fullmatch(path.name)]
+
+
+def _read_names(file: Path, schema: Any) -> Iterator[tuple[str, str]]:
+    """Yield path and label of every row of a Parquet file.
+
+    Raises:
+        UsageError: It holds something else.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(file) as rows:
+            if not rows.schema_arrow.equals(schema):
+                raise UsageError(f"{file}: has other columns, so it is left alone; name another file")
+            for batch in rows.iter_batches(_AT_ONCE, columns=["path", _BYTES, "label"]):
+                for row in batch.to_pylist():
+                    name = row["path"] if row[_BYTES] is None else os.fsdecode(row[_BYTES])
+                    yield name, row["label"] or ""
+    except pa.ArrowInvalid:
+        raise UsageError(f"{file}: is no Parquet file, so it is left alone; name another one") from None
+
+
+def _merge(file: Path, journal: Path, schema: Any) -> None:
+    """Write the rows of both files as one Parquet file, in the place of the first."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as stream:
+            with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
+                if file.exists() and file.stat().st_size:
+                    with parquet.ParquetFile(file) as earlier:
+                        for batch in earlier.iter_batches(_AT_ONCE):
+                            writer.write_batch(batch)
+                with journal.open(encoding="ascii") as lines:
+                    while chunk := [_row(line) for line in itertools.islice(lines, _AT_ONCE)]:
+                        writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(file)
+        sync_folder(file.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _row(line: str) -> dict[str, Any]:
+    """Return a JSON line as a row; a name that is not UTF-8 is shown in `path`, and kept beside it."""
+    row: dict[str, Any] = json.loads(line)
+    try:
+        row["path"].encode()
+    except UnicodeEncodeError:
+        row[_BYTES] = os.fsencode(row["path"])
+        row["path"] = printable(row["path"])
+    return row
+
+
+def _schema(kind: RowKind) -> Any:
+    import pyarrow as pa
+
+    score = pa.struct([("label", pa.string()), ("score", pa.float64())])
+    problem = pa.struct([("code", pa.string()), ("message", pa.string())])
+    types: Mapping[ColumnType, Any] = {
+        "text": pa.string(),
+        "texts": pa.list_(pa.string()),
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "flag": pa.bool_(),
+        "scores": pa.list_(score),
+        "error": problem,
+    }
+    columns = [(name, types[column]) for name, column in kind.columns.items()]
+    return pa.schema([*columns, (_BYTES, pa.binary())])
