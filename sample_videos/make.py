@@ -1,6 +1,6 @@
-r"""Draw the sample clips: short videos of a cartoon figure that performs eight simple actions.
+r"""Draw the sample clips and films: videos of a cartoon figure that performs eight simple actions.
 
-    python sample_videos/make.py [OUT_DIR]
+    python sample_videos/make.py [OUT_DIR] [--films N]
 
 The clips let anyone train and test a recogniser in a minute without a download. Each of fourteen
 performers has a body and clothes of its own and does every action once; background, furniture,
@@ -13,14 +13,18 @@ Files are named after the KTH data set, `<action>/person<NN>_<action>_d1.mp4`, s
 `^(person\d+)_` finds the performer: split by performer, for the two clips of a pair share a scene.
 The same seed gives the same pictures.
 
+Films, `films/day<NN>.mp4`, show performers who are in no clip: each does every action once, in one room, with
+idle time before and after each. `films/spans.csv` says when what happens.
+
 Lengths on the figure are in units of its height; x points where the figure faces, y up, and the
 origin lies on the floor in the middle of the picture.
 """
 
 import argparse
+import csv
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -29,6 +33,7 @@ import numpy.typing as npt
 
 SEED = 2024
 PERFORMERS = 14
+FILMS = 2
 MOVEMENTS = ("sit_down", "pick_up", "wave", "jumping_jack", "walk", "push_up")
 REVERSED = {"stand_up": "sit_down", "put_down": "pick_up"}
 ACTIONS = tuple(sorted((*MOVEMENTS, *REVERSED)))
@@ -40,6 +45,8 @@ SOFT = 0.6  # blur of the pictures in pixels
 MARGIN = 12  # pixels around the picture into which the camera may shake and drift
 SIZES = ((144, 108), (160, 112), (160, 120), (176, 132))
 RATES = (15, 16, 18, 20)
+IDLE = (1.5, 3.5)  # seconds, before an action and after it
+SEEN = 0.02  # of a movement: before so much of it is done, and in the last of it, nobody sees it
 
 Colour = tuple[int, int, int]  # blue, green, red
 Image = npt.NDArray[np.uint8]
@@ -575,10 +582,15 @@ def render(performer: int, action: str) -> tuple[list[Image], int]:
     """The frames of a clip (blue, green, red) and its frames per second."""
     movement = REVERSED.get(action, action)
     body, take = make_body(performer), make_take(performer, movement)
+    frames = list(draw(body, take, movement))
+    return frames[::-1] if action in REVERSED else frames, take.fps
+
+
+def draw(body: Body, take: Take, movement: str) -> Iterator[Image]:
+    """The frames of a take, run forwards."""
     room = draw_room(body, take)
     if movement == "sit_down":
         draw_chair(Canvas(room, take), -0.93 * body.thigh + 0.01, seat_height(body), take.wood)
-    frames = []
     for frame, (dx, dy) in enumerate(take.camera):
         large = room.copy()
         now = MOVES[movement](body, take, frame)
@@ -587,8 +599,7 @@ def render(performer: int, action: str) -> tuple[list[Image], int]:
         seen = large[top : top + take.height * FINE, left : left + take.width * FINE]
         small = cv2.resize(seen, (take.width, take.height), interpolation=cv2.INTER_AREA)
         small = cv2.GaussianBlur(small, (3, 3), SOFT)  # fewer bytes
-        frames.append(np.asarray(small, dtype=np.uint8))
-    return frames[::-1] if action in REVERSED else frames, take.fps
+        yield np.asarray(small, dtype=np.uint8)
 
 
 def clip_path(folder: Path, performer: int, action: str) -> Path:
@@ -597,8 +608,12 @@ def clip_path(folder: Path, performer: int, action: str) -> Path:
 
 def write_clip(folder: Path, performer: int, action: str) -> Path:
     path = clip_path(folder, performer, action)
+    write_frames(path, *render(performer, action))
+    return path
+
+
+def write_frames(path: Path, frames: list[Image], fps: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames, fps = render(performer, action)
     size = frames[0].shape[1], frames[0].shape[0]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
@@ -606,19 +621,82 @@ def write_clip(folder: Path, performer: int, action: str) -> Path:
     for frame in frames:
         writer.write(frame)
     writer.release()
-    return path
+
+
+# ----------------------------------------------------------------------------------------- films
+
+Labelled = tuple[float, float, str]  # start and end in seconds, action
+
+
+def render_film(number: int) -> tuple[list[Image], int, list[Labelled]]:
+    """The frames of a film, its frames per second, and what happens in it.
+
+    One take follows the other. A movement that has a way back is run there and back, with a pause between.
+    """
+    performer = PERFORMERS + number
+    rng = np.random.default_rng([SEED, performer])
+    body, place = make_body(performer), make_take(performer, "wave")
+    frames: list[Image] = []
+    spans: list[Labelled] = []
+    for movement in rng.permutation(MOVEMENTS).tolist():
+        back = next((action for action, other in REVERSED.items() if other == movement), None)
+        take = filmed(make_take(performer, movement), place, rng, there_and_back=back is not None)
+        seen = (take.progress > SEEN) & (take.progress < 1 - SEEN)
+        moving = np.flatnonzero((np.diff(take.progress) != 0) & (seen[1:] | seen[:-1]))
+        gaps = np.flatnonzero(np.diff(moving) > place.fps)  # a pause, not a hesitation
+        runs = np.split(moving, gaps + 1)
+        for run, action in zip(runs, (movement, back), strict=False):
+            first, last = int(run[0]) + len(frames), int(run[-1]) + 2 + len(frames)
+            spans.append((first / place.fps, last / place.fps, str(action)))
+        frames += draw(body, take, movement)
+    return frames, place.fps, spans
+
+
+def filmed(take: Take, place: Take, rng: np.random.Generator, *, there_and_back: bool) -> Take:
+    """A take in the room and by the camera of another, with idle time before and after."""
+    moving = np.flatnonzero(np.diff(take.progress) > 0)
+    seconds = np.arange(moving[0], moving[-1] + 2) / take.fps
+    ticks = np.arange(seconds[0], seconds[-1], 1 / place.fps)
+    before, between, after = (round(s * place.fps) for s in rng.uniform(*IDLE, size=3))
+
+    def stretched(values: Vector) -> Vector:
+        run = np.interp(ticks, seconds, values[moving[0] : moving[-1] + 2])
+        run[[0, -1]] = values[[moving[0], moving[-1] + 1]]
+        if there_and_back:
+            run = np.concatenate([run, np.full(between, run[-1]), run[::-1]])
+        return np.pad(run, (before, after), "edge")
+
+    progress, effort = stretched(take.progress), stretched(take.effort)
+    camera = shake(rng, np.arange(len(progress)) / place.fps)
+    return replace(place, style=take.style, progress=progress, effort=effort, camera=camera, wood=take.wood)
+
+
+def write_films(folder: Path, number: int) -> list[Path]:
+    """Write films and the table of what happens in them."""
+    paths = [folder / f"day{film:02d}.mp4" for film in range(1, number + 1)]
+    rows: list[tuple[object, ...]] = [("path", "start", "end", "label")]
+    for film, path in enumerate(paths, 1):
+        frames, fps, spans = render_film(film)
+        write_frames(path, frames, fps)
+        rows += [(path.name, f"{start:.2f}", f"{end:.2f}", action) for start, end, action in spans]
+    with (folder / "spans.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+    return paths
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the sample clips.")
+    parser = argparse.ArgumentParser(description="Draw the sample clips and films.")
     parser.add_argument("out_dir", nargs="?", type=Path, default=Path(__file__).parent)
-    folder: Path = parser.parse_args().out_dir
-    sizes = [
-        write_clip(folder, performer, action).stat().st_size
-        for action in ACTIONS
-        for performer in range(1, PERFORMERS + 1)
-    ]
-    print(f"{len(sizes)} clips, {sum(sizes) / 1e6:.2f} MB, in {folder}")
+    parser.add_argument("--films", type=int, metavar="N", help="draw N films into OUT_DIR, and no clips")
+    arguments = parser.parse_args()
+    folder: Path = arguments.out_dir
+    if arguments.films is not None:
+        print(f"{len(write_films(folder, arguments.films))} films in {folder}")
+        return
+    clips = [write_clip(folder, p, action) for action in ACTIONS for p in range(1, PERFORMERS + 1)]
+    films = write_films(folder / "films", FILMS)
+    for what, paths in (("clips", clips), ("films", films)):
+        print(f"{len(paths)} {what}, {sum(p.stat().st_size for p in paths) / 1e6:.2f} MB, in {folder}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -10,12 +12,15 @@ import cv2
 import numpy as np
 import pytest
 
+from vidlstm.data.samples import find_samples
+
 FOLDER = Path(__file__).parents[1] / "sample_videos"
 sys.path.insert(0, str(FOLDER))  # a folder of clips with a script in it, not a package
 
 import make  # noqa: E402
 
-CLIPS = sorted(FOLDER.glob("*/*.mp4"))
+FILMS = FOLDER / "films"
+CLIPS = sorted(path for path in FOLDER.glob("*/*.mp4") if path.parent != FILMS)
 PAIRS = sorted(make.REVERSED.items())
 
 
@@ -40,8 +45,31 @@ def test_there_are_enough_actions_performers_and_reversed_pairs() -> None:
 def test_every_performer_does_every_action_once_and_nothing_else_lies_there() -> None:
     performers = range(1, make.PERFORMERS + 1)
     wanted = {make.clip_path(FOLDER, p, action) for action in make.ACTIONS for p in performers}
+    wanted |= {FILMS / name for name in ("day01.mp4", "day02.mp4", "spans.csv")}
     found = {path for path in FOLDER.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     assert found == wanted | {FOLDER / "make.py"}
+
+
+def test_the_films_are_no_class_and_a_data_set_of_their_own() -> None:
+    assert find_samples(FOLDER).classes == make.ACTIONS
+    table = list(csv.DictReader((FILMS / "spans.csv").read_text().splitlines()))
+    for number in range(1, make.FILMS + 1):
+        spans = [row for row in table if row["path"] == f"day{number:02d}.mp4"]
+        assert sorted(row["label"] for row in spans) == list(make.ACTIONS)
+        times = [float(row[key]) for row in spans for key in ("start", "end")]
+        idle = [times[0], *(b - a for a, b in zip(times[1:-1:2], times[2::2], strict=True))]
+        assert min(idle) > 1  # a rest before and after each action
+
+
+def test_the_script_draws_the_films_that_are_committed() -> None:
+    frames, fps, spans = make.render_film(1)
+    committed = frames_in(FILMS / "day01.mp4")
+    assert len(frames) == len(committed)
+    assert max(np.abs(a.astype(int) - b).mean() for a, b in zip(frames, committed, strict=True)) < 4
+    moved = np.array([np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(frames)])
+    times = (np.arange(len(moved)) + 1) / fps
+    inside = np.any([(start < times) & (times < end) for start, end, _ in spans], axis=0)
+    assert np.median(moved[inside]) > 2 * np.median(moved[~inside])  # a hand-held camera moves in a rest, too
 
 
 def test_file_names_tell_the_performer() -> None:
@@ -52,6 +80,7 @@ def test_file_names_tell_the_performer() -> None:
 
 def test_the_folder_stays_below_3_mb() -> None:
     assert sum(path.stat().st_size for path in [*CLIPS, FOLDER / "make.py"]) < 3_000_000
+    assert sum(path.stat().st_size for path in FILMS.iterdir()) < 1_000_000
 
 
 def test_every_clip_opens_and_has_at_least_20_frames_that_move() -> None:

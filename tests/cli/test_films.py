@@ -67,3 +67,24 @@ def test_an_encoder_is_not_trained_on_films(films: Path, tmp_path: Path) -> None
     outcome = vidlstm("train", films, "--out", tmp_path / "run", "--encoder", "simple")
     assert outcome.status == 2
     assert "an encoder is trained on clips, not on spans of films" in outcome.err
+
+
+@pytest.mark.parametrize("stream", ["colour", "texture"])
+def test_streams_of_whole_clips_are_refused_before_a_film_is_read(
+    films: Path, tmp_path: Path, stream: str
+) -> None:
+    for command in (("train", films, "--out", tmp_path / "run"), ("crossval", films)):
+        outcome = vidlstm(*command, "--streams", f"motion+{stream}")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert f"--streams: {stream} describes whole clips, not the moments of a film" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_background_only_the_actions_are_classes(films: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    outcome = vidlstm("train", films, "--out", run, "--background", "none", *QUICK[:3], "2", *QUICK[4:])
+    assert outcome.status == 0, outcome.err
+    config = read_header(run / "model.safetensors").config
+    assert config.classes == ("rise", "sink")
+    assert config.spans is not None
+    assert config.spans.background is None

@@ -80,6 +80,12 @@ class TestClassFolders:
         assert said(data, "1 class folder without clips", "empty")
         assert said(data, "1 clip outside of class folders", "loose.mp4")
 
+    def test_a_folder_of_films_is_no_class(self, tmp_path: Path) -> None:
+        plant(tmp_path, ["wave/a.avi", "sit/b.avi", "films/day.mp4", "films/spans.csv"])
+        data = find_samples(tmp_path)
+        assert data.classes == ("sit", "wave")
+        assert said(data, "1 folder of films with spans passed over: films")
+
     def test_an_unreadable_folder_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "b/locked/3.mp4"])
         lock(monkeypatch, "locked")

@@ -20,7 +20,7 @@ import platformdirs
 
 from tests.benchmarks.speed.measure import Result, describe_machine
 
-PARTS = ("sampling", "labelling", "training", "startup", "growth")
+PARTS = ("sampling", "labelling", "training", "startup", "films", "growth")
 """`labelling` holds its time against the limit, too."""
 
 
@@ -42,6 +42,10 @@ def run_part(name: str, kept: Path, real: Path | None, rounds: int) -> list[Resu
         from tests.benchmarks.speed.startup import measure_startup
 
         return measure_startup(kept, 2 * rounds)
+    if name == "films":
+        from tests.benchmarks.speed.films import measure_films
+
+        return measure_films(kept, rounds)
     from tests.benchmarks.speed.growth import measure_growth
 
     return measure_growth(kept)

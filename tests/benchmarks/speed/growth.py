@@ -41,15 +41,15 @@ def measure_growth(kept: Path) -> list[Result]:
     return [Result("Growth", columns, rows, bars)]
 
 
-def label(model: Path, clips: list[Path]) -> tuple[float, float]:
-    """Return the seconds that labelling takes, and the most memory that all its processes held at once."""
+def label(model: Path, clips: list[Path], command: str = "predict") -> tuple[float, float]:
+    """Return the seconds that a command takes, and the most memory that all its processes held at once."""
     with tempfile.TemporaryFile("w+") as names:
         names.write("".join(f"{clip}\n" for clip in clips))
         names.seek(0)
-        command = [*VIDLSTM, "predict", "-", "-c", str(model), "--quiet"]
+        words = [*VIDLSTM, command, "-", "-c", str(model), "--quiet"]
         started = time.monotonic()
         peak = 0.0
-        with subprocess.Popen(command, stdin=names, stdout=subprocess.DEVNULL) as process:
+        with subprocess.Popen(words, stdin=names, stdout=subprocess.DEVNULL) as process:
             while process.poll() is None:
                 peak = max(peak, _megabytes(process.pid))
                 time.sleep(_GLANCE)

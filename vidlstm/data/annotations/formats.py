@@ -19,12 +19,11 @@ from vidlstm.data.annotations.label_studio import is_label_studio, read_label_st
 from vidlstm.data.annotations.spans import Annotations
 from vidlstm.data.annotations.table import is_span_table, read_span_table
 from vidlstm.data.annotations.values import read_json, require_bearable
+from vidlstm.data.layouts.folders import SPAN_TABLES
 from vidlstm.data.layouts.tables import read_records
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
 
-SPAN_TABLES = ("spans.csv", "spans.tsv")
-"""Tables of spans that, lying in a folder, say all about it."""
 _TABLES = (".csv", ".tsv")
 
 

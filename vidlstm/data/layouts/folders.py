@@ -7,10 +7,12 @@ listing's notes, and a listed file that is missing keeps its row.
 
 from __future__ import annotations
 
+import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 from unicodedata import normalize
@@ -27,6 +29,9 @@ SUBSETS: dict[str, Subset] = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What the subsets of a split are called, in folders, tables and lists."""
+
+SPAN_TABLES = ("spans.csv", "spans.tsv")
+"""Tables of spans: a folder with one holds films, which are a data set of their own, and no class."""
 
 WANTED = "wanted are DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
 
@@ -119,7 +124,11 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
     depth = len(root.parts) + (2 if subsets else 1)
     filled = {row.path.parts[:depth] for row in rows}
     classes = [c for folder in subsets or [root] for c in skipped.entered_folders(folder)]
-    empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled]
+    films = [c for c in classes if _holds_films(c)]
+    if films:
+        names = some([f.relative_to(root).as_posix() for f in films])
+        notes.append(f"{count(len(films), 'folder')} of films with spans passed over: {names}")
+    empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled and c not in films]
     if empty and rows:
         notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
     notes += skipped.notes(kind)
@@ -145,12 +154,18 @@ def _subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
 
 def _read_classes(folder: Path, subset: Subset | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
     depth = len(folder.parts)
+    holds_films = cache(_holds_films)  # once a class, not once a clip
     for path in walk(folder, kind=kind, on_skip=skipped, clip_depth=2):
         below = path.parts[depth:]
         if len(below) < 2:
             skipped.loose.append(path)
-        else:
+        elif not holds_films(folder / below[0]):
             yield Row(path, below[0], suffix_kind(path.name) or "video", subset)
+
+
+@cache
+def _holds_films(folder: Path) -> bool:
+    return any(os.path.isfile(folder / name) for name in SPAN_TABLES)  # noqa: PTH113 - False if unreadable
 
 
 _LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")

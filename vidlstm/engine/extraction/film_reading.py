@@ -73,9 +73,11 @@ def require_film_streams(request: ReadRequest, digest: str) -> None:
     """
     for stream in request.streams:
         if stream in SUMMARY_STREAMS:
-            raise UsageError(f"`streams`: {stream} describes whole clips; films are read without it")
+            raise UsageError(
+                f"`streams`: {stream} describes whole clips, not the moments of a film; leave it out"
+            )
         if stream == "pose":
-            raise UsageError("`streams`: pose follows people through clips; films are read without it")
+            raise UsageError("`streams`: pose follows people through clips, not through films; leave it out")
     if "rgb" in request.streams and digest == PIXELS:
         raise UsageError("unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen")
 

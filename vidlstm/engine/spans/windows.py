@@ -26,6 +26,8 @@ from vidlstm.features.batches import ClipFeatures
 from vidlstm.records import ClipInfo
 
 CELL_SECONDS = 0.5
+_CELL_SHARE = 1 / 8
+"""Of the shortest window that a cell takes at most: actions of a second need borders better than that."""
 _SHARES = (0.75, 1.5)
 """Lengths of the windows, as shares of the median duration seen in training. Measured on 13 thermal
 recordings (FIR-Image-Action) whose median is 5.3 s (5 grouped folds, seed 0, a grid of 8 Hz): F1@50 of 4 and
@@ -87,7 +89,8 @@ class WindowGrid:
                 "sampling: dense counts frames, and a window of a film is so many seconds; "
                 "train with uniform or fps"
             )
-        step = max(RGB_EVERY, RGB_EVERY * round(CELL_SECONDS * rate / RGB_EVERY))
+        cell = min(CELL_SECONDS, _CELL_SHARE * config.spans.windows[0])
+        step = max(RGB_EVERY, RGB_EVERY * round(cell * rate / RGB_EVERY))
         return WindowGrid(rate, tuple(max(1, round(w * rate)) for w in config.spans.windows), step)
 
     @property
