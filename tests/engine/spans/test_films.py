@@ -60,7 +60,7 @@ def test_every_moment_is_encoded_once_however_many_windows_read_it(film: Path) -
     timeline = scores_of_film(
         extracted.features, extracted.info, CONFIG, lambda clips: np.full((len(clips), 2), 0.5)
     )
-    assert len(timeline.scores) == 54
+    assert len(timeline.scores) == 108  # an eighth of the shortest window, 2 s, is a quarter second
     assert encoder.num_frames == 27 * 4
 
 

@@ -67,7 +67,9 @@ def test_windows_lie_about_the_durations_of_training() -> None:
 
 def test_the_grid_serves_every_window() -> None:
     grid = WindowGrid.of(config())
-    assert (grid.rate, grid.lengths, grid.step, grid.cell) == (8.0, (16, 32), 4, 0.5)
+    assert (grid.rate, grid.lengths, grid.step, grid.cell) == (8.0, (16, 32), 2, 0.25)
+    slow = WindowGrid.of(config(spans=SpanConfig((8.0, 16.0))))  # whose grid is of 2 Hz
+    assert (slow.step, slow.cell) == (2, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +88,13 @@ def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
     seen = Seen()
     model = config()
     scores = scores_of(parts_of(64, 64), model, seen)
-    assert len(scores) == 16
-    short, long = seen.windows[2 * 8 : 2 * 8 + 2]  # of the cell of moments 32 to 35
-    assert short[0] == list(range(26, 42))
-    assert long[0] == list(range(19, 50, 2))
+    assert len(scores) == 32
+    short, long = seen.windows[2 * 16 : 2 * 16 + 2]  # of the cell of moments 32 and 33
+    assert short[0] == list(range(25, 41))
+    assert long[0] == list(range(18, 49, 2))
     assert len(short[1]) == len(long[1]) == 8
-    assert seen.windows[0][0] == list(range(10))  # cut at the beginning
-    assert seen.windows[-2][0] == list(range(54, 64))
+    assert seen.windows[0][0] == list(range(9))  # cut at the beginning
+    assert seen.windows[-2][0] == list(range(55, 64))
 
 
 @pytest.mark.parametrize("sizes", [(300,), (64, 64, 64, 64, 44), (2,) * 150, (298, 2), (1,) * 300])
@@ -110,7 +112,7 @@ def test_a_film_no_longer_than_the_longest_window_is_one_clip() -> None:
     model = config()
     scores = scores_of(parts_of(30, 30), model, seen)
     assert len(seen.windows) == 1
-    assert len(scores) == 8
+    assert len(scores) == 15
     assert (scores == scores[0]).all()
 
 
@@ -139,5 +141,5 @@ def test_films_of_any_length_and_streams(num_moments: int, streams: tuple[Stream
         return np.full((len(clips), 2), 0.5)
 
     timeline = scores_of_film(film, INFO, model, score)
-    assert len(timeline.scores) == 25
+    assert len(timeline.scores) == 50
     assert cut(film, 8.0, 10.0, 12.5, ReadRequest.of(model, views=2)).sequences[streams[0]].shape[1] == 2

@@ -86,7 +86,7 @@ def spans(
     scores: Annotated[
         Path | None,
         Option(
-            help="Write the score of every class every half second to this CSV or Parquet file.",
+            help="Write the scores over time of every class to this CSV or Parquet file.",
             rich_help_panel=options.FILES,
         ),
     ] = None,

@@ -1,8 +1,8 @@
 """Windows over the grid of a film: which moments each one reads, and what their scores say of a cell.
 
-A cell is half a second of the film, as nearly as whole moments allow. About the middle of every cell lies
-one window of each length; at the film's ends a window is cut. Scores come as the film goes by: what is
-held of it is no longer than the longest window.
+A cell is half a second of the film, or an eighth of the shortest window where that is less, as nearly as
+whole moments allow. About the middle of every cell lies one window of each length; at the film's ends a
+window is cut. Scores come as the film goes by: what is held of it is no longer than the longest window.
 """
 
 from __future__ import annotations
