@@ -79,7 +79,7 @@ def scores_and_novelty(
         return np.zeros((0, len(model.config.classes))), np.zeros(0)
     classifier = model.classifier.eval()
     device = classifier.fusion.device
-    branches, novelty = read_clips(classifier, clips, views_of(model.config), device)
+    branches, novelty = read_clips(classifier, clips, views_of(model.config, clips), device)
     probabilities = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
     return probabilities, novelty.double().cpu().numpy()
 

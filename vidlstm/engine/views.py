@@ -26,9 +26,15 @@ class View:
     mirrored: bool = False
 
 
-def views_of(config: ModelConfig) -> list[View]:
-    """Return the views whose scores a model averages; with `mirror`, also each view mirrored."""
-    indices: list[int | None] = [None] if config.views == 1 else list(range(config.views))
+def views_of(config: ModelConfig, clips: Sequence[ClipFeatures] = ()) -> list[View]:
+    """Return the views whose scores a model averages; with `mirror`, also each view mirrored.
+
+    Args:
+        config: The model.
+        clips: The clips that are read. Where all of them hold fewer views, none is read twice.
+    """
+    number = min(config.views, max((clip.num_views for clip in clips), default=config.views))
+    indices: list[int | None] = [None] if number == 1 else list(range(number))
     return [View(i, mirrored) for i in indices for mirrored in ((False, True) if config.mirror else (False,))]
 
 
@@ -39,7 +45,7 @@ def stack_views(config: ModelConfig, clips: Sequence[ClipFeatures]) -> dict[str,
         config: The model.
         clips: B clips, at least one; padded to the longest.
     """
-    batches = [view_batch(clips, view.index, mirrored=view.mirrored) for view in views_of(config)]
+    batches = [view_batch(clips, view.index, mirrored=view.mirrored) for view in views_of(config, clips)]
     stacked: dict[str, NDArray[Any]] = {f"{name}_mask": mask for name, mask in batches[0].masks.items()}
     for given in ([b.sequences for b in batches], [b.summaries for b in batches]):
         for name in given[0]:

@@ -112,15 +112,17 @@ class FilmScores:
 
     def of_windows(self, windows: Sequence[ClipFeatures]) -> Scores:
         """Return the scores of windows of a film, `(N, K)`."""
+        score = self._labeller.score_windows or self._labeller.score
+        scores, novelty = score(windows)
         if self.classes != self._labeller.config.classes:
-            return self.of_clips(windows)
-        # What is unlike the actions is background, which the model was trained on.
-        scores: Scores = self._labeller.score(windows)[0]
-        return scores
+            return self._without_unknown(scores, novelty)
+        return scores  # what is unlike the actions is background, which the model was trained on
 
     def of_clips(self, clips: Sequence[ClipFeatures]) -> Scores:
         """Return the scores of clips, `(N, K)`: what `predict` calls unknown makes no span."""
-        scores, novelty = self._labeller.score(clips)
+        return self._without_unknown(*self._labeller.score(clips))
+
+    def _without_unknown(self, scores: Scores, novelty: Scores) -> Scores:
         names = self._labeller.config.classes
         unknown = np.array(
             [
@@ -128,7 +130,7 @@ class FilmScores:
                 for best, new in zip(scores.argmax(axis=1), novelty.tolist(), strict=True)
             ]
         )
-        known: Scores = np.zeros((len(clips), len(self.classes)))
+        known: Scores = np.zeros((len(scores), len(self.classes)))
         known[:, : len(names)] = scores * ~unknown[:, None]
         known[:, self.classes.index(self.idle)] += unknown
         return known

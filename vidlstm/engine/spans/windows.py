@@ -117,7 +117,8 @@ class CellScorer:
     def __init__(self, config: ModelConfig, grid: WindowGrid, score: Score) -> None:
         self.grid = grid
         self._score = score
-        self._request = ReadRequest.of(config, views=config.views)
+        self._clip = ReadRequest.of(config, views=config.views)
+        self._one_view = replace(self._clip, views=1)  # the windows beside it are views, too
         self._held: dict[StreamName, NDArray[np.float16]] = {}
         self._begin = 0  # the first moment that is held, a multiple of RGB_EVERY
         self._num_moments = 0
@@ -174,7 +175,7 @@ class CellScorer:
         """
         number = self._num_moments
         if number and self.is_one_clip:
-            clip: Scores = (score_clip or self._score)([self._window(0, number)])
+            clip: Scores = (score_clip or self._score)([self._gather(0, number, self._clip)])
             return np.repeat(clip, -(-number // self.grid.step), axis=0)
         while self._cell * self.grid.step < number:
             self._cut_out()
@@ -207,10 +208,13 @@ class CellScorer:
             self._scored.append(self.take())
 
     def _window(self, first: int, last: int) -> ClipFeatures:
+        return self._gather(first, last, self._one_view)
+
+    def _gather(self, first: int, last: int, request: ReadRequest) -> ClipFeatures:
         first, last = max(first, 0), min(last, self._num_moments)
         film = ClipFeatures({str(s): v[:, None] for s, v in self._held.items()}, {})
         begin = self._begin
-        return gather(film, first - begin, max(last, first + 1) - begin, self.grid.rate, self._request)
+        return gather(film, first - begin, max(last, first + 1) - begin, self.grid.rate, request)
 
 
 def scores_of_film(film: ClipFeatures, info: ClipInfo, config: ModelConfig, score: Score) -> Timeline:

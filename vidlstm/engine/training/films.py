@@ -91,7 +91,6 @@ def _score_by(model: Model, member: int) -> Score:
     """Return a function that scores clips with one member of a model."""
     classifier = model.classifier.eval()
     device = classifier.fusion.device
-    views = views_of(model.config)
 
     def read(clips: Sequence[ClipFeatures], view: View) -> Tensor:
         given = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), device)
@@ -100,6 +99,7 @@ def _score_by(model: Model, member: int) -> Score:
 
     @torch.inference_mode()
     def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
+        views = views_of(model.config, clips)
         branches = torch.stack([read(clips, view) for view in views]).mean(0).log_softmax(-1)
         probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
         return probabilities
