@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import suffix_kind
+from vidlstm.stores import is_address, is_folder, refuse_passwords, walk_store
 
 STDIN = "-"
 _BLOCK = 1 << 16
@@ -56,6 +58,8 @@ def expand(given: Sequence[str], search: Search) -> Iterator[str]:
     for name in given:
         if name == STDIN:
             yield from read_names(sys.stdin.buffer, search.separator)
+        elif is_address(name):
+            yield from _expand_address(name, search)
         elif os.path.isdir(name):  # noqa: PTH112 - Path raises on an invalid name
             yield from _walk(name, search)
         else:
@@ -76,6 +80,9 @@ def require_files(given: Sequence[str]) -> None:
         UsageError: A camera, a stream or another address is among the inputs.
     """
     for name in given:
+        if is_address(name):
+            refuse_passwords(name)
+            continue
         if os.path.lexists(name) and not name.startswith("/dev/"):
             continue
         if _ADDRESS.match(name):
@@ -149,6 +156,23 @@ def _name(name: bytes, separator: bytes) -> str:
     if separator == b"\n" and text.endswith("\r") and not os.path.lexists(text):
         return text[:-1]
     return text
+
+
+def _expand_address(name: str, search: Search) -> Iterator[str]:
+    """Yield the addresses of the files of a folder in a store; a file's own."""
+    if name.startswith("file://"):
+        yield from (f"file://{path}" for path in expand([name.removeprefix("file://")], search))
+    elif suffix_kind(name) is not None or not is_folder(name):
+        yield name
+    else:
+        yield from (found for found in walk_store(name) if _is_wanted(found, name, search))
+
+
+def _is_wanted(found: str, folder: str, search: Search) -> bool:
+    if search.glob is None:
+        return suffix_kind(found) == search.kind
+    name = found.removeprefix(folder).lstrip("/") if "/" in search.glob else found.rpartition("/")[2]
+    return fnmatchcase(name, search.glob)
 
 
 def _walk(given: str, search: Search) -> Iterator[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import StreamName
+from vidlstm.engine.extraction.fetching import Fetcher, Local
 from vidlstm.engine.extraction.film_reading import PIXELS, FilmEncoder, FilmPart, film_readings
 from vidlstm.engine.extraction.jobs import Job, Parts
 from vidlstm.engine.extraction.pool import DecodePool
@@ -83,15 +84,19 @@ class LocalSource:
         self.digest = PIXELS if encoder is None else encoder.digest
         self._request = request
         self._encoder = encoder
+        self._fetcher = Fetcher(request.limits.max_bytes)
         self.pool = pool
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
         """Yield what came of each clip, in order, those that are ready at the same time together."""
         waiting: list[Reading | InputError | None] = []
         frames = 0
-        for result in self.pool.run(orders, self._job):
+        for result in self.pool.run(self._fetcher.ahead(orders, _wanted), self._job):
             if result is not None:
-                reading = result[1]
+                local, reading = result
+                self._fetcher.release(local)
+                if isinstance(local.path, InputError):
+                    reading = local.path
                 waiting.append(reading)
                 if isinstance(reading, Reading) and reading.frames is not None:
                     frames += reading.frames.shape[0] * reading.frames.shape[1]
@@ -108,20 +113,23 @@ class LocalSource:
     def films(self, paths: Iterable[Path], rate: float) -> Iterator[Iterator[FilmPart]]:
         """Yield the parts of each film, in order, as they are ready."""
 
-        def job(path: Path) -> Job[Any]:
-            return Job(path, partial(film_readings, path, self._request, rate), in_parts=True)
+        def job(local: Local[Path]) -> Job[Any] | None:
+            if isinstance(local.path, InputError):
+                return None
+            return Job(local.path, partial(film_readings, local.path, self._request, rate), in_parts=True)
 
         encode = FilmEncoder(self._request, self._encoder)
-        for result in self.pool.run(paths, job):
+        for result in self.pool.run(self._fetcher.ahead(paths, Path), job):
             if result is not None:
-                readings = result[1]
-                assert isinstance(readings, Parts)
-                yield map(encode, readings)
+                local, readings = result
+                yield map(encode, readings) if isinstance(readings, Parts) else _failing(local)
+                self._fetcher.release(local)
 
-    def _job(self, order: Order) -> Job[Reading] | None:
-        if not order.streams:
+    def _job(self, local: Local[Order]) -> Job[Reading] | None:
+        streams = local.item.streams
+        if not streams or isinstance(local.path, InputError):
             return None
-        return Job(order.path, partial(read, order.path, replace(self._request, streams=order.streams)))
+        return Job(local.path, partial(read, local.path, replace(self._request, streams=streams)))
 
     def _finish(self, waiting: Sequence[Reading | InputError | None]) -> Iterator[Made]:
         """Encode the frames of several clips together and put each clip's features together."""
@@ -168,3 +176,14 @@ class LocalSource:
         for stream, row in reading.summaries.items():
             made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
         return made
+
+
+def _wanted(order: Order) -> Path:
+    """Return the file that an order needs; none where all of it is kept."""
+    return order.path if order.streams else Path()
+
+
+def _failing(local: Local[Path]) -> Iterator[FilmPart]:
+    if isinstance(local.path, InputError):
+        raise local.path
+    yield from ()

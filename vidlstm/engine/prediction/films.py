@@ -23,6 +23,7 @@ from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.media.file_types import Limits
 from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans, Problem, is_unknown
+from vidlstm.stores import to_path
 
 UNKNOWN = "unknown"
 """The column of scores for what is none of the classes, where a model has no background."""
@@ -83,7 +84,7 @@ def label_films(
     def paths() -> Iterator[Path]:
         for name in names:
             given.append(name)
-            yield Path(name)
+            yield to_path(name)
 
     for parts in extractor.stream(paths()):
         yield _label(labeller, given.popleft(), parts, rules or SpanRules(), novelty_rate)

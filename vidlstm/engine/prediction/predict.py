@@ -18,6 +18,7 @@ from vidlstm.errors import UsageError
 from vidlstm.media.file_types import Limits
 from vidlstm.media.video.frame_array import NAME, Frames
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction, Score, is_unknown
+from vidlstm.stores import to_path
 
 
 def make_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> Extractor:
@@ -57,7 +58,7 @@ def predict(
     def paths() -> Iterator[Path]:
         for name in names:
             given.append(name)
-            yield Path(name)
+            yield to_path(name)
 
     for together in extractor.extract_together(paths()):
         yield from _records(

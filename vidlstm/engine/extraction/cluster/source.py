@@ -14,6 +14,7 @@ from vidlstm.engine.extraction.cluster.cluster import Cluster, Crew
 from vidlstm.engine.extraction.film_reading import PIXELS, FilmPart
 from vidlstm.engine.extraction.source import Made, Order, Source
 from vidlstm.errors import FailureCode, InputError
+from vidlstm.stores import address_of
 
 _CLIPS = 8  # that an actor is given together: few, so that all end at the same time
 _PIXEL_CLIPS = 2  # megabytes each
@@ -89,6 +90,8 @@ def make_films(source: Source, paths: Iterable[Path], rate: float) -> Iterator[l
 
 def everywhere(path: Path) -> Path:
     """Return a path that means the same in whatever folder an actor works."""
+    if address_of(path) is not None:
+        return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
 
 

@@ -1,0 +1,178 @@
+"""Files in object stores: a real S3 server on this machine, addresses, and what is fetched ahead."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm, write_clip
+from vidlstm import stores
+from vidlstm.engine.extraction import fetching
+from vidlstm.engine.extraction.fetching import Fetcher, Local
+from vidlstm.errors import FailureCode, InputError, UsageError
+from vidlstm.stores import address_of, is_address, refuse_passwords, to_path
+
+SECRET = "very-secret-key"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://bucket/a/b.mp4",
+        "s3://bucket/a//b.mp4",
+        "gs://b/./x/../y.mp4",
+        "https://host:8080/a b.mp4?x=1",
+        "hf://d/a",
+    ],
+)
+def test_an_address_stays_what_it_is_as_a_path(address: str) -> None:
+    assert is_address(address)
+    assert address_of(to_path(address)) == address
+
+
+@pytest.mark.parametrize(
+    "name", ["a.mp4", "/s3:/a.mp4", "s3:x.mp4", "ssh://host/a.mp4", "zip://a::s3://b/c", "C:/a"]
+)
+def test_other_names_are_files(name: str) -> None:
+    assert not is_address(name)
+    assert address_of(to_path(name)) is None
+    assert to_path(name) == Path(name)
+
+
+def test_a_password_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="holds a password") as raised:
+        refuse_passwords(f"https://me:{SECRET}@host/a.mp4")
+    assert SECRET not in str(raised.value)
+
+
+def test_what_a_library_says_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(f"signed with {SECRET}")
+
+    monkeypatch.setattr(stores, "_open", fail)
+    with pytest.raises(InputError) as raised:
+        stores.size_of("s3://bucket/a.mp4")
+    assert raised.value.message == "cannot be fetched (RuntimeError)"
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(UsageError, match=r"pip install 'vidlstm\[cloud\]'"):
+        stores.is_folder("s3://bucket/clips")
+
+
+class TestFetcher:
+    @pytest.fixture
+    def fetched(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Files of ten bytes that come from nowhere; return which were fetched."""
+        done: list[str] = []
+
+        def fetch(address: str, target: Path, _: int) -> None:
+            if "missing" in address:
+                raise InputError(address, FailureCode.NOT_FOUND, "no such file in the store")
+            target.write_bytes(b"0123456789")
+            done.append(address)
+
+        monkeypatch.setattr(fetching, "fetch", fetch)
+        monkeypatch.setattr(fetching, "size_of", lambda _: 10)
+        return done
+
+    def test_keeps_the_order_and_removes_what_was_read(self, fetched: list[str]) -> None:
+        fetcher = Fetcher(100)
+        names = [f"s3://b/{n}{'missing' if n == 5 else ''}.mp4" for n in range(40)] + ["local.mp4"]
+        seen: list[Local[str]] = []
+        for local in fetcher.ahead(names, to_path):
+            if local.fetched is not None:
+                assert isinstance(local.path, Path)
+                assert local.path.read_bytes() == b"0123456789"
+            fetcher.release(local)
+            seen.append(local)
+        assert [local.item for local in seen] == names
+        assert isinstance(seen[5].path, InputError)
+        assert seen[-1].path == Path("local.mp4")
+        assert len(fetched) == 39
+        assert fetcher._folder is not None
+        assert list(fetcher._folder.iterdir()) == []
+
+    def test_holds_no_more_than_there_is_room_for(
+        self, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "_ROOM", 25)
+        fetcher = Fetcher(100)
+        most = 0
+        for local in fetcher.ahead([f"s3://b/{n}.mp4" for n in range(20)], to_path):
+            assert fetcher._folder is not None
+            most = max(most, sum(1 for _ in fetcher._folder.iterdir()))
+            fetcher.release(local)
+        assert 1 <= most <= 2
+
+    def test_too_large_a_file_is_not_fetched(self, fetched: list[str]) -> None:
+        (local,) = Fetcher(5).ahead(["s3://b/0.mp4"], to_path)
+        assert isinstance(local.path, InputError)
+        assert local.path.code is FailureCode.TOO_LARGE
+        assert fetched == []
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A bucket with clips on an S3 server of this machine; return its address."""
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs: pip install 'vidlstm[cloud]'")
+    moto = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[server]'")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    folder = tmp_path_factory.mktemp("bucket")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        system = s3fs.S3FileSystem(skip_instance_cache=True)
+        system.mkdir("bucket")
+        for seed, name in enumerate(("clips/a.mp4", "clips/sub/b c.mp4", "clips/#1.mp4", "odd//double.mp4")):
+            system.put_file(str(write_clip(folder / f"{seed}.mp4", seed=seed)), f"bucket/{name}")
+        system.pipe_file("bucket/clips/notes.txt", b"no clip")
+        system.pipe_file("bucket/clips/empty.mp4", b"")
+        yield "s3://bucket"
+    server.stop()
+
+
+@pytest.mark.filterwarnings("ignore")  # of the server and its client
+class TestS3:
+    def test_a_folder_gives_the_rows_that_its_files_give(
+        self, bucket: str, model: Path, tmp_path: Path
+    ) -> None:
+        command = ("predict", "-c", model, "--workers", "1")
+        ended = vidlstm(*command, f"{bucket}/clips/", f"{bucket}/clips/no.mp4")
+        rows = [line.split("\t") for line in ended.lines]
+        named = ("#1.mp4", "a.mp4", "empty.mp4", "sub/b c.mp4", "no.mp4")
+        assert [row[0] for row in rows] == [f"{bucket}/clips/{name}" for name in named]
+        codes = {row[0].rpartition("/")[2]: row[3] for row in rows if len(row) > 3}
+        assert codes == {"empty.mp4": "empty_file", "no.mp4": "not_found"}
+        assert ended.status == 1
+        assert SECRET not in ended.out + ended.err
+        local = write_clip(tmp_path / "a.mp4", seed=0)
+        assert vidlstm(*command, local).lines[0].split("\t")[1:] == rows[1][1:]
+        own = f"{fetching._PREFIX}{os.getpid()}-*"
+        assert [f for folder in Path(tempfile.gettempdir()).glob(own) for f in folder.iterdir()] == []
+
+    def test_an_unknown_bucket_is_an_error_without_secrets(self, bucket: str, model: Path) -> None:
+        ended = vidlstm("predict", "-c", model, "s3://nowhere/clips/")
+        assert ended.status == 2
+        assert "s3://nowhere/clips" in ended.err
+        assert SECRET not in ended.err
+
+    def test_a_key_with_an_empty_name_in_it_is_found(self, bucket: str, model: Path) -> None:
+        ended = vidlstm("predict", "-c", model, "--workers", "1", f"{bucket}/odd//double.mp4")
+        assert ended.status == 0, ended.err
+
+
+def test_file_addresses_are_files_of_this_machine(clips: Path, model: Path) -> None:
+    ended = vidlstm("predict", "-c", model, "--workers", "1", f"file://{clips}")
+    plain = vidlstm("predict", "-c", model, "--workers", "1", clips)
+    assert ended.lines == [f"file://{line}" for line in plain.lines]
