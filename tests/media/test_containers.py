@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+import vidlstm
 from tests.benchmarks.sweep import INTERLACED, Case, check, write
 from tests.media.conftest import HEIGHT, WIDTH, number_of, numbered_frame, write_numbered
 from vidlstm.config import Sampling
@@ -358,6 +361,30 @@ def test_moments_and_pairs_go_by_time(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [number_of(frame) for frame in clip.frames] == [32, 40, 47, 55]
         assert clip.times == pytest.approx([3, 11, 18, 26], abs=0.01)
         assert clip.pair_seconds == pytest.approx([1.0] * 4, abs=0.01)
+
+
+# No way around the list of what may be opened.
+
+
+def test_files_are_opened_in_one_place() -> None:
+    package = Path(vidlstm.__file__).parent
+    found = {
+        (file.relative_to(package).as_posix(), "write" if '"w"' in line else "read")
+        for file in package.rglob("*.py")
+        for line in file.read_text().splitlines()
+        if re.search(r"\bav\.open\b|av_open\(|VideoCapture\(", line)
+    }
+    assert {(name, how) for name, how in found if how == "read" and "/live/" not in name} == {
+        ("media/video/container.py", "read"),
+        ("engine/exporting/sample.py", "read"),  # a program of its own, see below
+    }
+
+
+def test_an_exported_program_allows_its_opencv_no_protocol_but_files() -> None:
+    program = "import os, vidlstm.engine.exporting.sample; print(os.environ['OPENCV_FFMPEG_CAPTURE_OPTIONS'])"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)
+    assert done.stdout == "protocol_whitelist;file\n", done.stderr
 
 
 # Real files.

@@ -6,6 +6,7 @@ of a file that cannot be read, its path and `no_frames`.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 from vidlstm.media.descriptors import motion
 from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_by_time
 
+# A playlist that calls itself a video opens no other file and no address.
+os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 FOLDER = Path(__file__).parent
 
 

@@ -9,7 +9,9 @@ checked; H.264 of 10 s 50, 48, 56; 2 s of 64x64 1.6, 1.2, 2.4). The pictures hav
 4.13 and later.
 
 Interlaced frames are decoded as they are. Frames are reduced afterwards, which averages their two
-fields; a deinterlacing filter would have to be given every frame of the film.
+fields. FFmpeg's bwdif would take 1.5 CPU milliseconds a wanted frame of 720x576 (a third more for 17 of 150
+frames of H.264; yadif 2.6), but needs the frames before and after each, which seeks and the selective H.264
+reader leave out; and much that is marked as interlaced is not.
 """
 
 from __future__ import annotations

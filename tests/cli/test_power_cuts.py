@@ -1,0 +1,16 @@
+"""The power goes while `train` and `predict --move-to` write: on a file system that root can mount."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.power_cuts import can_mount, cut_power
+
+
+@pytest.mark.slow
+def test_what_the_disk_holds_after_a_power_cut_is_whole(tmp_path: Path) -> None:
+    if not can_mount():
+        pytest.skip("an image can be mounted by root only")
+    assert cut_power(tmp_path, cuts=2, seed=0) == []
