@@ -23,6 +23,7 @@ from vidlstm.data.groups import BY_BACKGROUND, Grouping, by_column, by_content, 
 from vidlstm.data.layouts.folders import WANTED, Listing, Row, Subset, count, read_folders, some
 from vidlstm.data.layouts.split_files import read_split_file
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
+from vidlstm.data.recording_times import recorded_together
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import kind_of
 from vidlstm.settings import DataSettings
@@ -149,9 +150,11 @@ def find_samples(
     samples = tuple(
         Sample(row.path, row.label, group, row.split) for row, group in zip(rows, grouping.names, strict=True)
     )
+    together = None if grouping.known else recorded_together([row.path.name for row in rows])
     return Dataset(
         listing.root, kind, samples, classes, grouping.rule, listing.layout,
         (*listing.notes, *notes, *alike(classes)), listing.lost, groups_known=grouping.known,
+        cautions=() if together is None else (together,),
     )  # fmt: skip
 
 

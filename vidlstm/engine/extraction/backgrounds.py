@@ -79,7 +79,7 @@ def find_grouped_dataset(
     if asked:
         samples = tuple(replace(s, group=name) for s, name in zip(dataset.samples, names, strict=True))
         rule = "Groups are clips with near-equal backgrounds, found by their colours."
-        return replace(dataset, samples=samples, group_rule=rule, groups_known=True)
+        return replace(dataset, samples=samples, group_rule=rule, groups_known=True, cautions=())
     share = near_share(distances)
     if share < NEAR_SHARE:
         return dataset
