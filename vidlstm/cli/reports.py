@@ -14,6 +14,7 @@ from vidlstm.records import EvalReport, SpanReport
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
+_WIDE = 60  # columns of a terminal that the whole table fits
 _SHOWN = 6  # classes named before "and N more"
 
 
@@ -71,13 +72,13 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
         f"{report.ece:.3f}{before}"
     )
     if not console.quiet and sys.stderr.isatty():
-        table = Table("class", "precision", "recall", "F1", "clips")
+        figures = ("F1",) if console.rich.width < _WIDE else ("precision", "recall", "F1")
+        table = Table("class", *figures, noun)
         for row in report.per_class:
+            values = {"precision": row.precision, "recall": row.recall, "F1": row.f1}
             table.add_row(
                 Text(printable(row.label)),  # a string would be searched for markup
-                f"{row.precision:.3f}",
-                f"{row.recall:.3f}",
-                f"{row.f1:.3f}",
+                *(f"{values[name]:.3f}" for name in figures),
                 str(row.support),
             )
         console.rich.print(table)

@@ -120,7 +120,7 @@ def predict(
     from vidlstm.media.file_types import Limits
 
     rows_elsewhere = target is not None or not sys.stdout.isatty()
-    tells_end = target is not None or chosen == "table"
+    tells_end = target is not None or chosen == "table" or sys.stderr.isatty()
     run = Run(console, sorter, rows_elsewhere=rows_elsewhere, tells_end=tells_end)
     limits = Limits(max_bytes=max_bytes)
     with contextlib.ExitStack() as stack:

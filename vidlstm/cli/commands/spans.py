@@ -147,7 +147,7 @@ def spans(
     from vidlstm.media.file_types import Limits
 
     elsewhere = bool(target or folder) or not sys.stdout.isatty()
-    run = Run(console, None, rows_elsewhere=elsewhere, tells_end=target is not None)
+    run = Run(console, None, rows_elsewhere=elsewhere, tells_end=target is not None or sys.stderr.isatty())
     with contextlib.ExitStack() as stack:
         write: Callable[[Film], None]
         if document is not None:

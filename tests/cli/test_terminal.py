@@ -1,0 +1,114 @@
+"""What a person sees on a terminal, at several widths: a pseudo-terminal stands for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import QUICK
+from tests.cli.shell import TrainedRun
+
+if sys.platform == "win32":
+    pytest.skip("has no pseudo-terminals", allow_module_level=True)
+
+import fcntl
+import pty
+import termios
+
+_ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How a command ended, and what it wrote to the terminal."""
+
+    status: int
+    raw: str
+
+    @property
+    def segments(self) -> list[str]:
+        """Everything that stood in a line at some time, progress bars included."""
+        return [part for part in re.split(r"[\r\n]+", _ESCAPE.sub("", self.raw)) if part.strip()]
+
+
+def terminal(*arguments: str | Path, cwd: Path, columns: int, rows: Path | None = None, **env: str) -> Seen:
+    """Run a command on a terminal of this width; standard output goes to a file if `rows` names one."""
+    pid, screen = pty.fork()
+    if pid == 0:  # the terminal's side: nothing here may return
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.chdir(cwd)
+        if rows is not None:
+            os.dup2(os.open(rows, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+        # Not `execv`: readline puts COLUMNS into an environment that `os.environ` does not know.
+        os.execve(
+            sys.executable,
+            [sys.executable, "-m", "vidlstm", *map(str, arguments)],
+            {**kept, "TERM": "xterm-256color", **env},
+        )
+    written = b""
+    while True:
+        try:
+            part = os.read(screen, 65536)
+        except OSError:  # on Linux, the end
+            break
+        if not part:
+            break
+        written += part
+    os.close(screen)
+    return Seen(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 80, 160])
+def test_a_training_fits_the_terminal_and_breaks_no_word(
+    columns: int, tiny_data: Path, tmp_path: Path
+) -> None:
+    seen = terminal("train", tiny_data, *QUICK, "--out", "r", cwd=tmp_path, columns=columns)
+    assert seen.status == 0
+    assert not [segment for segment in seen.segments if len(segment.rstrip()) > columns]
+    assert not [segment for segment in seen.segments if "…" in segment]
+    # Every line of text ends where a word does: joined again, it is the text of a wide terminal.
+    text = " ".join(segment.strip() for segment in seen.segments)
+    assert "true accuracy probably" in text
+    assert "For comparison, on the same clips: always the most frequent class 50 %" in text
+    if columns >= 80:
+        assert any("validation top-1" in segment for segment in seen.segments if "Training" in segment)
+        assert any(re.search(r"Training: +100%.* 30/30 \[.*epoch", segment) for segment in seen.segments)
+
+
+class TestPredict:
+    def test_the_bar_has_total_and_time_left_when_rows_go_to_a_file(
+        self, trained_run: TrainedRun, tmp_path: Path
+    ) -> None:
+        seen = terminal(
+            "predict",
+            trained_run.data,
+            "-c",
+            trained_run.model,
+            cwd=tmp_path,
+            columns=80,
+            rows=tmp_path / "rows",
+        )
+        assert seen.status == 0
+        assert any(re.search(r"Labelling.* \d+/12 \[\d\d:\d\d<", s) for s in seen.segments)
+        assert [segment for segment in seen.segments if segment.startswith("12 done: ")], seen.segments[-3:]
+        assert (tmp_path / "rows").read_text().count("\n") == 12
+
+    def test_the_table_marks_failures_in_colour(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        asked = ("predict", "gone.avi", "-c", trained_run.model)
+        seen = terminal(*asked, cwd=tmp_path, columns=80)
+        assert seen.status == 1
+        assert "\x1b[31m[not_found: no such file]\x1b[0m" in seen.raw
+
+    def test_no_color_is_obeyed(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        asked = ("predict", "gone.avi", "-c", trained_run.model)
+        seen = terminal(*asked, cwd=tmp_path, columns=80, NO_COLOR="1")
+        assert "[not_found: no such file]" in seen.raw
+        assert "\x1b[" not in seen.raw
