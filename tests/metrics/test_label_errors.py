@@ -29,7 +29,7 @@ def test_a_clip_that_reaches_the_threshold_of_another_class_is_suspicious() -> N
     # Thresholds: class 0 (0.9 + 0.7 + 0.1) / 3 = 0.57, class 1 (0.8 + 0.6) / 2 = 0.70.
     [found] = find_label_errors(labels, scores)
     assert (found.index, found.suggested, found.score) == (4, 1, 0.9)
-    assert found.margin == pytest.approx(-0.8)
+    assert found.given_score == pytest.approx(0.1)
 
 
 def test_a_clip_below_the_threshold_is_not() -> None:
@@ -46,9 +46,9 @@ def test_scores_that_are_all_alike_hide_no_wrong_label() -> None:
 
 def test_the_most_suspicious_comes_first() -> None:
     given, _, scores = noisy(0)
-    margins = [error.margin for error in find_label_errors(given, scores)]
-    assert len(margins) > 10
-    assert margins == sorted(margins)
+    given_scores = [error.given_score for error in find_label_errors(given, scores)]
+    assert len(given_scores) > 10
+    assert given_scores == sorted(given_scores)
 
 
 def test_a_class_without_clips_and_no_clips_at_all_do_no_harm() -> None:
@@ -63,13 +63,13 @@ def test_the_same_clips_as_the_authors_library(seed: int) -> None:
     cleanlab = pytest.importorskip("cleanlab.filter")
     given, _, scores = noisy(seed, num_classes=2 + seed)
     theirs = cleanlab.find_label_issues(
-        given, scores, filter_by="confident_learning", return_indices_ranked_by="normalized_margin", n_jobs=1
+        given, scores, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
     )
     found = find_label_errors(given, scores, slack=1e-6)  # as theirs
     ours = [error.index for error in found]
     assert sorted(ours) == sorted(theirs.tolist())
-    by_margin = {error.index: error.margin for error in found}
-    assert [by_margin[i] for i in theirs] == pytest.approx([by_margin[i] for i in ours])
+    by_score = {error.index: error.given_score for error in found}
+    assert [by_score[i] for i in theirs] == pytest.approx([by_score[i] for i in ours])
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -25,19 +25,23 @@ class LabelError:
         index: Row of the clip.
         suggested: Class with the highest score.
         score: Its score, 0 to 1.
-        margin: Score of the given class minus `score`, -1 to 0; the lower, the more suspicious.
+        given_score: Score of the given class; the lower, the more suspicious.
     """
 
     index: int
     suggested: int
     score: float
-    margin: float
+    given_score: float
 
 
 def find_label_errors(
     labels: NDArray[np.int64], scores: NDArray[np.float64], *, slack: float = SLACK
 ) -> list[LabelError]:
     """Return the clips whose label is suspicious, the most suspicious first.
+
+    Ordered by the score of the given class (cleanlab's `self_confidence`). With a tenth of UT-Interaction's
+    labels flipped, precision at recall 0.7 was 1.00 and 1.00 (seeds 0 and 1), by the margin to the best class
+    0.82 and 0.69 (`python -m tests.benchmarks.label_errors`).
 
     Args:
         labels: Given classes, int64 `(N,)`.
@@ -56,9 +60,9 @@ def find_label_errors(
     guess = np.where(confident.sum(axis=1) > 1, best, confident.argmax(axis=1))
     suspicious = confident.any(axis=1) & (guess != labels) & (best != labels)
     rows = np.flatnonzero(suspicious)
-    margins = scores[rows, labels[rows]] - scores[rows, best[rows]]
-    order = np.lexsort((rows, margins))
+    given = scores[rows, labels[rows]]
+    order = np.lexsort((rows, given))
     return [
-        LabelError(int(i), int(best[i]), float(scores[i, best[i]]), float(margin))
-        for i, margin in zip(rows[order], margins[order], strict=True)
+        LabelError(int(i), int(best[i]), float(scores[i, best[i]]), float(score))
+        for i, score in zip(rows[order], given[order], strict=True)
     ]
