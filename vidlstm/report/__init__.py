@@ -1,1 +1,1 @@
-"""What people look at: tables, curves, confusion matrix, the HTML report."""
+"""HTML pages and plots, and the findings that they show."""

@@ -1,7 +1,6 @@
-"""The page of `spans --report`: what happens when in films. One file that needs no other and no network.
+"""The page of `spans --report`: the spans of films. One file that needs no other file and no network.
 
-Scripts are not allowed on it, and there are none. A colour stands for a class, on the timeline and in the
-curves alike.
+It has no scripts and allows none. Each class has one colour, on the timeline and in the curves.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from vidlstm.report.page import environment, policy, source
 from vidlstm.version import __version__
 
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-_MOST_TICKS = 8
+_MAX_TICKS = 8
 _SHOWN = 200
-"""Spans of a film that are listed; the timeline has all of them."""
+"""Maximum number of spans in a film's list; the timeline has all of them."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ def render_films(
 
     Args:
         cards: In the order of the films.
-        colours: Of the classes, `#rrggbb`.
-        idle: The class that makes no span; grey.
-        title: Of the page.
+        colours: Colours of the classes, `#rrggbb`.
+        idle: Name of the class without spans, shown in grey.
+        title: Title of the page.
         command: The command that makes this page.
     """
     style = Markup(source("page.css.jinja") + source("films.css.jinja"))
@@ -69,7 +68,7 @@ def render_films(
 
 
 def _shown(number: int, card: FilmCard) -> dict[str, Any]:
-    """Return what the template needs of a film."""
+    """Return the template's variables for a film."""
     film = card.film
     assert isinstance(film, FilmSpans)
     counts = Counter(span.label for span in film.spans)
@@ -92,13 +91,13 @@ def _shown(number: int, card: FilmCard) -> dict[str, Any]:
 
 
 def ticks(seconds: float) -> list[int]:
-    """Return the times that an axis shows, in seconds: round ones, not too many."""
-    step = next((s for s in _STEPS if seconds / s < _MOST_TICKS), _STEPS[-1])
+    """Return the tick positions of a time axis in seconds: round numbers, not too many."""
+    step = next((s for s in _STEPS if seconds / s < _MAX_TICKS), _STEPS[-1])
     return list(range(0, int(seconds) + 1, step))
 
 
 def clock(seconds: float) -> str:
-    """Return a time as people read it: `1:02:03`, `2:03`, and with tenths below a minute `3.4 s`."""
+    """Format a time for people: `1:02:03`, `2:03`, or `3.4 s` below a minute."""
     if seconds < 60:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""What a report points out: mistakes, doubtful hits, confused classes, and what the figures do not show."""
+"""Findings of a report: mistakes, doubtful hits, confused classes, and cautions about the figures."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ def top(report: EvalReport, clip: Scored, number: int) -> list[Score]:
 
 
 def mistakes(report: EvalReport, number: int) -> list[Scored]:
-    """Return the mistakes that the model was surest of, surest first."""
+    """Return the mistakes with the highest scores, highest first."""
     wrong = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label != s.label]
     return sorted(wrong, key=lambda s: -max(s.scores))[:number]
 
 
 def doubtful_hits(report: EvalReport, number: int) -> list[Scored]:
-    """Return the hits that the model was least sure of, least sure first."""
+    """Return the correct clips with the lowest scores, lowest first."""
     right = [s for s in report.scored if not s.failed and top(report, s, 1)[0].label == s.label]
     return sorted(right, key=lambda s: max(s.scores))[:number]
 
 
 def confusions(report: EvalReport, number: int) -> list[Confusion]:
-    """Return which class was taken for which, commonest first."""
+    """Return the most frequent confusions of two classes, most frequent first."""
     found = [
         Confusion(report.classes[true], report.classes[guess], count, count / report.per_class[true].support)
         for true, row in enumerate(report.confusion)
@@ -60,17 +60,17 @@ def baseline_name(name: str, report: EvalReport) -> str:
 
 
 def baselines(report: EvalReport) -> list[tuple[str, float]]:
-    """Return what the model has to beat on these clips, in words, and its top-1."""
+    """Return the description and top-1 of each baseline."""
     return [(baseline_name(name, report), top1) for name, top1 in report.baselines.items()]
 
 
 @dataclass(frozen=True)
 class Caution:
-    """Something that the figures do not show.
+    """A caveat about the figures.
 
     Args:
-        short: In a few words, for one line about all of them.
-        text: In full.
+        short: A few words, for a line with all cautions.
+        text: The full text.
     """
 
     short: str
@@ -78,12 +78,12 @@ class Caution:
 
 
 def cautions(report: EvalReport) -> list[str]:
-    """Say in full sentences what the figures do not show."""
+    """Return the cautions in full sentences."""
     return [caution.text for caution in find_cautions(report)]
 
 
 def find_cautions(report: EvalReport) -> list[Caution]:
-    """Return what the figures do not show."""
+    """Return the cautions that apply to a report."""
     found = []
     noun = _noun(report)
     order = "frame order" if report.kind == "video" else "region order"
@@ -111,16 +111,16 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 "no mistake seen yet",
-                f"No mistake in {_count(report.num_clips, noun)} does not mean there are none. Even if "
-                f"all {noun}s were independent, up to {100 * unseen:.0f} % of mistakes would be no surprise.",
+                f"No mistake in {_count(report.num_clips, noun)} does not mean that there are none. Even if "
+                f"all {noun}s are independent, an error rate of up to {100 * unseen:.0f} % is plausible.",
             )
         )
     if low <= report.majority:
         found.append(
             Caution(
                 "not clearly better than the most frequent class",
-                f"The interval reaches down to {low:.2f}. Always predicting the most frequent class gives "
-                f"{report.majority:.2f}: these {noun}s do not show that the model is better than that.",
+                f"The interval starts at {low:.2f}. Always predicting the most frequent class gives "
+                f"{report.majority:.2f}: on these {noun}s the difference from it is within chance.",
             )
         )
     if report.baseline is not None and report.baseline.gain.low <= 0:
@@ -139,26 +139,26 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 f"fewer than 5 {noun}s in {_count(len(few), 'class')}",
-                f"Fewer than 5 {noun}s each, so the figures of these classes mean little: {names}{more}.",
+                f"Fewer than 5 {noun}s each, so the figures of these classes are unreliable: {names}{more}.",
             )
         )
     return found
 
 
 def untested(report: EvalReport) -> list[str]:
-    """Return the classes with fewer than two clips: an accuracy tells next to nothing of them."""
+    """Return the classes with fewer than two clips, whose accuracy is practically unknown."""
     return [c.label for c in report.per_class if c.support < 2]
 
 
 def next_step(report: EvalReport) -> str | None:
-    """Say in one sentence what would improve the model or its figures most; None if nothing stands out."""
+    """Return one sentence of advice on what would improve the model or its figures most, or None."""
     noun = _noun(report)
     if report.failed:
         return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
     if names := untested(report):
         return f'more {noun}s of "{names[0]}", from other people or recordings.'
     if report.num_groups < 10:
-        return f"{noun}s of more people or recordings: a model is only as general as its groups are many."
+        return f"{noun}s of more people or recordings, so that the model generalises to new ones."
     worst = confusions(report, 1)
     if worst and worst[0].num_clips > 1:
         return f'more {noun}s of "{worst[0].true}" and "{worst[0].guess}", which are confused most often.'

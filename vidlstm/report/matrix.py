@@ -1,4 +1,4 @@
-"""The confusion matrix as the report page shows it: a table whose headings stay in sight."""
+"""The confusion matrix on the report page, a table whose headings stay visible."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vidlstm.records import EvalReport
 from vidlstm.report.text import printable, shortened
 
-_SHADES = 5  # the style sheet gives each its colours
+_SHADES = 5  # their colours are in the style sheet
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Cell:
     Args:
         count: Number of clips.
         style: `hit0` to `hit4` for correct ones, `miss0` to `miss4`, by their share of the true class.
-        title: What the cell says when it is pointed at.
+        title: Tooltip of the cell.
     """
 
     count: int
@@ -27,12 +27,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Matrix:
-    """All of it.
+    """A confusion matrix.
 
     Args:
         labels: Names of the classes, shortened.
-        rows: A row for each true class, with None where there is no clip.
-        size: `large`, `medium` or `small` cells, by the number of classes.
+        rows: One row per true class, with None for cells without clips.
+        size: Size of the cells, `large`, `medium` or `small`, by the number of classes.
     """
 
     labels: tuple[str, ...]

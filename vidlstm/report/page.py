@@ -1,7 +1,7 @@
 """The HTML report: one file that needs no other file and no network.
 
-File and class names are not trusted. They are escaped, and a Content Security Policy allows the page
-its own script and style and no request at all.
+File and class names are not trusted. They are escaped, and a Content Security Policy allows only the page's
+own script and style, and no requests.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from vidlstm.report.text import percent, printable
 from vidlstm.version import __version__
 
 MAX_CLIPS = 12
-"""Mistakes with thumbnails, and as many doubtful hits: a limit for the size of the page."""
+"""Maximum number of mistakes, and of doubtful hits, with thumbnails; limits the size of the page."""
 _MAX_FAILED = 200
 _MAX_CONFUSIONS = 15
 
@@ -50,7 +50,7 @@ class Card:
 
 
 def pictured_clips(report: EvalReport) -> list[Path]:
-    """Return the clips that the page shows thumbnails of."""
+    """Return the clips that are shown with thumbnails."""
     clips = mistakes(report, MAX_CLIPS) + doubtful_hits(report, MAX_CLIPS)
     return [clip.path for clip in clips]
 
@@ -120,7 +120,7 @@ def policy(script: str, style: str) -> str:
 
 @cache
 def environment() -> Environment:
-    """Return what renders templates: everything escaped, control characters shown."""
+    """Return the Jinja environment: everything is escaped, control characters are shown."""
     environment = Environment(
         loader=PackageLoader("vidlstm", "report"),
         autoescape=True,
@@ -141,7 +141,7 @@ def _printable(value: Any) -> Any:
 
 @cache
 def source(name: str) -> str:
-    """Return the text of a file beside this module."""
+    """Return the text of a file in this module's folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 

@@ -21,7 +21,7 @@ from vidlstm.metrics.classification import BINS, Bin, calibration, calibration_e
 from vidlstm.records import EpochReport, EvalReport
 from vidlstm.report.text import percent, shortened
 
-# On import, matplotlib logs where it keeps its settings and when it looks for fonts: not for our users.
+# On import, matplotlib logs about its settings and fonts, which is of no use to users.
 _log = logging.getLogger("matplotlib")
 _level = _log.level
 _log.setLevel(logging.ERROR)
@@ -42,8 +42,8 @@ _THEME = {
     _GREY: "var(--grey)",
     _RULE: "var(--rule)",
 }
-"""Variables of the page's style sheet that stand for matplotlib's colours."""
-_NUMBERED = 40  # up to so many classes, every cell of the confusion matrix shows its count
+"""Variables of the page's style sheet that replace matplotlib's colours."""
+_NUMBERED = 40  # maximum number of classes for counts in every cell of the confusion matrix
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 
@@ -62,7 +62,7 @@ def curves_png(epochs: Sequence[EpochReport]) -> bytes:
 
 
 def curves_svg(epochs: Sequence[EpochReport]) -> Markup:
-    """Draw the same, a picture for each curve, so that a narrow page can put them below each other."""
+    """Draw the same curves as separate pictures, so that a narrow page can stack them."""
     drawn = []
     for title, values in _panels(epochs):
         figure = Figure(figsize=(4.8, 3.2), layout="constrained")
@@ -110,13 +110,13 @@ def reliability_png(report: EvalReport) -> bytes:
 
 
 def reliability_svg(report: EvalReport) -> Markup:
-    """Draw the same for the page."""
+    """Draw the same plot for the page."""
     return _svg(_reliability(report), "Reliability diagram: accuracy against confidence")
 
 
 def _panels(epochs: Sequence[EpochReport]) -> list[tuple[str, list[float | None]]]:
-    """Return titles and values. Training and validation loss are not comparable, so each has its own axes:
-    the first is of mixed clips and smoothed labels.
+    """Return titles and values. Training loss is computed with mixup and label smoothing, so it is not
+    comparable with validation loss, and each gets its own axes.
     """
     panels: list[tuple[str, list[float | None]]] = [("Training loss", [e.train_loss for e in epochs])]
     if any(e.val_loss is not None for e in epochs):
@@ -162,7 +162,7 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin], name: str, colour: str, style: s
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # Where the font lacks the script of a label, the picture has boxes; the page has the text.
+        # If the font lacks the script of a label, the picture shows boxes; the page has the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
@@ -171,8 +171,8 @@ def _png(figure: Figure) -> bytes:
 def _svg(figure: Figure, name: str) -> Markup:
     """Return a figure as inline SVG with the theme's colours.
 
-    matplotlib writes colours as `style` attributes, which the page's Content Security Policy
-    forbids. They become attributes of their own here.
+    matplotlib writes colours as `style` attributes, which the page's Content Security Policy forbids. Here
+    they become separate attributes.
     """
     buffer = io.BytesIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))

@@ -1,7 +1,7 @@
-"""The review page: one file on which a person corrects labels with keys or taps, without a network.
+"""The review page: one file to correct labels on, with keys or taps, without a network.
 
-What was decided is kept in the browser and downloaded as `decisions.csv`. Names are not trusted: they
-travel as JSON and reach the page as text, never as markup.
+Decisions are kept in the browser and downloaded as `decisions.csv`. Names are not trusted: they are embedded
+as JSON and inserted into the page as text, never as markup.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from vidlstm.version import __version__
 
 @dataclass(frozen=True)
 class ReviewCard:
-    """One clip, or one span of a film, to decide about.
+    """One clip, or one span of a film, to review.
 
     Args:
-        path: As it is written to `decisions.csv`.
-        label: The label that it has; empty if none.
+        path: Path as written to `decisions.csv`.
+        label: The current label; empty if none.
         suggested: The label that the model suggests; empty if none.
-        score: Of the suggested label, 0 to 1.
+        score: Score of the suggested label, 0 to 1.
         top: The best classes and their scores, best first.
-        start: Where the span begins, in seconds; None for a whole clip.
-        end: Where the span ends.
-        subset: Of the split that it is in; empty if unknown.
+        start: Start of the span, in seconds; None for a whole clip.
+        end: End of the span, in seconds.
+        subset: Subset of the split; empty if unknown.
         unknown: The clip is unlike the training data.
         images: JPEG files, in the order of time.
     """
@@ -52,8 +52,8 @@ def render_review(cards: Sequence[ReviewCard], classes: Sequence[str], title: st
 
     Args:
         cards: In the order of the review.
-        classes: That a clip can have.
-        title: Of the page.
+        classes: Classes to choose from.
+        title: Title of the page.
     """
     data = {
         "title": title,

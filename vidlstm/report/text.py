@@ -1,11 +1,11 @@
-"""Text that the tool did not write (file names, labels), made fit to be shown."""
+"""Make foreign text (file names, labels) safe to display."""
 
 from __future__ import annotations
 
 
 def printable(text: object) -> str:
-    """Return text with everything that cannot be shown as an escape: line ends, bytes that are no UTF-8."""
-    # Such bytes come as lone surrogates, which neither HTML nor a font can hold.
+    """Escape everything that cannot be displayed: control characters, and bytes that are not UTF-8."""
+    # Such bytes appear as lone surrogates, which neither HTML nor a font can represent.
     shown = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
@@ -17,5 +17,5 @@ def shortened(text: str, length: int) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share, 0 to 1, as people read it."""
+    """Format a share, 0 to 1, as a percentage."""
     return f"{100 * share:.1f} %"
