@@ -67,10 +67,10 @@ class TestValues:
             ("--members 0", "--members 0: must be at least 1"),
             ("--val-share 1", "1"),
             ("--group-by (", "--group-by"),
-            ("--encoder resnet19 --streams rgb", "--encoder resnet19: there is none of that name"),
-            ("--streams pose --pose-weights gone.whl", "gone.whl: there is no such folder or wheel"),
+            ("--encoder resnet19 --streams rgb", "--encoder resnet19: no such encoder"),
+            ("--streams pose --pose-weights gone.whl", "gone.whl: no such folder or wheel"),
             ("--people 9", "--people 9: must be from 1 to 4"),
-            ("--weights gone.pt --streams rgb", "--weights gone.pt: there is no such file"),
+            ("--weights gone.pt --streams rgb", "--weights gone.pt: no such file"),
             (
                 "--device warp --streams motion",
                 "--device warp: not available; this machine and this torch have only cpu",
@@ -122,7 +122,7 @@ class TestModel:
 
     def test_a_named_one_that_is_missing(self, tiny_data: Path, tmp_path: Path) -> None:
         said = complaint("eval", tiny_data, "-c", tmp_path / "gone.safetensors")
-        assert f"{tmp_path / 'gone.safetensors'}: there is no such checkpoint" in said
+        assert f"{tmp_path / 'gone.safetensors'}: no such checkpoint" in said
 
 
 class TestPlace:

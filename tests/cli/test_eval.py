@@ -141,4 +141,4 @@ class TestRefused:
         (tmp_path / "m.safetensors").write_bytes(content)
         ended = vidlstm("eval", tiny_data, "-c", tmp_path / "m.safetensors")
         assert (ended.status, ended.out) == (2, "")
-        assert f"{tmp_path / 'm.safetensors'}: not a whole vidlstm checkpoint" in ended.err
+        assert f"{tmp_path / 'm.safetensors'}: not a complete vidlstm checkpoint" in ended.err

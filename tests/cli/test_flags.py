@@ -27,7 +27,7 @@ BELOW_CLI = [file for file in sorted(PACKAGE.rglob("*.py")) if "cli" not in file
         ("`learning_rate`", "--lr"),
         ("`cache=False`", "--no-cache"),
         ("`start=runs/1`: not a run folder", "--from runs/1: not a run folder"),
-        ("`vidlstm train DATA` makes one", "`vidlstm train DATA` makes one"),
+        ("train one with `vidlstm train DATA`", "train one with `vidlstm train DATA`"),
         ("`sed`", "`sed`"),
     ],
 )

@@ -162,7 +162,7 @@ def damage(file: Path) -> None:
     [
         (lambda folder: damage(folder / "head.onnx"), "head.onnx: not the file that was exported"),
         (lambda folder: (folder / "head.onnx").unlink(), "head.onnx: is missing"),
-        (lambda folder: (folder / "model.json").write_text("{"), "not a whole"),
+        (lambda folder: (folder / "model.json").write_text("{"), "not a complete"),
         (lambda folder: (folder / "model.json").write_text("{}"), "not the model.json of an exported model"),
     ],
     ids=["damaged", "missing", "not JSON", "other JSON"],

@@ -139,7 +139,7 @@ class TestRoundTrip:
 
 class TestRefused:
     def test_a_missing_file(self, tmp_path: Path) -> None:
-        assert "there is no such checkpoint; `vidlstm train DATA` makes one" in refusal(tmp_path / "gone")
+        assert "no such checkpoint; train one with `vidlstm train DATA`" in refusal(tmp_path / "gone")
 
     def test_a_folder(self, tmp_path: Path) -> None:
         refusal(tmp_path)
@@ -148,12 +148,12 @@ class TestRefused:
     def test_a_truncated_file(self, good: Path, share: float) -> None:
         content = good.read_bytes()
         good.write_bytes(content[: int(len(content) * share)])
-        assert "not a whole vidlstm checkpoint" in refusal(good)
+        assert "not a complete vidlstm checkpoint" in refusal(good)
 
     @pytest.mark.parametrize("content", [b"", b"GIF89a" + bytes(100), b"{}", b"\xff" * 64])
     def test_another_kind_of_file(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "x").write_bytes(content)
-        assert "not a whole vidlstm checkpoint" in refusal(tmp_path / "x")
+        assert "not a complete vidlstm checkpoint" in refusal(tmp_path / "x")
 
     @pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": "other", "version": "1"}])
     def test_a_foreign_safetensors_file(self, tmp_path: Path, metadata: dict[str, str] | None) -> None:
@@ -182,7 +182,7 @@ class TestRefused:
         ids=str,
     )  # fmt: skip
     def test_a_header_that_makes_no_sense(self, good: Path, changes: dict[str, str | None]) -> None:
-        assert "not a whole vidlstm checkpoint" in refusal(rewritten(good, **changes))
+        assert "not a complete vidlstm checkpoint" in refusal(rewritten(good, **changes))
 
     @pytest.mark.parametrize(
         ("setting", "value"),
@@ -190,12 +190,12 @@ class TestRefused:
     )
     def test_a_config_that_no_vidlstm_wrote(self, good: Path, setting: str, value: object) -> None:
         plain: dict[str, Any] = {**to_dict(make("rgb").config), setting: value}
-        assert "not a whole vidlstm checkpoint" in refusal(rewritten(good, config=json.dumps(plain)))
+        assert "not a complete vidlstm checkpoint" in refusal(rewritten(good, config=json.dumps(plain)))
 
     @pytest.mark.parametrize("width", [5, 400])
     def test_tensors_that_do_not_fit_the_header(self, good: Path, width: int) -> None:
         rewritten(good, widths=json.dumps({**WIDTHS, "motion": width}))
-        with pytest.raises(CheckpointError, match=r"its tensors do not fit what its header describes"):
+        with pytest.raises(CheckpointError, match=r"its tensors do not fit its header"):
             load_model(good)
 
     def test_a_config_of_another_encoder(self, good: Path) -> None:
@@ -215,7 +215,7 @@ class TestRefused:
         (tmp_path / "a.safetensors").write_bytes(pickle.dumps(Bomb()))
         torch.save({"weight": Bomb()}, tmp_path / "b.safetensors")
         for name in ("a.safetensors", "b.safetensors"):
-            assert "not a whole vidlstm checkpoint" in refusal(tmp_path / name)
+            assert "not a complete vidlstm checkpoint" in refusal(tmp_path / name)
         assert not (tmp_path / "exploded").exists()
 
     @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")

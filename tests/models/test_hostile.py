@@ -218,7 +218,7 @@ def test_nothing_is_allocated_for_a_model_whose_tensors_are_not_there(
         return tensor
 
     monkeypatch.setattr(torch, "empty", recorded)
-    with pytest.raises(CheckpointError, match=r"do not fit what its header describes \(.* is F32 "):
+    with pytest.raises(CheckpointError, match=r"do not fit its header \(.* is F32 "):
         load_model(file)
     assert made == []
 

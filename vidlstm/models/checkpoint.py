@@ -1,8 +1,8 @@
-"""One safe, self-describing file: everything that predicting needs.
+"""Checkpoints: one safe, self-describing file with everything that prediction needs.
 
-A checkpoint is a safetensors file: tensors, and a header of strings that hold JSON. Reading it runs
-no code from it. The header says which format and version it is, the model's config, and facts about
-its training (`training`: seed, data, split, what it learned from) that `info` and `eval` tell.
+A checkpoint is a safetensors file: tensors, and a header of strings that hold JSON. Reading it runs no code
+from it. The header has format and version, the model's config, and facts about its training (`training`:
+seed, data, split, fingerprints of the training clips) for `info` and `eval`.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ __all__ = ["FORMAT", "VERSION", "Header", "Model", "build_model", "load_model", 
 
 
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
-"""Types of tensors in a model, and what safetensors calls them."""
+"""Tensor types in a model, and their names in safetensors."""
 
 
 @dataclass
 class Model:
-    """An encoder and a classifier that belong together.
+    """A model: an encoder and a classifier.
 
     Args:
-        config: What they are.
-        encoder: What the `rgb` stream is made by; None where that is off.
+        config: The configuration.
+        encoder: The CNN of the `rgb` stream; None without that stream.
         classifier: Branches, fusion, temperature.
         widths: D of every stream.
-        training: Facts about how it was made, as plain JSON values.
-        baseline: What the same streams give without their order, see `baseline_config`; None where nobody
-            has trained it, or where it is not wanted.
-        pose: What finds people and their key points; None without the `pose` stream.
+        training: Facts about the training, as plain JSON values.
+        baseline: The same model without the order of the steps, see `baseline_config`; None if it was not
+            trained or not loaded.
+        pose: Weights of the networks that find people and key points; None without the `pose` stream.
     """
 
     config: ModelConfig
@@ -65,7 +65,7 @@ class Model:
     pose: PoseWeights | None = None
 
     def modules(self) -> nn.ModuleDict:
-        """Return all parts as one module, which is what a checkpoint's tensors are named after."""
+        """Return all parts as one module; its names are the names of the tensors in a checkpoint."""
         parts: dict[str, nn.Module] = {"classifier": self.classifier}
         if self.encoder is not None:
             parts["encoder"] = self.encoder
@@ -75,16 +75,16 @@ class Model:
 
 
 def rgb_encoder(config: ModelConfig, *, load_weights: bool = True, seed: int = 0) -> Encoder | None:
-    """Build the encoder that stands before the classifier, if the model has one.
+    """Build the model's encoder, if it has one.
 
     Args:
-        config: Of the model.
-        load_weights: False leaves them as initialised.
-        seed: Of the weights that are initialised.
+        config: The model.
+        load_weights: False leaves the weights as initialised.
+        seed: Seed of the initial weights.
 
     Raises:
-        UsageError: No encoder has that name, or it cannot be had with these settings.
-        WeightsError: The weights cannot be had.
+        UsageError: No encoder has that name, or it does not support these settings.
+        WeightsError: The weights are not available.
     """
     if "rgb" not in config.streams:
         return None
@@ -93,12 +93,12 @@ def rgb_encoder(config: ModelConfig, *, load_weights: bool = True, seed: int = 0
 
 
 def build_model(config: ModelConfig, widths: dict[str, int], encoder: Encoder | None) -> Model:
-    """Build a model that has learned nothing yet, around an encoder that is there."""
+    """Build an untrained model with a given encoder."""
     return Model(config, encoder, Classifier(config, widths), dict(widths), {})
 
 
 def serialise(model: Model) -> bytes:
-    """Return the bytes of the model's checkpoint, the same for the same model."""
+    """Return the model's checkpoint as bytes; the same model always gives the same bytes."""
     tensors: dict[str, Tensor] = {
         k: v.detach().cpu().contiguous() for k, v in model.modules().state_dict().items()
     }
@@ -118,33 +118,33 @@ def serialise(model: Model) -> bytes:
 
 
 def _in_order(file: bytes) -> bytes:
-    """Put the header's strings, which safetensors writes in a random order, into one of their own."""
+    """Sort the strings of the header, which safetensors writes in random order."""
     end = 8 + int.from_bytes(file[:8], "little")
     header = json.loads(file[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin on a multiple of 8, so that they can be memory-mapped
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8, so that they can be memory-mapped
     return len(text).to_bytes(8, "little") + text + file[end:]
 
 
 def baseline_config(config: ModelConfig) -> ModelConfig | None:
-    """Return what a model's baseline is: all of it but the order of the steps.
+    """Return the config of a model's baseline: the same model without the order of the steps.
 
-    None where the model knows no order itself. An encoder that has learned is as good as frozen then:
-    the baseline reads the same features.
+    None if the model itself ignores the order. A trained encoder counts as frozen: the baseline reads the
+    same features.
     """
     return None if config.head.kind == "mean" else config.changed(head={"kind": "mean"})
 
 
 def load_model(path: Path, *, baseline: bool = False) -> Model:
-    """Load a checkpoint, ready to predict with, on the CPU and in evaluation mode.
+    """Load a checkpoint for prediction, on the CPU and in evaluation mode.
 
     Args:
-        path: Of the file.
-        baseline: Load the model's baseline too, if it has one.
+        path: Path of the file.
+        baseline: Also load the model's baseline, if it has one.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from another version.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
     """
     if is_exported(path):
         raise CheckpointError(f"{path}: an exported model only predicts; give its run folder")
@@ -158,10 +158,8 @@ def load_model(path: Path, *, baseline: bool = False) -> Model:
             modules = model.modules()
             _require_fit(modules, file, [name for name in names if name not in POSE])
         except (RuntimeError, UsageError, KeyError) as error:
-            why = str(error).partition("\n")[0].rstrip(":")
-            raise CheckpointError(
-                f"{path}: its tensors do not fit what its header describes ({why})"
-            ) from None
+            reason = str(error).partition("\n")[0].rstrip(":")
+            raise CheckpointError(f"{path}: its tensors do not fit its header ({reason})") from None
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
     if "pose" in header.config.streams:
         model.pose = PoseWeights(*(tensors.pop(name).numpy().tobytes() for name in POSE))
@@ -174,22 +172,23 @@ def load_model(path: Path, *, baseline: bool = False) -> Model:
 
 
 def _without_weights(header: Header, names: Collection[str]) -> Model:
-    """Build what a header describes on the meta device, where no tensor takes memory or time.
+    """Build the model of a header on the meta device, where tensors take no memory and no time.
 
-    Nothing is initialised only to be replaced: 0.03 s for EfficientNet-Lite0, 2.25 s of CPU time otherwise.
+    This avoids initialising weights only to replace them: 0.03 s for EfficientNet-Lite0 instead of 2.25 s of
+    CPU time.
     """
     with torch.device("meta"):
         encoder = rgb_encoder(header.config, load_weights=False)
         model = build_model(header.config, header.widths, encoder)
-        twin = baseline_config(header.config)
-        if twin is not None and any(name.startswith(f"{BASELINE}.") for name in names):
-            model.baseline = Classifier(twin, header.widths)
+        config = baseline_config(header.config)
+        if config is not None and any(name.startswith(f"{BASELINE}.") for name in names):
+            model.baseline = Classifier(config, header.widths)
     model.training = header.training
     return model
 
 
 def _require_fit(modules: nn.Module, file: Any, names: Collection[str]) -> None:
-    """Compare names, shapes and types of a file's tensors with a model's, before any of them is read.
+    """Compare names, shapes and types of a file's tensors with a model's before reading any of them.
 
     Raises:
         RuntimeError: They differ.

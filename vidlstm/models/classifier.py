@@ -1,16 +1,16 @@
 """Streams -> branches -> logits.
 
-A branch is one way to read a sequence stream: standardised, projected, read by a head, classified.
-Branches share nothing and are trained each by its own loss; their log-probabilities are added with
-weights fitted on clips that their members had not learned from (late fusion). So a wide or an easily
-overfitted stream cannot drown another one, which plain concatenation was measured to do.
+A branch is one way to read a sequence stream: standardise, project, read with a head, classify. Branches
+share no weights, and each is trained with its own loss. Their log-probabilities are added with weights
+fitted on held-out clips (late fusion). So a wide or easily overfitted stream cannot dominate another one,
+which happened with plain concatenation (measured).
 
-The `rgb` stream of a video has two branches, because one frame tells much of the place and little
-of the movement: `appearance` averages over the frames, and `change` reads, in order, how every frame
-differs from the clip's own mean, where the place has gone. `--head mean` leaves the first alone.
+The `rgb` stream of a video has two branches, because a frame shows mostly the scene and little of the
+motion: `appearance` averages over the frames, and `change` reads, in order, how each frame differs from the
+clip's mean, which removes the scene. With `--head mean` only `appearance` remains.
 
-Every branch has several members (bagging, Breiman 1996): each leaves out another part of the
-training groups, and their log-probabilities are averaged. They are computed side by side.
+Every branch has several members (bagging, Breiman 1996): each leaves out a different part of the training
+groups, and their log-probabilities are averaged. All members are computed together.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class BranchSpec:
     """One way to read a sequence stream.
 
     Args:
-        name: Of the branch.
-        stream: That it reads.
-        head: What reads it.
-        centred: The clip's own mean over its steps is taken off first.
-        one_scale: Standardise by one spread for all features, which keeps their proportions, in
-            place of one for each.
-        rooted: Take the signed square root of features first, which tames the large ones
-            (power normalisation: Perronnin et al. 2010).
-        fixed: Standardise by the statistics of the training clips; not where the encoder learns,
-            whose features are yet to come.
-        joined: Summary streams that join the head's summary before the classifier.
-        gated: The stream's last feature tells how sure the others are, 0 to 1. Logits are multiplied by
-            its mean over the steps, so that a clip of which the stream knows nothing gives no class an
-            advantage, and the other branches decide.
+        name: Name of the branch.
+        stream: The stream that it reads.
+        head: The head.
+        centred: First subtract the clip's mean over its steps.
+        one_scale: Standardise with a single standard deviation for all features, which keeps their
+            proportions.
+        rooted: First take the signed square root of the features, which reduces large ones (power
+            normalisation: Perronnin et al. 2010).
+        fixed: Standardise with the statistics of the training clips. False if the encoder is trained, as
+            its features change.
+        joined: Summary streams that are joined to the head's summary before the classifier.
+        gated: The stream's last feature is the confidence in the others, 0 to 1. The logits are multiplied
+            by its mean over the steps, so that a clip without information in this stream favours no class,
+            and the other branches decide.
     """
 
     name: str
@@ -85,7 +85,7 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
 
 
 class _Gated(nn.Module):
-    """Multiply logits by what stands behind the vectors they are made of."""
+    """Multiply logits by the last element of their input vectors."""
 
     def __init__(self, classify: nn.Module) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class _Gated(nn.Module):
 
 
 class Branch(nn.Module):
-    """One branch of every member: from a stream's vectors to logits."""
+    """One branch, for all members: from a stream's vectors to logits."""
 
     def __init__(self, members: int, spec: BranchSpec, widths: Mapping[str, int], num_classes: int) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class Branch(nn.Module):
             self.classify, self.width = _Gated(self.classify), width + 1
 
     def prepare(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Bring features `(M, B, T, D)` to what is standardised: rooted, the clip's own mean taken off."""
+        """Apply the square root and the centring of the spec to features `(M, B, T, D)`."""
         if self.spec.rooted:
             steps = steps.sign() * steps.abs().sqrt()
         return steps - masked_mean(steps, mask).unsqueeze(-2) if self.spec.centred else steps
@@ -143,7 +143,7 @@ class Branch(nn.Module):
         return logits
 
     def describe(self, steps: Tensor, mask: Tensor, summaries: Mapping[str, Tensor]) -> Tensor:
-        """Return what `classify` makes logits of, `(M, B, width)`; arguments as for `forward`."""
+        """Return the input of `classify`, `(M, B, width)`; arguments as for `forward`."""
         summary = self.head(self.project(self.standardise(self.prepare(steps, mask))), mask)
         parts = [summary, *(layers(summaries[name]) for name, layers in self.join.items())]
         if self.spec.gated:
@@ -151,11 +151,12 @@ class Branch(nn.Module):
         return torch.cat(parts, dim=-1)
 
     def parameters_of(self, member: int) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Return what holds all members side by side, and what is this member's alone."""
+        """Return the parameters that hold all members, and those of this member only."""
         if isinstance(self.head, MeanHead):
             return [*self.parameters()], []
-        alone = {id(parameter) for parameter in self.head.rnns.parameters()}
-        return [p for p in self.parameters() if id(p) not in alone], [*self.head.rnns[member].parameters()]
+        separate = {id(parameter) for parameter in self.head.rnns.parameters()}
+        shared = [p for p in self.parameters() if id(p) not in separate]
+        return shared, [*self.head.rnns[member].parameters()]
 
 
 class Classifier(nn.Module):
@@ -188,11 +189,11 @@ class Classifier(nn.Module):
         return [branch for branch in self.branch if isinstance(branch, Branch)]
 
     def branch_weights(self) -> dict[str, float]:
-        """Return how much each branch counts in the fusion, by its name."""
+        """Return the fusion weight of each branch, by name."""
         return {spec.name: w for spec, w in zip(self.specs, self.fusion.tolist(), strict=True)}
 
     def compute(self, rows: slice, total: int) -> None:
-        """Tell the branches that what comes in from now on are these rows of a step of `total`."""
+        """Tell the dropout layers which rows of a step of `total` clips the next inputs are."""
         for module in self.modules():
             if isinstance(module, RowDropout):
                 module.rows = (rows, total)
@@ -209,7 +210,7 @@ class Classifier(nn.Module):
         """Return the vectors that each branch classifies, `(M, B, W)`, W its own.
 
         Args:
-            sequences: By stream, float `(M, B, T, D)`, or `(1, B, T, D)` for all members the same.
+            sequences: By stream, float `(M, B, T, D)`, or `(1, B, T, D)` if all members read the same.
             masks: By stream, bool `(M, B, T)`, True on real steps.
             summaries: By stream, float `(M, B, D)`.
         """
@@ -219,8 +220,8 @@ class Classifier(nn.Module):
         ]
 
     def classify(self, vectors: Sequence[Tensor]) -> Tensor:
-        """Map what `describe` gives to the logits of every member's branches, `(S, M, B, K)`."""
-        return torch.stack([branch.classify(own) for branch, own in zip(self.branches, vectors, strict=True)])
+        """Map the vectors of `describe` to the logits of every member's branches, `(S, M, B, K)`."""
+        return torch.stack([branch.classify(v) for branch, v in zip(self.branches, vectors, strict=True)])
 
     def forward(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
@@ -237,14 +238,14 @@ class Classifier(nn.Module):
     def read(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return what `forward` does, and the vectors that it comes from, for `novelty`.
+        """Return the log-probabilities of `forward`, and the vectors they come from, for `novelty`.
 
-        Of several views of a clip the mean of both is taken.
+        For several views of a clip, average both.
 
         Args:
-            sequences: As for `forward`, like the others.
-            masks: By stream.
-            summaries: By stream.
+            sequences: As for `forward`.
+            masks: As for `forward`.
+            summaries: As for `forward`.
 
         Returns:
             `(S, B, K)`, and for each branch `(M, B, W)`.
@@ -254,15 +255,15 @@ class Classifier(nn.Module):
         return self.classify(vectors).log_softmax(-1).mean(1).log_softmax(-1), vectors
 
     def fuse(self, log_probabilities: Tensor) -> Tensor:
-        """Join the branches' `(S, B, K)` to the calibrated logits `(B, K)` of the model."""
+        """Fuse the branches' `(S, B, K)` into the calibrated logits `(B, K)` of the model."""
         return fuse(log_probabilities, self.fusion, self.temperature, self.floor)
 
 
 def fuse(log_probabilities: Tensor, weights: Tensor, temperature: Tensor, floor: Tensor) -> Tensor:
-    """Join the branches to calibrated logits.
+    """Fuse the branches into calibrated logits.
 
-    The softmax of ``sum_s w_s log p_s / t``, of which the share `floor` is spread evenly over the classes:
-    no score gets above ``1 - floor (K - 1) / K``, and the order of the classes stays.
+    Takes the softmax of ``sum_s w_s log p_s / t`` and spreads the share `floor` evenly over the classes: no
+    score exceeds ``1 - floor (K - 1) / K``, and the order of the classes does not change.
 
     Args:
         log_probabilities: `(S, B, K)`.

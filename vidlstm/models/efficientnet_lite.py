@@ -1,10 +1,10 @@
-"""EfficientNet-Lite, the default encoder's network, as its ImageNet weights expect it.
+"""EfficientNet-Lite, the network of the default encoder, matching its ImageNet weights.
 
 EfficientNet (Tan & Le 2019, arXiv:1905.11946) without squeeze-and-excitation and with ReLU6 (the
-"Lite" family of the TensorFlow TPU models). Lite1 and Lite2 are Lite0 made deeper and wider; stem, head
-and the depth of the first and last stage stay. The weights were trained in TensorFlow, so strided
-convolutions pad as TensorFlow's "same" does: the odd pixel goes to the bottom and the right.
-Input is normalised as (x - 127) / 128 from 0..255, which the encoder around this network does.
+"Lite" family of the TensorFlow TPU models). Lite1 and Lite2 are deeper and wider than Lite0, with the same
+stem, head, and depth of the first and last stage. The weights were trained in TensorFlow, so strided
+convolutions use TensorFlow's "same" padding: the odd pixel goes to the bottom and the right.
+The encoder around this network normalises the input as (x - 127) / 128 from 0..255.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ SCALES = {
     "efficientnet_lite1": (1.0, 1.1),
     "efficientnet_lite2": (1.1, 1.2),
 }
-"""By name, what the channels and the repeats of Lite0 are multiplied by."""
+"""Factors for Lite0's channels and repeats, by name."""
 
 WIDTH = 1280
-"""Of the features, for all of them."""
+"""Width of the features of all variants."""
 _STEM_CHANNELS = 32
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution without bias that pads as TensorFlow's "same"."""
+    """A convolution without bias, with TensorFlow's "same" padding."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         # At stride 1 the odd kernels' padding is symmetric, and the convolution does it itself.
@@ -110,7 +110,7 @@ def efficientnet_lite(name: str = "efficientnet_lite0") -> nn.Sequential:
 
 
 def _stages(name: str) -> Stages:
-    """Scale Lite0's stages; channels to the nearest multiple of 8, but not below nine tenths."""
+    """Scale Lite0's stages; channels are rounded to a multiple of 8, but not below nine tenths."""
     width, depth = SCALES[name]
     scaled = []
     for number, (kernel, stride, expansion, channels, repeats) in enumerate(_LITE0_STAGES):

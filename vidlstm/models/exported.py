@@ -1,7 +1,7 @@
-"""What `vidlstm export` writes: two networks, and `model.json`, which says how to predict with them.
+"""Read and describe exported models: two networks, and `model.json` with everything needed to run them.
 
-`model.json` is written for programs in whatever language. It holds the digests of the other files: a
-damaged or exchanged network is refused. Imports no torch.
+`model.json` can be used from any language. It holds the digests of the other files, so that a damaged or
+replaced network is rejected. Imports no torch.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def describe(
     """Return the content of `model.json`.
 
     Args:
-        header: Of the checkpoint.
-        networks: What they are for.
-        preprocessing: What becomes of a clip before the networks, for readers without vidlstm.
-        files: All others in the folder, by name.
+        header: Header of the checkpoint.
+        networks: Format of the networks.
+        preprocessing: Preprocessing of a clip, for programs without vidlstm.
+        files: All other files in the folder, by name.
     """
     facts = {
         "format": _FORMAT,
@@ -53,10 +53,10 @@ def describe(
 
 
 def read_exported_header(path: Path) -> Header:
-    """Read what a `model.json` says of the model.
+    """Read the model's header from a `model.json`.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from another version.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
     """
     facts = _read(path)
     with as_checkpoint_errors(path):
@@ -66,10 +66,10 @@ def read_exported_header(path: Path) -> Header:
 
 
 def exported_format(path: Path) -> ExportFormat:
-    """Return what the networks beside a `model.json` are for.
+    """Return the format of the networks of a `model.json`.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from another version.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
     """
     networks: ExportFormat = _read(path)["networks"]
     return networks
@@ -78,17 +78,17 @@ def exported_format(path: Path) -> ExportFormat:
 def open_networks(
     path: Path, num_threads: int, precision: Precision = "float32"
 ) -> tuple[FrameEncoder | None, Head]:
-    """Return the encoder, if there is one, and the head beside a `model.json`, ready to compute.
+    """Open the encoder, if there is one, and the head of an exported model.
 
     Args:
-        path: Of the `model.json`.
-        num_threads: That the encoder computes with.
-        precision: Of the encoder.
+        path: Path of the `model.json`.
+        num_threads: Number of threads of the encoder.
+        precision: Precision of the encoder.
 
     Raises:
-        CheckpointError: As above, or a file is missing or not the one that was exported.
-        BackendError: The library that computes them cannot be loaded, or fails on them.
-        UsageError: They do not have this precision.
+        CheckpointError: As above, or a network is missing or not the exported file.
+        BackendError: The library that runs the networks cannot be loaded, or fails on them.
+        UsageError: The networks do not support this precision.
     """
     files = _read_networks(path)
     if exported_format(path) == "openvino":
@@ -100,14 +100,14 @@ def open_networks(
             encoder.prepare()
         return encoder, openvino.OpenVinoHead(models["head"])
     if precision != "float32":
-        raise UsageError(f"`precision={precision}`: {path.parent} computes in float32")
+        raise UsageError(f"`precision={precision}`: {path.parent} supports only float32")
     network = files.get("encoder.onnx")
     fast = None if network is None else OnnxEncoder("exported", network, num_threads)
     return fast, OnnxHead(files["head.onnx"])
 
 
 def read_exported_pose(path: Path) -> PoseWeights:
-    """Read the networks that find people, of a model with the `pose` stream.
+    """Read the networks of the `pose` stream.
 
     Raises:
         CheckpointError: As above.
@@ -117,7 +117,7 @@ def read_exported_pose(path: Path) -> PoseWeights:
 
 
 def _read_networks(path: Path) -> dict[str, bytes]:
-    """Return the content of the networks' files by name."""
+    """Return the contents of the network files, by name."""
     facts = _read(path)
     with as_checkpoint_errors(path):
         names = ("encoder", "head") if "rgb" in facts["config"]["streams"] else ("head",)
@@ -126,7 +126,7 @@ def _read_networks(path: Path) -> dict[str, bytes]:
 
 
 def _read_whole(path: Path, name: str, facts: Mapping[str, Any]) -> bytes:
-    """Return the content of a file beside a `model.json`, if it is the one that was exported."""
+    """Return the content of a file next to a `model.json`, if it is the exported one."""
     file = path.with_name(name)
     content = _read_file(file)
     with as_checkpoint_errors(path):

@@ -1,6 +1,6 @@
-"""What a checkpoint says of itself, read without its tensors and without torch.
+"""The header of a checkpoint, read without its tensors and without torch.
 
-So a command knows in a few milliseconds what the model wants, and whether the file is one at all.
+So a command knows within milliseconds what the model needs, and whether the file is a checkpoint at all.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ FILE = "model.safetensors"
 EXPORTED = "model.json"
 """Name of the file that describes an exported model in its folder."""
 FORMAT = "vidlstm"
-VERSION = 5  # 1: members one by one; 2: "control" for baseline; 3: scores without a bound; 4: no novelty
+VERSION = 5  # 1: separate members; 2: "control" for baseline; 3: unbounded scores; 4: no novelty
 BASELINE = "baseline"
-"""What the names of the baseline's tensors begin with: it is no part of the model."""
+"""Prefix of the names of the baseline's tensors, which are not part of the model."""
 POSE = ("pose.detector", "pose.landmarks")
-"""Names under which the files of the networks that find people stand, as bytes."""
+"""Names of the tensors that hold the files of the `pose` networks, as bytes."""
 
 _MAX_WIDTH = 1_000_000
 _DAMAGE = (
@@ -38,7 +38,7 @@ _DAMAGE = (
 
 
 def checkpoint_file(path: Path) -> Path:
-    """Return the file that a path names: itself; in a folder, its checkpoint or an export's `model.json`."""
+    """Return the model file for a path: the path itself, or a folder's checkpoint or `model.json`."""
     if not path.is_dir():
         return path
     exported = path / EXPORTED
@@ -47,7 +47,7 @@ def checkpoint_file(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Header:
-    """What a checkpoint says of itself."""
+    """Header of a checkpoint: config, widths of the streams, facts about the training, size."""
 
     config: ModelConfig
     widths: dict[str, int]
@@ -56,19 +56,19 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read what a checkpoint says of itself, or an exported model's `model.json`.
+    """Read the header of a checkpoint, or of an exported model's `model.json`.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from another version.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
     """
     if is_exported(path):
         from vidlstm.models.exported import read_exported_header
 
         return read_exported_header(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint; `vidlstm train DATA` makes one")
+        raise CheckpointError(f"{path}: no such checkpoint; train one with `vidlstm train DATA`")
     if path.name == "last.pt":
-        raise CheckpointError(f"{path}: is there to resume the training; the model is {path.with_name(FILE)}")
+        raise CheckpointError(f"{path}: is only for resuming; the model is {path.with_name(FILE)}")
     with as_checkpoint_errors(path), safe_open(path, "np") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
@@ -95,15 +95,15 @@ def read_header(path: Path) -> Header:
 
 
 def _read_json(text: str) -> Any:
-    """Read what JSON allows: no NaN, no Infinity, and no half of a surrogate pair.
+    """Parse strict JSON: no NaN, no Infinity, no lone surrogates.
 
     Raises:
-        ValueError: It is something else.
-        RecursionError: It is nested too deep.
+        ValueError: The text is not strict JSON.
+        RecursionError: The text is nested too deeply.
     """
 
     def refuse(name: str) -> None:
-        raise ValueError(f"{name} is no JSON")
+        raise ValueError(f"{name} is not JSON")
 
     found = json.loads(text, parse_constant=refuse)
     json.dumps(found, ensure_ascii=False).encode()
@@ -118,38 +118,38 @@ def _check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]
 
 
 def _check_training(training: Any) -> dict[str, Any]:
-    """Check the facts that commands use. Whoever only prints facts takes any."""
+    """Check the facts that commands use. Facts that are only printed may have any value."""
     parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list}
     if not isinstance(training, dict) or any(
         not isinstance(training[name], kind) for name, kind in parts.items() if name in training
     ):
-        raise TypeError("the facts about the training are not what they should be")
+        raise TypeError("facts about the training have the wrong type")
     return training
 
 
 def read_pose_weights(path: Path) -> PoseWeights:
-    """Read the networks that find people from the checkpoint of a model with the `pose` stream.
+    """Read the networks of the `pose` stream from a checkpoint.
 
     Raises:
-        CheckpointError: It has none, or is damaged.
+        CheckpointError: The checkpoint has none, or is damaged.
     """
     with as_checkpoint_errors(path), safe_open(path, "np") as file:
         return PoseWeights(*(file.get_tensor(name).tobytes() for name in POSE))
 
 
 def is_exported(path: Path) -> bool:
-    """Tell by its name whether a model file is an exported one."""
+    """Tell by its name whether a model file is an exported model."""
     return path.name == EXPORTED
 
 
 @contextmanager
 def as_checkpoint_errors(path: Path) -> Iterator[None]:
-    """Turn what reading a damaged or foreign file raises into a `CheckpointError`."""
+    """Turn the exceptions from reading a damaged or foreign file into a `CheckpointError`."""
     try:
         yield
     except PermissionError:
         raise CheckpointError(f"{path}: no permission to read it") from None
     except _DAMAGE as error:
         raise CheckpointError(
-            f"{path}: not a whole vidlstm checkpoint (damaged, or another kind of file)"
+            f"{path}: not a complete vidlstm checkpoint (damaged, or another kind of file)"
         ) from error

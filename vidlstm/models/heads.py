@@ -1,8 +1,8 @@
-"""What reads a stream's vectors in order and sums them up: the LSTM, and the controls it must beat.
+"""Heads: the LSTM that reads a stream's vectors in order, and its baselines.
 
-A head maps a padded batch and its mask to one summary vector a clip, for all members of a branch
-side by side (see `vidlstm.models.members`). Padding never matters: a clip's summary is the same alone
-and among longer clips. No state survives from one call to the next.
+A head maps a padded batch and its mask to one summary vector per clip, for all members of a branch together
+(see `vidlstm.models.members`). Padding has no effect: a clip's summary is the same alone and in a batch with
+longer clips. No state is kept from one call to the next.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
 
 
 class MeanHead(nn.Module):
-    """The baseline: an average over the steps, which knows no order."""
+    """The baseline: an average over the steps, which ignores their order."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Sum up `(M, B, T, D)` with `mask` `(M, B, T)` as `(M, B, D)`."""
+        """Map `(M, B, T, D)` with `mask` `(M, B, T)` to `(M, B, D)`."""
         return masked_mean(steps, mask)
 
 
@@ -50,7 +50,7 @@ class RecurrentHead(nn.Module):
     def __init__(self, members: int, inputs: int, config: HeadConfig) -> None:
         super().__init__()
         cell = nn.LSTM if config.kind == "lstm" else nn.GRU
-        # PyTorch has no product of several LSTMs, so this is where members do take turns.
+        # PyTorch cannot batch several LSTMs, so here the members run one after another.
         self.rnns = nn.ModuleList(
             cell(
                 inputs,
@@ -71,20 +71,20 @@ class RecurrentHead(nn.Module):
             _initialise(rnn)
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Read `(M, B, T, D)` in order, as far as `mask` `(M, B, T)` says; return `(M, B, H)`."""
+        """Read `(M, B, T, D)` with `mask` `(M, B, T)` in order; return `(M, B, H)`."""
         mask = mask.expand(steps.shape[:-1])
-        # Forwards, padding stands behind the real steps, which never see it: no need to pack.
+        # A forward LSTM reads padding after the real steps, so it needs no packing.
         packs = self.bidirectional and not bool(mask.all())
         outputs = torch.stack(
             [
-                _read_packed(rnn, own, real) if packs else rnn(own)[0]
-                for rnn, own, real in zip(self.rnns, steps, mask, strict=True)
+                _read_packed(rnn, x, real) if packs else rnn(x)[0]
+                for rnn, x, real in zip(self.rnns, steps, mask, strict=True)
             ]
         )
         return self.summarise(outputs, mask)
 
     def summarise(self, outputs: Tensor, mask: Tensor) -> Tensor:
-        """Sum up what was read at every step, `(M, B, T, H)` with `mask` `(M, B, T)`, as `(M, B, H)`."""
+        """Reduce the outputs `(M, B, T, H)` with `mask` `(M, B, T)` to a summary `(M, B, H)`."""
         if self.attention is not None:
             scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
             weights: Tensor = scores.softmax(-1).unsqueeze(-1)
@@ -94,7 +94,7 @@ class RecurrentHead(nn.Module):
         return self._last(outputs, mask)
 
     def _last(self, outputs: Tensor, mask: Tensor) -> Tensor:
-        """Return the outputs where each direction has read the whole clip."""
+        """Return the output of each direction after it has read the whole clip."""
         last = (mask.sum(-1) - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, self.width)
         at_end = outputs.gather(2, last).squeeze(2)
         if not self.bidirectional:
@@ -120,9 +120,9 @@ def _initialise(rnn: nn.Module) -> None:
         else:
             nn.init.zeros_(parameter)
             if name.startswith("bias_ih") and isinstance(rnn, nn.LSTM):
-                parameter.data[hidden : 2 * hidden] = 1  # gates lie in the order i, f, g, o
+                parameter.data[hidden : 2 * hidden] = 1  # the gates are in the order i, f, g, o
 
 
 def build_head(members: int, inputs: int, config: HeadConfig) -> MeanHead | RecurrentHead:
-    """Build the head that `config` names, of so many members, for steps of width `inputs`."""
+    """Build the head that `config` names, for steps of width `inputs`."""
     return MeanHead(inputs) if config.kind == "mean" else RecurrentHead(members, inputs, config)

@@ -1,12 +1,12 @@
-"""Layers of several networks side by side, each with weights of its own.
+"""Layers that hold all members of an ensemble, each with its own weights.
 
-A model's members have the same shape and are small. A layer holds all of them and computes them in one
-product: an epoch on one core takes 5 to 9 % less CPU than with one network after another
-(`python -m tests.benchmarks.training_step`), and one trainer, one optimiser and one graph serve all.
+The members of a model are small and have the same shape. A layer computes all of them in one product: an
+epoch on one core takes 5 to 9 % less CPU than with one network after another
+(`python -m tests.benchmarks.training_step`), and one trainer, one optimiser and one graph serve all members.
 `torch.vmap` cannot do it: it has no batching rule for LSTMs (torch 2.14).
-Shapes have the M members in front; an input whose first dimension is 1 is the same for every member.
+The first dimension of a shape is the M members; an input with first dimension 1 is shared by all members.
 
-Biases and the like are kept flat, `(M * D,)`: the optimiser decays what has more than one dimension.
+Biases and gains are kept flat, `(M * D,)`: the optimiser decays parameters with more than one dimension.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 
 class Standardise(nn.Module):
-    """Shift and scale features by the statistics of each member's training clips, held fixed."""
+    """Standardise features with the fixed statistics of each member's training clips."""
 
     mean: Tensor
     scale: Tensor
@@ -30,7 +30,7 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(members, width))
 
     def fit(self, member: int, mean: Tensor, std: Tensor) -> None:
-        """Take the statistics `(D,)` of a member's clips; a constant feature is left unscaled."""
+        """Set the statistics `(D,)` of a member's clips; a constant feature is not scaled."""
         self.mean[member] = mean
         self.scale[member] = torch.where(std > 1e-4, 1 / std.clamp(min=1e-4), torch.ones_like(std))
 
@@ -40,7 +40,7 @@ class Standardise(nn.Module):
 
 
 class Linear(nn.Module):
-    """What `nn.Linear` is to one network, with the same draw of its weights."""
+    """`nn.Linear` for all members, with the same distribution of initial weights."""
 
     def __init__(self, members: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """What `nn.LayerNorm` is to one network (Ba et al. 2016)."""
+    """`nn.LayerNorm` for all members (Ba et al. 2016)."""
 
     def __init__(self, members: int, width: int) -> None:
         super().__init__()
@@ -72,23 +72,23 @@ class LayerNorm(nn.Module):
 
 
 class RowDropout(nn.Module):
-    """Dropout (Srivastava et al. 2014) whose draws are made for all rows of a step.
+    """Dropout (Srivastava et al. 2014) that draws its random numbers for all rows of a step.
 
-    So a row is treated the same whether it is computed with all the others, in a part of an accumulated
+    So a row gets the same dropout whether it is computed with all the others, in a part of an accumulated
     step, or in one of several processes.
 
     Args:
-        share: Of the units that are dropped, to the nearest 256th below 1.
+        share: Share of units to drop, rounded to a multiple of 1/256 below 1.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = min(round(256 * share), 255) / 256
         self.rows: tuple[slice, int] | None = None
-        """Which rows of how many come in; None: all that come in are all there are."""
+        """The rows of the next input and the total number of rows; None: the input has all rows."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop units of `(M, B, ...)` while training, and scale the others up."""
+        """In training, drop units of `(M, B, ...)` and scale up the others."""
         if not self.training or not self.share:
             return x
         rows, total = self.rows or (slice(None), x.shape[1])
@@ -97,14 +97,14 @@ class RowDropout(nn.Module):
 
 
 def in_front(values: Tensor, x: Tensor) -> Tensor:
-    """Give `(M, D)` as many dimensions as `x` has, `(M, 1, ..., D)`."""
+    """Reshape `(M, D)` to the number of dimensions of `x`, `(M, 1, ..., D)`."""
     return values.view(len(values), *(1,) * (x.ndim - 2), values.shape[-1])
 
 
 def _draw(shape: tuple[int, ...], chance: float) -> Tensor:
-    """Draw what is true with a chance of so many 256ths, bool; on the CPU, so the same for every device.
+    """Draw booleans that are True with a probability in 256ths; on the CPU, so the same for every device.
 
-    One random byte an element: `bernoulli_` takes eight times as long.
+    Uses one random byte per element: `bernoulli_` takes eight times as long.
     """
     number = math.prod(shape)
     words = torch.empty(-(-number // 8), dtype=torch.int64).random_(-(2**63), None)
