@@ -85,7 +85,7 @@ class TestControl:
 @pytest.mark.parametrize(
     ("folds", "said"),
     [
-        ("1", "--folds 1: at least 2"),
+        ("1", "--folds 1: must be at least 2"),
         ("7", "--folds 7: needs 7 groups"),
         ("each", "--folds each: a number, group or split"),
     ],

@@ -315,7 +315,7 @@ class TestSharedGroups:
         data = self.leaky(tiny_data, tmp_path)
         ended = vidlstm("train", data, *QUICK, "--allow-shared-groups", "--out", tmp_path / "r")
         assert ended.status == 0
-        assert "too good" in ended.err
+        assert "too high" in ended.err
 
 
 def _listen() -> None:

@@ -83,16 +83,16 @@ def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
 
 def test_a_film_is_in_one_subset(table: Path) -> None:
     table.write_text("path,start,end,label,split\na.mp4,10,15,walk,train\na.mp4,20,25,sit,test\n")
-    with pytest.raises(DataError, match=r"a.mp4: its spans are of several subsets \(test and train\)"):
+    with pytest.raises(DataError, match=r"a.mp4: its spans are in several subsets \(test and train\)"):
         find_samples(table, probe=probe)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("path,start,end,label\nx.mp4,1,2,walk\n", r"none of 1 films is there \(first: x.mp4\)"),
-        ("path,start,end,label\n", "it names no film"),
-        ("path,start,end,label\na.mp4,,,\n", r'holds one class only \("background"\)'),
+        ("path,start,end,label\nx.mp4,1,2,walk\n", r"none of its 1 films exists \(first: x.mp4\)"),
+        ("path,start,end,label\n", "names no film"),
+        ("path,start,end,label\na.mp4,,,\n", r'holds only one class \("background"\)'),
     ],
 )
 def test_tables_that_say_nothing(table: Path, text: str, message: str) -> None:

@@ -69,7 +69,7 @@ class TestRegex:
             by_regex(self.paths, "(x?)")
 
     def test_it_must_be_a_regular_expression(self) -> None:
-        with pytest.raises(UsageError, match="no regular expression"):
+        with pytest.raises(UsageError, match="not a regular expression"):
             by_regex(self.paths, "(")
 
 

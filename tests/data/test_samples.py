@@ -386,7 +386,7 @@ class TestRefusals:
             ([], "no video or picture found.*empty.*DATA/<class>/clip.mp4"),
             (["a/x.txt", "b/y.txt", "b/z.pdf"], r"no video or picture found \(3 files passed over.*\.txt 2"),
             (["a.mp4", "b.mp4"], "2 clips found, but not in class folders"),
-            (["only/a.mp4", "only/b.mp4"], r'one class only \("only"\)'),
+            (["only/a.mp4", "only/b.mp4"], r'only one class \("only"\)'),
         ],
     )
     def test_a_folder_that_is_no_data_set(self, tmp_path: Path, files: Iterable[str], message: str) -> None:
@@ -404,7 +404,7 @@ class TestRefusals:
 
     def test_options_that_make_no_sense(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4"])
-        with pytest.raises(UsageError, match="exclude each other"):
+        with pytest.raises(UsageError, match="cannot be combined"):
             find_samples(tmp_path, group_column="g", group_by="x")
         with pytest.raises(UsageError, match="needs a table"):
             find_samples(tmp_path, group_column="g")

@@ -123,12 +123,12 @@ class TestSplit:
         data = dataset(singles(5, "ab") + recordings(1, 6, "c"))
         split = make_split(data, seed=0)
         assert labels_of(data, split.train)["c"] == 6
-        assert split.notes == ('class "c" has one group only: it is not in validation',)
+        assert split.notes == ('class "c" has only one group: it is not in validation',)
 
     def test_several_such_classes_share_a_note(self) -> None:
         data = dataset(singles(5, "a") + recordings(1, 6, "vwxyz"))
         (note,) = make_split(data, seed=0).notes
-        assert note == 'classes "v", "w", "x" and 2 more have one group only: they are not in validation'
+        assert note == 'classes "v", "w", "x" and 2 more have only one group: they are not in validation'
 
     @pytest.mark.parametrize("rows", [persons(1, "abc", 9), recordings(1, 9, "abc")])
     def test_nothing_can_be_held_out_when_each_class_is_one_group(self, rows: Rows) -> None:
@@ -137,7 +137,7 @@ class TestSplit:
 
     @pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
     def test_the_share_must_leave_something(self, share: float) -> None:
-        with pytest.raises(UsageError, match=r"`val_share=.*`: must be from 0 to below 1"):
+        with pytest.raises(UsageError, match=r"`val_share=.*`: must be at least 0 and below 1"):
             make_split(dataset(singles(4, "ab")), seed=0, val_share=share)
 
 
@@ -232,14 +232,14 @@ class TestFolds:
 
     def test_too_few_groups_or_folds(self) -> None:
         data = dataset(persons(3, "ab"))
-        with pytest.raises(UsageError, match="`folds=5`: needs 5 groups or more, and the data has 3"):
+        with pytest.raises(UsageError, match="`folds=5`: needs at least 5 groups, but the data has 3"):
             make_folds(data, 5, seed=0)
-        with pytest.raises(UsageError, match="at least 2"):
+        with pytest.raises(UsageError, match="must be at least 2"):
             make_folds(data, 1, seed=0)
-        with pytest.raises(UsageError, match="needs 2 groups or more, and the data has 1"):
+        with pytest.raises(UsageError, match="needs at least 2 groups, but the data has 1"):
             make_folds(dataset(persons(1, "ab")), "group", seed=0)
 
     @pytest.mark.parametrize("folds", [2, "group"])
     def test_a_class_of_one_group_cannot_be_learned_and_tested(self, folds: int) -> None:
-        with pytest.raises(DataError, match='"c" has one group only'):
+        with pytest.raises(DataError, match='"c" has only one group'):
             make_folds(dataset(singles(5, "ab") + recordings(1, 6, "c")), folds, seed=0)

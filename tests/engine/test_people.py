@@ -102,5 +102,5 @@ class TestFinding:
         weights = _weights()
         assert weights is not None
         swapped = PoseWeights(weights.landmarks, weights.detector).put_into(tmp_path)
-        with pytest.raises(WeightsError, match="not the network that its name says"):
+        with pytest.raises(WeightsError, match="not the BlazePose network of that name"):
             BlazePose(swapped)

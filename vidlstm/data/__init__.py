@@ -1,1 +1,1 @@
-"""Which files, whose label, which subset of the split, and the feature store."""
+"""Data sets: samples, labels, groups, splits and annotations. Never reads pixels."""

@@ -1,9 +1,9 @@
-"""Films with labelled spans, as training and scoring see them.
+"""Films with labelled spans, as training and scoring use them.
 
-A span of more than `PIECE_SECONDS` becomes several samples of equal length, so that samples are alike in
-length, as clips are. Time without a span becomes `background`, `GUARD_SECONDS` away from the borders of
-spans, which people set to about that. All samples of a film are of one group at least, so no film is on
-both sides of a split. No clip is written: a sample is a file with a start and an end.
+A span longer than `PIECE_SECONDS` becomes several samples of equal length, so that samples have similar
+lengths, like clips. Time outside the spans becomes `background`, except for `GUARD_SECONDS` next to a span,
+about the precision of annotations. All samples of a film share at least one group, so no film is in two
+subsets of a split. No clips are written: a sample is a file with a start and an end.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from vidlstm.records import Span
 
 Background = Literal["auto", "none"]
 Probe = Callable[[Path], Film | None]
-"""Finds out a film's length and frame rate; None where it cannot be read."""
+"""Returns a film's length and frame rate; None if it cannot be read."""
 
 BACKGROUND = "background"
-"""The class of time in which none of the actions happens."""
+"""The class of time without any of the actions."""
 PIECE_SECONDS = 10.0
-"""Longer spans are cut."""
+"""Maximum length of a sample; longer spans are cut."""
 GUARD_SECONDS = 0.5
-_LEAST_SECONDS = 1.0  # of a piece of background
+_MIN_SECONDS = 1.0  # minimum length of a background sample
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a film with one label: what a sample is made from."""
+    """A part of a film with one label, which becomes a sample."""
 
     path: Path
     start: float
@@ -45,14 +45,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class FilmTruth:
-    """What happens in a film.
+    """The true spans of a film.
 
     Args:
         path: The film.
-        seconds: Its length.
-        spans: What happens, without background, in order of time.
-        group: What the film shares a recording with, where the data says so.
-        split: The subset that the data puts it in, where it says so.
+        seconds: Length of the film.
+        spans: True spans, without background, in order of time.
+        group: Group of the film; None if the data gives none.
+        split: Subset of the film; None if the data gives none.
     """
 
     path: Path
@@ -75,7 +75,7 @@ class FilmTruth:
     def _idle(self, start: float, end: float) -> Iterator[Piece]:
         start += GUARD_SECONDS if start > 0 else 0
         end -= GUARD_SECONDS if end < self.seconds else 0
-        if end - start >= _LEAST_SECONDS:
+        if end - start >= _MIN_SECONDS:
             yield from self._cut(start, end, BACKGROUND)
 
     def _cut(self, start: float, end: float, label: str) -> Iterator[Piece]:
@@ -90,9 +90,9 @@ class Films:
     """The films of a data set.
 
     Args:
-        films: In order.
-        problems: Of the annotations.
-        layout: What was recognised, in plain words.
+        films: The films, in order.
+        problems: Problems of the annotations.
+        layout: Description of the recognised layout.
         grouped: Whether the data gives groups.
     """
 
@@ -102,12 +102,12 @@ class Films:
     grouped: bool
 
     def notes(self) -> list[str]:
-        """Say what is wrong with the annotations, a sentence for each kind."""
+        """Describe the problems of the annotations, one sentence per kind."""
         unused = [p for p in self.problems if p.unused]
         other = [p for p in self.problems if not p.unused]
         return [
             f"{count(len(found), 'annotation')} {what}, such as {found[0]}; `vidlstm check` lists all"
-            for found, what in ((unused, "not used"), (other, "used other than written"))
+            for found, what in ((unused, "not used"), (other, "changed before use"))
             if found
         ]
 
@@ -116,14 +116,14 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     """Read annotation files and find their films.
 
     Args:
-        files: As `annotation_files` gives them.
+        files: The files that `annotation_files` returns.
         root: The folder of the films.
-        probe: Finds out about a film.
-        group_column: Column of a table that groups come from, in place of `group`.
+        probe: Returns the facts about a film.
+        group_column: Column of a table that holds the groups, instead of `group`.
 
     Raises:
-        DataError: A file cannot be read, or no film is there, or one film is in two subsets.
-        UsageError: A group column is named, but the data is no table.
+        DataError: A file cannot be read, no film exists, or one film is in two subsets.
+        UsageError: A group column is given, but the data is not a table.
     """
     annotations = read_annotations(files, group_column)
     is_table = annotations.layout.startswith("table of spans")
@@ -134,8 +134,8 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     spans, problems = settle(annotations, films)
     if not any(films.values()):
         first = next(iter(annotations.films), None)
-        what = f"none of {len(films)} films is there (first: {first})" if first else "it names no film"
-        raise DataError(f"{files[0]}: {what}; films are looked for in {root}")
+        reason = f"none of its {len(films)} films exists (first: {first})" if first else "names no film"
+        raise DataError(f"{files[0]}: {reason}; films are searched for in {root}")
     found: dict[str, list[LabelledSpan]] = {
         name: list(own) for name, own in groupby(spans, key=lambda s: s.film)
     }
@@ -149,7 +149,7 @@ def _truth(film: Film, spans: Sequence[LabelledSpan]) -> FilmTruth:
     for values, what in ((splits, "subsets"), (groups, "groups")):
         if len(values) > 1:
             named = " and ".join(sorted(str(v) for v in values))
-            raise DataError(f"{film.path}: its spans are of several {what} ({named}); a film is of one")
+            raise DataError(f"{film.path}: its spans are in several {what} ({named}); a film must be in one")
     acts = [Span(s.start, s.end, s.label) for s in spans if s.label != BACKGROUND]
     seconds = film.seconds or max((s.end for s in spans), default=0.0)
     return FilmTruth(film.path, seconds, tuple(acts), next(iter(groups), None), next(iter(splits), None))

@@ -1,8 +1,8 @@
-"""Tell files apart by what they hold, not by where they lie.
+"""Identify files by content, not by path.
 
-`fingerprint` is cheap enough to take of every file that a model learns from: it reads at most
-three blocks. Equal content gives equal fingerprints wherever it was copied. The reverse is nearly
-always true; where a decision hangs on it, `full_hash` reads everything.
+`fingerprint` reads at most three blocks, so it is cheap enough for every training file. Equal content gives
+equal fingerprints, whatever the path. The reverse is nearly always true; where a decision depends on it,
+`full_hash` reads everything.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _DIGEST_BYTES = 16
 
 
 def fingerprint(path: Path) -> str:
-    """Return a cheap fingerprint of a file's, or a folder of frames', content.
+    """Return a cheap fingerprint of the content of a file or folder of frames.
 
-    BLAKE2b over the size and the first, middle and last 64 KiB, or over all of a file that is
-    smaller than these three; for a folder, over its frames in their order. Names have no part in it.
+    BLAKE2b over the size and the first, middle and last 64 KiB, or over the whole of a smaller file; for a
+    folder, over its frames in order. Names are not included.
 
     Returns:
         32 hexadecimal digits.
@@ -36,8 +36,8 @@ def fingerprint(path: Path) -> str:
 
 
 def fingerprints(paths: Iterable[Path]) -> list[str]:
-    """Return the fingerprint of each file, empty where it cannot be read."""
-    known: dict[Path, str] = {}  # parts of a film are of one file
+    """Return the fingerprint of each file, or an empty string if it cannot be read."""
+    known: dict[Path, str] = {}  # the samples of a film share one file
     found = []
     for path in paths:
         if path not in known:
@@ -50,7 +50,7 @@ def fingerprints(paths: Iterable[Path]) -> list[str]:
 
 
 def full_hash(path: Path) -> str:
-    """Return a hash of all of a file's, or a folder of frames', content.
+    """Return a hash of the whole content of a file or folder of frames.
 
     Returns:
         32 hexadecimal digits, not comparable with a fingerprint.

@@ -1,9 +1,9 @@
-"""Say which samples belong together, so that no recording is in two subsets of a split.
+"""Group samples that belong together, so that no recording is in two subsets of a split.
 
-A group is everything that shares a recording, a person or a scene. Where it comes from, in order:
-what the user names (a column or a regular expression), the naming rules of well-known data sets,
-and last equal content. `group_names` promises one name for every sample and a sentence that says
-which rule gave them. It judges names and bytes only; near duplicates are not found here.
+A group is everything that shares a recording, a person or a scene. Groups come from, in this order: what the
+user names (a column or a regular expression), the naming rules of well-known data sets, and equal content.
+Every function returns one group name per sample, and a sentence that says which rule applied. Only names and
+bytes are compared; near duplicates are not found here.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.files import frames_of
 
 BY_BACKGROUND = "background"
-"""In place of a regular expression: groups are found by what clips look like, which is not done here."""
+"""Special value of `group_by`: groups come from the clips' backgrounds, which are not read here."""
 
 MATCH_SHARE = 0.5
-"""A naming rule holds when it fits this share of the clips. The other clips stand alone, as they
-would without the rule, so a rule that fits only most of them still does more good than harm."""
+"""A naming rule applies if it fits this share of the clips. Each other clip is its own group, as it would
+be without the rule, so a rule that fits only part of the clips still helps."""
 
 _HMDB51 = re.compile(r"(?P<group>.+)_[fluh]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+$")
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -45,12 +45,12 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
 
 @dataclass(frozen=True)
 class Grouping:
-    """A group name for every sample, and a sentence that says where they come from.
+    """A group name for every sample, and where the names come from.
 
     Args:
-        names: One a sample.
-        rule: The sentence.
-        known: Something told the groups: recordings that belong together share one.
+        names: One per sample.
+        rule: A sentence about the origin of the names.
+        known: Whether the groups are known; if not, each file is its own group.
     """
 
     names: tuple[str, ...]
@@ -67,17 +67,17 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
     """Take the groups from a regular expression.
 
     Args:
-        paths: Of the samples, relative to the root, with slashes.
-        pattern: Is searched in each path; its first group, or else the whole match, is the name.
+        paths: Paths of the samples, relative to the root, with slashes.
+        pattern: Searched in each path; its first group, otherwise the whole match, is the name.
 
     Raises:
-        UsageError: The pattern is no regular expression.
+        UsageError: The pattern is not a regular expression.
         DataError: A path does not match, or the match is empty.
     """
     try:
         regex = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"`group_by={pattern}`: is no regular expression ({error})") from None
+        raise UsageError(f"`group_by={pattern}`: not a regular expression ({error})") from None
     names = []
     for path in paths:
         match = regex.search(path)
@@ -91,14 +91,14 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
 def by_names_or_content(
     paths: Sequence[Path], labels: Sequence[str], relative: Sequence[str], *, per_class: bool = False
 ) -> Grouping:
-    """Take the groups from file names that follow a known rule, else from equal content.
+    """Take the groups from file names that follow a known rule, otherwise from equal content.
 
     Args:
-        paths: Of the samples.
-        labels: Of the samples.
-        relative: The paths relative to the root, with slashes: they name a group of content.
-        per_class: Keep an HMDB51 source apart for each class, as its official splits do: they let
-            one film show different classes in different subsets.
+        paths: Paths of the samples.
+        labels: Labels of the samples.
+        relative: The paths relative to the root, with slashes; used to name groups of equal content.
+        per_class: Make a separate group of an HMDB51 source for each class, because the official splits put
+            one film's classes in different subsets.
     """
     stems = [path.stem for path in paths]
     best: list[str | None] = [None] * len(paths)
@@ -111,14 +111,14 @@ def by_names_or_content(
     if not sentence or rest > (1 - MATCH_SHARE) * len(paths):
         return by_content(paths, relative)
     if rest:
-        sentence += f"; {rest} of {len(paths)} clips are not named so, each of them is its own group"
+        sentence += f"; {rest} of {len(paths)} clips have other names, and each is its own group"
     return Grouping(tuple(name or own for name, own in zip(best, relative, strict=True)), f"{sentence}.")
 
 
 def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
     """Put files of equal content into one group and every other file into its own.
 
-    A group is called after the first of its files. An empty or unreadable file is its own group.
+    A group is named after its first file. An empty or unreadable file is its own group.
     """
     names = list(relative)
     for members in equal_files(paths):
@@ -140,9 +140,9 @@ def equal_files(paths: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
     """Find files of equal content.
 
     Returns:
-        Indices of two or more equal files each, in order. Empty and unreadable files equal none.
+        For each set of equal files, their indices, in order. Empty and unreadable files are in no set.
     """
-    # Only files of equal size are opened, and only those of equal fingerprint read to the end.
+    # Only files of equal size are opened, and only files with equal fingerprints are read completely.
     classes: list[list[int]] = [list(range(len(paths)))]
     for key_of in (_size, fingerprint, full_hash):
         classes = [part for members in classes for part in _refine(members, paths, key_of)]
@@ -164,7 +164,7 @@ def _refine(
 
 
 def _size(path: Path) -> tuple[int, ...] | None:
-    """Return a file's size, or those of a folder's frames; None for what is empty."""
+    """Return a file's size, or the sizes of a folder's frames; None if empty."""
     if path.is_dir():
         return tuple(frame.stat().st_size for frame in frames_of(path)) or None
     size = path.stat().st_size
@@ -176,7 +176,7 @@ def _group_in(stem: str, label: str, regex: re.Pattern[str], per_class: bool) ->
     if match is None:
         return None
     group = match["group"]
-    if regex is _HMDB51:  # the class stands between the source and the rest
+    if regex is _HMDB51:  # the class is between the source and the rest
         group = group.removesuffix(f"_{label}")
         if per_class:
             group = f"{label}/{group}"

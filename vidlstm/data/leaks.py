@@ -1,4 +1,4 @@
-"""Find groups that a given split puts in more than one subset: what is learned there is known here."""
+"""Find groups that a given split puts in more than one subset, which makes its scores too high."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vidlstm.data.samples import Dataset
 
 @dataclass(frozen=True)
 class Leak:
-    """A group that a given split puts in several subsets, and its number of samples on each."""
+    """A group that a given split puts in several subsets, and its number of samples in each."""
 
     group: str
     num_samples: Mapping[Subset, int]
@@ -28,7 +28,7 @@ def find_leaks(dataset: Dataset) -> tuple[Leak, ...]:
 
 
 def describe_leaks(leaks: Sequence[Leak]) -> str:
-    """Say in one sentence how many groups leak, and name up to five."""
+    """Return a sentence with the number of leaking groups and up to five names."""
     names = [
         f"{leak.group} ({', '.join(f'{n} {subset}' for subset, n in sorted(leak.num_samples.items()))})"
         for leak in leaks

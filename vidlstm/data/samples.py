@@ -1,9 +1,9 @@
-"""Find the labelled samples of a data set, in every layout that is accepted.
+"""Find the labelled samples of a data set, in every supported layout.
 
-Class folders, the same under train/, val/ and test/, a CSV or TSV, a folder with a `labels.csv`,
-the official split files of UCF101 and HMDB51, lists of paths. The result is the same for the same
-files. No file is opened but tables and lists, and files of equal size where groups come from
-content: whether a clip can be decoded is not asked here.
+Layouts: class folders, the same under train/, val/ and test/, a CSV or TSV, a folder with a `labels.csv`, the
+official split files of UCF101 and HMDB51, and lists of paths. The same files always give the same result.
+Only tables and lists are opened, and files of equal size if groups come from content: this module does not
+check whether a clip can be decoded.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Sample:
     Args:
         path: The file, or the folder of numbered frames.
         label: Its class.
-        group: What it shares a recording with: a group never crosses subsets of a split.
-        split: The subset that the data puts it on, if it does.
-        start: Of a part of a film, in seconds; None for a whole file.
-        end: Likewise.
+        group: Its group: samples of one group are never in two subsets of a split.
+        split: The subset that the data gives; None if it gives none.
+        start: Start in the film, in seconds; None for a whole file.
+        end: End in the film, in seconds; None for a whole file.
     """
 
     path: Path
@@ -50,9 +50,9 @@ class Sample:
     end: float | None = None
 
     def name(self, root: Path) -> str:
-        """Return what stands for the sample in a table: its path relative to a folder, and its times.
+        """Return the sample's name in tables: its path relative to a folder and, for films, its times.
 
-        They are written as a media fragment (W3C): `day.mp4#t=12.40,15.12`.
+        Times are written as a media fragment (W3C): `day.mp4#t=12.40,15.12`.
         """
         name = relative_name(self.path, root)
         return name if self.start is None else f"{name}#t={self.start:.2f},{self.end:.2f}"
@@ -63,18 +63,18 @@ class Dataset:
     """All samples of one data set, and how they were found.
 
     Args:
-        root: What the samples' relative names start from.
-        kind: Of all samples.
+        root: Folder that the samples' names are relative to.
+        kind: Kind of all samples.
         samples: In the order of the folders or lists.
-        classes: Sorted.
-        group_rule: A sentence: where the groups come from.
-        layout: What was recognised, in plain words.
-        notes: What was passed over, a sentence each.
-        lost: What may hold clips and cannot be looked at, a sentence each.
-        films: What happens in the films that the samples are parts of; empty for clips.
-        problems: Of the films' annotations.
-        groups_known: Something told the groups; otherwise each clip is its own.
-        cautions: What makes a score too good, a sentence each.
+        classes: Sorted class names.
+        group_rule: A sentence about the origin of the groups.
+        layout: Description of the recognised layout.
+        notes: Notes on files that were skipped, one sentence each.
+        lost: Notes on places that may hold clips but cannot be read, one sentence each.
+        films: The films that the samples are parts of; empty for clips.
+        problems: Problems of the films' annotations.
+        groups_known: Whether the groups are known; if not, each clip is its own group.
+        cautions: Reasons why scores may be too high, one sentence each.
     """
 
     root: Path
@@ -117,22 +117,22 @@ def find_samples(
 
     Args:
         data: A folder of class folders, a folder with a `labels.csv`, a CSV or TSV, or a list.
-        kind: Take only videos, or only pictures; needed where both are found.
-        group_column: Column of the table that the groups come from, in place of `group`.
-        group_by: Regular expression that finds a group's name in each path relative to the root;
-            it goes before the table's `group` column. `background`: each clip is its own, until it is
-            looked at.
-        split_file: An official split file, see `read_split_file`; `data` then holds the clips.
-        class_list: Class names of a list's indices.
-        background: What becomes of the time without a span in films.
-        probe: Finds out about films; without it, spans in films are not read.
+        kind: Use only videos, or only pictures; required if there are both.
+        group_column: Column of the table that holds the groups, instead of `group`.
+        group_by: Regular expression that matches the group in each path relative to the root; it takes
+            precedence over the table's `group` column. `background`: each clip is its own group until its
+            background is read.
+        split_file: An official split file, see `read_split_file`; `data` is then the folder of clips.
+        class_list: Class names for the indices of a list.
+        background: What to do with time outside the spans of films.
+        probe: Returns the facts about a film; without it, spans in films are not read.
 
     Raises:
-        DataError: The data cannot be used; the message says what was found and what is wanted.
-        UsageError: Two options contradict each other, or `group_by` is no regular expression.
+        DataError: The data cannot be used; the message says what was found and what is needed.
+        UsageError: Two options contradict each other, or `group_by` is not a regular expression.
     """
     if group_column is not None and group_by is not None:
-        raise UsageError("`group_column` and `group_by` exclude each other: name one source of the groups")
+        raise UsageError("`group_column` and `group_by` cannot be combined; give one source of the groups")
     annotated = annotation_files(data) if probe is not None and data.exists() else ()
     if annotated and probe is not None:
         films = read_films(annotated, annotated[0].parent, probe, group_column)
@@ -159,12 +159,12 @@ def find_samples(
 
 
 def _film_dataset(data: Path, films: Films, group_by: str | None, background: Background) -> Dataset:
-    """Cut films into samples; each film is a group unless something else is said."""
+    """Cut films into samples; by default each film is a group."""
     paths = [film.path for film in films.films]
     root = data if data.is_dir() else data.parent
     names = [relative_name(path, root) for path in paths]
     if group_by == BY_BACKGROUND:
-        raise UsageError(f"`group_by={BY_BACKGROUND}` is for clips: each film is a group already")
+        raise UsageError(f"`group_by={BY_BACKGROUND}` is for clips; each film is already a group")
     if group_by is not None:
         grouping = by_regex(names, group_by)
     elif films.grouped:
@@ -193,7 +193,7 @@ def _check_classes(data: Path, classes: Sequence[str]) -> None:
                 f"{data}: the class name {name!r} is not UTF-8; rename its folder or re-save its list"
             )
     if len(classes) < 2:
-        found = f'one class only ("{classes[0]}")' if classes else "no class"
+        found = f'only one class ("{classes[0]}")' if classes else "no class"
         raise DataError(f"{data}: holds {found}, at least two are needed; {WANTED}")
 
 
@@ -235,13 +235,13 @@ def find_dataset(settings: DataSettings, probe: Probe | None = None) -> Dataset:
 
 
 def require_data(data: Path) -> None:
-    """Raise a DataError if there is nothing at all."""
+    """Raise a DataError if the path does not exist."""
     if not data.exists():
         raise DataError(f"{data}: there is no such file or folder")
 
 
 def relative_name(path: Path, root: Path) -> str:
-    """Return a path relative to a folder that it lies in, with slashes; else the path itself."""
+    """Return a path relative to a folder that contains it, with slashes; otherwise the path itself."""
     try:
         return path.relative_to(root).as_posix()
     except ValueError:
@@ -279,7 +279,7 @@ def _read(
 
 
 def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], list[str]]:
-    """Settle on videos or pictures, and say what that leaves out and what is missing."""
+    """Choose videos or pictures; add notes on what that leaves out and what is missing."""
     counts = Counter(row.kind for row in listing.rows)
     if not listing.rows:
         seen = "; ".join((*listing.lost, *listing.notes)) or "it is empty"

@@ -1,7 +1,7 @@
-"""The table of a run's clips: which subset each was on, and what it held.
+"""The table of a run's clips: the subset and the fingerprint of each.
 
-Training leaves it as `split.csv`. `eval` finds the held-out subset in it, and a run that is resumed
-finds out whether its data have changed. It can be given as a table of samples, too.
+Training writes it as `split.csv`. `eval` finds the held-out subset in it, and a resumed run checks whether
+its data have changed. It can also be used as a table of samples.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COLUMNS = ("path", "label", "group", "split", "fingerprint")
 
 @dataclass(frozen=True)
 class SplitRow:
-    """What a split file says of one clip, beside its name."""
+    """The row of one clip, without its name."""
 
     label: str
     group: str
@@ -38,7 +38,7 @@ def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> d
     Args:
         dataset: The samples.
         split: Their subsets.
-        fingerprints: Of every sample's content; empty where it cannot be read.
+        fingerprints: Fingerprint of every sample's content; empty if it cannot be read.
     """
     subsets = {index: subset for subset in SUBSETS for index in split.subset(subset)}
     return {
@@ -49,10 +49,10 @@ def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> d
 
 
 def write_split(path: Path, rows: Mapping[str, SplitRow]) -> None:
-    """Write `path,label,group,split,fingerprint` of every row, whole or not at all.
+    """Write `path,label,group,split,fingerprint` of every row, atomically.
 
-    Paths are relative to the root of the data, so the file is the same wherever the data lies. It
-    can be given as a split file.
+    Paths are relative to the root of the data, so the file does not depend on where the data is. It can be
+    used as a split file.
     """
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -65,7 +65,7 @@ def read_split_rows(path: Path) -> dict[str, SplitRow]:
     """Read every row that `write_split` wrote.
 
     Raises:
-        DataError: The file cannot be read, or was not written so.
+        DataError: The file cannot be read, or has another format.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -78,7 +78,7 @@ def read_split_rows(path: Path) -> dict[str, SplitRow]:
 
 
 def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) -> list[str]:
-    """Say in a few words each what is new, gone, or otherwise than before."""
+    """Describe, in a few words each, which clips are new, gone or changed."""
     both = sorted(set(before) & set(now))
     content = [name for name in both if before[name].fingerprint != now[name].fingerprint]
     other = [
@@ -94,10 +94,10 @@ def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) ->
 
 
 def read_split(path: Path, dataset: Dataset) -> Split:
-    """Read what `write_split` wrote, for the same data, which may have moved, grown or shrunk.
+    """Read a file of `write_split` for the same data, which may have moved, grown or shrunk.
 
-    Samples that the file does not name are in no subset; the notes count them, and the names in the
-    file that the data lacks.
+    Samples that are not in the file are in no subset. The notes count them, and the names in the file that
+    are no longer in the data.
 
     Raises:
         DataError: The file cannot be read, or has nothing in common with the data.

@@ -1,7 +1,7 @@
-"""Subsets and folds that no group crosses.
+"""Splits and folds in which every group is in one subset.
 
-Where every sample is its own group, this is a stratified random split. The same samples and seed
-give the same subsets, whatever the order of the files and the folder they are in.
+If every sample is its own group, this is a stratified random split. The same samples and seed give the same
+subsets, whatever the order of the files and their folder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """Indices of a data set's samples on each subset, ascending, and what to know about them."""
+    """Indices of the samples in each subset, ascending, and notes on the split."""
 
     train: tuple[int, ...]
     val: tuple[int, ...]
@@ -37,7 +37,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Fold:
-    """One round of a cross-validation: what is held out, and the indices on either subset."""
+    """One fold of a cross-validation: its name, and the indices to train on and to test."""
 
     held_out_name: str
     train_indices: tuple[int, ...]
@@ -51,10 +51,10 @@ def make_split(
     val_share: float | None = None,
     allow_shared_groups: bool = False,
 ) -> Split:
-    """Put every sample in a subset. Subsets that the data gives stay as they are.
+    """Put every sample in a subset. Subsets that the data gives are kept.
 
-    A missing `val` subset is cut from the training samples by group. Every class stays in the
-    training subset; the notes name classes that another subset lacks.
+    A missing `val` subset is taken from the training samples by group. The training subset keeps every class;
+    the notes name the classes that another subset lacks.
 
     Args:
         dataset: The samples.
@@ -66,17 +66,17 @@ def make_split(
     Raises:
         LeakError: A given split has a group in several subsets.
         DataError: A class has no training samples, or no group can be held out.
-        UsageError: The share is not possible.
+        UsageError: The share is invalid.
     """
     if val_share is None:
         has_test = any(sample.split == "test" for sample in dataset.samples)
         val_share = 0.0 if has_test else _VAL_SHARE
     if not 0 <= val_share < 1:
-        raise UsageError(f"`val_share={val_share:g}`: must be from 0 to below 1, such as 0.2")
+        raise UsageError(f"`val_share={val_share:g}`: must be at least 0 and below 1, such as 0.2")
     leaks = find_leaks(dataset)
     if leaks and not allow_shared_groups:
         raise LeakError(
-            f"{dataset.root}: {describe_leaks(leaks)}; scores would be too good. Mend the split, or "
+            f"{dataset.root}: {describe_leaks(leaks)}; scores would be too high. Correct the split, or "
             "accept it with `allow_shared_groups=True`"
         )
     given: dict[Subset, list[int]] = {"train": [], "val": [], "test": []}
@@ -92,13 +92,13 @@ def make_split(
         given["train"], given["val"] = divide(given["train"], labels, groups, shares, seed, required=True)
         if not given["val"]:
             raise DataError(
-                f"{dataset.root}: no group can be held out, because each class needs one to learn from. "
-                f"{dataset.group_rule} Name finer groups with `group_by` or `group_column`, or give the "
+                f"{dataset.root}: no group can be held out, because each class needs one for training. "
+                f"{dataset.group_rule} Give finer groups with `group_by` or `group_column`, or give the "
                 "subsets yourself"
             )
     notes = list(_missing_notes(given, labels, groups))
     if leaks:
-        notes.insert(0, f"{describe_leaks(leaks)}; accepted as asked, so scores may be too good")
+        notes.insert(0, f"{describe_leaks(leaks)}; accepted on request, so scores may be too high")
     return Split(tuple(given["train"]), tuple(given["val"]), tuple(given["test"]), tuple(notes))
 
 
@@ -107,9 +107,9 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
 
     Args:
         dataset: The samples.
-        folds: `group` holds out one group after the other; a number gives so many folds that no
-            group crosses, stratified by class.
-        seed: Of the numbered folds.
+        folds: `group`: one fold per group; a number: this many folds, each group in one of them, stratified
+            by class.
+        seed: Seed of the numbered folds.
 
     Raises:
         UsageError: There are fewer groups than folds.
@@ -121,17 +121,17 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
     num_groups = dataset.num_groups
     least = 2 if folds == "group" else folds
     if least < 2:
-        raise UsageError(f"`folds={folds}`: at least 2 are needed")
+        raise UsageError(f"`folds={folds}`: must be at least 2")
     if num_groups < least:
         raise UsageError(
-            f"`folds={folds}`: needs {least} groups or more, and the data has {num_groups}. "
+            f"`folds={folds}`: needs at least {least} groups, but the data has {num_groups}. "
             f"{dataset.group_rule}"
         )
     lonely = [name for name, count in _groups_per_class(everything, labels, groups).items() if count == 1]
     if lonely:
         raise DataError(
-            f"{dataset.root}: class {_quoted(lonely)} has one group only, so no fold can "
-            "both learn and test it; add recordings, leave it out, or name finer groups with `group_by`"
+            f"{dataset.root}: class {_quoted(lonely)} has only one group, so no fold can both train on it "
+            "and test it; add recordings, leave it out, or give finer groups with `group_by`"
         )
     if folds == "group":
         held_out: dict[str, list[int]] = defaultdict(list)
@@ -156,16 +156,16 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
 
 
 def given_fold(dataset: Dataset) -> Fold:
-    """Return the one fold that the data's own subsets make: learn from train and val, score test.
+    """Return the fold given by the data's own subsets: train on train and val, score test.
 
     Raises:
-        UsageError: The data has no test subset, or nothing beside it.
+        UsageError: The data has no test subset, or nothing else.
     """
     test = tuple(i for i, sample in enumerate(dataset.samples) if sample.split == "test")
     train = tuple(i for i, sample in enumerate(dataset.samples) if sample.split != "test")
     if not test or not train:
         raise UsageError(
-            f"`folds=split`: {dataset.root} has no train and test subset of its own; give a number"
+            f"`folds=split`: {dataset.root} does not give a train and a test subset; use a number"
         )
     return Fold("test", train, test)
 
@@ -180,7 +180,7 @@ def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Seq
 def _missing_notes(
     subsets: Mapping[Subset, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
 ) -> Iterable[str]:
-    """Say which classes a subset lacks, and which of them could not be on it."""
+    """Describe the classes that a subset lacks, and which of them cannot be in it."""
     everything = [i for part in subsets.values() for i in part]
     num_groups = _groups_per_class(everything, labels, groups)
     words: dict[Subset, str] = {"val": "validation", "test": "test"}
@@ -192,7 +192,7 @@ def _missing_notes(
                 continue
             subject, are, they = ("class", "is", "it") if len(names) == 1 else ("classes", "are", "they")
             has = "has" if len(names) == 1 else "have"
-            why = f" {has} one group only: {they}" if lonely else ""
+            why = f" {has} only one group: {they}" if lonely else ""
             yield f"{subject} {_quoted(names)}{why} {are} not in {word}"
 
 

@@ -1,8 +1,8 @@
-"""Put groups of samples into bins, so that each class fills every bin to the wanted share.
+"""Distribute groups of samples over bins, so that each class has the requested share in every bin.
 
-Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label
-data", 2011) with groups in place of samples and their classes in place of labels: the next group
-goes where its classes lack most. The result depends on labels, names of groups and the seed alone.
+Iterative stratification (Sechidis, Tsoumakas and Vlahavas, "On the stratification of multi-label data", 2011)
+with groups instead of samples and their classes instead of labels: the next group goes into the bin that
+lacks its classes most. The result depends only on labels, names of groups and the seed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 _PLACEMENTS = 10_000  # groups placed in all tries together: many tries for small data, one for large
-_MOST_TRIES = 8
+_MAX_TRIES = 8
 _SWEEPS = 3
-# What a class costs that a bin lacks. The error of a share costs below 1.
+# Cost of a class that is missing in a bin. The error of a share costs below 1.
 _EMPTY_FIRST = 100.0
 _EMPTY_OTHER = 10.0
 
@@ -40,18 +40,18 @@ def divide(
     seed: int,
     required: bool,
 ) -> list[list[int]]:
-    """Put groups into bins so that each class fills each bin to its share as nearly as can be.
+    """Distribute groups over bins so that each class has, as nearly as possible, its share in each bin.
 
-    Several shuffled tries are made, and the one of least cost is kept: the squared errors of the
-    shares, summed over classes and bins.
+    The best of several shuffled tries is kept. The cost is the squared error of the shares, summed over
+    classes and bins.
 
     Args:
         indices: Samples to divide.
-        labels: Of all samples.
-        groups: Of all samples.
-        shares: Of each bin; they sum to 1.
-        seed: Of the tries.
-        required: Every class must be in the first bin, and in the others if it can.
+        labels: Labels of all samples.
+        groups: Groups of all samples.
+        shares: Share of each bin; they sum to 1.
+        seed: Seed of the tries.
+        required: Every class must be in the first bin, and in the others if possible.
 
     Returns:
         The samples of each bin, ascending.
@@ -63,9 +63,9 @@ def divide(
         lack[0] = _EMPTY_FIRST
     rng = random.Random(seed)
     best: tuple[float, list[int]] | None = None
-    num_tries = max(1, min(_MOST_TRIES, _PLACEMENTS // max(1, len(packed))))
+    num_tries = max(1, min(_MAX_TRIES, _PLACEMENTS // max(1, len(packed))))
     for _ in range(num_tries):
-        # Large groups first, as small ones fill the gaps; but not quite, so that tries differ.
+        # Roughly large groups first, as small ones fill the gaps; the random factor makes tries differ.
         order = sorted(range(len(packed)), key=lambda g: -packed[g].counts[0] * rng.uniform(0.5, 1.5))
         tried = _place(packed, totals, np.asarray(shares), lack, order, _SWEEPS if num_tries > 1 else 0)
         if best is None or tried[0] < best[0] - 1e-12:
@@ -104,7 +104,7 @@ def _place(
     order: Sequence[int],
     num_sweeps: int,
 ) -> tuple[float, list[int]]:
-    """Place each group where it costs least, then move groups while that helps. Return cost and bins."""
+    """Put each group into the cheapest bin, then move groups while that helps. Return cost and bins."""
     filled = np.zeros((len(totals), len(shares)))
     chosen = [0] * len(packed)
 

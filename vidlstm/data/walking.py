@@ -1,8 +1,7 @@
-"""Walk folders: which files are media, what counts as one clip, what is passed over.
+"""Walk folders and find media files and folders of frames.
 
-`walk` promises to give its first path before the rest of a tree has been looked at, to end on any
-tree (links that loop are entered once), and to tell of everything it passes over. It opens no
-file: what a file is, its suffix says.
+`walk` yields its first path before the rest of the tree is read, terminates on any tree (link loops are
+entered once), and reports everything that it skips. It opens no file: the suffix decides.
 """
 
 from __future__ import annotations
@@ -30,18 +29,17 @@ def walk(
     on_skip: OnSkip | None = None,
     clip_depth: int = 0,
 ) -> Iterator[Path]:
-    """Yield the media below a folder, in the order of names within each folder, lazily.
+    """Yield the media below a folder lazily, sorted by name within each folder.
 
     Args:
-        root: A folder. Anything else, even if it does not exist, is yielded as it is.
-        glob: Take the files that match it, whatever their suffix. A pattern without a slash is
-            matched with the name, one with a slash with the path below `root`, in which `*` also
-            crosses folders.
-        kind: Yield only this kind. Unless it is `picture`, a folder of numbered frames is yielded as
-            one path in place of its pictures.
-        on_skip: Is told each path that is passed over, and why.
-        clip_depth: Folders that lie less deep than this below `root` are never taken for clips:
-            1 keeps `root` itself, say a class folder of numbered pictures, from being one.
+        root: A folder. Anything else, even if it does not exist, is yielded unchanged.
+        glob: Yield the files that match, whatever their suffix. A pattern without a slash is matched against
+            the name, one with a slash against the path below `root`, where `*` also matches slashes.
+        kind: Yield only this kind. Unless it is `picture`, a folder of numbered frames is yielded as one path
+            instead of its pictures.
+        on_skip: Called with each skipped path and the reason.
+        clip_depth: Folders at a smaller depth below `root` are never treated as clips: 1 excludes `root`
+            itself, which may be a class folder of numbered pictures.
     """
     skip = on_skip or _ignore
     if not root.is_dir():
@@ -84,7 +82,7 @@ def walk(
 
 
 def _ignore(path: Path, reason: SkipReason) -> None:
-    """Tell nobody."""
+    """Do nothing."""
 
 
 def _identity(folder: Path) -> tuple[int, int]:

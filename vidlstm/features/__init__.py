@@ -1,1 +1,1 @@
-"""Features on disk, and features in batches."""
+"""The feature store on disk, and batches of features."""

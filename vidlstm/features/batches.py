@@ -1,8 +1,8 @@
-"""Features become batches: padded to the longest, with masks, augmented while training.
+"""Batches of features: padded to the longest clip, with masks, and augmented in training.
 
-Pure numpy on features that are already there; the randomness comes from the generator handed in,
-so that the same seed gives the same batches. Values stay as narrow as they are stored: whoever
-computes with them widens them where that is fast, which numpy is not at half precision.
+Pure numpy on extracted features. All randomness comes from the generator that is passed in, so the same seed
+gives the same batches. Values keep their stored type; the caller converts them where that is fast, because
+numpy is slow at half precision.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class ClipFeatures:
     """All streams of one clip.
 
     Args:
-        sequences: By stream, float16 `(M, V, T, D)`: plain and mirrored, views, steps. Pixels for an
-            encoder that learns are uint8 `(M, V, T, S, S, C)`.
+        sequences: By stream, float16 `(M, V, T, D)`: plain and mirrored, views, steps. Pixels for training an
+            encoder are uint8 `(M, V, T, S, S, C)`.
         summaries: By stream, float16 `(M, D)`.
     """
 
@@ -40,10 +40,10 @@ class Batch:
     """Clips of one step of training or scoring.
 
     Args:
-        sequences: By stream, `(B, T, D)` as stored, zeros behind a clip's last step. T is the
-            stream's own.
+        sequences: By stream, `(B, T, D)` in the stored type, zeros after a clip's last step. T may differ
+            between streams.
         masks: By stream, bool `(B, T)`, True on real steps.
-        summaries: By stream, `(B, D)` as stored.
+        summaries: By stream, `(B, D)` in the stored type.
     """
 
     sequences: dict[str, Values]
@@ -53,33 +53,32 @@ class Batch:
 
 @dataclass(frozen=True)
 class Choices:
-    """What is taken of each of B clips.
+    """Which version of each of B clips to use.
 
     Args:
-        mirrored: int64 `(B,)`; 1 takes the mirrored clip, of the streams that keep it.
-        views: By stream, int64 `(B, T)`: the view that each step is taken from; what stands behind a
-            clip's last step is not looked at.
+        mirrored: int64 `(B,)`; 1 for the mirrored clip, in the streams that store it.
+        views: By stream, int64 `(B, T)`: the view of each step; values after a clip's last step are ignored.
     """
 
     mirrored: NDArray[np.int64]
     views: Mapping[str, NDArray[np.int64]]
 
     def __getitem__(self, rows: slice) -> Choices:
-        """Return those of some clips."""
+        """Return the choices for some of the clips."""
         return Choices(self.mirrored[rows], {name: views[rows] for name, views in self.views.items()})
 
 
 def choose(
     clips: Sequence[ClipFeatures], rng: np.random.Generator, *, mix_views: bool, mirror: bool
 ) -> Choices:
-    """Draw what training takes of each clip: other moments, and perhaps the mirrored clip, each time.
+    """Draw the version of each clip for a training step: views, and plain or mirrored.
 
     Args:
-        clips: Tell how many views and steps there are.
-        rng: Where the randomness comes from.
-        mix_views: Every step takes a view by itself (`uniform` sampling, whose views are places in
-            the same segment); otherwise a clip takes one view as a whole.
-        mirror: Half of the clips are taken as their mirrored selves.
+        clips: The clips.
+        rng: Source of randomness.
+        mix_views: Draw a view for every step (for `uniform` sampling, whose views are moments in the same
+            segment); otherwise one view for the whole clip.
+        mirror: Use the mirrored version of half of the clips.
     """
     steps = {name: max(clip.sequences[name].shape[2] for clip in clips) for name in clips[0].sequences}
     num_views = np.array([clip.num_views for clip in clips])
@@ -93,11 +92,11 @@ def choose(
 
 
 def training_batch(clips: Sequence[ClipFeatures], choices: Choices) -> Batch:
-    """Collect what was chosen of each clip.
+    """Collect the chosen version of each clip in a padded batch.
 
     Args:
         clips: At least one.
-        choices: For them.
+        choices: Choices for these clips.
     """
     mirrored = choices.mirrored.tolist()
     padded, masks = {}, {}
@@ -125,12 +124,12 @@ def training_batch(clips: Sequence[ClipFeatures], choices: Choices) -> Batch:
 
 
 def view_batch(clips: Sequence[ClipFeatures], index: int | None = None, *, mirrored: bool = False) -> Batch:
-    """Collect one view of every clip, unchanged: the middle one unless told.
+    """Collect one view of every clip in a padded batch.
 
     Args:
         clips: At least one.
-        index: Of the view; a clip with fewer views gives its last.
-        mirrored: Take the mirrored clip, of the streams that keep it.
+        index: Index of the view, or the last view of a clip with fewer; None: the middle view.
+        mirrored: Use the mirrored clip, in the streams that store it.
     """
     num_views = np.array([clip.num_views for clip in clips])
     numbers = num_views // 2 if index is None else np.minimum(index, num_views - 1)

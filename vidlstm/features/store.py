@@ -64,7 +64,7 @@ def clip_identity(path: Path) -> str:
     `mv`, or one copied over the other by `cp -p`. The inode changes with the first, the time of the last
     status change (ctime) with both. All of it comes from one call to `stat`: 0.4 CPU seconds for 100,000
     files, where hashing the first, middle and last 64 KiB takes 49 (`python -m tests.benchmarks.identity`).
-    A change of permissions changes ctime as well, and costs a new extraction.
+    A change of permissions also changes ctime, and so causes a new extraction.
 
     Raises:
         OSError: The clip cannot be accessed.
@@ -89,9 +89,9 @@ def entry_key(identity: str, recipe: Mapping[str, Any]) -> str:
 
 
 def default_root() -> Path:
-    """Return `$VIDLSTM_CACHE_DIR`, else the user's cache folder.
+    """Return `$VIDLSTM_CACHE_DIR`, otherwise the user's cache folder.
 
-    A user without a home, in a container or a scheduled job, gets a folder that is gone after the run.
+    A user without a home folder, e.g. in a container or a scheduled job, gets a temporary folder.
     """
     if named := os.environ.get("VIDLSTM_CACHE_DIR"):
         return Path(named)
@@ -111,13 +111,13 @@ class FeatureStore:
     """Entries under one folder.
 
     Args:
-        root: The folder; made when the first entry is written.
+        root: The folder; created with the first entry.
     """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = default_root() if root is None else root
         self.write_error: OSError | None = None
-        """Set if an entry could not be written (full disk, no permission): it is in memory only."""
+        """The error if an entry could not be written (full disk, no permission)."""
 
     def _file(self, key: str) -> Path:
         return self.root / "features" / key[:2] / f"{key}.safetensors"
@@ -135,7 +135,7 @@ class FeatureStore:
             return None
 
     def put(self, key: str, features: StreamFeatures) -> None:
-        """Write an entry. If the disk does not take it, the error is kept in `write_error`."""
+        """Write an entry. If that fails, the error is kept in `write_error`."""
         info = json.dumps(asdict(features.info))
         values = np.ascontiguousarray(features.values)
         metadata = {"info": info, "checksum": _checksum(key, info, values)}
@@ -156,7 +156,7 @@ class FeatureStore:
         return len(sizes), sum(sizes)
 
     def clear(self) -> None:
-        """Remove all entries, networks and the traces of killed runs, and no file of anybody else.
+        """Remove all entries, cached networks and temporary files of killed runs, and no other file.
 
         Raises:
             OSError: An entry cannot be removed.
@@ -165,7 +165,7 @@ class FeatureStore:
             for file in folder.iterdir():
                 if _OWN_NAME.match(file.name):
                     file.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # something else lies in it
+            with contextlib.suppress(OSError):  # it holds other files
                 folder.rmdir()
         for network in (self.root / NETWORKS).glob("*"):
             if _OWN_NETWORK.match(network.name):

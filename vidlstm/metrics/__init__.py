@@ -1,1 +1,1 @@
-"""How good predictions are: pure functions of numbers."""
+"""Metrics of predictions, as pure functions."""

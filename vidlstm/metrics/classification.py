@@ -1,4 +1,4 @@
-"""How good predicted labels and scores are: accuracy, per-class figures, calibration.
+"""Metrics of labels and scores: accuracy, per-class figures, calibration.
 
 A clip that could not be read counts as a mistake. It is never dropped or replaced.
 """
@@ -20,7 +20,7 @@ BINS = 15
 
 
 def hits(classes: Sequence[str], scored: Sequence[Scored]) -> NDArray[np.bool_]:
-    """Tell for each clip whether its best class is the right one, bool `(N,)`; a failed clip is wrong."""
+    """Return for each clip whether its best class is right, bool `(N,)`; False for a failed clip."""
     best = [classes[int(np.argmax(s.scores))] if s.scores else None for s in scored]
     return np.array([guess == s.label for guess, s in zip(best, scored, strict=True)], bool)
 
@@ -40,10 +40,10 @@ def summarise(
     Args:
         classes: In the model's order.
         scored: At least one clip, whose label is one of the classes.
-        seed: Of the resampling.
-        temperature: Of the model, when one model scored all of them.
-        floor: Likewise, see `uncalibrated`.
-        baseline: The same clips as the model's baseline scored them.
+        seed: Seed of the resampling.
+        temperature: The model's temperature; None if several models scored the clips.
+        floor: The model's floor, see `uncalibrated`.
+        baseline: The same clips, scored by the model's baseline.
         kind: Whether the clips are videos or pictures.
     """
     truth = np.array([classes.index(s.label) for s in scored])
@@ -116,13 +116,13 @@ def _comparisons(
 
 @dataclass(frozen=True)
 class Bin:
-    """Clips whose confidence is alike.
+    """A bin of clips with similar confidence.
 
     Args:
-        low: Where the bin begins, 0 to 1; it is `1 / BINS` wide.
-        num_clips: In it.
+        low: Lower edge of the bin, 0 to 1; it is `1 / BINS` wide.
+        num_clips: Number of clips.
         confidence: Their mean confidence.
-        accuracy: Share of them that is right.
+        accuracy: Share of clips that are right.
     """
 
     low: float
@@ -132,10 +132,10 @@ class Bin:
 
 
 def calibration(report: EvalReport, *, calibrated: bool = True) -> tuple[Bin, ...]:
-    """Return the bins of the reliability diagram that hold a clip.
+    """Return the non-empty bins of the reliability diagram.
 
     Args:
-        report: Of clips scored by a calibrated model.
+        report: Report on clips scored by a calibrated model.
         calibrated: False undoes the calibration, see `uncalibrated`.
     """
     scored = [s for s in report.scored if not s.failed]
@@ -147,7 +147,7 @@ def calibration(report: EvalReport, *, calibrated: bool = True) -> tuple[Bin, ..
 
 
 def calibration_bins(scores: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[Bin, ...]:
-    """Return the bins of confidence that hold a clip.
+    """Return the non-empty bins of confidence.
 
     Args:
         scores: Probabilities `(N, K)`.
@@ -174,10 +174,10 @@ def calibration_error(bins: Sequence[Bin]) -> float:
 
 
 def uncalibrated(scores: NDArray[np.float64], temperature: float, floor: float) -> NDArray[np.float64]:
-    """Return what a model's probabilities `(N, K)` were before calibration.
+    """Return a model's probabilities `(N, K)` before calibration.
 
-    As ``p = (1 - floor) softmax(z / t) + floor / K``, these are the powers of ``p - floor / K`` to t, made
-    to sum to 1 again.
+    As ``p = (1 - floor) softmax(z / t) + floor / K``, these are ``(p - floor / K) ** t``, normalised to sum
+    1.
     """
     sharp = scores - floor / scores.shape[1]
     logits = np.log(np.maximum(sharp, 1e-300)) * temperature

@@ -1,4 +1,4 @@
-"""All figures of spans found in films, with intervals and baselines."""
+"""The metrics of spans in films, with intervals and baselines."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _PERCENT = tuple(str(round(100 * iou)) for iou in F1_IOUS)
 
 @dataclass(frozen=True)
 class ScoredFilm:
-    """A film with what happens in it, and what was found.
+    """A film with its true and its predicted spans.
 
     Args:
-        name: Of the film.
-        group: What it shares a recording with.
-        seconds: Its length.
-        truth: What happens.
-        found: By the model.
-        thresholded: By plain thresholding of the same scores.
-        failed: Whether it could not be read.
+        name: Name of the film.
+        group: Group of the film.
+        seconds: Length of the film.
+        truth: True spans.
+        found: Spans found by the model.
+        thresholded: Spans from thresholding the same scores, without smoothing.
+        failed: Whether the film could not be read.
     """
 
     name: str
@@ -51,11 +51,11 @@ class ScoredFilm:
 def score_spans(
     truths: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]], seconds: Sequence[float]
 ) -> SpanScores:
-    """Return the figures of some films.
+    """Return the metrics of some films.
 
     Args:
-        truths: Of each film.
-        found: Of each film.
+        truths: True spans of each film.
+        found: Predicted spans of each film.
         seconds: Length of each film.
     """
     right = [frame_accuracy(t, f, s) * s for t, f, s in zip(truths, found, seconds, strict=True)]
@@ -73,7 +73,7 @@ def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport:
 
     Args:
         films: At least one.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     truths, seconds = [timeline(film.truth) for film in films], [film.seconds for film in films]
     labels = sorted({s.label for truth in truths for s in truth})
@@ -94,7 +94,7 @@ def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport:
 
 
 def _majority(films: Sequence[ScoredFilm]) -> list[list[Span]]:
-    """Return the commonest class by time, or nothing, all through every film."""
+    """Return the majority baseline: the commonest class by time, or none, throughout every film."""
     spent: Counter[str | None] = Counter()
     for film in films:
         acts = timeline(film.truth)
@@ -116,7 +116,7 @@ def _class_f1(films: Sequence[ScoredFilm], label: str) -> tuple[float, int]:
 def _intervals(films: Sequence[ScoredFilm], seed: int) -> dict[str, Interval]:
     """Return 95 % intervals by the bootstrap over groups (Davison & Hinkley 1997, 3.8)."""
     groups, place = np.unique([film.group for film in films], return_inverse=True)
-    # Of each group: seconds, right seconds, films, edit scores, and found, made up and missed by threshold.
+    # By group: seconds, right seconds, films, edit scores, then found, made up and missed by threshold.
     sums = np.zeros((len(groups), 4 + 3 * len(F1_IOUS)))
     for film, group in zip(films, place, strict=True):
         right = frame_accuracy(film.truth, film.found, film.seconds) * film.seconds

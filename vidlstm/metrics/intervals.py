@@ -1,4 +1,4 @@
-"""How far an accuracy, and the difference between two, can be trusted: 95 % confidence intervals."""
+"""95 % confidence intervals of an accuracy and of the difference of two accuracies; McNemar's test."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RESAMPLES = 2000
 def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:
     """Return the 95 % interval of the accuracy, by the bootstrap over groups (Davison & Hinkley 1997, 3.8).
 
-    Clips of one recording stand or fall together, so whole groups are drawn with replacement. With
-    few groups, or no mistake at all, that says nothing; so the interval is never narrower than
-    as many independent clips would give (Wilson 1927).
+    Clips of one recording are correlated, so whole groups are drawn with replacement. With few groups, or
+    without mistakes, the bootstrap fails; so the interval is never narrower than for the same number of
+    independent clips (Wilson 1927).
 
     Args:
-        hit: bool `(N,)`.
+        hit: Whether each clip is right, bool `(N,)`.
         groups: `(N,)`, numbered from 0.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     low, high = _resampled(hit.astype(np.float64), groups, seed)
     share = float(hit.mean())
@@ -33,16 +33,16 @@ def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: i
 def gain_interval(
     hit: NDArray[np.bool_], other: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0
 ) -> Interval:
-    """Return the 95 % interval of what one accuracy is above another on the same clips.
+    """Return the 95 % interval of the difference of two accuracies on the same clips.
 
-    As for `group_interval`, whole groups are drawn, and the interval is never narrower than as many
-    independent pairs would give (Newcombe 1998, method 10 without its correction for continuity).
+    As for `group_interval`, whole groups are drawn, and the interval is never narrower than for the same
+    number of independent pairs (Newcombe 1998, method 10 without continuity correction).
 
     Args:
-        hit: bool `(N,)`.
-        other: bool `(N,)`, of the same clips.
+        hit: Whether each clip is right, bool `(N,)`.
+        other: The same for the other classifier, bool `(N,)`.
         groups: `(N,)`, numbered from 0.
-        seed: Of the resampling.
+        seed: Seed of the resampling.
     """
     gain = hit.astype(np.float64) - other
     low, high = _resampled(gain, groups, seed)
@@ -55,7 +55,7 @@ def gain_interval(
 
 
 def _margins(hit: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return how far the 95 % interval of a share of independent clips goes down and up (Wilson 1927)."""
+    """Return the lower and upper margins of the 95 % interval of a share (Wilson 1927)."""
     count, share, z = len(hit), float(hit.mean()), 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
@@ -63,7 +63,7 @@ def _margins(hit: NDArray[np.bool_]) -> tuple[float, float]:
 
 
 def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int) -> tuple[float, float]:
-    """Return the 2.5 % and 97.5 % quantiles of the mean of `(N,)` over clips whose groups are drawn anew."""
+    """Return the 2.5 % and 97.5 % quantiles of the mean of `values` `(N,)` when groups are resampled."""
     num_groups = int(groups.max()) + 1
     sums = np.bincount(groups, weights=values, minlength=num_groups)
     sizes = np.bincount(groups, minlength=num_groups)
@@ -75,12 +75,12 @@ def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int
 def mcnemar(wins: int, losses: int) -> float:
     """Return the p-value of McNemar's exact test (1947; exact: a two-sided binomial test of 1/2).
 
-    Two classifiers were run on the same clips. Only the clips on which one of them was right and the other
-    wrong tell them apart; were both equally good, either would win each of these with probability 1/2.
+    Two classifiers are run on the same clips. Only clips on which exactly one of them is right distinguish
+    them; if both are equally good, each wins such a clip with probability 1/2.
 
     Args:
-        wins: Clips that only the first has right.
-        losses: Clips that only the second has right.
+        wins: Clips that only the first classifier gets right.
+        losses: Clips that only the second classifier gets right.
     """
     total = wins + losses
     tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1))

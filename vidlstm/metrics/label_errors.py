@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# By which a score may miss a threshold. Calibrated scores of easy clips are all alike, a little above or
-# below their own mean: without slack half of the wrong labels among them would be missed.
+# Tolerance for reaching a threshold. Calibrated scores of easy clips are nearly equal, slightly above or
+# below their mean: without it, half of the wrong labels among them would be missed.
 SLACK = 0.02
 
 
@@ -46,14 +46,14 @@ def find_label_errors(
     Args:
         labels: Given classes, int64 `(N,)`.
         scores: Out-of-fold probabilities, float64 `(N, K)`, finite.
-        slack: By which a score may miss a class's threshold and still reach it.
+        slack: Tolerance for reaching a class's threshold.
     """
     number, num_classes = scores.shape
     if not number:
         return []
     sums = np.bincount(labels, weights=scores[np.arange(number), labels], minlength=num_classes)
     counts = np.bincount(labels, minlength=num_classes)
-    # A class without clips suspects nobody: no score reaches its threshold.
+    # No score reaches the threshold of a class without clips.
     thresholds = np.where(counts > 0, sums / np.maximum(counts, 1), np.inf)
     confident = scores >= thresholds - slack
     best = scores.argmax(axis=1)

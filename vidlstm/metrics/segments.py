@@ -1,11 +1,11 @@
-"""How well labelled time spans of films agree with the truth.
+"""Metrics of labelled time spans in films.
 
-Spans are in seconds, half-open `[start, end)`; what no span covers is background, and no class. Two spans
-of one label that touch are one (`timeline`), because no scorer of frames could tell them apart. Where two
-spans overlap, the one that begins later counts.
+Spans are in seconds, half-open `[start, end)`; time outside all spans is background, which is not a class.
+Two spans of one label that touch are merged (`timeline`), because no frame-based scorer could tell them
+apart. Where two spans overlap, the one that starts later counts.
 
-- `frame_accuracy`: share of time with the right label, background included. The usual count of equal
-  frames is this at a finite frame rate.
+- `frame_accuracy`: share of time with the right label, background included. Counting equal frames, as usual,
+  is the same at a finite frame rate.
 - `edit_score`: 1 minus the Levenshtein distance of the two sequences of labels, over the length of the
   longer (Lea et al., "Learning convolutional action primitives for fine-grained action recognition", 2016).
 - `f1`: of spans at an IoU threshold; matches of all films are counted together (Lea et al., "Temporal
@@ -13,15 +13,16 @@ spans overlap, the one that begins later counts.
 - `average_precision`: of one class at an IoU threshold (Caba Heilbron et al., "ActivityNet", CVPR 2015),
   with the precision made monotone, as for PASCAL VOC 2010.
 
-Public scorers give the same on random timelines (`tests/metrics/test_segments.py`), but for these faults:
+Public scorers give the same results on random timelines (`tests/metrics/test_segments.py`), except for these
+faults:
 
-- MS-TCN's `eval.py` ends the last segment of a film one frame early, in truth and prediction alike: its
-  IoU is off by up to a frame, and that of a segment of one frame is 0 / 0. It also divides by zero
-  where neither truth nor prediction has a segment (here: 1).
-- MS-TCN lets a prediction try only the true segment that it overlaps most, even if another prediction
-  has taken that one. So does this module: the published figures depend on it.
-- ActivityNet's scorer sorts predictions by score alone. The order of equal scores is then that of the
-  file. Here it is that of films and times.
+- MS-TCN's `eval.py` ends the last segment of a film one frame early, in truth and prediction: its IoU is off
+  by up to a frame, and for a segment of one frame it is 0 / 0. It also divides by zero if neither truth nor
+  prediction has a segment (here: 1).
+- MS-TCN matches a prediction only with the true segment that it overlaps most, even if another prediction has
+  taken that one. So does this module: the published figures depend on it.
+- ActivityNet's scorer sorts predictions by score alone, so equal scores keep the order of the file. Here they
+  are ordered by film and time.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ MAP_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 @dataclass(frozen=True)
 class Matches:
-    """Spans that were found, made up and missed; they add up over films."""
+    """Numbers of spans that were found, made up and missed; can be added over films."""
 
     found: int = 0
     made_up: int = 0
@@ -54,17 +55,17 @@ class Matches:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 where there is nothing to find and nothing was found."""
+        """Harmonic mean of precision and recall; 1 if there are no true and no predicted spans."""
         total = 2 * self.found + self.made_up + self.missed
         return 2 * self.found / total if total else 1.0
 
 
 def timeline(spans: Spans) -> list[Span]:
-    """Return spans in the order of time that neither overlap nor touch another of the same label."""
+    """Return spans in order of time, without overlaps, and with touching spans of one label merged."""
     begin = sorted((s for s in spans if s.end > s.start), key=lambda s: (s.start, s.end))
     edges = sorted({t for s in begin for t in (s.start, s.end)})
     laid: list[Span] = []
-    open_spans: list[tuple[float, int, Span]] = []  # a heap: the one that began last comes first
+    open_spans: list[tuple[float, int, Span]] = []  # a heap: the span that started last comes first
     place = 0
     for start, end in pairwise(edges):
         while place < len(begin) and begin[place].start <= start:
@@ -97,13 +98,13 @@ def frame_accuracy(truth: Spans, guess: Spans, seconds: float) -> float:
 
 
 def edit_score(truth: Spans, guess: Spans) -> float:
-    """Return how alike the sequences of labels are, 0 to 1, whatever the times."""
+    """Return the similarity of the two sequences of labels, 0 to 1, ignoring times."""
     wanted, given = ([s.label for s in timeline(spans)] for spans in (truth, guess))
     if not wanted and not given:
         return 1.0
     row = np.arange(len(given) + 1)
     for label in wanted:
-        # The row before holds distances; deletions and substitutions first, then insertions along it.
+        # `row` holds the previous distances: first deletions and substitutions, then insertions.
         different = np.array([label != other for other in given], int)
         best = np.concatenate(([row[0] + 1], np.minimum(row[1:] + 1, row[:-1] + different)))
         places = np.arange(len(best))
@@ -114,8 +115,8 @@ def edit_score(truth: Spans, guess: Spans) -> float:
 def count_matches(truth: Spans, guess: Spans, iou: float) -> Matches:
     """Match the spans of one film.
 
-    Each guess, in the order of time, takes the true span of its label that it overlaps most, if by
-    `iou` or more and if no guess before has taken it.
+    Each predicted span, in order of time, matches the true span of its label that it overlaps most, if the
+    IoU is at least `iou` and no earlier prediction has matched it.
     """
     truth, guess = timeline(truth), timeline(guess)
     taken: set[int] = set()
@@ -128,16 +129,16 @@ def count_matches(truth: Spans, guess: Spans, iou: float) -> Matches:
 
 
 def average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], label: str, iou: float) -> float:
-    """Return the average precision of one class over films, NaN where no film holds it.
+    """Return the average precision of one class over films; NaN if no film has the class.
 
-    Guesses are taken best score first; each takes the free true span of its film and label that it
-    overlaps most, if by `iou` or more.
+    Predictions are processed by descending score; each matches the free true span of its film and label that
+    it overlaps most, if the IoU is at least `iou`.
 
     Args:
-        truths: Of each film.
-        guesses: Of each film, with scores.
-        label: Of the class.
-        iou: Threshold.
+        truths: True spans of each film.
+        guesses: Predicted spans of each film, with scores.
+        label: The class.
+        iou: IoU threshold.
     """
     wanted = [[s for s in timeline(truth) if s.label == label] for truth in truths]
     total = sum(map(len, wanted))
@@ -167,14 +168,14 @@ def average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], label: 
 
 
 def mean_average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], iou: float) -> float:
-    """Return the mean of the average precision over the classes of the truth; NaN where there is none."""
+    """Return the mean average precision over the classes of the true spans; NaN if there are none."""
     labels = sorted({s.label for truth in truths for s in truth})
     precisions = [average_precision(truths, guesses, label, iou) for label in labels]
     return float(np.mean(precisions)) if precisions else float("nan")
 
 
 def intersection_over_union(one: Span, other: Span) -> float:
-    """Return how much two spans share of what they cover together, 0 to 1, whatever their labels."""
+    """Return the intersection over union of two spans, 0 to 1, ignoring labels."""
     shared = min(one.end, other.end) - max(one.start, other.start)
     if shared <= 0:
         return 0.0

@@ -1,1 +1,1 @@
-"""The data doctor: broken files, near duplicates, what would leak."""
+"""The data doctor: broken files, near duplicates, leaks."""

@@ -1,6 +1,6 @@
 """The data doctor: unreadable files, class balance, duplicates and leaks of a data set.
 
-`diagnose` combines what `inspect.inspect_files` found in every file with what the data set says of it.
+`diagnose` combines the results of `inspect.inspect_files` with the data set.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from vidlstm.errors import DataError
 from vidlstm.records import SCHEMA
 
 SHORT_FRAMES = 16
-"""Frames that training reads of a clip by default. Of a shorter clip, some are read twice."""
+"""Frames that training reads per clip by default. In a shorter clip, some are read twice."""
 
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """One file: what reading it found, and its place in the data set.
+    """One file: facts found by reading it, and its place in the data set.
 
     Args:
         path: The file.
-        kind: What it was read as.
-        facts: What reading it found.
+        kind: The kind that it was read as.
+        facts: Facts found by reading it.
         label: Its class; None without labels.
         group: Its group; None without labels.
         subset: The subset that training would put it in.
@@ -63,7 +63,7 @@ class Duplicates:
     """Files with the same content, or near duplicates.
 
     Args:
-        exact: Whether they are equal byte for byte.
+        exact: Whether they are identical.
         members: Two or more files.
     """
 
@@ -72,12 +72,12 @@ class Duplicates:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Their classes. More than one is a contradiction."""
+        """Their classes; more than one is a contradiction."""
         return tuple(sorted({m.label for m in self.members if m.label is not None}))
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """The subsets that training would put them in. More than one is a leak."""
+        """The subsets that training would put them in; more than one is a leak."""
         return tuple(sorted({m.subset for m in self.members if m.subset is not None}))
 
     @property
@@ -98,17 +98,17 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found in a data set, or in a folder of files without labels.
+    """The findings for a data set, or for a folder of files without labels.
 
     Args:
-        root: What was checked.
-        layout: The layout that was recognised.
+        root: The checked path.
+        layout: Description of the recognised layout.
         files: All files, in order.
         duplicates: Exact ones first.
         group_rule: Where the groups come from; empty without labels.
         leaks: One sentence for each way in which a recording is in two subsets.
         notes: Other findings, one sentence each.
-        groups_known: Something told the groups; otherwise each clip is its own.
+        groups_known: Whether the groups are known; if not, each clip is its own group.
     """
 
     root: Path
@@ -127,7 +127,7 @@ class CheckReport:
 
     @property
     def damaged(self) -> tuple[CheckedFile, ...]:
-        """Files that can be read in part."""
+        """Files that can be read only partly."""
         return tuple(f for f in self.files if f.facts.usable and f.facts.problem is not None)
 
     @property
@@ -190,13 +190,13 @@ def diagnose(
     """Combine what was found in every file with the data set.
 
     Args:
-        root: What was checked.
-        files: All files that were read, with what they were read as.
-        facts: What reading each file found.
+        root: The checked path.
+        files: All files, and the kind each was read as.
+        facts: Facts found by reading each file.
         dataset: The data set whose samples the files are, in the same order; None without labels.
         seed: Seed of the split that training would make.
         val_share: Share of the samples that training would hold out.
-        notes: Sentences to start the notes with.
+        notes: Initial notes.
     """
     notes, leaks = list(notes), []
     subsets: dict[int, Subset] = {}
@@ -207,7 +207,7 @@ def diagnose(
         try:
             split = make_split(dataset, seed=seed, val_share=val_share, allow_shared_groups=True)
         except DataError as error:
-            notes.append(f"training would stop with: {error}")
+            notes.append(f"training would fail: {error}")
         else:
             notes += split.notes[1 if found else 0 :]  # the first one is the leak
             names: tuple[Subset, ...] = ("train", "val", "test")
@@ -225,7 +225,7 @@ def diagnose(
         for is_exact, groups in ((True, exact), (False, near))
         for members in groups
     )
-    for is_exact, word in ((True, "equal files"), (False, "near duplicates")):
+    for is_exact, word in ((True, "identical files"), (False, "near duplicates")):
         crossing = [d for d in duplicates if d.exact == is_exact and len(d.subsets) > 1]
         if crossing:
             first = " and ".join(str(m.path) for m in crossing[0].members[:2])

@@ -23,14 +23,14 @@ from vidlstm.media.video.open import probe
 from vidlstm.records import Problem
 
 SIGNATURE_FRAMES = 4
-"""Frames of a video that its signature is made from."""
+"""Number of frames in a video's signature."""
 HEADER_TOLERANCE = 2
-"""Frames by which a header may be wrong before it is reported: many are, by one or two."""
+"""Error of a header's frame count that is not reported: many are off by one or two."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What reading one file found.
+    """Facts found by reading one file.
 
     Args:
         codec: Four characters or the name of a format; empty if unknown.
@@ -39,8 +39,8 @@ class Facts:
         seconds: Length; None if unknown and for a picture.
         claimed_frames: Number of frames by the header; 0 if it has none.
         num_frames: Number of frames that were read.
-        problem: Why the file cannot be used, or only in part (`truncated`).
-        signature: For finding near duplicates; None if it has none.
+        problem: Why the file cannot be used, or only partly (`truncated`).
+        signature: Signature for finding near duplicates; None if it has none.
     """
 
     codec: str = ""
@@ -54,7 +54,7 @@ class Facts:
 
     @property
     def usable(self) -> bool:
-        """Whether training can use the file, at least in part."""
+        """Whether training can use the file, at least partly."""
         return self.num_frames > 0
 
     @property
@@ -70,7 +70,7 @@ class Facts:
 
 
 def inspect_files(paths: Sequence[tuple[Path, Kind]], pool: DecodePool, limits: Limits) -> Iterator[Facts]:
-    """Yield what reading each file found, in order."""
+    """Yield the facts about each file, in order."""
 
     def job(item: tuple[Path, Kind]) -> Job[Facts]:
         return Job(item[0], partial(inspect_file, *item, limits))

@@ -1,8 +1,8 @@
-"""Find near duplicates: copies that were encoded again, resized, slightly recoloured or mirrored.
+"""Find near duplicates: copies that were re-encoded, resized, slightly recoloured or mirrored.
 
 A perceptual hash of a few frames (dHash: Krawetz 2013, "Kind of like that") selects pairs, and the mean
-difference of the same grey cells decides. Copies that were cut, shifted in time, cropped or rotated are
-not found.
+difference of the same grey cells decides. Copies that were cut, shifted in time, cropped or rotated are not
+found.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROWS, COLUMNS = 8, 9
-"""Cells of a frame. The hash compares each with its right neighbour."""
+"""Grid of cells in a frame. The hash compares each cell with its right neighbour."""
 SIDE = 72
-"""Side in pixels of the square frames that are compared: a multiple of `ROWS` and `COLUMNS`."""
+"""Side in pixels of the compared square frames, a multiple of `ROWS` and `COLUMNS`."""
 MAX_BITS = 0.07
-"""Largest share of hash bits in which near duplicates differ."""
+"""Maximum share of differing hash bits between near duplicates."""
 MAX_DISTANCE = 0.06
-"""Largest mean difference of their cells, as a share of the cells' standard deviation. Different clips of one
-scene and one recording measured 0.1 or more, copies encoded again at half the size 0.03 or less."""
+"""Maximum mean difference of their cells, as a share of the cells' standard deviation. Measured: 0.1 or more
+for different clips of one scene and recording, 0.03 or less for copies re-encoded at half the size."""
 
-_STEP = 3.0  # grey levels that count as a difference: compression makes smaller ones
-_MIN_DEVIATION = 3.0  # grey levels; below it a clip is too uniform to be told from others
-_BLOCK = 512  # clips whose distances to all others are held at once
+_STEP = 3.0  # grey levels; smaller differences come from compression
+_MIN_DEVIATION = 3.0  # grey levels; a clip below this is too uniform to be distinguished
+_BLOCK = 512  # clips whose distances to all others are in memory at once
 
 Signature = NDArray[np.float32]
 
 
 def signature(frames: Iterable[NDArray[np.uint8]]) -> Signature | None:
-    """Return the grey levels of a grid of cells for each frame, about their mean.
+    """Return the grey levels of a grid of cells for each frame, minus their mean.
 
     Returns:
         float32 `(M, ROWS, COLUMNS)`; None if the frames are too uniform to be recognised.
@@ -70,7 +70,8 @@ def _near_pairs(plain: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     for other in (plain, plain[..., ::-1]):
         other_hashes = _hashes(other)
         for start in range(0, len(plain), _BLOCK):
-            # A product of +1 and -1 counts the bits that agree. Only the few pairs it leaves are measured.
+            # The product of +1 and -1 counts agreeing bits. The distance is computed for the few remaining
+            # pairs.
             agreement = np.triu(hashes[start : start + _BLOCK] @ other_hashes[start:].T, 1)
             for row, column in zip(*(np.nonzero(agreement >= least)), strict=True):
                 first, second = int(start + row), int(start + column)
@@ -86,7 +87,7 @@ def _hashes(cells: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def cluster(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, ...]]:
-    """Join pairs into groups: files that are near the same file are in the same group. Ascending."""
+    """Merge pairs into groups by transitivity; groups and their members are in ascending order."""
     parent: dict[int, int] = {}
 
     def find(item: int) -> int:

@@ -1,1 +1,1 @@
-"""What computes a trained network: torch, oneDNN's fused layers, OpenVINO."""
+"""Libraries that run a trained network: torch, oneDNN's fused layers, OpenVINO, onnxruntime."""

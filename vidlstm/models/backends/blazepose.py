@@ -1,6 +1,6 @@
-"""BlazePose's detector and landmark network, computed by OpenVINO (extra `cpu`).
+"""BlazePose's detector and landmark network, run by OpenVINO (extra `cpu`).
 
-Imports no torch: it runs in the processes that read files.
+Imports no torch: it runs in the decoder processes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class BlazePose:
     """The two networks.
 
     Args:
-        folder: Of their files.
-        num_threads: To compute with.
+        folder: Folder of the files.
+        num_threads: Number of threads.
 
     Raises:
         WeightsError: The files hold other networks.
-        VidlstmError: OpenVINO cannot be loaded, or cannot read them.
+        VidlstmError: OpenVINO cannot be loaded, or cannot read the files.
     """
 
     def __init__(self, folder: Path, num_threads: int = 1) -> None:
@@ -41,10 +41,10 @@ class BlazePose:
         self._landmarks = _load(folder / LANDMARKS, num_threads, *_LANDMARK_SHAPES)
 
     def detect(self, picture: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-        """Look for people in an RGB picture `(224, 224, 3)`.
+        """Detect people in an RGB picture `(224, 224, 3)`.
 
         Returns:
-            Of each anchor a box and four points `(2254, 12)`, and the logit of a person `(2254,)`.
+            For each anchor, a box and four points `(2254, 12)`, and the logit of a person `(2254,)`.
         """
         answers = self._detector.infer({0: picture[None].astype(np.float32) / 127.5 - 1})
         return answers[0][0].copy(), answers[1][0, :, 0].copy()
@@ -53,8 +53,8 @@ class BlazePose:
         """Find the key points of the person in an RGB picture `(256, 256, 3)`.
 
         Returns:
-            float32 `(39, 3)`: x and y in pixels, and how likely each can be seen; and how likely a person
-            is there at all.
+            float32 `(39, 3)`: x and y in pixels, and the probability that the point is visible; and the
+            probability that there is a person at all.
         """
         answers = self._landmarks.infer({0: picture[None].astype(np.float32) / 255})
         points = answers[0].reshape(39, 5)
@@ -63,13 +63,13 @@ class BlazePose:
 
 
 def _load(file: Path, num_threads: int, *shapes: list[int]) -> openvino.InferRequest:
-    """Load a network as far as its first two outputs need it: 9 ms for 15 without the body's mask."""
+    """Load the part of a network that its first two outputs need: without the mask, 9 ms instead of 15."""
     settings = {"INFERENCE_NUM_THREADS": num_threads, "INFERENCE_PRECISION_HINT": "f32"}
     with as_openvino_errors() as library:
         core = library.Core()
         whole = core.read_model(file)
         found = [port.partial_shape.to_string() for port in [*whole.inputs[:1], *whole.outputs[:2]]]
         if found != ["[" + ",".join(map(str, shape)) + "]" for shape in shapes]:
-            raise WeightsError(f"{file}: not the network that its name says")
+            raise WeightsError(f"{file}: not the BlazePose network of that name")
         network = library.Model(whole.outputs[:2], whole.get_parameters())
         return core.compile_model(network, "CPU", settings).create_infer_request()

@@ -1,11 +1,11 @@
-"""Networks of torch brought into ONNX, which onnxruntime computes and OpenVINO reads.
+"""Convert torch networks to ONNX, for onnxruntime and OpenVINO.
 
-Two networks make a model: the `encoder` maps pictures to features, the `head` maps the features of clips
-to calibrated probabilities and novelty: branches, members, fusion, temperature, distances. All sizes that
-a caller may choose are free: pictures, clips, views, steps.
+A model consists of two networks: the `encoder` maps pictures to features; the `head` maps the features of
+clips to calibrated probabilities and novelty (branches, members, fusion, temperature, distances). The numbers
+of pictures, clips, views and steps are dynamic.
 
-torch's older exporter is used: it needs `onnx` alone, and the newer one was found to fix the number of
-steps where a bidirectional LSTM packs or flips (pytorch issue 191855).
+This uses torch's older exporter: it needs only `onnx`, and the newer one fixes the number of steps when a
+bidirectional LSTM packs or flips (pytorch issue 191855).
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder
 from vidlstm.models.heads import RecurrentHead
 
-_VERSION = 2  # of what is kept; goes up when the same encoder is converted in another way
-_OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and OpenVINO 2022.2 read it
+_VERSION = 2  # of the cached networks; incremented when the conversion changes
+_OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and OpenVINO 2022.2 support it
 
 
 def convert_model(model: Model) -> dict[str, bytes]:
-    """Return all that a model labels with: `head.onnx`, and `encoder.onnx` if it has one.
+    """Return a model's networks: `head.onnx`, and `encoder.onnx` if it has an encoder.
 
     Args:
         model: On the CPU, in evaluation mode.
@@ -50,8 +50,8 @@ def convert_model(model: Model) -> dict[str, bytes]:
 def convert_encoder(encoder: Encoder, size: int, channels: int) -> bytes:
     """Return an encoder as an ONNX file.
 
-    It maps `pictures`, uint8 `(N, S, S, C)`, to `features`, float32 `(N, D)`; or `(N, R, D)` where a
-    picture is read as R rows.
+    It maps `pictures`, uint8 `(N, S, S, C)`, to `features`, float32 `(N, D)`; or `(N, R, D)` if a picture is
+    read as R rows.
 
     Args:
         encoder: On the CPU.
@@ -68,18 +68,18 @@ def convert_encoder(encoder: Encoder, size: int, channels: int) -> bytes:
 
 
 def convert_head(model: Model) -> bytes:
-    """Return what makes probabilities of features as an ONNX file.
+    """Return a head, which maps features to probabilities, as an ONNX file.
 
-    Its inputs have the names of the streams: `rgb` and `motion` are float32 `(B, V, T, D)` of B clips, V
-    views and T steps, with bool masks `rgb_mask` and `motion_mask` `(B, T)`, True on real steps; T is each
-    stream's own. `colour` and `texture` are float32 `(B, V, D)`. It gives `probabilities`, float32 `(B, K)`,
-    and `novelty`, float32 `(B,)`.
+    Its inputs are named after the streams: `rgb` and `motion` are float32 `(B, V, T, D)` of B clips, V views
+    and T steps, with bool masks `rgb_mask` and `motion_mask` `(B, T)`, True on real steps; T may differ
+    between streams. `colour` and `texture` are float32 `(B, V, D)`. The outputs are `probabilities`, float32
+    `(B, K)`, and `novelty`, float32 `(B,)`.
 
     Args:
         model: On the CPU, in evaluation mode.
     """
     network = HeadNetwork(model)
-    clips, views, steps = 2, 3, 4  # no size of 1, which would become a constant
+    clips, views, steps = 2, 3, 4  # not 1, which would become a constant
     examples: dict[str, Tensor] = {}
     free: dict[str, dict[int, str]] = {"probabilities": {0: "clips"}, "novelty": {0: "clips"}}
     for name in network.sequences:
@@ -102,15 +102,15 @@ def openvino_encoder(
     precision: Precision = "float32",
     kept_in: Path | None = None,
 ) -> OpenVinoEncoder:
-    """Return an encoder that OpenVINO computes; it is converted when it is first needed.
+    """Return an encoder that runs in OpenVINO; it is converted on first use.
 
     Args:
         encoder: On the CPU.
         size: Side of its input.
-        channels: Of its input.
-        num_threads: To compute with.
-        precision: Of activations and products.
-        kept_in: Folder where converted networks are kept; None keeps none.
+        channels: Channels of its input.
+        num_threads: Number of threads.
+        precision: Precision of activations and products.
+        kept_in: Folder to cache converted networks in; None: no cache.
     """
 
     def network() -> Any:
@@ -124,23 +124,23 @@ def openvino_encoder(
 
 
 class EncoderNetwork(nn.Module):
-    """Take pictures as they lie in memory, `(N, S, S, C)`."""
+    """An encoder whose input has the memory layout of pictures, `(N, S, S, C)`."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Encode them."""
+        """Encode pictures `(N, S, S, C)`."""
         features: Tensor = self.encoder(pictures.permute(0, 3, 1, 2))
         return features
 
 
 class HeadNetwork(nn.Module):
-    """Take the views of clips, padded to the longest; give probabilities and novelty.
+    """Map the views of clips, padded to the longest, to probabilities and novelty.
 
     Args:
-        model: Is copied.
+        model: The model, which is copied.
     """
 
     def __init__(self, model: Model) -> None:
@@ -173,8 +173,8 @@ class HeadNetwork(nn.Module):
 class _BothWays(nn.Module):
     """A bidirectional head whose backward half reads reversed clips forwards.
 
-    The same function without packing. OpenVINO's bidirectional LSTM begins at the padding, whatever
-    lengths it is told: probabilities were 2e-3 off.
+    It computes the same function without packing. OpenVINO's bidirectional LSTM starts at the padding, even
+    if it is given the lengths: probabilities were 2e-3 off.
     """
 
     def __init__(self, head: RecurrentHead) -> None:
@@ -186,7 +186,7 @@ class _BothWays(nn.Module):
         self.width = head.width
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """Read `(M, B, T, D)` in order, as far as `mask` `(M, B, T)` says; return `(M, B, H)`."""
+        """Read `(M, B, T, D)` with `mask` `(M, B, T)` in order; return `(M, B, H)`."""
         mask = mask.expand(steps.shape[:-1])
         order = torch.arange(mask.shape[-1])
         backwards = torch.where(mask, mask.sum(-1, keepdim=True) - 1 - order, order).unsqueeze(-1)
@@ -202,17 +202,17 @@ class _BothWays(nn.Module):
 
 
 def _directions(rnn: nn.Module) -> list[str]:
-    """Return what the names of weights end in, layer by layer, forwards and backwards."""
+    """Return the suffixes of the weights' names, by layer, forwards and backwards."""
     return [name.removeprefix("bias_ih") for name in rnn.state_dict() if name.startswith("bias_ih")]
 
 
 def _one_way(rnn: nn.Module, end: str) -> nn.Module:
-    """Return one direction of one layer of an RNN as an RNN of its own."""
+    """Return one direction of one layer of an RNN as a separate RNN."""
     assert isinstance(rnn, nn.LSTM | nn.GRU)
     state = {f"{n.removesuffix(end)}_l0": v for n, v in rnn.state_dict().items() if n.endswith(end)}
-    alone = type(rnn)(state["weight_ih_l0"].shape[1], rnn.hidden_size, batch_first=True)
-    alone.load_state_dict(state)
-    return alone.eval()
+    single = type(rnn)(state["weight_ih_l0"].shape[1], rnn.hidden_size, batch_first=True)
+    single.load_state_dict(state)
+    return single.eval()
 
 
 def _to_onnx(
@@ -225,13 +225,13 @@ def _to_onnx(
 
     Args:
         network: On the CPU.
-        examples: Of its inputs, by name.
-        outputs: Their names.
-        free: By input or output, the dimensions that are free, and their names.
+        examples: Example inputs, by name.
+        outputs: Names of the outputs.
+        free: For each input and output, its dynamic dimensions and their names.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
         file = Path(folder) / "network.onnx"
-        # Of shapes that become constants, as they are meant to, and of the exporter's age.
+        # Warnings about shapes that become constants, as intended, and about the old exporter.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),

@@ -1,12 +1,11 @@
-"""Networks rewritten for inference: the same function to rounding, in fewer and faster steps.
+"""Rewrite networks for inference: the same function, up to rounding, in fewer and faster steps.
 
-A batch normalisation is folded into the convolution before it. On x86 CPUs the convolution, its
-bias and its activation then become one call of oneDNN, with the weights in oneDNN's own layout:
-what such networks cost there is memory traffic, not arithmetic. These are the operators that
-torch.compile itself emits for a frozen network on a CPU; called directly they need neither a
-compiler nor the minute that it takes. torch does not document them, so each layer is compared with
-the one that it stands for when it is built. Where torch or the CPU lacks them, or one layer differs, the
-folded layers stay as they are.
+Batch normalisations are folded into the convolutions before them. On x86 CPUs the convolution, its bias and
+its activation then become one oneDNN call, with the weights in oneDNN's layout: there the cost of such
+networks is memory traffic, not arithmetic. These are the operators that torch.compile emits for a frozen
+network on a CPU; called directly they need no compiler, and not the minute that it takes. torch does not
+document them, so each layer is compared with the layers it replaces when it is built. If torch or the CPU
+lacks the operators, or any layer differs, the folded layers are used instead.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ _ACTIVATIONS: dict[type[nn.Module], tuple[str, list[float]]] = {
     nn.Hardswish: ("hardswish", []),
     nn.SiLU: ("swish", []),
 }
-"""Activations that oneDNN computes on the way, with its names and parameters for them."""
+"""Activations that oneDNN can fuse, with its names and parameters for them."""
 
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.02}
-"""How far a fused layer may be from the plain ones, as a share of the norm."""
+"""Maximum difference between a fused layer and the plain layers, as a share of the norm."""
 
 
 class DiffersError(Exception):
@@ -47,7 +46,7 @@ class DiffersError(Exception):
 def fold(network: T) -> T:
     """Return a copy with batch normalisations folded into the convolutions before them.
 
-    Only in `nn.Sequential`s is it sure what follows what. For evaluation only.
+    Only inside `nn.Sequential`, where the order of layers is certain. For evaluation only.
     """
     network = copy.deepcopy(network).eval()
     for module in network.modules():
@@ -63,14 +62,14 @@ def fold(network: T) -> T:
 
 
 def fuse_layers(network: T) -> T:
-    """Let oneDNN compute each convolution of a folded network together with the activation after it.
+    """Fuse each convolution of a folded network with the activation after it, in oneDNN.
 
     Args:
         network: On the CPU, with its final weights and type.
 
     Returns:
-        A copy that shares the weights. If a fused layer fails or differs from the plain ones, the
-        network itself, and a warning is logged.
+        A copy that shares the weights. If a fused layer fails or differs from the plain layers, the network
+        itself, and a warning is logged.
     """
     weights = {id(value): value for value in itertools.chain(network.parameters(), network.buffers())}
     fused = copy.deepcopy(network, memo=dict(weights))
@@ -102,20 +101,20 @@ def can_fuse_layers(device: torch.device) -> bool:
 
 @torch.inference_mode()
 def _checked(conv: nn.Conv2d, activation: nn.Module | None) -> FusedConv2d:
-    """Return the fused layer once it has given what the plain ones give.
+    """Build a fused layer and compare it with the plain layers.
 
     Raises:
-        DiffersError: It did not.
+        DiffersError: The results differ.
     """
     fused = FusedConv2d(conv, activation)
-    # Of an odd height and an even width, for both of TensorFlow's paddings.
+    # An odd height and an even width, to test both of TensorFlow's paddings.
     height, width = ((k - 1) * d + 1 for k, d in zip(conv.kernel_size, conv.dilation, strict=True))
     shape = 1, conv.in_channels, height + 3 - height % 2, width + 2 + width % 2
     random = torch.Generator().manual_seed(0)
     x = torch.randn(shape, generator=random).to(conv.weight.dtype).to(memory_format=torch.channels_last)
     expected = conv(x) if activation is None else activation(conv(x))
     given = fused(x)
-    if len(fused.packed) > 1:  # the sizes to come need one of them
+    if len(fused.packed) > 1:  # later inputs need only one of them
         fused.packed.clear()
     limit = _TOLERANCE.get(x.dtype, 0.0) * float(expected.float().norm())
     if given.shape != expected.shape or not float((given - expected).float().norm()) <= limit:
@@ -156,10 +155,10 @@ class FusedConv2d(nn.Module):
         else:
             self._padding = [0, 0] if isinstance(conv.padding, str) else list(conv.padding)
         self.packed: dict[tuple[int, int], Tensor] = {}
-        """The weights in oneDNN's layout, by the zeros before their rows and columns."""
+        """Weights in oneDNN's layout, by the numbers of zero rows and columns in front."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(N, C, H, W)` to what convolution and activation give."""
+        """Map `(N, C, H, W)` to the output of convolution and activation."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
             x, self._weight_for(x), self._bias, self._padding, *self._stretch, *self._after, ""
         )
@@ -167,8 +166,8 @@ class FusedConv2d(nn.Module):
 
     def _weight_for(self, x: Tensor) -> Tensor:
         """Return the weights in oneDNN's layout."""
-        # TensorFlow's padding of an even side is one short at its beginning. With zeros before the
-        # kernel it is the same at both ends, which is faster than a padded copy of the input.
+        # TensorFlow pads an even side with one pixel less at the start. Zeros in front of the kernel make
+        # the padding symmetric, which is faster than a padded copy of the input.
         rows, columns = (1 - side % 2 if self._pads_as_tensorflow else 0 for side in x.shape[-2:])
         if (rows, columns) not in self.packed:
             self.packed[rows, columns] = torch.ops.mkldnn._reorder_convolution_weight(

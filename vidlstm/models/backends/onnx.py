@@ -1,4 +1,4 @@
-"""Networks computed by onnxruntime (extra `onnx`), from the files that `vidlstm export` writes. No torch."""
+"""Run the networks of an exported model in onnxruntime (extra `onnx`). Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidlstm.errors import BackendError
 from vidlstm.models.backends.protocol import CPU_BATCH, ClipScores
 
-_EXTERNAL_DATA = b"\x0a\x08location"  # of a tensor whose values lie in another file
+_EXTERNAL_DATA = b"\x0a\x08location"  # in a tensor whose values are in another file
 
 
 def is_installed() -> bool:
@@ -24,15 +24,15 @@ def is_installed() -> bool:
 
 
 class OnnxEncoder:
-    """An encoder computed by onnxruntime on the CPU. Each thread computes pictures of its own.
+    """An encoder that runs in onnxruntime on the CPU. Each thread encodes different pictures.
 
     Args:
-        digest: Of everything that features depend on beside the pictures.
+        digest: Digest of everything that features depend on, except the pictures.
         file: The network, as ONNX.
-        num_threads: To compute with.
+        num_threads: Number of threads.
 
     Raises:
-        BackendError: onnxruntime cannot be loaded, or it cannot compute this network.
+        BackendError: onnxruntime cannot be loaded, or cannot run this network.
     """
 
     def __init__(self, digest: str, file: bytes, num_threads: int) -> None:
@@ -41,19 +41,19 @@ class OnnxEncoder:
         self._threads = ThreadPoolExecutor(num_threads)
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
         batches = [pictures[start : start + CPU_BATCH] for start in range(0, len(pictures), CPU_BATCH)]
         return np.concatenate(list(self._threads.map(partial(_encode, self._session), batches)))
 
 
 class OnnxHead:
-    """Features of clips to their probabilities and novelty, computed by onnxruntime on the CPU, in float32.
+    """A head that runs in onnxruntime on the CPU, in float32.
 
     Args:
-        file: The network, as ONNX, with inputs as `vidlstm.models.backends.protocol.Head` takes them.
+        file: The network, as ONNX, with the inputs of `vidlstm.models.backends.protocol.Head`.
 
     Raises:
-        BackendError: onnxruntime cannot be loaded, or it cannot compute this network.
+        BackendError: onnxruntime cannot be loaded, or cannot run this network.
     """
 
     def __init__(self, file: bytes) -> None:
@@ -72,23 +72,23 @@ def _encode(session: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
 
 def _open(file: bytes) -> Any:
     if _EXTERNAL_DATA in file:
-        raise BackendError("the network refers to another file, which is not opened: export it again")
+        raise BackendError("the network refers to another file, which is never opened; export it again")
     with as_onnx_errors() as library:
         options = library.SessionOptions()
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3  # errors: they are raised as well, warnings help nobody here
+        options.log_severity_level = 3  # only errors, which are also raised; warnings do not help users
         return library.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager
 def as_onnx_errors() -> Iterator[Any]:
-    """Import onnxruntime, and turn what it raises into a `BackendError`."""
+    """Import onnxruntime, and turn its exceptions into a `BackendError`."""
     try:
         import onnxruntime
     except ImportError as error:
         raise BackendError(f"onnxruntime cannot be loaded ({error}): pip install vidlstm[onnx]") from error
     try:
         yield onnxruntime
-    except Exception as error:  # its errors have no class of their own in common
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BackendError(f"onnxruntime fails on this model ({why}): export it again") from error
+    except Exception as error:  # its errors have no common base class
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendError(f"onnxruntime fails on this model ({reason}); export it again") from error

@@ -1,7 +1,7 @@
-"""Networks computed by OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
+"""Run networks in OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
 
-Converting a network takes torch, onnx and seconds, so what comes out of it is kept on disk. Reading that
-takes hundredths, and imports no torch; nor does this module.
+Converting a network needs torch and onnx and takes seconds, so the result is cached on disk. Reading it takes
+hundredths of a second. Neither reading nor this module imports torch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     import openvino
 
 Networks = Mapping[str, "openvino.Model"]
-"""What was converted together, by name."""
+"""The networks of a model, by name."""
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # environment variables
-_CHECKSUM = "checksum"  # file beside the networks
+_CHECKSUM = "checksum"  # file in the folder of the networks
 
 
 def is_installed() -> bool:
-    """Tell whether OpenVINO, and onnx to convert for it, can be imported, without importing them."""
+    """Tell whether OpenVINO and onnx, needed for conversion, can be imported, without importing them."""
     return all(importlib.util.find_spec(name) is not None for name in ("openvino", "onnx"))
 
 
 def has_bfloat16() -> bool:
-    """Tell whether OpenVINO computes with bfloat16 on this CPU.
+    """Tell whether OpenVINO supports bfloat16 on this CPU.
 
     Raises:
         BackendError: OpenVINO cannot be loaded.
@@ -50,13 +50,13 @@ def has_bfloat16() -> bool:
 
 
 class OpenVinoEncoder:
-    """An encoder computed by OpenVINO on the CPU.
+    """An encoder that runs in OpenVINO on the CPU.
 
     Args:
-        digest: Of everything that features depend on beside the pictures.
-        network: Gives the network, once it is needed.
-        num_threads: To compute with.
-        precision: Of activations and products.
+        digest: Digest of everything that features depend on, except the pictures.
+        network: Returns the network; called on first use.
+        num_threads: Number of threads.
+        precision: Precision of activations and products.
     """
 
     def __init__(
@@ -69,16 +69,16 @@ class OpenVinoEncoder:
         self.digest = digest
         self._network = network
         self._settings = {
-            "PERFORMANCE_HINT": "THROUGHPUT",  # threads compute pictures of their own
+            "PERFORMANCE_HINT": "THROUGHPUT",  # each thread encodes different pictures
             "INFERENCE_NUM_THREADS": num_threads,
             "INFERENCE_PRECISION_HINT": {"float32": "f32", "bfloat16": "bf16"}[precision],
         }
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows.
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows.
 
         Raises:
-            BackendError: OpenVINO cannot be loaded, or it cannot compute this encoder.
+            BackendError: OpenVINO cannot be loaded, or cannot run this encoder.
         """
         parts: dict[int, NDArray[np.float16]] = {}
 
@@ -93,7 +93,7 @@ class OpenVinoEncoder:
         return np.concatenate([parts[start] for start in sorted(parts)])
 
     def prepare(self) -> None:
-        """Do now what the first call would begin with.
+        """Load the network now instead of on the first call.
 
         Raises:
             BackendError: As for a call.
@@ -107,13 +107,13 @@ class OpenVinoEncoder:
 
 
 class OpenVinoHead:
-    """Features of clips to their probabilities and novelty, computed by OpenVINO on the CPU, in float32.
+    """A head that runs in OpenVINO on the CPU, in float32.
 
     Args:
-        network: With inputs as `vidlstm.models.backends.protocol.Head` takes them.
+        network: The network, with the inputs of `vidlstm.models.backends.protocol.Head`.
 
     Raises:
-        BackendError: OpenVINO cannot be loaded, or it cannot compute this network.
+        BackendError: OpenVINO cannot be loaded, or cannot run this network.
     """
 
     def __init__(self, network: openvino.Model) -> None:
@@ -129,31 +129,30 @@ class OpenVinoHead:
 
 @contextlib.contextmanager
 def as_openvino_errors() -> Iterator[Any]:
-    """Import OpenVINO, and turn what it raises into a `BackendError`."""
-    # OpenVINO reports its import to its makers by this package, unless it finds none. Nothing that a
-    # user labels with this tool shall make it call anybody.
+    """Import OpenVINO, and turn its exceptions into a `BackendError`."""
+    # On import OpenVINO sends telemetry through this package, if it is there. This tool must never contact
+    # anybody.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    # OpenVINO asks the CPU what it can do, its oneDNN a limit in the environment: where the two disagree,
-    # OpenVINO 2026.4 crashes in LSTMs and with bfloat16. So its oneDNN is not told. Torch has one of its own.
+    # OpenVINO queries the CPU's features, but its oneDNN obeys a limit in the environment: where the two
+    # disagree, OpenVINO 2026.4 crashes in LSTMs and with bfloat16. So the limit is hidden from its oneDNN.
+    # Torch has its own oneDNN.
     limits = {name: os.environ.pop(name) for name in _LIMITS if name in os.environ}
     try:
         import openvino
 
         yield openvino
     except (AttributeError, ImportError, RuntimeError, TypeError) as error:
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BackendError(
-            f"OpenVINO fails on this model ({why}): `backend=torch` does without it"
-        ) from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendError(f"OpenVINO fails on this model ({reason}); use `backend=torch` instead") from error
     finally:
         os.environ.update(limits)
 
 
 def read_networks(files: Mapping[str, bytes]) -> Networks:
-    """Read networks from the content of their files: `NAME.onnx`, or `NAME.xml` and `NAME.bin`.
+    """Read networks from the contents of their files: `NAME.onnx`, or `NAME.xml` and `NAME.bin`.
 
     Raises:
-        BackendError: OpenVINO cannot be loaded, or it cannot read them.
+        BackendError: OpenVINO cannot be loaded, or cannot read the networks.
     """
     with as_openvino_errors() as library:
         core, networks = library.Core(), {}
@@ -167,15 +166,15 @@ def read_networks(files: Mapping[str, bytes]) -> Networks:
 def kept_or_converted(
     folder: Path | None, names: tuple[str, ...], convert: Callable[[], Mapping[str, bytes]]
 ) -> Networks:
-    """Return networks, from disk if they were converted before.
+    """Return networks from the cache, or convert and cache them.
 
     Args:
-        folder: Where they are kept, of its own; None keeps none.
-        names: Of the networks.
-        convert: Makes them, as ONNX files by name (`NAME.onnx`).
+        folder: The cache folder of these networks; None: no cache.
+        names: Names of the networks.
+        convert: Returns the networks as ONNX files, by file name (`NAME.onnx`).
 
     Raises:
-        BackendError: OpenVINO cannot be loaded, or it cannot compute them.
+        BackendError: OpenVINO cannot be loaded, or cannot run the networks.
     """
     with as_openvino_errors() as library:
         if folder is None:
@@ -185,7 +184,9 @@ def kept_or_converted(
                 core = library.Core()
                 return {name: core.read_model(folder / f"{name}.xml") for name in names}
         networks = read_networks(convert())
-        with contextlib.suppress(OSError, BackendError):  # a full disk costs the next run some seconds
+        with contextlib.suppress(
+            OSError, BackendError
+        ):  # without the cache, e.g. on a full disk, the next run converts again
             _keep(networks, folder)
         return networks
 
@@ -202,20 +203,20 @@ def save_networks(networks: Networks, folder: Path) -> None:
 
 
 def _keep(networks: Networks, folder: Path) -> None:
-    """Write the files of the networks into a folder that appears with all of them or not at all."""
+    """Write the networks into a folder atomically."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         save_networks(networks, beside)
         (beside / _CHECKSUM).write_text(_checksum(beside), encoding="ascii")
-        shutil.rmtree(folder, ignore_errors=True)  # it could not be read
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _checksum(folder: Path) -> str:
-    """Return a checksum of a folder's networks: OpenVINO computes with damaged weights without a word."""
+    """Return a checksum of a folder's networks: OpenVINO does not notice damaged weights."""
     digest = hashlib.blake2b(digest_size=16)
     for file in sorted(folder.glob("*.*")):
         content = file.read_bytes()

@@ -1,4 +1,4 @@
-"""What encodes pictures and what classifies features, whatever library computes it. Imports none."""
+"""Protocols of encoders and heads, independent of the library that runs them. Imports no such library."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ ClipScores: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`."""
 
 CPU_BATCH = 4
-"""Pictures that one thread computes at once; with more, what a layer leaves falls out of the caches."""
+"""Pictures per batch and thread; with more, a layer's output no longer fits in the CPU's cache."""
 
 
 class FrameEncoder(Protocol):
-    """Pictures to features."""
+    """Maps pictures to features."""
 
     digest: str
-    """Of everything that features depend on beside the pictures."""
+    """Digest of everything that features depend on, except the pictures."""
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
 
 
 class Head(Protocol):
-    """Features to calibrated probabilities and novelty."""
+    """Maps features to calibrated probabilities and novelty."""
 
     def __call__(self, streams: Mapping[str, NDArray[Any]]) -> ClipScores:
-        """Classify B clips by V views of each.
+        """Classify B clips with V views each.
 
         Args:
-            streams: By name: float32 `(B, V, T, D)` of a sequence, and beside it bool `NAME_mask` `(B, T)`,
-                True on real steps; float32 `(B, V, D)` of a summary.
+            streams: By name: for a sequence, float32 `(B, V, T, D)` and bool `NAME_mask` `(B, T)`, True on
+                real steps; for a summary, float32 `(B, V, D)`.
 
         Returns:
             Probabilities, `(B, K)`, and novelty, `(B,)`.
@@ -47,11 +47,11 @@ class Head(Protocol):
 
 
 class EncoderWithFallback:
-    """An encoder that nobody asked for, and the plain one that takes over when it fails.
+    """A fast encoder chosen by default, and the plain encoder to use if it fails.
 
     Args:
-        fast: Raises a `BackendError` where it cannot be had.
-        make_plain: Makes the other one, with the same features to rounding.
+        fast: Raises a `BackendError` if it fails.
+        make_plain: Returns the plain encoder, which gives the same features up to rounding.
     """
 
     def __init__(self, fast: FrameEncoder, make_plain: Callable[[], FrameEncoder]) -> None:
@@ -60,7 +60,7 @@ class EncoderWithFallback:
         self._make_plain: Callable[[], FrameEncoder] | None = make_plain
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
         try:
             return self._encoder(pictures)
         except BackendError as error:
@@ -72,7 +72,7 @@ class EncoderWithFallback:
 
 
 def supported_precision(precision: Precision, has_bfloat16: Callable[[], bool]) -> Precision:
-    """Return the precision to compute with: float32, and a warning, where the processor has no other."""
+    """Return the precision to use: float32, with a warning, if the processor does not support `precision`."""
     if precision == "float32" or has_bfloat16():
         return precision
     logger.warning("This processor has no bfloat16, so float32 is used")

@@ -1,8 +1,8 @@
-"""Who computes a frozen encoder: torch, or OpenVINO on a CPU.
+"""Run a frozen encoder in torch.
 
-In float32 both give the same features to rounding, so labels do not depend on what is installed.
-bfloat16 gives features that are a few hundredths off: it is never chosen unasked, and it is part of
-`digest`, so that the feature store keeps the two apart.
+In float32, torch and OpenVINO give the same features up to rounding, so labels do not depend on what is
+installed. bfloat16 features are a few hundredths off: bfloat16 is never the default, and it is part of
+`digest`, so that the feature store keeps both apart.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _GPU_BATCH = 128
 
 
 class TorchEncoder:
-    """An encoder computed by torch.
+    """An encoder that runs in torch.
 
-    On a CPU each thread computes pictures of its own: threads that share a picture wait for one
-    another at every layer, and the longer the busier the machine is.
+    On a CPU each thread encodes different pictures: threads that share a picture wait for one another at
+    every layer, and longer on a busy machine.
 
     Args:
-        encoder: On its device; it is copied when it is first needed.
-        num_threads: That compute, on a CPU.
-        precision: Of weights and activations.
+        encoder: On its device; copied on first use.
+        num_threads: Number of threads on a CPU.
+        precision: Precision of weights and activations.
     """
 
     def __init__(self, encoder: Encoder, num_threads: int, precision: Precision = "float32") -> None:
@@ -39,12 +39,12 @@ class TorchEncoder:
         self._device = encoder.mean.device
         on_cpu = self._device.type == "cpu"
         self._batch = CPU_BATCH if on_cpu else _GPU_BATCH
-        alone = partial(torch.set_num_threads, 1)
-        self._threads = ThreadPoolExecutor(num_threads, initializer=alone) if on_cpu else None
+        single = partial(torch.set_num_threads, 1)
+        self._threads = ThreadPoolExecutor(num_threads, initializer=single) if on_cpu else None
         self._prepare = partial(for_inference, encoder, getattr(torch, precision))
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` where a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
         batches = [pictures[start : start + self._batch] for start in range(0, len(pictures), self._batch)]
         run = map if self._threads is None else self._threads.map
         encode = partial(_encode, self._quick, self._device)
@@ -57,7 +57,7 @@ class TorchEncoder:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether a device has instructions for bfloat16. Without them it is slower than float32."""
+    """Tell whether a device has instructions for bfloat16. Without them, bfloat16 is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     try:
@@ -70,13 +70,13 @@ def has_bfloat16(device: torch.device) -> bool:
 
 @torch.inference_mode()
 def _encode(encoder: Encoder, device: torch.device, pictures: NDArray[np.uint8]) -> Tensor:
-    # (N, S, S, C) in memory is (N, C, S, S) in channels-last order: no copy is needed.
+    # (N, S, S, C) in memory is (N, C, S, S) in channels-last order, so nothing is copied.
     batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(device)
     features: Tensor = encoder(batch).to("cpu", torch.float16)
     return features
 
 
 def features_digest(encoder: Encoder, precision: Precision) -> str:
-    """Return what tells the features of two encoders apart."""
+    """Return a text that differs for encoders with different features."""
     weights = weights_digest(encoder)
     return weights if precision == "float32" else f"{weights} {precision}"
