@@ -66,7 +66,7 @@ def test_what_cannot_be_done_is_said_and_the_status_is_1(pictures: Path, tmp_pat
     ended = shell("review", "--apply", "decisions.csv", "data", cwd=tmp_path)
     assert ended.status == 1
     assert "data/cat/1.png" in ended.err
-    assert "exists already" in ended.err
+    assert "already exists" in ended.err
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(
     assert file.read_bytes() == whole
     assert rows.stat().st_size > 0
     refused = vidlstm("spans", film[0], "-c", film_run, "--scores", file, *MACHINE)
-    assert (refused.status, refused.err.count("exists already")) == (2, 1)
+    assert (refused.status, refused.err.count("already exists")) == (2, 1)
 
 
 def test_scores_as_parquet(film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path) -> None:

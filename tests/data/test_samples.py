@@ -221,7 +221,7 @@ class TestTable:
             ("path,label,group\nv/a.mp4,hug,\n", "line 2: group is empty"),
             ("path,label,split\nv/a.mp4,hug,dev\n", 'line 2: split is "dev"'),
             ("path,label\nv/a.mp4,hug\nv/a.mp4,run\n", 'line 3: .* is "run" here and "hug" in line 2'),
-            ('path,label\n"v/a.mp4,hug\n', "line 2: is no proper CSV"),
+            ('path,label\n"v/a.mp4,hug\n', "line 2: not valid CSV"),
             ("path,label\n", "has a header and no row below it"),
         ],
     )
@@ -324,7 +324,7 @@ class TestHmdb51:
             ("wave", "wave/B", "test"),
         ]
         assert data.layout == "HMDB51 split 1"
-        assert said(data, "1 clip passed over", "does not use")
+        assert said(data, "1 clip passed over", "does not use them")
 
     def test_without_official_splits_a_film_is_one_group(self, tmp_path: Path) -> None:
         groups = {s.path.name: s.group for s in find_samples(tmp_path / "hmdb51").samples}

@@ -132,7 +132,7 @@ def test_nothing_is_left_when_it_fails(
 
 
 def test_replaces_no_folder(trained_run: TrainedRun, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="exists already"):
+    with pytest.raises(UsageError, match="already exists"):
         export(trained_run.model, "onnx", tmp_path)
 
 

@@ -165,7 +165,7 @@ def test_frames_of_another_rate_are_reported_and_taken_at_their_own(tmp_path: Pa
     assert (span.start, span.end) == (1, 2)
     assert problem.code is SpanCode.FRAME_RATE
     assert not problem.unused
-    assert str(problem).endswith("result 1: assumes 24 frames a second, but /data/upload/3/a.mp4 has 25")
+    assert str(problem).endswith("result 1: assumes 24 frames per second, but /data/upload/3/a.mp4 has 25")
 
 
 def test_a_second_annotator_is_reported(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_span_that_runs_beyond_the_end_is_used_as_far_as_the_film_goes() -> No
     annotations = Annotations(("a",), (span,), (), "table")
     (used,), (problem,) = settle(annotations, {"a": Film(Path("a"), 60, 25)})
     assert (used.start, used.end) == (50, 60)
-    assert str(problem) == "s.csv, line 2: 50.00 to 70.00 s lies beyond the end of a (60.00 s)"
+    assert str(problem) == "s.csv, line 2: 50.00 to 70.00 s is beyond the end of a (60.00 s)"
 
 
 def test_unknown_films_are_reported_once_each(tmp_path: Path) -> None:
@@ -300,23 +300,23 @@ def test_labels_that_no_xml_may_hold(tmp_path: Path, film: Path) -> None:
     ("name", "text", "message"),
     [
         ("a.json", "[" * 100_000, "is nested too deeply for an annotation file"),
-        ("a.json", '{"database": {"a": {"annotations": [NaN]}}}', "NaN is no JSON number"),
-        ("a.json", '{"database": ', "is no proper JSON"),
-        ("a.json", "1" * 5000, "is no proper JSON"),
-        ("a.json", '"x"', "is neither Label Studio's JSON (a list of tasks) nor ActivityNet's"),
-        ("a.json", "[]", "is neither Label Studio's JSON"),
-        ("a.json", "[1, 2]", "is neither Label Studio's JSON"),
-        ("a.eaf", "", "is no proper XML"),
-        ("a.eaf", "<ANNOTATION_DOCUMENT>", "is no proper XML"),
-        ("a.eaf", "<html/>", "is XML, but no ELAN document"),
+        ("a.json", '{"database": {"a": {"annotations": [NaN]}}}', "NaN is not a JSON number"),
+        ("a.json", '{"database": ', "not valid JSON"),
+        ("a.json", "1" * 5000, "not valid JSON"),
+        ("a.json", '"x"', "neither Label Studio JSON (a list of tasks) nor ActivityNet JSON"),
+        ("a.json", "[]", "neither Label Studio JSON"),
+        ("a.json", "[1, 2]", "neither Label Studio JSON"),
+        ("a.eaf", "", "not valid XML"),
+        ("a.eaf", "<ANNOTATION_DOCUMENT>", "not valid XML"),
+        ("a.eaf", "<html/>", "XML, but not an ELAN document"),
         ("a.eaf", '<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a>', "declares a document type"),
         ("a.eaf", '<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "declares a document type"),
         (
             "a.eaf",
             '<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="days"/></ANNOTATION_DOCUMENT>',
-            "its time unit 'days'",
+            "unknown time unit 'days'",
         ),
-        ("a.csv", 'path,start,end,label\n"a', "is no proper CSV"),
+        ("a.csv", 'path,start,end,label\n"a', "not valid CSV"),
         ("a.csv", "path,start,end\na,1,2", 'has no column "label"'),
         ("a.csv", "path,start,end,label,split\na,1,2,b,tset", "line 2: split is"),
     ],
@@ -331,7 +331,7 @@ def test_a_hostile_file_is_named(tmp_path: Path, name: str, text: str, message: 
 def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(values, "MAX_BYTES", 100)
     for name in ("a.json", "a.eaf"):
-        with pytest.raises(DataError, match="has 101 bytes; an annotation file has 100 at most"):
+        with pytest.raises(DataError, match="has 101 bytes; an annotation file has at most 100"):
             read_annotations([write(tmp_path, name, " " * 101)])
     with pytest.raises(DataError, match="has 101 bytes"):
         annotation_files(write(tmp_path, "a.csv", " " * 101))

@@ -43,7 +43,7 @@ class TestFolders:
         applied = apply_decisions([Decision(path, "walk", "wave")], folders, tmp_path / "undo.csv")
         assert tree(folders) == before
         assert (applied.changed, applied.written) == (0, None)
-        assert "exists already" in applied.problems[0]
+        assert "already exists" in applied.problems[0]
         assert not (tmp_path / "undo.csv").exists()
 
     def test_the_list_that_is_left_undoes_it(self, folders: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestTables:
     def test_no_file_is_overwritten(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"
         table.write_text("path,label\na.mp4,walk\n")
-        with pytest.raises(DataError, match="exists already"):
+        with pytest.raises(DataError, match="already exists"):
             apply_decisions([Decision("a.mp4", "walk", "wave")], table, table)
 
 

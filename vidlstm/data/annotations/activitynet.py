@@ -4,7 +4,7 @@
                          "annotations": [{"segment": [6.2, 7.9], "label": "Surfing"}]}}}
     {"results":  {"ID": [{"segment": [6.2, 7.9], "label": "Surfing", "score": 0.9}]}}
 
-Times are seconds. A film is named by its file name without the suffix, and some tools put `v_` before it.
+Times are in seconds. A film is named by its file name without the suffix; some tools add the prefix `v_`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vidlstm.records import Span
 
 
 def is_activitynet(plain: Any) -> bool:
-    """Tell whether a JSON value has this form."""
+    """Tell whether a JSON value has this format."""
     return any(isinstance(fields_of(plain).get(key), dict) for key in ("database", "results"))
 
 
 def read_activitynet(file: Path, plain: Any) -> Annotations:
-    """Read annotations or predictions; what makes no sense is a problem."""
+    """Read annotations or predictions; invalid ones are reported as problems."""
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
     films = list(_films(plain))

@@ -1,9 +1,8 @@
-"""BORIS's aggregated events as CSV: a row a bout, with `Behavior`, `Start (s)` and `Stop (s)`.
+"""BORIS's aggregated events as CSV: one row per bout, with `Behavior`, `Start (s)` and `Stop (s)`.
 
-The film stands in `Media file name` (`Media file` in older versions) or else in `Source`, as
-`player #1:films/day.mp4`. Times are seconds from the beginning of the observation, which is that of its
-media file. Point events have no duration; they are reported and not used. Behaviours of several subjects
-may overlap.
+The film is in `Media file name` (`Media file` in older versions), otherwise in `Source`, as `player
+#1:films/day.mp4`. Times are seconds from the start of the observation, which is the start of its media file.
+Point events have no duration; they are reported and not used. Behaviours of several subjects may overlap.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ HEADER = (
 
 
 def is_boris(header: Sequence[str]) -> bool:
-    """Tell whether a table's header is that of aggregated events."""
+    """Tell whether a header belongs to a table of aggregated events."""
     return {name.strip().lower() for name in header} >= _NEEDED
 
 
 def read_boris(file: Path, header: Sequence[str], lines: Iterable[tuple[int, list[str]]]) -> Annotations:
-    """Read the rows below a header; what makes no sense is a problem."""
+    """Read the rows below a header; invalid rows are reported as problems."""
     names = [name.strip().lower() for name in header]
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []

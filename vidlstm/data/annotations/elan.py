@@ -1,8 +1,8 @@
-"""ELAN's `.eaf`: XML, one file a film, annotations on tiers between time slots.
+"""ELAN's `.eaf`: XML, one file per film, annotations on tiers between time slots.
 
-Read are the time-aligned annotations of all tiers. An annotation that hangs on another one has no time of
-its own and is reported. The file is parsed as a stream of elements; a document type declaration, which no
-`.eaf` has, is refused, so no entity is expanded and no other file opened.
+The time-aligned annotations of all tiers are read. An annotation that refers to another one has no time and
+is reported as a problem. The file is parsed as a stream of elements; a document type declaration, which no
+`.eaf` has, is rejected, so no entity is expanded and no other file is opened.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class _Reader:
-    """Collects what the elements say."""
+    """Collects the content of the elements."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -45,7 +45,7 @@ class _Reader:
         elif name == "HEADER":
             units = attributes.get("TIME_UNITS", "milliseconds").lower()
             if units not in _UNITS:
-                raise DataError(f"{self.file}: its time unit {units!r} is not known")
+                raise DataError(f"{self.file}: unknown time unit {units!r}")
             self.unit = _UNITS[units]
         elif name == "MEDIA_DESCRIPTOR":
             url = attributes.get("RELATIVE_MEDIA_URL") or attributes.get("MEDIA_URL", "")
@@ -77,7 +77,7 @@ def read_elan(file: Path) -> Annotations:
     """Read one `.eaf` file.
 
     Raises:
-        DataError: It cannot be read, is no `.eaf`, or declares a document type.
+        DataError: The file cannot be read, is not an `.eaf`, or declares a document type.
     """
     reader = _Reader(file)
     parser = expat.ParserCreate()
@@ -86,15 +86,15 @@ def read_elan(file: Path) -> Annotations:
     parser.CharacterDataHandler = reader.data
 
     def refuse(*_: object) -> NoReturn:
-        raise DataError(f"{file}: declares a document type, which no .eaf file does; it is not read")
+        raise DataError(f"{file}: declares a document type, which no .eaf file does, so it is not read")
 
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(read_bytes(file), True)
     except (expat.ExpatError, ValueError) as error:
-        raise DataError(f"{file}: is no proper XML ({error})") from None
+        raise DataError(f"{file}: not valid XML ({error})") from None
     if not reader.is_eaf:
-        raise DataError(f"{file}: is XML, but no ELAN document")
+        raise DataError(f"{file}: XML, but not an ELAN document")
     return _annotations(file, reader)
 
 
@@ -107,12 +107,12 @@ def _annotations(file: Path, reader: _Reader) -> Annotations:
         where = f"{file}, tier {tier}, annotation {number}"
         start, end = reader.slots.get(first), reader.slots.get(last)
         if not label or start is None or end is None:
-            what = "an empty label" if not label else "a time slot without a time"
-            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, f"has {what}"))
+            reason = "an empty label" if not label else "a time slot without a time"
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, f"has {reason}"))
             continue
         spans.append(LabelledSpan(film, start + origin, end + origin, label, where))
     if reader.num_dependent:
-        message = f"{reader.num_dependent} annotations hang on others and have no time of their own"
+        message = f"{reader.num_dependent} annotations refer to others and have no time"
         problems.append(SpanProblem(SpanCode.UNREADABLE, str(file), film, message))
     return Annotations((film,), tuple(spans), tuple(problems), f"ELAN file {file.name}")
 
@@ -152,5 +152,5 @@ def write_elan(film: Path, spans: Sequence[Span]) -> str:
 
 
 def _shown(text: str) -> str:
-    """Replace what no XML document may hold."""
+    """Replace characters that are not allowed in XML."""
     return _NOT_XML.sub("\ufffd", text)

@@ -1,8 +1,8 @@
-"""Which annotation format a file has, and which films its names mean.
+"""Recognise the format of annotation files, and locate their films.
 
-A format is told by the suffix and the first lines or keys, never by trying. Films are looked for where the
-table says (CSV), or by name in the folder of the annotation file and below (programs write the paths and
-addresses of the machine that they ran on, which are not followed).
+The suffix and the first lines or keys determine the format. Films are searched for at the paths in the table
+(CSV), or by name in the folder of the annotation file and below: annotation programs write paths and
+addresses of their own machine, which are not followed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _TABLES = (".csv", ".tsv")
 
 
 def annotation_files(data: Path) -> tuple[Path, ...]:
-    """Return the annotation files that a data set consists of; none where it is something else.
+    """Return the annotation files of a data set; none if it has another layout.
 
     Raises:
         DataError: A table or JSON file cannot be read.
@@ -51,7 +51,7 @@ def read_annotations(files: Sequence[Path], group_column: str | None = None) -> 
     """Read annotation files, of the same or different formats.
 
     Raises:
-        DataError: A file cannot be read or has none of the formats; it is named.
+        DataError: A file cannot be read, or has none of the formats.
     """
     read = [_read(file, group_column) for file in files]
     films = tuple(dict.fromkeys(name for a in read for name in a.films))
@@ -70,7 +70,7 @@ def _read(file: Path, group_column: str | None) -> Annotations:
             return read_activitynet(file, plain)
         if is_label_studio(plain):
             return read_label_studio(file, plain)
-        raise DataError(f"{file}: is neither Label Studio's JSON (a list of tasks) nor ActivityNet's")
+        raise DataError(f"{file}: neither Label Studio JSON (a list of tasks) nor ActivityNet JSON")
     lines = read_records(file)
     _, header = next(lines, (0, []))
     if is_boris(header):
@@ -82,12 +82,12 @@ def locate_films(annotations: Annotations, root: Path, *, trusted: bool) -> dict
     """Find the file of each film.
 
     Args:
-        annotations: Name the films.
+        annotations: The annotations.
         root: The folder of the annotation file.
-        trusted: Names are paths, relative to `root`, and are followed wherever they lead.
+        trusted: Names are paths relative to `root`, and may lead anywhere.
 
     Returns:
-        By the name in the annotations; None for a film that is not there.
+        Paths by the name in the annotations; None for a missing film.
     """
     if trusted:
         return {name: root / name if os.path.lexists(root / name) else None for name in annotations.films}
@@ -96,7 +96,7 @@ def locate_films(annotations: Annotations, root: Path, *, trusted: bool) -> dict
 
 
 def _names_below(root: Path) -> dict[str, Path]:
-    """Return videos in a folder and below by file name, and by that without its suffix."""
+    """Return the videos in a folder and below, by file name with and without suffix."""
     found: dict[str, Path] = {}
     for folder, folders, names in os.walk(root):
         folders.sort()

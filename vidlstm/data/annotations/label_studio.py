@@ -1,13 +1,13 @@
-"""Label Studio's JSON: a list of tasks, each a film with the results of one or more annotators.
+"""Label Studio's JSON: a list of tasks, each with a film and the results of one or more annotators.
 
     [{"data": {"video": "/data/upload/1/1a2b3c4d-day.mp4"},
       "annotations": [{"result": [{"type": "timelinelabels",
          "value": {"ranges": [{"start": 31, "end": 75}], "timelinelabels": ["wave"]}}]}]}]
 
-Two units are in use. `ranges` of `TimelineLabels` are frames, counted from 1, the last one included; at
-which rate is not in the file unless the task's data says so (`fps`, `frame_rate`, `framerate`), and is the
-film's own otherwise. `start` and `end` of `Labels` on audio or video are seconds. All ranges of a result
-are read. The compact export (`JSON_MIN`) is read too.
+There are two units. `ranges` of `TimelineLabels` are frames, counted from 1, the last one included; the frame
+rate is in the file only if the task's data states it (`fps`, `frame_rate`, `framerate`), otherwise the film's
+rate is used. `start` and `end` of `Labels` on audio or video are seconds. All ranges of a result are read.
+The compact export (`JSON_MIN`) is supported.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from vidlstm.records import Span
 
 _RATES = ("fps", "frame_rate", "framerate", "frameRate")
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
-"""What Label Studio puts before the name of an uploaded file."""
+"""Label Studio's prefix for the name of an uploaded file."""
 
 
 def is_label_studio(plain: Any) -> bool:
-    """Tell whether a JSON value has this form."""
+    """Tell whether a JSON value has this format."""
     return isinstance(plain, list) and bool(plain) and all(_film_of(fields_of(task)) for task in plain[:1])
 
 
 def read_label_studio(file: Path, plain: Any) -> Annotations:
-    """Read tasks; what makes no sense is a problem."""
+    """Read tasks; invalid results are reported as problems."""
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
     films: dict[str, None] = {}
@@ -48,7 +48,7 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
         films[film] = None
         results, others = _results(task)
         if others:
-            message = f"{others} more annotations of {film} are not read, only the first is"
+            message = f"only the first annotation of {film} is read, not the {others} others"
             problems.append(SpanProblem(SpanCode.OTHER_ANNOTATOR, where, film, message))
         for number, result in enumerate(results, 1):
             source = f"{where}, result {number}"
@@ -61,11 +61,11 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
 
 
 def _film_of(task: dict[str, Any]) -> str | None:
-    """Return the name of the first video among a task's data, without what Label Studio put before it."""
+    """Return the name of the first video in a task's data, without Label Studio's prefix."""
     data = fields_of(task.get("data")) or task
     names = [*(text_of(value) for value in data.values()), text_of(task.get("file_upload"))]
     for name in names:
-        # What follows ?d= is the path of a file on Label Studio's own machine.
+        # After ?d= comes the path of a file on Label Studio's machine.
         shown = (name or "").split("?d=")[-1].split("?")[0]
         if suffix_kind(shown) == "video":
             folder, slash, last = shown.rpartition("/")
@@ -75,7 +75,7 @@ def _film_of(task: dict[str, Any]) -> str | None:
 
 
 def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
-    """Return the results of the first annotation, else the first prediction; and how many more there are."""
+    """Return the results of the first annotation, or of the first prediction, and the number of others."""
     for key in ("annotations", "completions", "predictions"):
         given = [a for a in map(fields_of, items_of(task.get(key))) if not a.get("was_cancelled")]
         if given:
@@ -92,7 +92,7 @@ def _is_span(result: dict[str, Any]) -> bool:
 def _spans(
     result: dict[str, Any], film: str, source: str, rate: float | None
 ) -> Iterator[LabelledSpan | None]:
-    """Yield what a result says; None for what makes no sense."""
+    """Yield the spans of a result; None for an invalid one."""
     value = fields_of(result.get("value"))
     ranges = items_of(value.get("ranges"))
     labels = [text_of(x) for x in items_of(value.get("timelinelabels")) or items_of(value.get("labels"))]
@@ -110,7 +110,7 @@ def _spans(
 
 
 def _rate_of(task: dict[str, Any], result: dict[str, Any]) -> float | None:
-    """Return the frame rate that a task says its numbers are of, None where it does not."""
+    """Return the frame rate that a task states for its frame numbers; None if it states none."""
     data, value = fields_of(task.get("data")), fields_of(result.get("value"))
     rates = [number_of(data.get(key)) for key in _RATES]
     count, seconds = number_of(value.get("framesCount")), number_of(value.get("duration"))
@@ -120,7 +120,7 @@ def _rate_of(task: dict[str, Any], result: dict[str, Any]) -> float | None:
 
 
 def write_label_studio(film: Path, spans: Sequence[Span], frame_rate: float) -> str:
-    """Return one film's spans as a task with predictions, to be imported and corrected."""
+    """Return one film's spans as a task with predictions, for import and correction."""
     results = []
     for number, span in enumerate(spans, 1):
         first = round(span.start * frame_rate) + 1

@@ -1,8 +1,8 @@
-"""What an annotation file says: labelled spans of films, and what is wrong with them.
+"""Labelled spans from annotation files, and their problems.
 
-A reader of a format gives `Annotations` in the file's own terms: names of films as they are written, times
-in seconds or in frames. `settle` brings them together with the films that are there. What cannot be used,
-or is used other than it is written, is a `SpanProblem`: nothing is dropped in silence.
+The reader of a format returns `Annotations` in the terms of the file: film names as written, times in seconds
+or in frames. `settle` matches them with the existing films. A span that cannot be used, or is changed before
+use, is reported as a `SpanProblem`: nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from pathlib import Path
 from vidlstm.data.layouts.folders import Subset
 
 NEAR = 0.04
-"""Seconds, a frame at 25 a second, by which borders may be off without a word."""
+"""Tolerance for the borders of spans in seconds: one frame at 25 per second."""
 
 
 class SpanCode(str, Enum):
-    """What is wrong with a span. The closed set of codes that `check` reports."""
+    """Problems of spans. `check` reports these codes and no others."""
 
-    UNREADABLE = "unreadable"  # a value that makes no sense; not used
-    NO_DURATION = "no_duration"  # begins when it ends: a point event; not used
+    UNREADABLE = "unreadable"  # an invalid value; not used
+    NO_DURATION = "no_duration"  # start equals end: a point event; not used
     ENDS_BEFORE_START = "ends_before_start"  # not used
     UNKNOWN_FILE = "unknown_file"  # not used
-    BEYOND_END = "beyond_end"  # used as far as the film goes
-    OVERLAP = "overlap"  # used; where two overlap, the one that begins later counts
-    FRAME_RATE = "frame_rate"  # frame numbers that assume another frame rate than the film's; used
+    BEYOND_END = "beyond_end"  # used up to the end of the film
+    OVERLAP = "overlap"  # used; where two overlap, the one that starts later counts
+    FRAME_RATE = "frame_rate"  # assumes another frame rate than the film's; used
     OTHER_ANNOTATOR = "other_annotator"  # a second annotation of one film; not used
 
 
@@ -38,15 +38,15 @@ class LabelledSpan:
     """One span as an annotation file gives it: half-open `[start, end)`.
 
     Args:
-        film: The film, as the file names it.
-        start: In seconds; in frames, from 0, where `in_frames`.
-        end: Likewise.
-        label: What happens.
-        source: Where this stands: the file, and the line or number in it.
+        film: Name of the film in the file.
+        start: In seconds; with `in_frames`, in frames from 0.
+        end: In the same unit.
+        label: The label.
+        source: Position of the span: the file, and the line or number in it.
         in_frames: `start` and `end` are frame numbers.
-        frame_rate: Frames a second that the file assumes, where it says so.
-        group: What the film shares a recording with, where the file says so.
-        split: The subset (train, val or test), where the file says so.
+        frame_rate: Frames per second that the file assumes; None if it does not state it.
+        group: Group of the film; None if the file gives none.
+        split: Subset (train, val or test); None if the file gives none.
     """
 
     film: str
@@ -62,12 +62,12 @@ class LabelledSpan:
 
 @dataclass(frozen=True)
 class SpanProblem:
-    """Something wrong with a span.
+    """A problem of a span.
 
     Args:
-        code: Of the closed set.
+        code: Kind of the problem.
         source: The file, and the line or number in it.
-        film: As the file names it; empty where it names none.
+        film: Name of the film in the file; empty if it names none.
         message: One sentence.
     """
 
@@ -87,13 +87,13 @@ class SpanProblem:
 
 @dataclass(frozen=True)
 class Annotations:
-    """What one or more annotation files say.
+    """The content of one or more annotation files.
 
     Args:
-        films: Every film that is named, with or without spans, in order.
+        films: All film names, with or without spans, in order.
         spans: In the order of the files.
-        problems: What could not be read.
-        layout: What was recognised, in plain words.
+        problems: Problems found while reading.
+        layout: Description of the recognised format.
     """
 
     films: tuple[str, ...]
@@ -104,12 +104,12 @@ class Annotations:
 
 @dataclass(frozen=True)
 class Film:
-    """A film that is there.
+    """An existing film.
 
     Args:
         path: The file.
-        seconds: Its length; None when unknown.
-        frame_rate: Frames a second.
+        seconds: Length; None if unknown.
+        frame_rate: Frames per second.
     """
 
     path: Path
@@ -123,8 +123,8 @@ def settle(
     """Return the usable spans in seconds, film by film in order of time, and every problem.
 
     Args:
-        annotations: As read.
-        films: By the name in the annotations; None for a film that is not there.
+        annotations: The annotations.
+        films: Films by their name in the annotations; None for a missing film.
     """
     usable: dict[str, list[LabelledSpan]] = defaultdict(list)
     problems = list(annotations.problems)
@@ -150,7 +150,7 @@ def settle(
 
 
 def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[SpanProblem]]:
-    """Bring one span to seconds, within its film."""
+    """Convert one span to seconds and limit it to its film."""
     problems: list[SpanProblem] = []
 
     def say(code: SpanCode, message: str) -> None:
@@ -161,13 +161,13 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
         rate = span.frame_rate
         say(
             SpanCode.FRAME_RATE,
-            f"assumes {rate:g} frames a second, but {span.film} has {film.frame_rate:g}",
+            f"assumes {rate:g} frames per second, but {span.film} has {film.frame_rate:g}",
         )
     if span.in_frames:
         span = replace(span, start=span.start / rate, end=span.end / rate, in_frames=False)
     times = f"{span.start:.2f} to {span.end:.2f} s"
     if not (math.isfinite(span.start) and math.isfinite(span.end)) or span.start < -NEAR:
-        say(SpanCode.UNREADABLE, f"{times} is no time in a film")
+        say(SpanCode.UNREADABLE, f"{times} is not a time in a film")
         return None, problems
     span = replace(span, start=max(0.0, span.start))
     if span.end <= span.start:
@@ -176,17 +176,17 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
             SpanCode.NO_DURATION if point else SpanCode.ENDS_BEFORE_START,
             f"{span.label} at {span.start:.2f} s has no duration"
             if point
-            else f"{times}: ends before it begins",
+            else f"{times}: ends before it starts",
         )
         return None, problems
     if film.seconds is not None and span.end > film.seconds + NEAR:
-        say(SpanCode.BEYOND_END, f"{times} lies beyond the end of {span.film} ({film.seconds:.2f} s)")
+        say(SpanCode.BEYOND_END, f"{times} is beyond the end of {span.film} ({film.seconds:.2f} s)")
         span = replace(span, end=film.seconds)
     return (span if span.end > span.start else None), problems
 
 
 def _overlaps(spans: Sequence[LabelledSpan]) -> Iterable[SpanProblem]:
-    """Name each span that begins before one before it has ended."""
+    """Report each span that starts before an earlier one has ended."""
     last: LabelledSpan | None = None
     for span in spans:
         if last is not None and last.end - span.start > NEAR:

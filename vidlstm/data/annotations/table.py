@@ -1,6 +1,6 @@
 """A CSV or TSV of spans: `path,start,end,label`, and optionally `group` and `split`; times in seconds.
 
-A row with a path alone says that nothing happens in that film. So what `vidlstm spans` writes is read here.
+A row with only a path is a film without spans, so the output of `vidlstm spans` can be read here.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ _NEEDED = ("path", "start", "end", "label")
 
 
 def is_span_table(header: Sequence[str]) -> bool:
-    """Tell whether a table's header is that of spans in films."""
+    """Tell whether a header belongs to a table of spans."""
     return {"start", "end"} <= {name.strip().lower() for name in header}
 
 
 def read_span_table(
     file: Path, header: Sequence[str], lines: Iterable[tuple[int, list[str]]], group_column: str | None = None
 ) -> Annotations:
-    """Read the rows below a header; a row that makes no sense is a problem.
+    """Read the rows below a header; invalid rows are reported as problems.
 
     Args:
         file: The table.
         header: Its first line.
-        lines: The others, with their numbers.
-        group_column: Take the groups from this column rather than from `group`.
+        lines: The other lines, with their numbers.
+        group_column: Column that holds the groups, instead of `group`.
 
     Raises:
-        DataError: A column is missing, or a split is none of train, val and test.
+        DataError: A column is missing, or a split is not train, val or test.
     """
     place = {name.strip().lower(): i for i, name in enumerate(header)}
     group_name = (group_column or "group").lower()

@@ -1,4 +1,4 @@
-"""Read files from anywhere into plain values: sizes, nesting and numbers are checked here."""
+"""Read untrusted files into plain values, checking sizes, nesting and numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 from vidlstm.errors import DataError
 
 MAX_BYTES = 256 * 2**20
-"""An annotation file has no more: a day of spans takes a few megabytes."""
+"""Maximum size of an annotation file: a day of spans takes a few megabytes."""
 
 
 def read_bytes(file: Path) -> bytes:
     """Read a whole file.
 
     Raises:
-        DataError: It cannot be read, or is larger than an annotation file can be.
+        DataError: The file cannot be read, or is too large.
     """
     try:
         require_bearable(file)
@@ -27,37 +27,37 @@ def read_bytes(file: Path) -> bytes:
 
 
 def require_bearable(file: Path) -> None:
-    """Refuse a file that is too large to be read whole.
+    """Reject a file that is too large to read whole.
 
     Raises:
-        DataError: It is larger than an annotation file can be.
-        OSError: It cannot be looked at.
+        DataError: The file is too large.
+        OSError: The file cannot be accessed.
     """
     size = file.stat().st_size
     if size > MAX_BYTES:
-        raise DataError(f"{file}: has {size:,} bytes; an annotation file has {MAX_BYTES:,} at most")
+        raise DataError(f"{file}: has {size:,} bytes; an annotation file has at most {MAX_BYTES:,}")
 
 
 def read_json(file: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        DataError: It is no JSON, is nested too deeply, or holds NaN or infinity.
+        DataError: The file is not JSON, is nested too deeply, or holds NaN or infinity.
     """
 
     def refuse(name: str) -> NoReturn:
-        raise ValueError(f"{name} is no JSON number")
+        raise ValueError(f"{name} is not a JSON number")
 
     try:
         return json.loads(read_bytes(file).decode("utf-8-sig"), parse_constant=refuse)
     except RecursionError:
         raise DataError(f"{file}: is nested too deeply for an annotation file") from None
     except ValueError as error:
-        raise DataError(f"{file}: is no proper JSON ({error})") from None
+        raise DataError(f"{file}: not valid JSON ({error})") from None
 
 
 def number_of(value: object) -> float | None:
-    """Return a finite number, given as one or as text; None for anything else."""
+    """Return a finite number from a number or text; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -68,15 +68,15 @@ def number_of(value: object) -> float | None:
 
 
 def text_of(value: object) -> str | None:
-    """Return a text that is not blank, None for anything else."""
+    """Return a non-blank text; None for anything else."""
     return value.strip() if isinstance(value, str) and value.strip() else None
 
 
 def items_of(value: object) -> list[Any]:
-    """Return a list as it is, an empty one for anything else."""
+    """Return a list unchanged; an empty list for anything else."""
     return value if isinstance(value, list) else []
 
 
 def fields_of(value: object) -> dict[str, Any]:
-    """Return an object as it is, an empty one for anything else."""
+    """Return an object unchanged; an empty object for anything else."""
     return value if isinstance(value, dict) else {}

@@ -1,1 +1,1 @@
-"""Every layout of a data set: class folders, tables, official split files."""
+"""Layouts of data sets: class folders, tables, official split files, lists."""

@@ -1,8 +1,8 @@
-"""What every layout is read into, one row a clip, and the reader of class folders.
+"""The common result of all layouts, one row per clip, and the reader of class folders.
 
-Each reader returns a `Listing` in plain values and leaves groups and kinds to `samples`. Class
-names are taken literally. Nothing is dropped in silence: what a reader passes over is in the
-listing's notes, and a listed file that is missing keeps its row.
+Each reader returns a `Listing` of plain values; `samples` determines groups and kinds. Class names are used
+literally. Nothing is dropped silently: skipped files are in the listing's notes, and a listed file that is
+missing keeps its row.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ SUBSETS: dict[str, Subset] = {
     "val": "val", "valid": "val", "validation": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""What the subsets of a split are called, in folders, tables and lists."""
+"""Names of the subsets of a split, in folders, tables and lists."""
 
 SPAN_TABLES = ("spans.csv", "spans.tsv")
-"""Tables of spans: a folder with one holds films, which are a data set of their own, and no class."""
+"""Tables of spans. A folder with one holds films: it is a separate data set, not a class."""
 
-WANTED = "wanted are DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
+WANTED = "use DATA/<class>/clip.mp4, the same under train/ and test/, or a CSV with columns path,label"
 
 
 class Row(NamedTuple):
-    """One clip as a layout gives it. `kind` is None where the name does not tell."""
+    """One clip of a layout. `kind` is None if the name does not tell."""
 
     path: Path
     label: str
@@ -52,13 +52,13 @@ class Listing:
     """All clips of one layout.
 
     Args:
-        root: What relative names of clips start from.
+        root: Folder that the clips' names are relative to.
         rows: In the order of the files or folders.
-        layout: What was recognised, in plain words.
-        notes: What was passed over, a sentence each.
-        lost: What may hold clips and cannot be looked at, a sentence each.
+        layout: Description of the recognised layout.
+        notes: Notes on files that were skipped, one sentence each.
+        lost: Notes on places that may hold clips but cannot be read, one sentence each.
         group_column: The column that `Row.group` comes from.
-        official: The split is a published one whose groups hold within a class only.
+        official: The split is a published one that separates groups only within each class.
     """
 
     root: Path
@@ -73,8 +73,8 @@ class Listing:
 def locate(
     root: Path, names: Sequence[str], label: str, split: Subset | None = None, group: str | None = None
 ) -> Row:
-    """Return the row of a listed clip: of the first of its possible names that exists, else the first."""
-    # Some systems store an accent as a character of its own: names that look the same are the same.
+    """Return the row of a listed clip: its first possible name that exists, otherwise the first name."""
+    # Some systems store accents as separate characters, so also try the other Unicode normal forms.
     spelt = [normalize(form, name) for form in ("NFC", "NFD") for name in names if not name.isascii()]
     for name in (*names, *spelt):
         path = root / name
@@ -94,8 +94,8 @@ def locate(
 def read_folders(root: Path, kind: Kind | None) -> Listing:
     """Read `root/<class>/**/clip`, or the same under train/, val/ and test/.
 
-    A folder of numbered frames below a class folder is one clip; pictures right in a class folder
-    are pictures.
+    A folder of numbered frames below a class folder is one clip; pictures directly in a class folder are
+    pictures.
 
     Raises:
         DataError: The folder cannot be read, or holds clips but no class folders.
@@ -142,7 +142,7 @@ def _shown(folder: Path) -> list[Path]:
 def _subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
     """Return the folders that are subsets of a split, training first.
 
-    "train" is also a fine name for a class, so a lone folder of that name among others is none.
+    "train" may also be a class, so a single folder of that name among other folders is not a subset.
     """
     subsets = {p: SUBSETS[p.name.lower()] for p in folders if p.name.lower() in SUBSETS}
     found = set(subsets.values())
@@ -172,7 +172,7 @@ _LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")
 
 
 class _Skipped:
-    """Collects what a walk passes over, and says it in a few sentences."""
+    """Collects the paths that a walk skips, and describes them in a few sentences."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -204,7 +204,7 @@ class _Skipped:
         return f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
 
     def entered_folders(self, folder: Path) -> list[Path]:
-        """Return the folders in one, without those that are passed over for a reason of their own."""
+        """Return the subfolders of a folder, without skipped ones."""
         passed_over = {path for paths in self._paths.values() for path in paths}
         if folder in passed_over:
             return []
@@ -218,11 +218,11 @@ class _Skipped:
 
 
 def count(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural if need be."""
+    """Return a number with its noun, in the plural if necessary."""
     return f"{number} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
 def some(names: Sequence[str], most: int = 3) -> str:
-    """Return the first few names, and how many more there are."""
+    """Return the first few names and the number of further names."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

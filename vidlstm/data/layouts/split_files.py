@@ -5,8 +5,8 @@
     classInd.txt                1 ApplyEyeMakeup
     wave_test_split1.txt        winKen_wave_u_cm_np1_ri_bad_1.avi 2     (0 unused, 1 train, 2 test)
 
-Naming one file is enough: the files that belong to it are found by their names. Lists with a
-number of frames between path and index are read too; that number is not believed.
+One file is enough: the files that belong to it are found by their names. Lists with a number of frames
+between path and index are supported; that number is ignored.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _HMDB51_SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test
 def read_split_file(
     split_file: Path, root: Path | None, class_list: Path | None = None, group_column: str | None = None
 ) -> Listing:
-    """Read the clips that a split file lists, with all files that belong to it.
+    """Read the clips listed in a split file and in the files that belong to it.
 
     Args:
         split_file: A UCF101 or HMDB51 split file, a `path index` list or a table; or a folder of
-            official split files, followed by the number of the split where it holds several
+            official split files, followed by the number of the split if it holds several
             (`ucfTrainTestlist/1`); or a pattern such as `splits/*_test_split1.txt`.
-        root: The folder of the clips; by default that of the split file.
-        class_list: Gives the indices of a list their class names: lines `index name`, or names only.
-        group_column: Of a table, where the groups come from.
+        root: The folder of the clips; by default the folder of the split file.
+        class_list: Class names for the indices of a list: lines `index name`, or only names.
+        group_column: Column of a table that holds the groups.
 
     Raises:
-        DataError: There is no such file, a line makes no sense, or a class has no name.
+        DataError: The file does not exist, a line is invalid, or a class has no name.
     """
     split_file = _resolve(split_file)
     root = split_file.parent if root is None else root
@@ -55,7 +55,7 @@ def read_split_file(
 
 
 def _resolve(split_file: Path) -> Path:
-    """Return one file for what may also be a folder, a folder and a number, or a pattern."""
+    """Return the file for a path that may also be a folder, a folder and a number, or a pattern."""
     if split_file.is_file():
         return split_file
     folder, number = split_file, ""
@@ -101,7 +101,9 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
             name = name.rstrip()
             rows.append(locate(root, (f"{label}/{name}", name), label, subset))
     notes = (
-        (f"{count(unused, 'clip')} passed over that HMDB51 split {number} does not use",) if unused else ()
+        (f"{count(unused, 'clip')} passed over, because HMDB51 split {number} does not use them",)
+        if unused
+        else ()
     )
     return Listing(root, tuple(rows), f"HMDB51 split {number}", notes, official=True)
 
@@ -120,7 +122,7 @@ def _read_lists(file: Path, root: Path, class_list: Path | None) -> Listing:
             raise DataError(f"{where}: has no path")
         path, index = match["path"], match["index"]
         label = _label(path, index, names, where)
-        # Some unpack all clips into one folder, others into class folders.
+        # Clips may be unpacked into one folder or into class folders.
         rows.append(locate(root, (path, PurePosixPath(path).name), label, subset))
     kind = "UCF101 split lists" if _UCF101.match(file.name) else "lists of paths"
     if len(files) == 1:
@@ -129,7 +131,7 @@ def _read_lists(file: Path, root: Path, class_list: Path | None) -> Listing:
 
 
 def _siblings(file: Path) -> list[tuple[Path, Subset | None]]:
-    """Return a list with those of the other subsets, which have the same name but for the side's word."""
+    """Return a list with the lists of the other subsets, whose names differ only in the subset's name."""
     match = _SIDE_WORD.search(file.name)
     if not match:
         return [(file, None)]
@@ -165,7 +167,7 @@ def _read_class_list(file: Path, used: set[int]) -> dict[int, str]:
     matches = [m for m in numbered if m]
     if len(matches) == len(lines):
         return {int(m[1]): m[2] for m in matches}
-    # Names only: most lists count from 0; one that uses the number of classes itself counts from 1.
+    # Only names: most lists count from 0; a list whose highest index is the number of classes counts from 1.
     start = 1 if 0 not in used and len(lines) in used else 0
     return dict(enumerate((text.strip() for text in lines), start))
 

@@ -1,4 +1,4 @@
-"""Read tables: a CSV or TSV with a header, a row a clip.
+"""Read tables: a CSV or TSV with a header and one row per clip.
 
 A bad row is an error that names its line. A listed file that is missing keeps its row.
 """
@@ -17,16 +17,16 @@ from vidlstm.data.layouts.folders import SUBSETS, Listing, Row, Subset, count, l
 from vidlstm.errors import DataError
 
 TABLE_NAMES = ("labels.csv", "labels.tsv")
-"""Tables that, lying in a folder, say all about it."""
+"""Tables that describe the folder they are in."""
 
 
 def read_table(file: Path, *, root: Path | None = None, group_column: str | None = None) -> Listing:
     """Read a CSV or TSV with a header: `path,label` and optionally `group`, `split`.
 
     Args:
-        file: UTF-8 (or UTF-16 with its mark), values parted by commas, tabs or semicolons.
-        root: What paths are relative to; by default the folder of the file.
-        group_column: Take the groups from this column rather than from `group`.
+        file: UTF-8 (or UTF-16 with a byte order mark), separated by commas, tabs or semicolons.
+        root: Folder that paths are relative to; by default the folder of the file.
+        group_column: Column that holds the groups, instead of `group`.
 
     Raises:
         DataError: The file cannot be read, lacks a column or has a bad row, named by its line.
@@ -71,13 +71,13 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         rows.append(locate(root, (values[path_at],), label, split, group))
     if not rows:
         raise DataError(f"{file}: has a header and no row below it")
-    notes = [f"{count(num_repeated, 'row')} passed over that repeat an earlier one"] if num_repeated else []
+    notes = [f"{count(num_repeated, 'row')} passed over as repeated"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
 
 
 def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of a table that are not blank, with their numbers."""
+    """Yield the non-blank lines of a table, with their numbers."""
     text = read_text(file)
     head = next((line for line in text.splitlines() if line.strip()), "")
     delimiter = max(",\t;", key=head.count)
@@ -90,11 +90,11 @@ def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
             if any(value.strip() for value in values):
                 yield reader.line_num, values
     except csv.Error as error:
-        raise DataError(f"{file}, line {reader.line_num}: is no proper CSV ({error})") from None
+        raise DataError(f"{file}, line {reader.line_num}: not valid CSV ({error})") from None
 
 
 def read_text(file: Path) -> str:
-    """Read a text file. Bytes that are not UTF-8 survive, so that file names made of them work.
+    """Read a text file. Bytes that are not UTF-8 are preserved, so that file names with them work.
 
     Raises:
         DataError: The file cannot be read.

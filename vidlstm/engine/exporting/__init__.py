@@ -1,1 +1,1 @@
-"""A trained model taken elsewhere: a folder that predicts by itself."""
+"""Export of a trained model to a self-contained folder."""

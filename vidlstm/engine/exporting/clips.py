@@ -1,4 +1,4 @@
-"""Clips to compare an exported model on: the run's own, or random ones."""
+"""Clips for comparing an exported model with the original: clips of the run, or random ones."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from vidlstm.errors import DataError
 from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.models.checkpoint import Model
 
-_CLIPS = 3  # that are compared
+_CLIPS = 3  # number of clips to compare
 _STEPS = 16
 
 
 def run_clips(model: Model, run: Path) -> list[ClipFeatures]:
-    """Read some clips of a run, as pixels and descriptors; none where they are not there any more.
+    """Read some clips of a run, as pixels and descriptors; none if they no longer exist.
 
     Args:
-        model: Of the run.
-        run: Its folder.
+        model: The model of the run.
+        run: The run folder.
     """
     data = Path(str(model.training.get("data", "")))
-    root = data if data.is_dir() else data.parent  # names are relative to it
+    root = data if data.is_dir() else data.parent  # the names are relative to it
     try:
         paths = [root / name for name in read_split_rows(run / SPLIT)]
     except DataError:
         return []
-    there = [path for path in paths if path.exists()]
-    spread = [there[i] for i in np.linspace(0, len(there) - 1, min(_CLIPS, len(there))).astype(int)]
+    existing = [path for path in paths if path.exists()]
+    spread = [existing[i] for i in np.linspace(0, len(existing) - 1, min(_CLIPS, len(existing))).astype(int)]
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=keep_networks(model.pose))
     with DecodePool(1) as pool:
         extracted = list(Extractor(request, LocalSource(request, None, pool), None).extract(spread))
@@ -45,7 +45,7 @@ def run_clips(model: Model, run: Path) -> list[ClipFeatures]:
 
 
 def random_clips(model: Model) -> list[ClipFeatures]:
-    """Make clips whose descriptors are spread as those of the training clips were."""
+    """Make random clips whose descriptors have the mean and spread of the training clips."""
     config, rng = model.config, np.random.default_rng(0)
     sides = 2 if config.mirror else 1
 

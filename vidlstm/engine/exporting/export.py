@@ -1,6 +1,6 @@
-"""A model as a folder of its own: networks, `model.json`, a program that predicts, a README.
+"""Export a model to a folder with networks, `model.json`, a prediction program and a README.
 
-The folder appears whole, and only once the networks in it have been read back and compared with the model.
+The folder is created atomically, after the networks have been read back and compared with the model.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _RUNTIMES: dict[ExportFormat, str] = {"onnx": "onnxruntime", "openvino": "openvi
 
 @dataclass(frozen=True)
 class Export:
-    """What became of a model.
+    """The result of an export.
 
     Args:
-        folder: That holds it now; None where the comparison failed, and nothing was written.
-        parity: Differences between the model and what was exported.
-        real_clips: The run's clips that were compared; 0: random ones.
-        sizes: Bytes of each file.
+        folder: The exported folder; None if the comparison failed and nothing was written.
+        parity: Differences between the model and the exported networks.
+        real_clips: Number of clips of the run that were compared; 0: random clips.
+        sizes: Size of each file in bytes.
     """
 
     folder: Path | None
@@ -58,13 +58,13 @@ def export(path: Path, networks: ExportFormat, folder: Path) -> Export:
     """Export a model.
 
     Args:
-        path: Of the checkpoint.
-        networks: What for.
-        folder: To write; must not exist.
+        path: Path of the checkpoint.
+        networks: Format of the networks.
+        folder: Folder to write; must not exist.
 
     Raises:
-        CheckpointError: The checkpoint is missing, damaged or exported already.
-        UsageError: The folder exists, or what the format needs is not installed.
+        CheckpointError: The checkpoint is missing or damaged, or is an exported model.
+        UsageError: The folder exists, or a package that the format needs is not installed.
         BackendError: The network cannot be converted.
         OSError: The folder cannot be written.
     """
@@ -72,10 +72,10 @@ def export(path: Path, networks: ExportFormat, folder: Path) -> Export:
     for package in packages:
         if importlib.util.find_spec(package) is None:
             raise UsageError(
-                f"`format={networks}`: {package} is not installed: pip install 'vidlstm[{extra}]'"
+                f"`format={networks}`: {package} is not installed; pip install 'vidlstm[{extra}]'"
             )
     if folder.exists():
-        raise UsageError(f"{folder}: exists already; remove it, or name another folder")
+        raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name[:48]}.{secrets.token_hex(4)}")
@@ -110,7 +110,7 @@ def _write(model: Model, path: Path, networks: ExportFormat, folder: Path) -> di
 
 
 def _program(config: ModelConfig) -> dict[str, bytes]:
-    """Return `predict.py` and what it imports; nothing for streams that it does not read."""
+    """Return `predict.py` and the modules that it imports; nothing for streams that it does not support."""
     if not _has_program(config):
         return {}
     source = Path(sample.__file__).read_text(encoding="utf-8")
@@ -130,10 +130,10 @@ def _has_program(config: ModelConfig) -> bool:
 
 
 def _preprocessing(config: ModelConfig) -> dict[str, Any]:
-    """Return in words and numbers what becomes of a clip before the networks."""
+    """Describe the preprocessing of a clip, in words and numbers."""
     size = config.encoder.size
     facts: dict[str, Any] = {
-        "moments": "see config.sampling and sampling.py; the rgb stream takes every second one",
+        "moments": "see config.sampling and sampling.py; the rgb stream takes every second moment",
         "views": f"{config.views} in time"
         + (", each also mirrored: view 1, its mirror, view 2" * config.mirror),
         "rounding": "features are rounded to float16 between encoder and head",
@@ -142,7 +142,7 @@ def _preprocessing(config: ModelConfig) -> dict[str, Any]:
     if "rgb" in config.streams:
         facts["pictures"] = (
             f"uint8 (N, {size}, {size}, {config.encoder.channels}), RGB; the whole frame resized, by area "
-            "where it shrinks, bilinear where it grows; the encoder normalises"
+            "for shrinking, bilinear for enlarging; the encoder normalises"
         )
     if "motion" in config.streams:
         facts["motion"] = (
@@ -179,5 +179,5 @@ def _readme(config: ModelConfig, networks: ExportFormat) -> str:
             "    python predict.py clip.mp4",
         ]
     else:
-        lines.append("- Features of these streams are made by vidlstm; there is no program without it here.")
+        lines.append("- These streams need vidlstm to compute their features, so there is no predict.py.")
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""Whether an exported model gives the scores of the model it came from."""
+"""Compare the scores of an exported model with those of the original."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.checkpoint import Model
 
 MOST = 1e-4
-"""Difference of probabilities that is rounding."""
+"""Maximum difference in probability that counts as rounding."""
 BATCHES = (1, 3)
 STEPS = (1, 7, 16)
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported model is off for one batch of clips.
+    """Differences between exported and original model for one batch of clips.
 
     Args:
-        clips: In the batch, padded to the longest.
-        steps: Of the longest.
-        difference: Largest one of two probabilities.
-        novelty: Largest difference of novelty.
+        clips: Number of clips in the batch, padded to the longest.
+        steps: Steps of the longest clip.
+        difference: Largest difference in probability.
+        novelty: Largest difference in novelty.
         same_labels: Whether all labels agree.
     """
 
@@ -42,23 +42,23 @@ class Parity:
 
     @property
     def passed(self) -> bool:
-        """Whether this is rounding."""
+        """Whether the differences are only rounding."""
         return self.same_labels and self.difference <= MOST
 
 
 def compare(
     model: Model, encoder: FrameEncoder | None, head: Head, clips: Sequence[ClipFeatures]
 ) -> tuple[Parity, ...]:
-    """Compute clips by torch and by an exported model.
+    """Score clips with torch and with an exported model.
 
     Args:
-        model: That was exported, on the CPU.
-        encoder: That was exported; None without the `rgb` stream.
-        head: That was exported.
-        clips: At least one; pixels in place of features of the `rgb` stream.
+        model: The original model, on the CPU.
+        encoder: The exported encoder; None without the `rgb` stream.
+        head: The exported head.
+        clips: At least one; with pixels instead of features for the `rgb` stream.
 
     Returns:
-        One result for each number of clips and steps; the last row of a batch is short, and masked.
+        One result per number of clips and steps; the last clip of a batch is shorter and masked.
     """
     plain = None if model.encoder is None else TorchEncoder(model.encoder, 1)
     expected, found = ([_encoded(clip, encode) for clip in clips] for encode in (plain, encoder))
@@ -81,7 +81,7 @@ def compare(
 
 
 def _encoded(clip: ClipFeatures, encode: Callable[[NDArray[np.uint8]], Values] | None) -> ClipFeatures:
-    """Put features in the place of pixels."""
+    """Replace pixels by features."""
     if encode is None:
         return clip
     pixels = clip.sequences["rgb"].astype(np.uint8, copy=False)  # (M, V, T, S, S, C)
@@ -91,7 +91,7 @@ def _encoded(clip: ClipFeatures, encode: Callable[[NDArray[np.uint8]], Values] |
 
 
 def _of_length(clip: ClipFeatures, steps: int) -> ClipFeatures:
-    """Repeat or cut a clip's steps."""
+    """Repeat or cut a clip to a number of steps."""
     chosen = {name: v[:, :, np.arange(steps) % v.shape[2]] for name, v in clip.sequences.items()}
     assert not set(chosen) & set(SUMMARY_STREAMS)
     return ClipFeatures(chosen, clip.summaries)

@@ -1,8 +1,8 @@
 """Label clips with the model in this folder: python predict.py clip.mp4 ...
 
 Needs numpy, opencv-python-headless, and onnxruntime (openvino for .xml files). `motion.py` and
-`sampling.py` are vidlstm's own. A row is path, label (empty: unknown) and score, as of `vidlstm predict`;
-of a file that cannot be read, its path and `no_frames`.
+`sampling.py` are from vidlstm. A row has path, label (empty: unknown) and score, as in `vidlstm predict`; for
+a file that cannot be read, path and `no_frames`.
 """
 
 import json
@@ -25,13 +25,13 @@ FOLDER = Path(__file__).parent
 
 
 def load(name: str) -> Callable[[dict[str, Any]], Any]:
-    """Load a network: a function of its inputs by name, which gives its outputs."""
+    """Load a network as a function from its inputs, by name, to its outputs."""
     if (FOLDER / f"{name}.onnx").exists():
         import onnxruntime
 
         session = onnxruntime.InferenceSession(FOLDER / f"{name}.onnx", providers=["CPUExecutionProvider"])
         return lambda inputs: session.run(None, inputs)
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # calls nobody
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # no telemetry
     import openvino
 
     network = openvino.Core().compile_model(
@@ -41,7 +41,7 @@ def load(name: str) -> Callable[[dict[str, Any]], Any]:
 
 
 def read_times(path: str) -> tuple[Any, float]:
-    """Decode a clip once; return when each frame is shown, in seconds from the first, and its frame rate."""
+    """Decode a clip once; return the time of each frame, in seconds from the first, and the frame rate."""
     capture = cv2.VideoCapture(path)
     zero, times = 0.0, list[float]()
     fps = known_fps(capture.get(cv2.CAP_PROP_FPS))
@@ -53,7 +53,7 @@ def read_times(path: str) -> tuple[Any, float]:
 
 
 def neighbour(times: Any, index: int, fps: float) -> int:
-    """Return the frame that movement at a frame is measured to: FLOW_SECONDS later, or else the best."""
+    """Return the second frame for the optical flow: FLOW_SECONDS later, otherwise the best available."""
     distance, enough = np.abs(times - times[index]), motion.FLOW_SECONDS - 0.25 / fps
     late = np.flatnonzero(times - times[index] >= enough)
     others = [i for i in range(len(times)) if i != index] or [index]
@@ -62,13 +62,13 @@ def neighbour(times: Any, index: int, fps: float) -> int:
 
 
 def resize(image: Any, width: int, height: int) -> Any:
-    """Bring a picture to a size, well when it shrinks."""
+    """Resize a picture; by area when it shrinks."""
     shrinks = width <= image.shape[1] and height <= image.shape[0]
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
 
 def read_features(path: str, model: dict[str, Any], encode: Any) -> dict[str, Any] | None:
-    """Read a clip; return the inputs of the head, or None if not one frame can be decoded."""
+    """Read a clip; return the inputs of the head, or None if no frame can be decoded."""
     config, size = model["config"], model["config"]["encoder"]["size"]
     sampling: Any = SimpleNamespace(**config["sampling"])
     views: int = config["views"]

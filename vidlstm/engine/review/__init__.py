@@ -1,1 +1,1 @@
-"""Labels corrected by hand: what to review, in which order, and what was decided applied."""
+"""Correction of labels by hand: what to review, in which order, and applying the decisions."""

@@ -1,6 +1,6 @@
-"""Apply what was decided: a new table for tables, moved files for class folders.
+"""Apply decisions: write a new table for tables, move files for class folders.
 
-Nothing is overwritten. What was done is itself a list of decisions that undoes it.
+Nothing is overwritten. For moves, a list of decisions that undoes them is written.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ COLUMNS = ("path", "start", "end", "label", "decision", "subset")
 
 @dataclass(frozen=True)
 class Decision:
-    """What a person decided about one clip or span.
+    """A user's decision about one clip or span.
 
     Args:
-        path: As the review named it.
-        label: The label that it had; empty if none.
-        decision: The label that it shall have.
-        start: Where the span begins, as it was written; empty for a whole clip.
-        end: Where the span ends.
-        subset: Of the split that it is in; empty if unknown.
+        path: Path as in the review.
+        label: The old label; empty if none.
+        decision: The new label.
+        start: Start of the span as text; empty for a whole clip.
+        end: End of the span as text; empty for a whole clip.
+        subset: Subset of the split; empty if unknown.
     """
 
     path: str
@@ -42,14 +42,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done.
+    """The result of applying decisions.
 
     Args:
-        changed: Number of clips with another label now.
+        changed: Number of clips whose label was changed.
         kept: Number of clips whose label was confirmed.
         held_out: Number of changed clips in a validation or test set.
         written: The new table, or the list of decisions that undoes the moves; None if nothing changed.
-        problems: What could not be done, a sentence each, with the path.
+        problems: Decisions that could not be applied, one sentence each, with the path.
     """
 
     changed: int
@@ -60,10 +60,10 @@ class Applied:
 
 
 def read_decisions(file: Path) -> list[Decision]:
-    """Read a `decisions.csv` that the review page has written.
+    """Read a `decisions.csv` from the review page.
 
     Raises:
-        DataError: It cannot be read, or is another kind of file.
+        DataError: The file cannot be read, or has another format.
     """
     text = read_text(file)
     try:
@@ -74,14 +74,14 @@ def read_decisions(file: Path) -> list[Decision]:
     for line, row in enumerate(rows, 2):
         values = {name: row.get(name) or "" for name in COLUMNS}
         if None in row or not values["path"] or not values["decision"] or "\0" in "".join(values.values()):
-            raise DataError(f"{file}, line {line}: is no decision; columns are {', '.join(COLUMNS)}")
+            raise DataError(f"{file}, line {line}: not a decision; the columns are {', '.join(COLUMNS)}")
         decision = Decision(
             values["path"], values["label"], values["decision"], values["start"], values["end"],
             values["subset"],
         )  # fmt: skip
         known = found.setdefault((decision.path, decision.start, decision.end), decision)
         if known.decision != decision.decision:
-            raise DataError(f"{file}, line {line}: {decision.path} was decided twice; keep one row")
+            raise DataError(f"{file}, line {line}: second decision about {decision.path}; keep one row")
     if not found:
         raise DataError(f"{file}: holds no decisions")
     return list(found.values())
@@ -91,7 +91,7 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
     """Apply decisions to a data set.
 
     Args:
-        decisions: About its clips.
+        decisions: Decisions about the clips of the data set.
         data: A table, a folder with a `labels.csv`, or class folders.
         output: The new table to write; for class folders, the list of decisions that undoes the moves.
 
@@ -99,7 +99,7 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
         DataError: The data cannot be used, or `output` exists.
     """
     if output.exists():
-        raise DataError(f"{output}: exists already; name another file with `output`")
+        raise DataError(f"{output}: already exists; name another file with `output`")
     table = data if data.is_file() else next((data / n for n in TABLE_NAMES if (data / n).is_file()), None)
     if table is not None:
         return _apply_to_table(decisions, table, output)
@@ -138,7 +138,7 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
 
 
 def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
-    """Move files. The list that undoes the moves is written before the first one."""
+    """Move files. The list that undoes the moves is written before the first move."""
     moves: list[tuple[Decision, Path, Path]] = []
     problems: list[str] = []
     kept = 0
@@ -151,7 +151,7 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
         if source is None:
             problems.append(f"{decision.path}: no such file")
         elif target is None:
-            problems.append(f'{decision.path}: does not lie in a class folder "{decision.label}" of {root}')
+            problems.append(f'{decision.path}: not in a class folder "{decision.label}" of {root}')
         else:
             moves.append((decision, source, target))
     done: list[Decision] = []
@@ -162,7 +162,7 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
             target.parent.mkdir(parents=True, exist_ok=True)
             _move(source, target)
         except FileExistsError:
-            problems.append(f"{decision.path}: {target} exists already")
+            problems.append(f"{decision.path}: {target} already exists")
         except OSError as error:
             problems.append(f"{decision.path}: not moved ({error.strerror})")
         else:
@@ -176,7 +176,7 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
 
 
 def _target(source: Path, root: Path, decision: Decision) -> Path | None:
-    """Return where a clip goes: its class folder's name replaced; None if it is in no such folder."""
+    """Return the new path of a clip in its new class folder; None if it is not in a class folder."""
     try:
         folder = source.parent.resolve().relative_to(root.resolve())  # a link is moved, not its target
     except ValueError:
@@ -193,10 +193,10 @@ def _target(source: Path, root: Path, decision: Decision) -> Path | None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Move a file or a folder of frames to a name that is free.
+    """Move a file or a folder of frames to a free name.
 
     Raises:
-        FileExistsError: It is not.
+        FileExistsError: The name is taken.
     """
     if source.is_dir():
         target.mkdir()  # a folder replaces an empty folder, and nothing else

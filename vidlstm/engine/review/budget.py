@@ -1,7 +1,7 @@
-"""Which clips to label first: the ones that the model is least sure of, spread over its classes.
+"""Choose the clips to label first: those with the least certain predictions, spread over the classes.
 
-Active learning by margin (Scheffer et al. 2001), taken in turn from the classes that the model suggests,
-so that near copies of one doubtful clip do not fill the budget; clips unlike the training data first.
+Active learning by margin (Scheffer et al. 2001), alternating between the suggested classes, so that near
+copies of one doubtful clip do not fill the budget. Clips unlike the training data come first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def choose(review: ReviewList, budget: int) -> ReviewList:
 
     Args:
         review: All clips.
-        budget: How many to choose.
+        budget: Number of clips to choose.
     """
     queues: defaultdict[str, deque[ReviewItem]] = defaultdict(deque)
     for item in sorted(review.items, key=lambda i: (not i.unknown, margin(i))):
         queues[item.suggested].append(item)
     chosen: list[ReviewItem] = []
-    # The class with the fewest clips goes first: it is the one that lacks examples.
+    # The class with the fewest clips comes first, because it lacks examples.
     order = sorted(queues, key=lambda name: len(queues[name]))
     while len(chosen) < budget and order:
         for name in [*order]:
@@ -36,5 +36,5 @@ def choose(review: ReviewList, budget: int) -> ReviewList:
 
 
 def margin(item: ReviewItem) -> float:
-    """Return what the best class is ahead of the second by; without scores, the best class's score."""
+    """Return the difference of the two best scores; without scores per class, the best score."""
     return item.top[0][1] - item.top[1][1] if len(item.top) > 1 else item.score

@@ -1,7 +1,7 @@
-"""What is there to review: clips with a suggested label, read from rows, a report of labels or a run.
+"""Read the clips to review, with suggested labels, from rows, a report of labels, or a run.
 
-Three inputs are known: rows of `predict` or `spans` as JSON lines, the JSON object of `check --labels`,
-and a run folder with its `predictions.csv`. Nothing in them is trusted.
+Three inputs are supported: rows of `predict` or `spans` as JSON lines, the JSON object of `check --labels`,
+and a run folder with its `predictions.csv`. Their content is not trusted.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class ReviewItem:
     """One clip, or one span of a film.
 
     Args:
-        path: As the input names it.
-        label: The label that it has; empty if none.
+        path: Path as in the input.
+        label: The current label; empty if none.
         suggested: The label that the model suggests; empty if none.
-        score: Of the suggested label, 0 to 1.
+        score: Score of the suggested label, 0 to 1.
         top: The best classes and their scores, best first.
-        start: Where the span begins, in seconds; None for a whole clip.
-        end: Where the span ends, in seconds.
-        subset: The subset of the split that it is in; empty if unknown.
+        start: Start of the span, in seconds; None for a whole clip.
+        end: End of the span, in seconds.
+        subset: Subset of the split; empty if unknown.
         unknown: The clip is unlike the training data.
     """
 
@@ -52,26 +52,26 @@ class ReviewItem:
 
     @property
     def kind(self) -> Kind:
-        """Whether it is a video or a picture, by its name."""
+        """Video or picture, by the name."""
         return suffix_kind(self.path) or "video"
 
 
 @dataclass(frozen=True)
 class ReviewList:
-    """The clips to review, in the order of the review, and the classes that they can have."""
+    """The clips to review, in order, and the classes to choose from."""
 
     items: tuple[ReviewItem, ...]
     classes: tuple[str, ...]
 
 
 def read_review(source: Path) -> ReviewList:
-    """Read what is there to review; a run's mistakes come first, the surest of them at the top.
+    """Read the clips to review. For a run, mistakes come first, with the highest scores at the top.
 
     Args:
         source: A file, or a run folder.
 
     Raises:
-        DataError: It cannot be read, or holds nothing to review.
+        DataError: The source cannot be read, or has no clips to review.
     """
     if source.is_dir():
         items = list(_from_predictions(source / PREDICTIONS))
@@ -102,7 +102,7 @@ def _from_predictions(file: Path) -> Iterator[ReviewItem]:
 
 
 def _from_table(file: Path, text: str) -> Iterator[ReviewItem]:
-    """Yield the clips of a `predictions.csv`: mistakes first, the surest at the top, then the rest."""
+    """Yield the clips of a `predictions.csv`: first mistakes, by descending score, then the others."""
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

@@ -19,10 +19,10 @@ def write_review(review: ReviewList, file: Path, *, title: str, root: Path, prog
 
     Args:
         review: The clips, in their order.
-        file: To be written; its folder exists.
-        title: Of the page.
-        root: What the clips' names are relative to, where they are not found otherwise.
-        progress: Wraps the cards while they are made.
+        file: Path of the page, in an existing folder.
+        title: Title of the page.
+        root: Folder for relative paths that do not exist otherwise.
+        progress: Wraps the iterable of cards to show progress.
 
     Raises:
         DataError: None of the clips can be read.
@@ -32,7 +32,7 @@ def write_review(review: ReviewList, file: Path, *, title: str, root: Path, prog
     if not any(card.images for card in cards):
         raise DataError(
             f"none of the {len(cards)} clips can be read (first: {cards[0].path}); "
-            "run it where they were labelled, or name their folder with `root`"
+            "run the command in the same folder as `vidlstm predict`, or give the clips' folder with `root`"
         )
     write_atomically(file, render_review(cards, review.classes, title).encode("utf-8", "replace"))
 
@@ -59,4 +59,4 @@ def _thumbnails(item: ReviewItem, root: Path) -> list[bytes]:
     try:
         return thumbnail_strip(path, item.kind)
     except (InputError, OSError):
-        return []  # thumbnails are an illustration: the page says that there are none
+        return []  # the page works without thumbnails
