@@ -76,7 +76,7 @@ class TestNetworks:
 
     def test_says_what_computes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pose_networks, "is_installed", lambda: False)
-        with pytest.raises(UsageError, match=r"pose. is computed by OpenVINO: pip install 'vidlstm\[cpu\]'"):
+        with pytest.raises(UsageError, match=r"pose. needs OpenVINO; pip install 'vidlstm\[cpu\]'"):
             pose_networks.keep_networks(PoseWeights(b"", b""))
 
 

@@ -183,7 +183,8 @@ class TestTorchvision:
 
     @pytest.mark.parametrize("name", ["resnet19", "ResNet 18", "", "r3d_18", "fasterrcnn_resnet50_fpn"])
     def test_an_unknown_name_is_refused_with_names_that_exist(self, name: str) -> None:
-        with pytest.raises(UsageError, match=f"`encoder={name}`: no such encoder; .*efficientnet_lite0.*simple"):
+        names = "efficientnet_lite0.*simple"
+        with pytest.raises(UsageError, match=f"`encoder={name}`: no such encoder; .*{names}"):
             build_encoder(EncoderConfig(name, "none"))
 
     def test_offline_one_sentence_names_what_works_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:

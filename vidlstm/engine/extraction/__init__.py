@@ -1,1 +1,1 @@
-"""Files to features: decoder processes, and the extractor that feeds the encoder."""
+"""Extraction of features from files: decoder processes, encoder, feature store."""

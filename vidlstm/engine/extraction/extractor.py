@@ -1,8 +1,7 @@
-"""Files to features: of each clip, what the feature store holds, and the rest from a source.
+"""Extract the features of files: from the feature store if possible, otherwise from a source.
 
-`Extractor.extract` takes paths from anywhere and yields, in their order, one result for each: its
-features or why there are none. What the feature store holds already is neither decoded nor encoded
-again; of a clip with one stream missing, just that stream is made.
+`Extractor.extract` takes paths and yields one result for each, in order: its features, or why there are none.
+Streams in the feature store are not decoded or encoded again; only missing streams of a clip are computed.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESC
 from vidlstm.media.video.frame_array import NAME, Frames
 from vidlstm.records import ClipInfo, Problem
 
-_READING_VERSION = 1  # goes up when the same request gives other pixels
+_READING_VERSION = 1  # incremented when the same request gives other pixels
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What one input gave: features, or the problem that kept them away.
+    """The result for one input: features, or a problem.
 
     Args:
         path: The input.
-        features: None when the input cannot be used.
-        info: What the file told; None when the input cannot be used.
-        problem: Why it cannot be used; or `truncated`, beside features of what could be read.
+        features: None if the input cannot be used.
+        info: Facts about the clip; None if the input cannot be used.
+        problem: Why it cannot be used; or `truncated`, with the features of the readable part.
     """
 
     path: Path
@@ -49,16 +48,16 @@ class Extracted:
 class _Item:
     path: Path
     keys: dict[StreamName, str]  # empty without a store
-    kept: dict[StreamName, StreamFeatures]  # what the store holds
+    kept: dict[StreamName, StreamFeatures]  # from the store
 
 
 class Extractor:
-    """Gives the features of files for one model.
+    """Extracts the features of files for one model.
 
     Args:
         request: Streams, sampling and sizes.
-        source: Who makes features of files.
-        store: Where features are kept; None keeps none.
+        source: Computes the features of files.
+        store: The feature store; None: features are not stored.
     """
 
     def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None) -> None:
@@ -68,16 +67,16 @@ class Extractor:
         self._recipes = {stream: self._recipe(stream, source.digest) for stream in request.streams}
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
-        """Yield one result a path, in order, as soon as it is ready."""
+        """Yield one result per path, in order, as soon as it is ready."""
         return itertools.chain.from_iterable(self.extract_together(paths))
 
     def extract_frames(self, frames: Frames) -> Extracted:
-        """Return the features of frames in memory, which only the source of this machine reads."""
+        """Return the features of frames in memory; only a local source supports this."""
         assert isinstance(self.source, LocalSource)
         return self._complete(_Item(NAME, {}, {}), self.source.frames(frames))
 
     def extract_together(self, paths: Iterable[Path]) -> Iterator[list[Extracted]]:
-        """Yield one result a path, in order, those that are ready at the same time together."""
+        """Yield one result per path, in order, in lists of results that are ready at the same time."""
         items: deque[_Item] = deque()
 
         def orders() -> Iterator[Order]:
@@ -91,19 +90,19 @@ class Extractor:
             yield [self._complete(items.popleft(), made) for made in together]
 
     def _look_up(self, path: Path) -> _Item:
-        """Look up what the store holds of a clip."""
+        """Look up a clip's streams in the store."""
         if self.store is None:
             return _Item(path, {}, {})
         try:
             identity = clip_identity(path)
-        except OSError:  # reading it will say why
+        except OSError:  # reported when the file is read
             return _Item(path, {}, {})
         keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
         found = {stream: self.store.get(key) for stream, key in keys.items()}
         return _Item(path, keys, {stream: entry for stream, entry in found.items() if entry is not None})
 
     def _complete(self, item: _Item, made: Made) -> Extracted:
-        """Put a clip's features together, and keep those that were made."""
+        """Combine stored and new features of a clip, and store the new ones."""
         if isinstance(made, InputError):
             return Extracted(item.path, None, None, Problem.of(made))
         if self.store is not None and item.keys:
@@ -118,7 +117,7 @@ class Extractor:
         return Extracted(item.path, clip, info, info.problem)
 
     def _recipe(self, stream: StreamName, weights: str) -> dict[str, Any]:
-        """Return everything that a stream's features depend on, beside the file."""
+        """Return everything that a stream's features depend on, except the file."""
         request = self.request
         recipe: dict[str, Any] = {
             "stream": stream,

@@ -1,4 +1,4 @@
-"""A film, or a live stream, at the moments of one grid: what is read of it, and its features.
+"""Read a film or live stream at the moments of a grid, and compute its features.
 
 Imports no torch, as reading runs in decoder processes.
 """
@@ -24,20 +24,20 @@ from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo
 
 PIXELS = "pixels"
-"""Digest where there is no encoder: the `rgb` stream is pixels then, for an encoder that learns."""
+"""Digest if there is no encoder: the `rgb` stream is then pixels, for training the encoder."""
 RGB_EVERY = 2
-"""Moments of the grid for each that the `rgb` stream takes."""
+"""Distance between the moments of the `rgb` stream, in moments of the grid."""
 
 
 @dataclass(frozen=True)
 class FilmReading:
-    """What a worker made of a few moments that follow each other.
+    """Frames and descriptors of a few consecutive moments, from a decoder process.
 
     Args:
         num_moments: U.
-        frames: uint8 `(F, S, S, C)`, of every second moment; None when `rgb` is off.
+        frames: uint8 `(F, S, S, C)`, of every second moment; None without `rgb`.
         sequences: By stream, float32 `(U, D)`.
-        info: What is known of the film so far.
+        info: Facts about the film so far.
     """
 
     num_moments: int
@@ -48,12 +48,12 @@ class FilmReading:
 
 @dataclass(frozen=True)
 class FilmPart:
-    """The features of a few moments that follow each other.
+    """The features of a few consecutive moments.
 
     Args:
         num_moments: U.
-        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, and U / 2 for `rgb`.
-        info: What is known of the film so far; of the last part, of the whole film.
+        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, or U / 2 for `rgb`.
+        info: Facts about the film so far; in the last part, about the whole film.
     """
 
     num_moments: int
@@ -62,14 +62,15 @@ class FilmPart:
 
 
 def require_film_streams(request: ReadRequest, digest: str) -> None:
-    """Be sure that films can be read for a model.
+    """Check that a model's streams can be computed for films.
 
     Args:
-        request: Its streams.
-        digest: Of its encoder.
+        request: The streams.
+        digest: Digest of the encoder.
 
     Raises:
-        UsageError: It reads summary streams, which a film as a whole does not have, people, or pixels.
+        UsageError: The model needs summary streams, which are not defined for a whole film, people, or
+            pixels.
     """
     for stream in request.streams:
         if stream in SUMMARY_STREAMS:
@@ -83,14 +84,14 @@ def require_film_streams(request: ReadRequest, digest: str) -> None:
 
 
 class FilmEncoder:
-    """Makes features of what was read of a film, or of a live stream, for one model.
+    """Computes the features of a film or live stream for one model.
 
     Args:
-        request: Streams and sizes; its sampling is not looked at.
-        encoder: For the `rgb` stream.
+        request: Streams and sizes; its sampling is ignored.
+        encoder: Encoder of the `rgb` stream.
 
     Raises:
-        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or people.
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
@@ -118,14 +119,14 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
     """Read a film at the moments of its grid. Runs in a decoder process.
 
     Raises:
-        InputError: It cannot be used, or not from here on.
+        InputError: The film cannot be used, or not beyond this point.
     """
     for clip in read_film(path, film_spec(request, rate), request.limits):
         yield reading_of(clip, request)
 
 
 def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
-    """Return what of a film's frames feeds the streams of a request."""
+    """Return which frames of a film the streams of a request need."""
     return FilmSpec(
         rate,
         size=request.size if "rgb" in request.streams else None,
@@ -135,7 +136,7 @@ def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
 
 
 def reading_of(clip: Clip, request: ReadRequest) -> FilmReading:
-    """Return what the encoder and the other streams need of a few moments."""
+    """Return frames for the encoder and descriptors for the other streams, for a few moments."""
     frames = to_channels(clip.frames, request.channels) if "rgb" in request.streams else None
     described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
     return FilmReading(len(clip.times), frames, described, clip.info)

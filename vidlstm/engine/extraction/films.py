@@ -1,8 +1,8 @@
-"""Films to features: the moments of one grid, each decoded, encoded and its flow computed once.
+"""Extract the features of films at the moments of a grid; each moment is decoded and encoded once.
 
-A film goes through a decoder process as a stream, and its features come as they are ready. For training
-all of them are kept, in the feature store too, under the film and the rate of its grid: whatever spans are
-labelled in it, and however they change, it is read once.
+A film passes through a decoder process as a stream, and its features are yielded as they are ready. For
+training, all of them are kept, and also stored under the film and the rate of its grid: the film is read only
+once, even if its labelled spans change.
 
 The `rgb` stream takes every second moment, as it does in clips.
 """
@@ -32,20 +32,20 @@ from vidlstm.media.sampling import every_second, known_fps, plan
 from vidlstm.media.video.open import probe
 from vidlstm.records import ClipInfo, Problem
 
-_READING_VERSION = 1  # goes up when the same request gives other pixels
+_READING_VERSION = 1  # incremented when the same request gives other pixels
 
 
 class FilmExtractor:
-    """Makes the features of films for one model.
+    """Extracts the features of films for one model.
 
     Args:
-        request: Streams and sizes; its sampling is not looked at.
-        source: Who makes features of films.
-        store: Where features are kept; None keeps none.
-        rate: Moments a second.
+        request: Streams and sizes; its sampling is ignored.
+        source: Computes the features of films.
+        store: The feature store; None: features are not stored.
+        rate: Moments per second.
 
     Raises:
-        UsageError: The model reads summary streams, which a film as a whole does not have, or people.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or people.
     """
 
     def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None, rate: float) -> None:
@@ -61,7 +61,7 @@ class FilmExtractor:
         return self.source.films(paths, self.rate)
 
     def extract(self, paths: Iterable[Path]) -> Iterator[Extracted]:
-        """Yield one result a film, in order: features of one view, `(M, 1, N, D)`, of all its N moments."""
+        """Yield one result per film, in order: features of one view, `(M, 1, N, D)`, of all N moments."""
         waiting: list[tuple[Path, dict[StreamName, str], ClipFeatures | None, ClipInfo | None]] = []
         for path in paths:
             waiting.append(self._look_up(path))
@@ -75,12 +75,12 @@ class FilmExtractor:
     def _look_up(
         self, path: Path
     ) -> tuple[Path, dict[StreamName, str], ClipFeatures | None, ClipInfo | None]:
-        """Return what the store holds of a film: all of it, or nothing."""
+        """Return a film's features from the store if all streams are there, otherwise none."""
         if self.store is None:
             return path, {}, None, None
         try:
             identity = clip_identity(path)
-        except OSError:  # reading it will say why
+        except OSError:  # reported when the file is read
             return path, {}, None, None
         keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
         found = {stream: self.store.get(key) for stream, key in keys.items()}
@@ -109,7 +109,7 @@ class FilmExtractor:
         )
 
     def _recipe(self, stream: StreamName) -> dict[str, Any]:
-        """Return everything that a stream's features depend on, beside the film."""
+        """Return everything that a stream's features depend on, except the film."""
         request = self.request
         recipe: dict[str, Any] = {
             "stream": stream,
@@ -126,7 +126,7 @@ class FilmExtractor:
 
 
 def probe_film(path: Path) -> Film | None:
-    """Return a film's length and frame rate by its header; None where it cannot be opened."""
+    """Return a film's length and frame rate from its header; None if it cannot be opened."""
     try:
         info = probe(path)
     except InputError:

@@ -1,4 +1,4 @@
-"""What a pool of processes is asked to do with a file, and what comes of it in parts."""
+"""Jobs for a pool of processes, and results that arrive in parts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from typing import Generic, TypeVar
 from vidlstm.errors import InputError
 
 GLANCE = 0.1
-"""Seconds between looks at whether the run shall end."""
-_PARTS = 2  # of one film that wait to be taken
+"""Interval for checking whether the run should end, in seconds."""
+_PARTS = 2  # maximum number of waiting parts per film
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class Job(Generic[R]):
-    """Something to do with one file, in another process.
+    """A task on one file, for another process.
 
     Args:
         path: The file.
-        work: Does it; must be picklable, such as a `functools.partial` of a module's function.
-        in_parts: `work` gives an iterator, and what `DecodePool.run` gives is a `Parts` of its items, each
-            of which may take the time limit.
+        work: The task; must be picklable, such as a `functools.partial` of a module's function.
+        in_parts: `work` returns an iterator, and `DecodePool.run` yields a `Parts` of its items; the time
+            limit applies to each item.
     """
 
     path: Path
@@ -36,10 +36,10 @@ class Job(Generic[R]):
 
 
 class Parts(Generic[R]):
-    """What a job gives in parts, as they come: an iterator, which an `InputError` may end.
+    """The result of a job in parts, as they arrive: an iterator, which an `InputError` may end.
 
     Args:
-        abandoned: Ends it early.
+        abandoned: Event that ends it early.
     """
 
     def __init__(self, abandoned: threading.Event) -> None:
@@ -51,7 +51,7 @@ class Parts(Generic[R]):
         """Yield the parts, in order.
 
         Raises:
-            InputError: The file cannot be used, from here on.
+            InputError: The file cannot be used beyond this point.
         """
         try:
             while not self._abandoned.is_set():
@@ -68,11 +68,11 @@ class Parts(Generic[R]):
             self.close()
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more parts."""
         self._closed.set()
 
     def fill(self, parts: Iterable[R | InputError]) -> bool:
-        """Hand over parts; return False when they are no longer wanted."""
+        """Add parts; return False if they are no longer needed."""
         return all(self._put(part) for part in parts) and self._put(None)
 
     def _put(self, part: R | InputError | None) -> bool:

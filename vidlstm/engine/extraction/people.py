@@ -1,4 +1,4 @@
-"""The people of a clip, found in the processes that read files. Imports no torch."""
+"""Find the people in a clip, in a decoder process. Imports no torch."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def find_people(pictures: NDArray[np.uint8], networks: Path, people: int) -> NDA
     Args:
         pictures: RGB `(U, H, W, 3)`, in time order.
         networks: Folder of the networks' files.
-        people: N, that are wanted.
+        people: N, the maximum number of people.
 
     Returns:
         Key points `(U, N, 13, 3)`, see `pose.slots`.
     """
-    at_hand = _load(networks)
-    tracks = follow(list(pictures), at_hand.detect, at_hand.find_points, wanted=people)
+    blazepose = _load(networks)
+    tracks = follow(list(pictures), blazepose.detect, blazepose.find_points, wanted=people)
     return pose.slots(tracks, len(pictures), people)
 
 

@@ -1,7 +1,7 @@
-"""Pixels for an encoder that learns: read from the files again each epoch, beside the training.
+"""Read pixels for training the encoder, again in every epoch, in parallel with training.
 
-Decoded clips of a real data set fit into no memory. The decoders work a small window ahead, so a step
-seldom waits for them.
+The decoded clips of a real data set do not fit in memory. The decoders work a small window ahead, so a step
+rarely waits for them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class PixelReader:
     """Reads clips as pixels.
 
     Args:
-        extractor: Of the `rgb` stream alone, without an encoder and without a store.
-        paths: Of every clip.
+        extractor: For the `rgb` stream only, without an encoder and without a store.
+        paths: Path of every clip.
     """
 
     def __init__(self, extractor: Extractor, paths: Sequence[Path]) -> None:
@@ -33,7 +33,7 @@ class PixelReader:
         """Yield the pixels of each batch's clips.
 
         Raises:
-            DataError: A clip that could be read before cannot be read any more.
+            DataError: A clip that could be read before can no longer be read.
         """
         results = self.extractor.extract(self.paths[i] for batch in batches for i in batch)
         for batch in batches:
@@ -43,8 +43,8 @@ class PixelReader:
                 if extracted.features is None:
                     why = extracted.problem.message if extracted.problem else ""
                     raise DataError(
-                        f"{extracted.path}: could be read when training began, but not now ({why}); "
-                        "put it back and continue with `resume`"
+                        f"{extracted.path}: could be read when training started, but not now ({why}); "
+                        "restore it and continue with `resume`"
                     )
                 clips.append(extracted.features)
             yield clips

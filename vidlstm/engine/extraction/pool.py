@@ -1,12 +1,12 @@
-"""Jobs on files, in processes beside the encoder.
+"""A pool of decoder processes, in parallel with the encoder.
 
-A decoder is C code fed with files from anywhere. It runs in worker processes, one pipe to each, so
-that a file that crashes or hangs it costs that file a failure and not the run: the process is killed
-and replaced, and no other job notices. Order is kept; nothing is read further ahead than a small
-window, and the source of paths may be a pipe that is still being written. A job that goes through a long
-film hands over its result in parts, and waits when nobody takes them.
+Decoders are C code that reads untrusted files. They run in worker processes, with one pipe each, so that a
+file that crashes or hangs a decoder fails alone: the process is killed and replaced, and other jobs are not
+affected. Results keep the order of the inputs. Files are read only a small window ahead, so the paths may
+come from a pipe that is still being written. A job on a long film returns its result in parts, and waits
+until they are taken.
 
-Imports neither torch nor OpenCV: workers start before whoever needs them pays for these imports.
+Imports neither torch nor OpenCV, so that workers can start before these imports.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from vidlstm.engine.extraction.worker import Worker
 from vidlstm.errors import InputError
 
 CLIP_SECONDS = 120.0
-"""How long one file may take before it counts as hung, unless told otherwise."""
-_WINDOW = 8  # files in flight for each worker: what they can read while torch is imported
+"""Default time limit per file."""
+_WINDOW = 8  # files in flight per worker: as many as it can read while torch is imported
 
-_MOST_WORKERS = 8
+_MAX_WORKERS = 8
 _cores_limit: int | None = None
 
 T = TypeVar("T")
@@ -38,8 +38,8 @@ R = TypeVar("R")
 
 def num_cores() -> int:
     """Return how many cores this process may use."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return there if _cores_limit is None else min(there, _cores_limit)
+    number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return number if _cores_limit is None else min(number, _cores_limit)
 
 
 def limit_cores(number: int) -> None:
@@ -49,24 +49,24 @@ def limit_cores(number: int) -> None:
 
 
 def default_workers() -> int:
-    """Return one worker for each core that this process may use, up to a sensible number."""
-    return min(num_cores(), _MOST_WORKERS)
+    """Return the default number of workers: one per core that this process may use, up to a maximum."""
+    return min(num_cores(), _MAX_WORKERS)
 
 
 @dataclass(frozen=True)
 class _Task(Generic[T, R]):
     item: T
-    future: Future[R | InputError] | None  # None: there was nothing to do
+    future: Future[R | InputError] | None  # None: nothing to do
 
 
 class DecodePool:
-    """Worker processes that do jobs, in order, a small window ahead of whoever asks.
+    """Worker processes that run jobs, in order, a small window ahead of the consumer.
 
     Args:
-        num_workers: Processes.
-        clip_seconds: Time limit of one job.
-        at_once: The processes start now and load their modules meanwhile, not when there is something
-            to do.
+        num_workers: Number of processes.
+        clip_seconds: Time limit per job.
+        at_once: Start the processes now, so that they load their modules in the meantime, not with the first
+            job.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class DecodePool:
         self.close()
 
     def close(self) -> None:
-        """End the processes, whatever they do; a run that is not through ends where it is."""
+        """End the processes, whatever they are doing; an unfinished `run` ends where it is."""
         self.end_early(at_once=True)
         for worker in self._workers:
             self._jobs.put(None)
             worker.retire()
 
     def end_early(self, *, at_once: bool = False) -> None:
-        """Let `run` end after the item that it waits for, or without it; for another thread to call."""
+        """Let `run` end after the current item, or `at_once`; called from another thread."""
         if at_once:
             self._abandoned.set()
         self._ending.set()
@@ -104,19 +104,19 @@ class DecodePool:
     def run(
         self, items: Iterable[T], job_of: Callable[[T], Job[R] | None]
     ) -> Iterator[tuple[T, R | InputError | None] | None]:
-        """Do the jobs of `items`, in order.
+        """Run the jobs of `items`, in order.
 
         Args:
-            items: Anything; consumed in a thread of its own, so it may block.
-            job_of: What to do for an item, or None when there is nothing to do.
+            items: The items; consumed in a separate thread, so the iterable may block.
+            job_of: Returns the job for an item, or None if there is nothing to do.
 
         Raises:
             VidlstmError: No process can be started.
 
         Yields:
-            The item with what its job gave (None where there was nothing to do). A bare None
-            says that the next one is not ready yet, and comes once before each wait. Whoever stops
-            asking may run other items afterwards: jobs that nobody waits for are not begun.
+            Each item with the result of its job (None if there was nothing to do). A bare None before each
+            wait means that the next result is not ready yet. If the consumer stops early, it may run other
+            items afterwards: jobs without a consumer are not started.
         """
         tasks: queue.Queue[_Task[T, R] | BaseException | None] = queue.Queue()
         result: R | InputError | None = None
@@ -181,16 +181,16 @@ class DecodePool:
                     self._jobs.put((job, future))
                 tasks.put(_Task(item, future))
             tasks.put(None)
-        except BaseException as error:  # whatever the source of items raises, its consumer shall see
+        except BaseException as error:  # raised again in the consumer
             tasks.put(error)
 
     def _tend(self, worker: Worker, at_once: bool) -> None:
-        """Hand jobs to one worker, one at a time."""
-        # What this thread starts inherits its signal mask: Ctrl-C is for the command, not for workers.
+        """Pass jobs to one worker, one at a time."""
+        # Processes started by this thread inherit its signal mask: Ctrl-C must not reach the workers.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         if at_once:
-            with contextlib.suppress(Exception):  # the first job will say it
+            with contextlib.suppress(Exception):  # reported with the first job
                 worker.start()
         while (order := self._jobs.get()) is not None:
             job, future = order
@@ -204,7 +204,7 @@ class DecodePool:
                         worker.drop()
                     continue
                 future.set_result(worker.do(job, self.clip_seconds))
-            except BaseException as error:  # whoever waits for the result shall see it
+            except BaseException as error:  # raised again where the result is awaited
                 if not future.done():
                     future.set_exception(error)
 

@@ -1,4 +1,4 @@
-"""The networks that find people, from where they were installed to where a reading process finds them.
+"""Locate the networks of the `pose` stream, and put them where decoder processes can read them.
 
 Imports neither torch nor OpenCV.
 """
@@ -21,40 +21,40 @@ def find_pose(settings: ModelSettings, streams: Sequence[StreamName]) -> PoseWei
     """Return the networks, if a stream needs them.
 
     Args:
-        settings: That may say where they are.
-        streams: Of the model.
+        settings: The settings, which may give a path.
+        streams: Streams of the model.
 
     Raises:
-        WeightsError: They are not installed.
+        WeightsError: The networks are not installed.
     """
     return find_pose_weights(settings.pose_weights) if "pose" in streams else None
 
 
 def require_networks(settings: ModelSettings, streams: Sequence[StreamName]) -> Path | None:
-    """Be sure that the networks are there and can be computed; return their folder.
+    """Check that the networks are installed and can be run; return their folder.
 
     Raises:
-        WeightsError: They are not installed, or the files hold other networks.
-        UsageError: OpenVINO, which computes them, is not installed.
-        BackendError: It cannot compute them.
+        WeightsError: The networks are not installed, or the files hold other networks.
+        UsageError: OpenVINO, which runs them, is not installed.
+        BackendError: OpenVINO cannot run them.
     """
     folder = keep_networks(find_pose(settings, streams))
     if folder is not None:
-        BlazePose(folder)  # what is wrong with them would be wrong for every clip
+        BlazePose(folder)  # fail now rather than on every clip
     return folder
 
 
 def keep_networks(weights: PoseWeights | None) -> Path | None:
-    """Put the networks where the processes that read files find them.
+    """Write the networks to a folder where decoder processes can read them.
 
     Args:
-        weights: None where no stream needs them.
+        weights: The networks; None if no stream needs them.
 
     Raises:
-        UsageError: OpenVINO, which computes them, is not installed.
+        UsageError: OpenVINO, which runs them, is not installed.
     """
     if weights is None:
         return None
     if not is_installed():
-        raise UsageError("`streams=pose` is computed by OpenVINO: pip install 'vidlstm[cpu]'")
+        raise UsageError("`streams=pose` needs OpenVINO; pip install 'vidlstm[cpu]'")
     return weights.put_into(default_root() / NETWORKS)

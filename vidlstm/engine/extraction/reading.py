@@ -1,4 +1,4 @@
-"""What is made of one file: pixels for the encoder, descriptors for the other streams.
+"""Read one file: pixels for the encoder, descriptors for the other streams.
 
 Runs in a decoder process. Imports no torch.
 """
@@ -27,19 +27,19 @@ from vidlstm.media.sampling import every_second
 from vidlstm.media.video.frame_array import Frames
 from vidlstm.records import ClipInfo
 
-_STORED_VIEWS = 3  # of every clip, so that training sees other moments each epoch
+_STORED_VIEWS = 3  # views per clip, so that each epoch can use different moments
 PEOPLE_SIDE = 640
-"""Longest side of the pictures in which people are looked for, in pixels; they are never enlarged."""
+"""Longest side of the pictures for finding people, in pixels; pictures are never enlarged."""
 
 SUMMARY_FRAMES = 8
-"""Moments of a video that its summary streams look at."""
+"""Number of moments of a video that its summary streams use."""
 
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What the workers make of every file. Travels to them; holds only plain values.
+    """What to read from every file. Sent to the worker processes, so it holds only plain values.
 
-    `film_rate` is how many moments a second are read of films, see `vidlstm.engine.extraction.films`.
+    `film_rate` is the number of moments per second of films, see `vidlstm.engine.extraction.films`.
     """
 
     kind: Kind
@@ -59,13 +59,13 @@ class ReadRequest:
     def of(
         config: ModelConfig, *, views: int, limits: Limits | None = None, pose_networks: Path | None = None
     ) -> ReadRequest:
-        """Return the request that feeds a model of `config` with `views` views of each clip.
+        """Return the request for a model.
 
         Args:
-            config: Of the model.
-            views: Of each clip.
-            limits: What a clip may cost.
-            pose_networks: Folder of the networks that find people, for the `pose` stream.
+            config: The model.
+            views: Number of views per clip.
+            limits: Limits of a clip.
+            pose_networks: Folder of the networks of the `pose` stream.
         """
         return ReadRequest(
             config.kind,
@@ -84,28 +84,28 @@ class ReadRequest:
 
     @staticmethod
     def for_training(config: ModelConfig, pose_networks: Path | None = None) -> ReadRequest:
-        """Return what is read of every clip for training: more moments than the head reads at once."""
+        """Return the request for training, which reads more moments than the head uses at once."""
         several = config.views > 1 or config.kind == "picture"
         views = config.views if several else _STORED_VIEWS
         return ReadRequest.of(config, views=views, pose_networks=pose_networks)
 
     @staticmethod
     def for_pixels(config: ModelConfig) -> ReadRequest:
-        """Return what is read of a clip to train the encoder on it."""
+        """Return the request for training the encoder on pixels."""
         return replace(ReadRequest.for_training(config), streams=("rgb",))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a worker made of one file.
+    """Frames and descriptors of one file, from a worker process.
 
     Args:
         frames: uint8 `(M, U, S, S, C)`, the distinct moments for the encoder, plain and (M = 2)
-            mirrored; None when `rgb` is off.
-        table: int64 `(V, T)` into the U of `frames`.
-        sequences: By stream, float32 `(V, T, D)`, each with a T of its own.
+            mirrored; None without `rgb`.
+        table: int64 `(V, T)`, indices into the U of `frames`.
+        sequences: By stream, float32 `(V, T, D)`; T may differ between streams.
         summaries: By stream, float32 `(D,)`.
-        info: What the file told.
+        info: Facts about the clip.
     """
 
     frames: NDArray[np.uint8] | None
@@ -128,12 +128,12 @@ def read(path: Path, request: ReadRequest) -> Reading:
         wrong = error.code in (FailureCode.NOT_A_VIDEO, FailureCode.NOT_A_PICTURE)
         if not wrong or other in (None, request.kind):
             raise
-        message = f"is a {other}, and the model labels {request.kind}s"
+        message = f"is a {other}, but the model labels {request.kind}s"
         raise InputError(path, FailureCode.WRONG_KIND, message) from None
 
 
 def read_frames(frames: Frames, request: ReadRequest) -> Reading:
-    """Read frames in memory as the request says, which is one for videos."""
+    """Read frames in memory; the request must be for videos."""
     return _read_video(frames, request)
 
 
@@ -150,7 +150,7 @@ def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
     )
     clip = read_clip(path, spec, request.limits)
     if clip.pictures is not None and request.pose_networks is not None:
-        # Here, not above: other streams do without the library that computes the networks.
+        # Imported here, because other streams do not need the library that runs the networks.
         from vidlstm.engine.extraction.people import find_people
 
         people = find_people(clip.pictures, request.pose_networks, request.people)
@@ -170,14 +170,14 @@ def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
 
 
 def _describe(clip: Clip, descriptor: SequenceDescriptor) -> NDArray[np.float32]:
-    """Describe a clip's views, `(V, T, D)`, without the steps at which there is nothing to read.
+    """Describe a clip's views, `(V, T, D)`, without the steps that have no information.
 
-    One step is left where there never is anything.
+    If no step has any, one step is kept.
     """
     steps = descriptor.describe(clip)[clip.table]
     if descriptor.is_there is None:
         return steps
-    there = np.asarray(descriptor.is_there(steps).any(0))  # in any view: a step is one moment in all of them
+    there = np.asarray(descriptor.is_there(steps).any(0))  # a step is the same moment in all views
     there[0] |= not there.any()
     return steps[:, there]
 
@@ -198,7 +198,7 @@ def _read_picture(path: Path, request: ReadRequest) -> Reading:
 
 
 def to_channels(frames: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
-    """Bring RGB `(..., 3)` to the encoder's number of channels."""
+    """Convert RGB `(..., 3)` to the encoder's number of channels."""
     if channels == 3:
         return frames
     weights = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as cv2 and PIL

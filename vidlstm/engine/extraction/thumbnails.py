@@ -1,4 +1,4 @@
-"""Thumbnail strips: a few small frames that show what a clip is about."""
+"""Thumbnail strips: a few small frames of a clip."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CLIP_SECONDS = 20.0
 _FRAMES = 6
 _HEIGHT = 96
 _MAX_WIDTH = 192
-_SIDE = 192  # frames are read as squares of this side, then given their shape back
+_SIDE = 192  # frames are read as squares of this side, then resized to their shape
 
 
 def thumbnail_strip(path: Path, kind: Kind) -> list[bytes]:
-    """Return frames spread over a clip, or one of a picture, as JPEG files 96 pixels high.
+    """Return frames spread over a clip, or a single one for a picture, as JPEG files 96 pixels high.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     if kind == "picture":
         picture = load_picture(path)
@@ -38,10 +38,7 @@ def thumbnail_strip(path: Path, kind: Kind) -> list[bytes]:
 def thumbnail_strips(
     paths: Sequence[Path], kind: Kind, *, clip_seconds: float = CLIP_SECONDS
 ) -> dict[Path, list[bytes]]:
-    """Return the strips of the clips that can be read, within a time limit each, by a decoder process.
-
-    The page of a report says where there is none.
-    """
+    """Return the strips of the readable clips, read by decoder processes with a time limit each."""
     strips: dict[Path, list[bytes]] = {}
     if not paths:
         return strips

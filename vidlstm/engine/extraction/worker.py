@@ -1,4 +1,4 @@
-"""One process that does jobs, one at a time, and is replaced when a job kills or hangs it.
+"""A worker process that runs one job at a time, and is replaced if a job crashes or hangs it.
 
 Imports neither torch nor OpenCV before the process needs them.
 """
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _STARTS = 5  # attempts to start a process for one job
 _PAUSE = 0.1  # seconds; doubles with each attempt
-_START_SECONDS = 120.0  # for a process to load its modules; far more than even a slow disk needs
+_START_SECONDS = 120.0  # for loading the modules of a process; far more than a slow disk needs
 _PROGRAM = """\
 import sys
 sys.path[:] = sys.argv[3:]
@@ -47,10 +47,10 @@ class _Part(Generic[R]):
 
 
 class Worker:
-    """One process at a time, replaced when a job kills or hangs it.
+    """A process that is replaced if a job crashes or hangs it.
 
     Args:
-        num_threads: That decode a file.
+        num_threads: Number of threads for decoding a file.
     """
 
     def __init__(self, num_threads: int) -> None:
@@ -62,26 +62,26 @@ class Worker:
         self._has_worked = False
 
     def start(self) -> Connection | None:
-        """Start the process unless it runs; return the pipe to it, None in retirement."""
+        """Start the process unless it is running; return the pipe to it, or None after `retire`."""
         with self._lock:
             if self._pipe is None and not self._retired:
                 self._process, self._pipe = _start(self._num_threads)
             return self._pipe
 
     def do(self, job: Job[R], seconds: float) -> R | InputError:
-        """Return what the job gives, or why it gives nothing.
+        """Return the result of a job, or why it has none.
 
         Raises:
-            VidlstmError: No process can be started, whatever the job.
+            VidlstmError: No process can be started at all.
         """
         result: R | InputError = self._receive(job, self._begin(job), seconds)
         return result
 
     def do_in_parts(self, job: Job[Iterable[R]], seconds: float) -> Iterator[R | InputError]:
-        """Yield the parts that the job gives, each within the time limit, and last why it ends early.
+        """Yield the parts of a job's result, each within the time limit, and an error if it ends early.
 
         Raises:
-            VidlstmError: No process can be started, whatever the job.
+            VidlstmError: No process can be started at all.
         """
         pipe = self._begin(job)
         while (part := self._receive(job, pipe, seconds)) is not None:
@@ -90,7 +90,7 @@ class Worker:
                 return
 
     def drop(self) -> None:
-        """Stop what the process is doing; the next job starts another one."""
+        """Kill the process; the next job starts a new one."""
         self._bury()
 
     def _begin(self, job: Job[Any]) -> Connection | None:
@@ -100,9 +100,9 @@ class Worker:
         return pipe
 
     def _receive(self, job: Job[Any], pipe: Connection | None, seconds: float) -> Any:
-        """Return the next thing that the process sends, or why it sends nothing."""
+        """Return the next message of the process, or why there is none."""
         if pipe is None:
-            message = f"no decoder process could be started for it, in {_STARTS} attempts; try it again"
+            message = f"no decoder process could be started for it in {_STARTS} attempts; try again"
             return InputError(job.path, FailureCode.DECODER_CRASHED, message)
         try:
             if not pipe.poll(seconds):
@@ -118,9 +118,9 @@ class Worker:
         return result
 
     def _hand_over(self, job: Job[R]) -> Connection | None:
-        """Give the job to the process and return once it has it, with all modules that it needs."""
-        # A process can have died since its last job, or be killed while it starts: by a system that is
-        # short of memory, say, which is better a moment later.
+        """Send the job to the process; return when it has received it and loaded its modules."""
+        # The process may have died since its last job, or be killed while it starts, for example when memory
+        # is short, so try again a moment later.
         for number in range(_STARTS):
             with contextlib.suppress(EOFError, OSError):
                 pipe = self.start()
@@ -137,7 +137,7 @@ class Worker:
         return None
 
     def _bury(self) -> int | None:
-        """Be sure that the process is gone, and return its exit code."""
+        """Make sure that the process has ended, and return its exit code."""
         with self._lock:
             process, pipe = self._process, self._pipe
             self._process = self._pipe = None
@@ -145,23 +145,22 @@ class Worker:
                 return None
             pipe.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GLANCE)  # one that crashed on its own has its own exit code
+                process.wait(GLANCE)  # after a crash, it has an exit code already
             return _kill(process)
 
     def retire(self) -> None:
-        """End the process, whatever it does, and start no other."""
+        """End the process, whatever it is doing, and never start another one."""
         with self._lock:
             self._retired = True
             if self._process is not None:
-                _kill(self._process)  # its pipe is left to the thread that reads from it
+                _kill(self._process)  # its pipe is closed by the thread that reads from it
 
 
 def _start(num_threads: int) -> tuple[subprocess.Popen[bytes], Connection]:
-    """Start a process that does jobs, and return it with the pipe to it.
+    """Start a worker process, and return it with the pipe to it.
 
-    Not by `multiprocessing`: its children run the caller's script again, and two threads cannot start them
-    at the same time.
-    The process ends when its standard input does, so it does not outlive this one.
+    `multiprocessing` is not used: its children run the caller's script again, and two threads cannot start
+    them at the same time. The process ends when its standard input closes, so it does not outlive this one.
     """
     ours, theirs = multiprocessing.Pipe()
     handle = theirs.fileno()
@@ -169,15 +168,15 @@ def _start(num_threads: int) -> tuple[subprocess.Popen[bytes], Connection]:
     if sys.platform == "win32":
         os.set_handle_inheritable(handle, True)
         inherited = {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": [handle]})}
-    # OpenCV puts its own folder into `sys.path` while another thread imports it. There is a `typing`
-    # in it, among others, which would replace Python's.
+    # While another thread imports OpenCV, its folder is in `sys.path`. It contains a `typing` module, among
+    # others, which would replace Python's.
     folders = [folder for folder in sys.path if not Path(folder, "typing").is_dir()]
     errors = None if os.environ.get("VIDLSTM_DEBUG") else subprocess.DEVNULL
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(handle), str(num_threads), *folders],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,  # what C code writes must not reach the results
+            stdout=subprocess.DEVNULL,  # output of C code must not get into the results
             stderr=errors,
             **inherited,
         )
@@ -199,15 +198,15 @@ def _cause(exitcode: int | None) -> str:
 
 
 def serve(handle: int, num_threads: int) -> None:
-    """Do jobs until the pipe closes. Runs in the worker process.
+    """Run jobs until the pipe closes. Runs in the worker process.
 
     Args:
-        handle: Of the pipe: a file descriptor, on Windows a handle.
-        num_threads: That decode a file.
+        handle: The pipe: a file descriptor, on Windows a handle.
+        num_threads: Number of threads for decoding a file.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Not only for what is used here: it loads the decoders, before the first job asks for them.
+    # Imported here to load the decoders before the first job needs them.
     from vidlstm.engine.extraction import reading  # noqa: F401
     from vidlstm.media.opencv import decode_with
 
@@ -238,7 +237,7 @@ def _end_with_parent() -> None:
 
 
 class Notes(logging.Handler):
-    """Warnings of a worker, which the process that started it logs in its place."""
+    """Collects the warnings of a worker, which the parent process logs."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -249,13 +248,13 @@ class Notes(logging.Handler):
         self._texts.append(record.getMessage())
 
     def take(self) -> list[str]:
-        """Return what was logged since the last time."""
+        """Return and clear the collected warnings."""
         texts, self._texts = self._texts, []
         return texts
 
 
 def _do_in_parts(job: Job[Iterable[R]]) -> Iterator[_Part[R] | InputError | None]:
-    """Yield a job's parts, and last None or why there are no more."""
+    """Yield the parts of a job's result, then None, or an error if it ends early."""
     begun = _do(Job(job.path, lambda: iter(job.work())))
     if isinstance(begun, InputError):
         yield begun
@@ -274,5 +273,5 @@ def _do(job: Job[R]) -> R | InputError:
         return error
     except MemoryError:
         return InputError(job.path, FailureCode.TOO_LARGE, "not enough memory to read it")
-    except Exception as error:  # a decoder's own exception on a hostile file
+    except Exception as error:  # any exception of a decoder on a hostile file
         return InputError(job.path, FailureCode.READ_ERROR, f"{type(error).__name__}: {error}")
