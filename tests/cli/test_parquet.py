@@ -55,7 +55,7 @@ def test_a_run_is_resumed_after_its_end(command: tuple[str, ...], clips: Path, t
     assert [row["path"] for row in read(file)] == [str(clips / n) for n in ("a.avi", "b.avi", "sub/c.avi")]
     ended = vidlstm(*command, clips / "a.avi", "-o", file)
     assert ended.status == 2
-    assert "exists already" in ended.err
+    assert "already exists" in ended.err
 
 
 def test_rows_of_a_killed_run_are_kept(command: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
