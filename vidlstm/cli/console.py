@@ -83,8 +83,10 @@ class Console:
         """Print a line, even if quiet."""
         self.rich.print(_shown(text), markup=False, style="yellow")
 
-    def bar(self, *, total: int | None, label: str, unit: str) -> tqdm[Any]:
-        """Return a progress bar with rate and remaining time; it is shown on terminals only."""
+    def bar(
+        self, *, total: int | None = None, label: str = "", unit: str = "", layout: str | None = None
+    ) -> tqdm[Any]:
+        """Return a progress bar with rate and remaining time, or in tqdm's `layout`; on terminals only."""
         from tqdm import tqdm
 
         hidden = self.quiet or not sys.stderr.isatty()
@@ -94,6 +96,7 @@ class Console:
             unit=unit,
             file=sys.stderr,
             disable=hidden,
+            bar_format=layout,
             leave=False,
             dynamic_ncols=True,
         )

@@ -123,9 +123,7 @@ def watch(
     if read_header(path).config.kind != "video":
         raise UsageError(f"{path}: labels pictures; actions are found in videos")
     with contextlib.ExitStack() as stack:
-        bar = stack.enter_context(console.bar(total=None, label="", unit=""))
-        bar.bar_format = "{desc}"
-        status = StatusLine(bar)
+        status = StatusLine(stack.enter_context(console.bar(layout="{desc}")))
         warn = partial(_warn_beside, console)
         programs = None if exec_ is None else Programs(exec_, warn)
         if programs is not None:

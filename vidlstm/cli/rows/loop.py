@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.cli.rows.spans import AnyRecord
 from vidlstm.records import Prediction
 
+_SAME_SECONDS = 0.3  # `timeout` sends its signal twice
 _MAX_LABELS = 8  # classes in the last line
 
 
@@ -121,11 +123,16 @@ def interruptible(
     signals: Sequence[signal.Signals] = (signal.SIGINT,),
 ) -> Iterator[None]:
     """Let the first Ctrl-C end the run after the current row, and a second one at once."""
+    first = 0.0
 
     def handle(*_: object) -> None:
+        nonlocal first
         if interrupted.is_set():
+            if time.monotonic() - first < _SAME_SECONDS:
+                return
             raise KeyboardInterrupt
         interrupted.set()
+        first = time.monotonic()
         end_early()
 
     before = {number: signal.signal(number, handle) for number in signals}

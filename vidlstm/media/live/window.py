@@ -33,6 +33,7 @@ class Window:
     def __init__(self, labels: Sequence[str]) -> None:
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise UsageError("`show=True`: there is no display; leave it out, or set DISPLAY")
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # Qt misses fonts that nobody asks for
         # Where a display does not answer, the library of the windows ends its process: in another one first.
         tried = subprocess.run(
             [sys.executable, "-c", _TRY],
@@ -47,7 +48,7 @@ class Window:
                 "opencv-python-headless is installed, which has none"
             )
         self._colours = colours_of(labels)
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
     def show(self, image: Image, label: str | None) -> bool:
         """Show a frame; return False once the window was closed.
