@@ -47,7 +47,7 @@ def test_a_clip_begins_before_it_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_no_more_is_kept_than_asked_for(tmp_path: Path) -> None:
-    recorder = Recorder(2.0, print)
+    recorder = Recorder(2.05, print)
     give(recorder, 0, 50)
     recorder.begin(tmp_path / "a.mp4", since=0.0)
     recorder.close()  # ends it, too
