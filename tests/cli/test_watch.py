@@ -208,6 +208,11 @@ def test_without_a_display_there_is_no_window(film_run: Path, monkeypatch: pytes
     assert outcome.err == "vidlstm: --show: there is no display; leave it out, or set DISPLAY\n"
 
 
+def test_clips_need_a_folder(film_run: Path, film: Path) -> None:
+    outcome = vidlstm("watch", "0", "-c", film_run, "--record", film)
+    assert (outcome.status, outcome.err) == (2, f"vidlstm: --record {film}: is a file; name a folder\n")
+
+
 def test_a_model_without_windows_says_what_to_do(model: Path) -> None:
     outcome = vidlstm("watch", "0", "-c", model)
     assert outcome.status == 2

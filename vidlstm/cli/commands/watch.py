@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,9 +33,7 @@ from vidlstm.errors import UsageError
 from vidlstm.records import NOVELTY_RATE
 
 if TYPE_CHECKING:
-    from vidlstm.engine.live.watch import WatchSettings
-    from vidlstm.engine.prediction.labeller import Labeller
-    from vidlstm.media.live.address import Address
+    from vidlstm.config import ModelConfig
     from vidlstm.media.live.recorder import Recorder
     from vidlstm.media.live.window import Window
 
@@ -118,42 +117,23 @@ def watch(
     address = parse_address(source, realtime=realtime)
     path = find_checkpoint(console, checkpoint)
 
+    if record is not None and record.exists() and not record.is_dir():
+        raise UsageError(f"--record {record}: is a file; name a folder")
+
     from vidlstm.models.header import read_header
 
-    if read_header(path).config.kind != "video":
+    config = read_header(path).config
+    if config.kind != "video":
         raise UsageError(f"{path}: labels pictures; actions are found in videos")
-    with contextlib.ExitStack() as stack:
-        status = StatusLine(stack.enter_context(console.bar(layout="{desc}")))
-        warn = partial(_warn_beside, console)
-        programs = None if exec_ is None else Programs(exec_, warn)
-        if programs is not None:
-            stack.callback(programs.close)
 
-        from vidlstm.engine.live.watch import WatchSettings
-        from vidlstm.engine.prediction.labeller import load_labeller
-        from vidlstm.engine.spans.smoothing import SpanRules
-
-        labeller = load_labeller(path, device=device, backend=backend, precision=precision or "float32")
-        settings = WatchSettings(
-            every=tick,
-            delay=latest,
-            rules=SpanRules(shortest, gap, min_score),
-            novelty_rate=novelty_rate,
-            preview=status.is_shown,
-        )
-        recorder = None if record is None else _open_recorder(labeller, warn)
-        if recorder is not None:
-            stack.callback(recorder.close)
-        window = _open_window(labeller) if show else None
-        sinks = _Sinks(output_format, status, programs, recorder, record, window)
-        return _run(labeller, address, settings, sinks)
-
-
-def _run(labeller: Labeller, address: Address, settings: WatchSettings, sinks: _Sinks) -> int:
     from vidlstm.engine.live.feed import Feed
+    from vidlstm.engine.live.watch import WatchSettings
     from vidlstm.engine.live.watch import watch as watch_source
+    from vidlstm.engine.spans.smoothing import SpanRules
+    from vidlstm.engine.spans.windows import WindowGrid
     from vidlstm.media.live.sources import open_source
 
+    WindowGrid.of(config)
     feed = Feed(lambda: open_source(address, feed.sleep), reopens=address.reopens)
     interrupted, reader_left = threading.Event(), threading.Event()
 
@@ -161,8 +141,32 @@ def _run(labeller: Labeller, address: Address, settings: WatchSettings, sinks: _
         reader_left.set()
         feed.end()
 
-    when_reader_leaves(leave)
-    with interruptible(interrupted, feed.end, (signal.SIGINT, signal.SIGTERM)):
+    with contextlib.ExitStack() as stack:
+        status = StatusLine(stack.enter_context(console.bar(layout="{desc}")))
+        settings = WatchSettings(
+            every=tick,
+            delay=latest,
+            rules=SpanRules(shortest, gap, min_score),
+            novelty_rate=novelty_rate,
+            preview=status.is_shown,
+        )
+        warn = partial(_warn_beside, console)
+        programs = None if exec_ is None else Programs(exec_, warn)
+        if programs is not None:
+            stack.callback(programs.close)
+        recorder = None if record is None else _open_recorder(config, warn)
+        if recorder is not None:
+            stack.callback(recorder.close)
+        window = _open_window(config) if show else None
+        if window is not None:
+            stack.callback(window.close)
+        stack.enter_context(interruptible(interrupted, feed.end, (signal.SIGINT, signal.SIGTERM)))
+
+        from vidlstm.engine.prediction.labeller import load_labeller
+
+        labeller = load_labeller(path, device=device, backend=backend, precision=precision or "float32")
+        sinks = _Sinks(output_format, status, programs, recorder, record, window)
+        when_reader_leaves(leave)
         for item in watch_source(labeller, feed, settings):
             if reader_left.is_set():
                 break
@@ -224,18 +228,17 @@ class _Sinks:
         return self._window is None or self._window.show(frame.image, self._label)
 
 
-def _open_recorder(labeller: Labeller, warn: partial[None]) -> Recorder:
+def _open_recorder(config: ModelConfig, warn: Callable[[str], None]) -> Recorder:
     from vidlstm.media.live.recorder import Recorder
 
-    spans = labeller.config.spans
-    longest = 0.0 if spans is None else spans.windows[-1]
+    longest = 0.0 if config.spans is None else config.spans.windows[-1]
     return Recorder(_BEFORE + longest + _SPARE, warn)
 
 
-def _open_window(labeller: Labeller) -> Window:
+def _open_window(config: ModelConfig) -> Window:
     from vidlstm.media.live.window import Window
 
-    return Window(labeller.config.classes)
+    return Window(config.classes)
 
 
 def _warn_beside(console: Console, text: str) -> None:

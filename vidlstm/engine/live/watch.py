@@ -156,6 +156,7 @@ class _Film:
         )
         height, width = first.image.shape[:2]
         self._info = ClipInfo(0, None, width, height)
+        self._num_cells = 0  # that have been scored, be it by windows that are cut
         self._completed: deque[float] = deque()  # when the frame was shown that completed each waiting cell
 
     @property
@@ -176,14 +177,16 @@ class _Film:
     def tick(self) -> list[_Edge]:
         """Run the heads on the windows that are complete; return what has begun or ended."""
         rows = self._scorer.take()
-        provisional = None if self._delay is None else self._scorer.provisional()
         edges: list[_Edge] = []
         for row in rows:
             shown = self._completed.popleft()
             edges += [_Edge(edge, shown) for edge in self._spans.add(row[None])]
-        if provisional is not None and len(provisional):
-            empty = provisional[:0]
-            edges += [_Edge(edge, self.newest.shown) for edge in self._spans.add(empty, provisional)]
+        num_cells = self._scorer.num_moments // self._model.grid.step
+        if self._delay is not None and num_cells > self._num_cells:
+            self._num_cells = num_cells
+            provisional = self._scorer.provisional()
+            found = self._spans.add(provisional[:0], provisional)
+            edges += [_Edge(edge, self.newest.shown) for edge in found]
         self._note(edges)
         return edges
 
