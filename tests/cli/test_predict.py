@@ -307,6 +307,7 @@ def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: 
     ("name", "way"),
     [
         ("rtsp://camera/1", "vidlstm watch rtsp://camera/1"),
+        ("rtsp://user:secret@camera/1", "vidlstm watch rtsp://user:***@camera/1"),
         ("http://example.org/a.mp4", "download it"),
         ("0", "vidlstm watch 0"),
         ("/dev/video0", "vidlstm watch /dev/video0"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
@@ -170,6 +172,24 @@ def test_every_frame_is_passed_on_and_the_state_at_each_tick(film: Path) -> None
     assert {"rise", "sink", None} == {state.label for state in states}
     script = Script([(0.0, Opened(8.0)), *frames, (27.0, Ended())])
     assert all(not i.top for i in script.run(WatchSettings()) if isinstance(i, LiveState))
+
+
+def test_every_moment_is_encoded_once_however_often_the_heads_run(film: Path) -> None:
+    class Encoder:
+        digest = "none"
+        num_frames = 0
+
+        def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+            self.num_frames += len(pictures)
+            return pictures.reshape(len(pictures), -1)[:, :5].astype(np.float16)
+
+    encoder = Encoder()
+    labeller = replace(LABELLER, config=replace(CONFIG, streams=("rgb", "motion")), encoder=encoder)
+    script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())])
+    settings = WatchSettings(every=0.1, delay=0.0, preview=True)
+    for _ in watch(labeller, script, settings, clock=lambda: script.now, wall=lambda: script.now):
+        pass
+    assert encoder.num_frames == 27 * 4  # every second moment of 8 a second
 
 
 def test_a_loop_that_is_slow_drops_frames_and_says_so(film: Path) -> None:

@@ -22,6 +22,7 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import suffix_kind
+from vidlstm.media.live.address import masked
 from vidlstm.stores import is_address, is_folder, refuse_passwords, walk_store
 
 STDIN = "-"
@@ -86,9 +87,10 @@ def require_files(given: Sequence[str]) -> None:
         if os.path.lexists(name) and not name.startswith("/dev/"):
             continue
         if _ADDRESS.match(name):
+            shown = masked(name)
             raise UsageError(
-                f"{name}: is an address, but this command reads files; download it, or label it live with "
-                f"`vidlstm watch {name}`"
+                f"{shown}: is an address, but this command reads files; download it, or label it live with "
+                f"`vidlstm watch {shown}`"
             )
         if name.startswith("/dev/video") or name.isdecimal():
             raise UsageError(
