@@ -167,7 +167,7 @@ def _stream(address: Address, stack: contextlib.ExitStack, sleep: Callable[[floa
             raise SourceError(f"{address.shown}: has no video in it")
         stream = container.streams.video[0]
     except (FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"{address.shown}: cannot be opened: {_reason(error)}") from None
+        raise SourceError(f"{address.shown}: cannot be opened: {_reason(error, OPEN_SECONDS)}") from None
     name = container.format.name
     if address.kind == "http" and name not in (*_BY_ARRIVAL, *_BY_TIMES, "mpegts"):
         raise SourceError(f"{address.shown}: is a file ({name}), not a stream; download it")
@@ -227,7 +227,7 @@ def _decoded(address: Address, container: Any, stream: Any, name: str, clock: Cl
             if isinstance(error, EOFError):
                 packet = None
             else:
-                raise SourceError(f"{address.shown}: {_reason(error)}") from None
+                raise SourceError(f"{address.shown}: {_reason(error, READ_SECONDS)}") from None
         if packet is None or (packet.size == 0 and packet.dts is None):
             break
         try:
@@ -237,7 +237,8 @@ def _decoded(address: Address, container: Any, stream: Any, name: str, clock: Cl
         except (FFmpegError, EOFError, ValueError) as error:
             num_errors += 1
             if num_errors > _MOST_ERRORS:
-                raise SourceError(f"{address.shown}: cannot be decoded: {_reason(error)}") from None
+                why = _reason(error, READ_SECONDS)
+                raise SourceError(f"{address.shown}: cannot be decoded: {why}") from None
             continue
         for frame, image in zip(decoded, images, strict=True):
             seconds, shown = clock(frame.time)
@@ -278,8 +279,8 @@ def _standard_input(address: Address) -> tuple[_StandardInput, str]:
     return _StandardInput(head), name
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, seconds: float) -> str:
     """Return what went wrong, without the address that FFmpeg adds."""
     if isinstance(error, av.error.ExitError):
-        return f"no answer within {READ_SECONDS:g} s"
+        return f"no answer within {seconds:g} s"
     return str(getattr(error, "strerror", None) or type(error).__name__)
