@@ -5,7 +5,7 @@ Imports no torch, as reading runs in decoder processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,25 +61,25 @@ class FilmPart:
     info: ClipInfo
 
 
-def require_film_streams(request: ReadRequest, digest: str) -> None:
+def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) -> None:
     """Check that a model's streams can be computed for films.
 
     Args:
-        request: The streams.
-        digest: Digest of the encoder.
+        streams: The streams of the model.
+        has_encoder: Pictures are encoded; otherwise they are kept as pixels.
 
     Raises:
         UsageError: The model needs summary streams, which are not defined for a whole film, people, or
             pixels.
     """
-    for stream in request.streams:
+    for stream in streams:
         if stream in SUMMARY_STREAMS:
             raise UsageError(
                 f"`streams`: {stream} describes whole clips, not the moments of a film; leave it out"
             )
         if stream == "pose":
             raise UsageError("`streams`: pose follows people through clips, not through films; leave it out")
-    if "rgb" in request.streams and digest == PIXELS:
+    if "rgb" in streams and not has_encoder:
         raise UsageError("unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen")
 
 
@@ -95,7 +95,7 @@ class FilmEncoder:
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
-        require_film_streams(request, PIXELS if encoder is None else encoder.digest)
+        require_film_streams(request.streams, has_encoder=encoder is not None)
         self._request = request
         self._encoder = encoder
         self._width = 0

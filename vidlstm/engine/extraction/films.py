@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vidlstm.config import StreamName
 from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.extractor import Extracted
-from vidlstm.engine.extraction.film_reading import RGB_EVERY, FilmPart, require_film_streams
+from vidlstm.engine.extraction.film_reading import PIXELS, RGB_EVERY, FilmPart, require_film_streams
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import Source
 from vidlstm.errors import InputError
@@ -49,7 +49,7 @@ class FilmExtractor:
     """
 
     def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None, rate: float) -> None:
-        require_film_streams(request, source.digest)
+        require_film_streams(request.streams, has_encoder=source.digest != PIXELS)
         self.request = request
         self.source = source
         self.store = store

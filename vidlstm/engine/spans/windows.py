@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vidlstm.config import ModelConfig, SpanConfig, StreamName
 from vidlstm.data.films import BACKGROUND
 from vidlstm.data.samples import Dataset
-from vidlstm.engine.extraction.film_reading import RGB_EVERY, FilmPart
+from vidlstm.engine.extraction.film_reading import RGB_EVERY, FilmPart, require_film_streams
 from vidlstm.engine.extraction.films import gather, num_moments
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.smoothing import Scores, Timeline
@@ -50,9 +50,14 @@ def span_config(durations: Sequence[float], background: str | None = None) -> Sp
 
 
 def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """Return the config with windows for the films of a data set; as it is where there are none."""
+    """Return the config with windows for the films of a data set; as it is where there are none.
+
+    Raises:
+        UsageError: Films cannot be read for this model.
+    """
     if not dataset.films:
         return config
+    require_film_streams(config.streams, has_encoder=not config.encoder.keeps_pixels)
     background = BACKGROUND if BACKGROUND in dataset.classes else None
     acts = [s for s in dataset.samples if s.label != BACKGROUND]
     return replace(config, spans=span_config([(s.end or 0) - (s.start or 0) for s in acts], background))
