@@ -6,11 +6,11 @@ Viterbi pass over a Potts chain: Rabiner 1989). So a label that has begun goes o
 better by more than the cost of going there and back: that is a hysteresis. The cost is fitted on films
 that the members of the model were not trained on (`fit_switch_cost`).
 
-What it is worth: F1@50 of 13 thermal recordings (FIR-Image-Action), `crossval --folds group`, seed 0: 0.618,
-by thresholding the same scores 0.447. Tried and not better, in 5 grouped folds where this gave 0.525:
-transition probabilities in place of one cost, durations of each class (semi-Markov) 0.502, a prior of
-background; a logistic regression over the scores of neighbouring cells gave up to 0.554, but F1@10 of 0.683
-in place of 0.723.
+What it is worth: F1@50 of 13 thermal recordings (FIR-Image-Action), `crossval --folds group`, seeds 0 and
+1: 0.618 and 0.580, by thresholding the same scores 0.447 and 0.398. Tried and not better, in 5 grouped
+folds where this gave 0.525: transition probabilities in place of one cost, durations of each class
+(semi-Markov) 0.502, a prior of background; a logistic regression over the scores of neighbouring cells
+gave up to 0.554, but F1@10 of 0.683 in place of 0.723.
 """
 
 from __future__ import annotations

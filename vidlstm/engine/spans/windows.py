@@ -31,8 +31,8 @@ _CELL_SHARE = 1 / 8
 (`sample_videos/make.py --films 6`), 6 grouped folds: F1@50 0.957, with cells of half a second 0.905."""
 _SHARES = (0.75, 1.5)
 """Lengths of the windows, as shares of the median duration seen in training. Measured on 13 thermal
-recordings (FIR-Image-Action, 13 grouped folds, seed 0): F1@50 of 4.7 and 9.4 s 0.618, of 4.7 s alone 0.505,
-of 9.4 s alone 0.545, with 14.1 s as a third 0.600; in 5 folds, of 2, 4 and 8 s 0.476, of 4 and 8 s 0.525."""
+recordings (FIR-Image-Action, 13 grouped folds, seeds 0 and 1): F1@50 of 4.7 and 9.4 s 0.618 and 0.580, of
+4.7 s alone 0.505 and 0.529, of 9.4 s alone 0.545 and 0.557, with 14.1 s as a third 0.600 and 0.533."""
 _TOGETHER = 64  # cells that are scored at once
 
 Score = Callable[[Sequence[ClipFeatures]], Scores]
