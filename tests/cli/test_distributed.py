@@ -18,8 +18,9 @@ from tests.cli.conftest import ROOT, vidlstm
 from tests.tiny import write_action
 from vidlstm.engine.distributed import World
 
-FROZEN = ("--streams", "motion", "--epochs", "3", "--members", "2", "--hidden", "8", "--workers", "1")
-FINE = ("--unfreeze", "1", "--epochs", "2", "--workers", "1")
+CPU = ("--device", "cpu")  # where there is one GPU, two processes would have to share it
+FROZEN = (*CPU, "--streams", "motion", "--epochs", "3", "--members", "2", "--hidden", "8", "--workers", "1")
+FINE = (*CPU, "--unfreeze", "1", "--epochs", "2", "--workers", "1")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,6 @@ def test_fine_tuning_as_well_and_a_dead_one_ends_the_run_which_goes_on_alone(
     assert "continue with --resume" in err
     assert not (tmp_path / "two" / "model.safetensors").exists()
 
-    assert vidlstm("train", data, "--resume", tmp_path / "two", "--workers", "1").status == 0
+    assert vidlstm("train", data, "--resume", tmp_path / "two", *CPU, "--workers", "1").status == 0
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
     assert same(tmp_path / "one", tmp_path / "two")

@@ -73,7 +73,7 @@ class TestValues:
             ("--weights gone.pt --streams rgb", "--weights gone.pt: no such file"),
             (
                 "--device warp --streams motion",
-                "--device warp: not available; this machine and this torch have only cpu",
+                "--device warp: not available; this machine and this torch have",
             ),
         ],
     )

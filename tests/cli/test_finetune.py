@@ -102,6 +102,19 @@ def test_what_makes_no_sense_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_gpu_with_too_little_memory_says_what_needs_less(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: Trainer) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(Trainer, "_learn", fails)
+    ended = vidlstm("train", data, *SMALL, "--unfreeze", "1", "--batch-size", "7", "--out", tmp_path / "r")
+    assert ended.status == 2
+    says = "not enough memory for steps of 7 clips; add --checkpointing, or try a larger --accumulate"
+    assert says in ended.err
+
+
 def test_another_head_does_not_fit_the_run(data: Path, start: Path, tmp_path: Path) -> None:
     ended = vidlstm(
         "train", data, "--unfreeze", "1", "--from", start, "--hidden", "9", "--out", tmp_path / "r"

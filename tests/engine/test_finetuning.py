@@ -77,6 +77,7 @@ def make(
     warm_start: bool = False,
     keeps_statistics: bool = True,
     num_clips: int = 20,
+    device: str = "cpu",
 ) -> tuple[Trainer, Encoder]:
     torch.manual_seed(config.seed)
     encoder, classifier = small_encoder(), Classifier(MODEL, {"rgb": 4})
@@ -92,12 +93,12 @@ def make(
             )
             for values in (pixels(n).sequences["rgb"] for n in range(num_clips))
         ]  # fmt: skip
-    encoder.unfreeze(unfrozen, keeps_statistics=keeps_statistics)
+    encoder.to(device).unfreeze(unfrozen, keeps_statistics=keeps_statistics)
     everything = np.arange(num_clips)
     part = Part(everything[:-4], everything[-4:])
     learning = EncoderTraining(encoder, Reader(), flips=False, warm_start=warm_start)
     trainer = Trainer(
-        classifier, clips, everything % 2, [part], config,
+        classifier.to(device), clips, everything % 2, [part], config,
         mix_views=True, views=views_of(MODEL), mirror=False, encoder_training=learning,
     )  # fmt: skip
     return trainer, encoder

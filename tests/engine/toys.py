@@ -74,6 +74,7 @@ def make_trainer(
     config: TrainConfig = QUICK,
     head: HeadKind = "lstm",
     num_classes: int = 2,
+    device: str = "cpu",
 ) -> Trainer:
     """Return a trainer whose weights follow from the config's seed; one member a part."""
     if parts is None:
@@ -81,7 +82,7 @@ def make_trainer(
         parts = [Part(everything[everything % 3 != n], everything[everything % 3 == n]) for n in range(2)]
     model = model_config(head, len(parts), num_classes)
     torch.manual_seed(config.seed)
-    classifier = Classifier(model, WIDTHS)
+    classifier = Classifier(model, WIDTHS).to(device)
     return Trainer(
         classifier, clips, labels, parts, config, mix_views=True, views=views_of(model), mirror=False
     )

@@ -142,6 +142,16 @@ print(has_bfloat16(torch.device("cpu")), np.linalg.norm(one - other) < 0.15 * np
 """
 
 
+def test_a_gpu_with_too_little_memory(lite0: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    encoder = TorchEncoder(lite0, 1)
+    monkeypatch.setattr(Encoder, "forward", fails)
+    with pytest.raises(BackendError, match=r"GPU has not enough free memory.*`device=cpu`"):
+        encoder(pictures(1))
+
+
 class TestPrecision:
     @pytest.mark.skipif(not has_bfloat16(CPU), reason="this CPU has no bfloat16")
     def test_bfloat16_is_near_but_not_the_same(self, lite0: Encoder) -> None:

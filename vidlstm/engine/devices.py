@@ -20,23 +20,33 @@ from vidlstm.models.backends.torch import TorchEncoder, has_bfloat16
 from vidlstm.models.encoders import Encoder
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
+def choose_device(name: str, local_rank: int = 0, local_size: int = 1) -> torch.device:
     """Return the device named `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; `auto` is the fastest available.
+
+    A GPU is returned with its number, which `torch.cuda.set_device` needs.
 
     Args:
         name: As the user gave it.
         local_rank: Rank of this process on this machine; each process uses its own GPU.
+        local_size: Number of processes on this machine.
 
     Raises:
-        UsageError: The device is not available.
+        UsageError: The device is not available. Every process raises it, so that none waits for another.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if not available.get(name.split(":")[0], False):
-        names = ", ".join(kind for kind, is_available in available.items() if is_available)
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    available = [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]  # the fastest first
+    device = available[0].partition(":")[0] if name == "auto" else name
+    if device == "cuda" and gpus:
+        if local_size > len(gpus):
+            raise UsageError(
+                f"`device={name}`: {local_size} processes need a GPU each, and this machine has {len(gpus)}; "
+                "start fewer, or add `device=cpu`"
+            )
+        device = gpus[local_rank]
+    if device not in available:
+        names = ", ".join(available)
         raise UsageError(f"`device={name}`: not available; this machine and this torch have only {names}")
-    return torch.device(f"cuda:{local_rank}") if name == "cuda" and local_rank else torch.device(name)
+    return torch.device(device)
 
 
 def choose_backend(name: Backend, device: torch.device) -> Literal["torch", "openvino"]:

@@ -7,7 +7,9 @@ written again and again, so that two hours of video take seconds to make.
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -77,7 +79,10 @@ def make_clip(root: Path, kind: ClipKind, seed: int = 0) -> Path:
 
 def make_clips(root: Path, count: int) -> list[Path]:
     """Return different clips, half MPEG-4 and half H.264."""
-    return [make_clip(root / "many", H264 if number % 2 else MPEG4, number) for number in range(count)]
+    kinds = [H264 if number % 2 else MPEG4 for number in range(count)]
+    (root / "many").mkdir(parents=True, exist_ok=True)
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(make_clip, [root / "many"] * count, kinds, range(count)))
 
 
 def _encode(path: Path, kind: ClipKind, seed: int) -> None:

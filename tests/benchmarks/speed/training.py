@@ -69,9 +69,9 @@ def measure_many(kept: Path, rounds: int) -> Result:
     return Result(f"Training on {_MANY} clips, up to the first epoch", ("", "seconds"), rows, [bar])
 
 
-def write_many(clips: Sequence[Path], data: Path) -> None:
+def write_many(clips: Sequence[Path], data: Path, count: int = _MANY) -> None:
     """Write the clips again and again into class folders, each file with a box of its own at the end."""
-    for number in range(_MANY):
+    for number in range(count):
         clip = clips[number % len(clips)]
         told = number.to_bytes(4, "big")
         box = b"JUNK\4\0\0\0" + told if clip.suffix == ".avi" else b"\0\0\0\x0cfree" + told

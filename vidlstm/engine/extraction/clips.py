@@ -21,6 +21,7 @@ from vidlstm.engine.extraction.films import FilmExtractor, cut
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import DataError, UsageError
 from vidlstm.features.batches import ClipFeatures
+from vidlstm.models.backends.torch import full_precision
 from vidlstm.models.encoders import Encoder, encode_clips, for_inference
 from vidlstm.records import Scored
 
@@ -178,7 +179,7 @@ def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
     pixels = torch.from_numpy(clip.sequences["rgb"]).to(encoder.mean.device)
     sides, views, moments = pixels.shape[:3]
     there = torch.ones(sides * views, moments, dtype=torch.bool, device=pixels.device)
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         steps, _ = encode_clips(encoder, pixels.flatten(0, 1), there)
     values = steps.view(sides, views, -1, steps.shape[-1]).to("cpu", torch.float16).numpy()
     return ClipFeatures({**clip.sequences, "rgb": values}, clip.summaries)

@@ -79,7 +79,7 @@ def open_source(
     """
     num_threads = max(1, num_cores() // world.local_size)
     use_threads(num_threads)
-    device = choose_device(machine.device, world.local_rank)
+    device = choose_device(machine.device, world.local_rank, world.local_size)
     frames = None
     if encoder is not None:
         frames = make_frame_encoder(

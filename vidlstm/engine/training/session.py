@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.split_table import read_split_rows
 from vidlstm.engine.devices import choose_device
@@ -70,7 +72,8 @@ def train(request: TrainRequest) -> Generator[Event | TrainResult, None, None]:
         VidlstmError: The data, the settings or a file cannot be used.
     """
     plan = yield from make_plan(request)
-    device = choose_device(request.machine.device, World.from_environment().local_rank)
+    world = World.from_environment()
+    device = choose_device(request.machine.device, world.local_rank, world.local_size)
     with process_group(device) as world:
         yield from _Session(request, plan, world).run()
 
@@ -106,6 +109,7 @@ class _Session:
                 yield Resumed(trainer.epoch, trainer.config.epochs)
             interrupted = yield from self._run_epochs(run, trainer)
             trainer.finish()
+        model.classifier.cpu()  # where every model scores, so that the report says what `predict` will
         if not self.world.is_main:
             return
         if start is not None and self.plan.start is not None and trainer.best_epoch == 0:
@@ -173,6 +177,9 @@ class _Session:
     def _trainer(self, model: Model, clips: Clips, start: Model | None) -> Iterator[Trainer]:
         """Return the model's trainer; if the encoder is trained, with processes that read pixels."""
         with contextlib.ExitStack() as stack:
+            if self.config.encoder.trainable:
+                machine, world = self.request.machine, self.world
+                model.modules().to(choose_device(machine.device, world.local_rank, world.local_size))
             encoder_training = kept_pixels(model)
             if self.reads_files:
                 encoder_training = self._from_files(stack, model, clips, warm_start=start is not None)
@@ -189,9 +196,7 @@ class _Session:
     def _from_files(
         self, stack: contextlib.ExitStack, model: Model, clips: Clips, *, warm_start: bool
     ) -> EncoderTraining:
-        machine = self.request.machine
-        device = choose_device(machine.device, self.world.local_rank)
-        model.modules().to(device)
+        machine, device = self.request.machine, model.classifier.fusion.device
         request = ReadRequest.for_pixels(self.config)
         pixels = stack.enter_context(open_extractor(request, None, machine, cache=False, world=self.world))
         requested = machine.precision or ("bfloat16" if device.type == "cuda" else "float32")
@@ -215,7 +220,7 @@ class _Session:
             Whether it was interrupted.
 
         Raises:
-            UsageError: Training diverged in the first epoch.
+            UsageError: Training diverged in the first epoch, or the GPU has too little memory.
         """
         total = trainer.config.epochs
         try:
@@ -237,6 +242,11 @@ class _Session:
             if not kept:
                 raise
             return True
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                f"the GPU has not enough memory for steps of {trainer.config.batch_size} clips; add "
+                "`checkpointing=True`, or try a larger `accumulate` or a smaller `batch_size`"
+            ) from error
         if trainer.diverged:
             if not trainer.has_best:
                 raise UsageError(

@@ -7,6 +7,8 @@ installed. bfloat16 features are a few hundredths off: bfloat16 is never the def
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vidlstm.config import Precision
+from vidlstm.errors import BackendError
 from vidlstm.models.backends.protocol import CPU_BATCH
 from vidlstm.models.encoders import Encoder, for_inference, weights_digest
 
@@ -41,19 +44,43 @@ class TorchEncoder:
         self._batch = CPU_BATCH if on_cpu else _GPU_BATCH
         single = partial(torch.set_num_threads, 1)
         self._threads = ThreadPoolExecutor(num_threads, initializer=single) if on_cpu else None
+        self._precisely = full_precision if self._device.type == "cuda" else contextlib.nullcontext
         self._prepare = partial(for_inference, encoder, getattr(torch, precision))
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows.
+
+        Raises:
+            BackendError: The GPU has too little memory.
+        """
         batches = [pictures[start : start + self._batch] for start in range(0, len(pictures), self._batch)]
         run = map if self._threads is None else self._threads.map
-        encode = partial(_encode, self._quick, self._device)
-        features: NDArray[np.float16] = torch.cat(list(run(encode, batches))).numpy()
+        try:
+            encode = partial(_encode, self._quick, self._device)
+            with self._precisely():
+                features: NDArray[np.float16] = torch.cat(list(run(encode, batches))).numpy()
+        except torch.OutOfMemoryError as error:
+            raise BackendError(
+                "the GPU has not enough free memory for the encoder; end what else computes there, "
+                "or compute with `device=cpu`"
+            ) from error
         return features
 
     @cached_property
     def _quick(self) -> Encoder:
         return self._prepare()
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Let a GPU compute convolutions in float32, not in TF32, which is torch's default.
+
+    In TF32 the features of EfficientNet-Lite0 were off by 0.2 % of their norm, in float32 by 1e-5, so that
+    they are interchangeable with those of a CPU. On an H200 float32 encodes 6,500 frames a second in place of 9,900,
+    many times as fast as files are decoded.
+    """
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def has_bfloat16(device: torch.device) -> bool:

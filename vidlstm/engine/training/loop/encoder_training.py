@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from vidlstm.config import EncoderConfig, ModelConfig
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.extractor import Extractor
@@ -59,6 +61,8 @@ def from_files(
         bfloat16: Run the encoder in bfloat16.
     """
     assert model.encoder is not None
+    if model.encoder.mean.is_cuda:  # 15 steps a second for 12 (EfficientNet-Lite0, H200)
+        model.encoder.to(memory_format=torch.channels_last)
     _unfreeze(model.encoder, model.config.encoder)
     reader = PixelReader(extractor, [s.path for s in clips.dataset.samples])
     # Mirroring a picture changes the order of its regions; the reader's mirrored version has the right one.

@@ -191,7 +191,9 @@ class Trainer:
             for outputs in (self._member_outputs(samples, self.views), held_out)
         )
         if all(bool(vectors.isfinite().all()) for vectors in (*train, *others)):
-            self.classifier.novelty.fit(train, labels, others)
+            novelty = self.classifier.novelty.cpu()  # as the vectors are
+            novelty.fit(train, labels, others)
+            novelty.to(self._device)
 
     def _sample(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return about `_NOVELTY_CLIPS` of the clips, evenly spaced, with at least one of every class."""
@@ -280,11 +282,12 @@ class Trainer:
             for rows in zip(*(np.array_split(order, number) for order in orders), strict=True)
         ]
         losses = []
-        for done, ((_, real), step) in enumerate(zip(batches, self._steps(batches, rng), strict=True), 1):
+        for done, step in enumerate(self._steps(batches, rng), 1):
             rate = self._rate(self.epoch - 1 + done / number)
-            losses.append(self._take_step(step, weights, rate).cpu() * torch.from_numpy(real.sum(1)))
+            losses.append(self._take_step(step, weights, rate))  # not read yet, so that a GPU need not wait
+        counts = torch.from_numpy(np.stack([real.sum(1) for _, real in batches]))
         lengths = torch.tensor([len(order) for order in orders])
-        return float((torch.stack(losses).sum(0) / lengths).mean())
+        return float(((torch.stack(losses).cpu() * counts).sum(0) / lengths).mean())
 
     def _order(
         self, part: Part, class_weights: NDArray[np.float64], rng: np.random.Generator
@@ -423,6 +426,8 @@ def _scores_of(outputs: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
 
 def _padded(pixels: Values, length: int) -> Values:
     """Pad `(B, T, S, S, C)` to the length of the step's longest clip, which another process may compute."""
+    if pixels.shape[1] == length:
+        return pixels
     padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
     padded[:, : pixels.shape[1]] = pixels
     return padded
