@@ -108,7 +108,7 @@ def test_a_gpu_with_too_little_memory_says_what_needs_less(
     def fails(self: Trainer) -> float:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr(Trainer, "_learn", fails)
+    monkeypatch.setattr(Trainer, "_train_epoch", fails)
     ended = vidlstm("train", data, *SMALL, "--unfreeze", "1", "--batch-size", "7", "--out", tmp_path / "r")
     assert ended.status == 2
     says = "not enough memory for steps of 7 clips; add --checkpointing, or try a larger --accumulate"
