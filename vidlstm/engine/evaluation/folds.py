@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -116,8 +118,17 @@ def _receive(clips: Clips, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process without a word
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     use_threads(threads)
     _received.append(clips)
+
+
+def _end_with_parent() -> None:
+    """End when the parent is killed. Idle processes of a pool hold their pipes open for each other."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _run_received(work: partial[FoldResult], fold: Fold) -> FoldResult:
