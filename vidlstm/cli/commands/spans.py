@@ -214,7 +214,7 @@ def _choose_folder(
     if output is not None:
         raise UsageError(f"--format {document}: is one document per film; give --output-dir, not --output")
     if resume is not None and output_dir not in (None, resume):
-        raise UsageError("--resume DIR writes into DIR itself: leave --output-dir out")
+        raise UsageError("--resume DIR writes into DIR; leave out --output-dir")
     folder = output_dir or resume
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file, a folder is needed for one document per film")

@@ -1,1 +1,1 @@
-"""One clip, one label: the loaded model, the loop over files, the Python interface."""
+"""Prediction: the loaded model, labels of clips, spans of films, the Python interface."""

@@ -1,6 +1,6 @@
-"""Videos made of a film and its spans: each span as a clip, and a copy with the spans drawn in.
+"""Videos made from a film and its spans: each span as a clip, and a copy with the spans drawn in.
 
-A decoder process of its own makes them: the file is one from anywhere, and this takes as long as the film.
+A separate decoder process makes them, because the film is not trusted, and writing takes as long as the film.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from vidlstm.media.overlay import overlay
 from vidlstm.records import FilmSpans, Problem, Span
 
 DAY = 86_400.0
-"""Seconds that one video may take."""
+"""Time limit for writing one video, in seconds."""
 
 
 class FilmFiles:
     """Writes videos of films.
 
     Args:
-        pool: Its processes do it, and nothing else meanwhile.
+        pool: Its processes write the videos, and do nothing else meanwhile.
     """
 
     def __init__(self, pool: DecodePool) -> None:
         self._pool = pool
 
     def write_clips(self, film: FilmSpans, targets: Sequence[Path]) -> list[Problem]:
-        """Write each span as a clip; return what went wrong.
+        """Write each span as a clip; return the problems.
 
         Args:
-            film: With its spans.
-            targets: One a span.
+            film: The film and its spans.
+            targets: One path per span.
         """
         jobs = [
             partial(write_part, Path(film.path), target, span.start, span.end)
@@ -44,7 +44,7 @@ class FilmFiles:
         return list(self._run(film, jobs))
 
     def write_overlay(self, film: FilmSpans, target: Path) -> list[Problem]:
-        """Write a copy with the spans drawn in; return what went wrong."""
+        """Write a copy with the spans drawn in; return the problems."""
         job = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds)
         return list(self._run(film, [job]))
 

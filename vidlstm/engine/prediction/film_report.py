@@ -1,4 +1,4 @@
-"""The page of films and their spans, with a thumbnail for each span."""
+"""The report page of films and their spans, with a thumbnail for each span."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from vidlstm.media.stills import stills
 from vidlstm.records import FilmSpans
 from vidlstm.report.films import FilmCard, render_films
 
-_OF_A_FILM, _OF_ALL = 60, 600  # thumbnails: a limit for the size of the page
+_OF_A_FILM, _OF_ALL = 60, 600  # maximum number of thumbnails, to limit the size of the page
 _HEIGHT, _MAX_WIDTH = 96, 192
-_POINTS = 400  # of a curve
+_POINTS = 400  # points per curve
 
 
 class FilmReport:
@@ -27,8 +27,8 @@ class FilmReport:
 
     Args:
         pool: Its processes read the thumbnails.
-        classes: Of the scores.
-        idle: The one of them that makes no span.
+        classes: Classes of the scores.
+        idle: The class without spans.
     """
 
     def __init__(self, pool: DecodePool, classes: tuple[str, ...], idle: str) -> None:
@@ -39,7 +39,7 @@ class FilmReport:
         self._left = _OF_ALL
 
     def add(self, film: LabelledFilm) -> None:
-        """Take a film in. A thumbnail that cannot be read is left out."""
+        """Add a film. Thumbnails that cannot be read are left out."""
         if not isinstance(film.record, FilmSpans):
             self._cards.append(FilmCard(film.record, {}, {}))
             return
@@ -51,7 +51,7 @@ class FilmReport:
         """Write the page of all films so far.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The page cannot be written.
         """
         names = [name for name in self._classes if name != self._idle]
         colours = {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in colours_of(names).items()}
@@ -70,7 +70,7 @@ class FilmReport:
         return []
 
     def _curves(self, film: LabelledFilm) -> dict[str, list[float]]:
-        """Return the scores of the classes that occur, averaged to few enough points."""
+        """Return the scores of the classes that occur, averaged to at most `_POINTS` points."""
         assert isinstance(film.record, FilmSpans)
         assert film.timeline is not None
         scores = film.timeline.scores

@@ -1,4 +1,4 @@
-"""Films to spans: one record for every film, in their order, as soon as each is ready.
+"""Find the spans of films: one record per film, in order, as soon as each is ready.
 
 Imports no torch: not every labeller needs it.
 """
@@ -26,7 +26,7 @@ from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans, Problem
 from vidlstm.stores import to_path
 
 UNKNOWN = "unknown"
-"""The column of scores for what is none of the classes, where a model has no background."""
+"""Name of the score for none of the classes, if a model has no background class."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class LabelledFilm:
 
     Args:
         record: The spans, or why there are none.
-        timeline: The scores; None where the film could not be read.
-        classes: Of the scores.
+        timeline: The scores; None if the film could not be read.
+        classes: Classes of the scores.
     """
 
     record: FilmSpans | Failure
@@ -45,10 +45,10 @@ class LabelledFilm:
 
 
 def make_film_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> FilmExtractor:
-    """Return what makes features of films for a labeller.
+    """Return the feature extractor for a labeller's films.
 
     Raises:
-        UsageError: Its model is of a kind that films are not read for.
+        UsageError: The model cannot be used for films.
     """
     grid = WindowGrid.of(labeller.config)
     request = ReadRequest.of(labeller.config, views=labeller.config.views, limits=limits)
@@ -65,19 +65,19 @@ def label_films(
 ) -> Iterator[LabelledFilm]:
     """Find the spans of films.
 
-    A model without a background class takes windows that are unlike its training clips for unknown, which
-    makes no span; so does a class that stands for everything else.
+    Windows with a class for everything else make no span. If the model has no background class, the same
+    holds for windows that are unlike its training clips.
 
     Args:
-        labeller: Of the windows.
-        extractor: Made for it.
-        names: Of the films, which the records repeat to the letter. Consumed as far as a small window
-            ahead; may block.
+        labeller: Scores the windows.
+        extractor: Extractor for this labeller.
+        names: Names of the films, which the records repeat unchanged. Consumed a small window ahead; may
+            block.
         rules: Which spans are reported.
-        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
+        novelty_rate: Share of known clips that may be reported as unknown; 0: none.
 
     Yields:
-        One film a name, in order.
+        One film per name, in order.
     """
     given: deque[str] = deque()
 
@@ -91,15 +91,15 @@ def label_films(
 
 
 class FilmScores:
-    """Scores the windows of films, with what is none of the classes as a class beside them.
+    """Scores the windows of films, with an additional class for none of the others.
 
     Args:
-        labeller: Of the windows.
-        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
+        labeller: Scores the windows.
+        novelty_rate: Share of known clips that may be reported as unknown; 0: none.
 
     Attributes:
-        classes: Of the scores.
-        idle: The one of them that makes no span.
+        classes: Classes of the scores.
+        idle: The class without spans.
     """
 
     def __init__(self, labeller: Labeller, novelty_rate: float = NOVELTY_RATE) -> None:
@@ -117,10 +117,10 @@ class FilmScores:
         scores, novelty = score(windows)
         if self.classes != self._labeller.config.classes:
             return self._without_unknown(scores, novelty)
-        return scores  # what is unlike the actions is background, which the model was trained on
+        return scores  # the model was trained on background, which covers what is unlike the actions
 
     def of_clips(self, clips: Sequence[ClipFeatures]) -> Scores:
-        """Return the scores of clips, `(N, K)`: what `predict` calls unknown makes no span."""
+        """Return the scores of clips, `(N, K)`; clips that are unknown in `predict` make no span."""
         return self._without_unknown(*self._labeller.score(clips))
 
     def _without_unknown(self, scores: Scores, novelty: Scores) -> Scores:

@@ -1,7 +1,7 @@
-"""A model that is ready to label, by torch or without it.
+"""A model loaded for prediction, with or without torch.
 
-On a CPU with OpenVINO nothing of torch is needed once the model has been converted, and importing it
-takes longer than labelling ten clips does. So torch is imported here where it is used.
+On a CPU with OpenVINO torch is not needed once the model has been converted, and importing it takes longer
+than labelling ten clips. So torch is imported only where it is used.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _WINDOWS_TOGETHER = 16
 """CPU time of one: 4.6 ms by itself, 2.6 among 4, 2.3 among 16, 3.0 among 64 (OpenVINO, default model)."""
 
 _GPUS = ("nvidia*", "nvmap", "dxg", "kfd")
-"""What stands under /dev for a GPU that torch may compute on: NVIDIA's, of a Jetson, Windows', AMD's."""
+"""Device files of GPUs that torch may use: NVIDIA, Jetson, Windows (WSL), AMD."""
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model labels, and what computes it; see `load_labeller`."""
+    """Which model to load, and how to run it; see `load_labeller`."""
 
     path: Path
     device: str = "auto"
@@ -62,16 +62,16 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Labeller:
-    """A model that is ready to label.
+    """A model loaded for prediction.
 
     Args:
-        config: Of the model.
-        encoder: Of the `rgb` stream; None where that is off.
-        score: Gives the calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`.
-        pose: What finds people, for the `pose` stream; None where that is off.
-        choice: That it was loaded by.
-        score_windows: Does what `score` does, but computes the clips together: twice as fast for the windows
-            of a film, and equal but for rounding. None where `score` does so itself.
+        config: The model.
+        encoder: Encoder of the `rgb` stream; None without that stream.
+        score: Returns the calibrated probabilities `(N, K)` of clips, and their novelty `(N,)`.
+        pose: Weights of the networks of the `pose` stream; None without that stream.
+        choice: The choice that it was loaded with.
+        score_windows: Like `score`, but scores the clips in batches: twice as fast for the windows of a film,
+            and equal up to rounding. None if `score` does so itself.
     """
 
     config: ModelConfig
@@ -85,18 +85,18 @@ class Labeller:
 def load_labeller(
     path: Path, *, device: str = "auto", backend: Backend = "auto", precision: Precision = "float32"
 ) -> Labeller:
-    """Load a checkpoint or an exported model, ready to label with.
+    """Load a checkpoint or an exported model for prediction.
 
     Args:
-        path: Of the file, see `vidlstm.models.header.checkpoint_file`.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where it computes.
-        backend: What computes it. OpenVINO computes on the CPU, which is then the device that is meant.
-        precision: Of the encoder.
+        path: Path of the file, see `vidlstm.models.header.checkpoint_file`.
+        device: Where it runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        backend: Library that runs it. With OpenVINO, `auto` means the CPU.
+        precision: Precision of the encoder.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from another version.
-        UsageError: The device or backend is not there.
-        BackendError: OpenVINO was asked for and cannot compute it.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
+        UsageError: The device or backend is not available.
+        BackendError: OpenVINO was requested and cannot run the model.
     """
     choice = ModelChoice(path, device, backend, precision)
     return replace(_load_choice(choice), choice=choice)
@@ -128,7 +128,7 @@ def _load(path: Path, device: str, backend: Backend, precision: Precision) -> La
 
 
 def _may_have_gpu() -> bool:
-    """Tell whether torch has to be asked for a GPU; a Linux without a driver's files has none."""
+    """Tell whether there may be a GPU, so that torch must be asked; without device files, Linux has none."""
     return sys.platform != "linux" or any(next(Path("/dev").glob(name), None) for name in _GPUS)
 
 
@@ -190,7 +190,7 @@ def _convert(path: Path) -> dict[str, bytes]:
 
 
 def _digest(path: Path) -> str:
-    """Return what tells a converted model from others: its file, the code that reads it, what converts it."""
+    """Return a digest of everything a converted model depends on: its file, our code, the libraries."""
     digest = hashlib.blake2b(digest_size=16)
     with as_checkpoint_errors(path):
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Files to labels: one record for every input, in their order, as soon as each is ready.
+"""Label files: one record per input, in order, as soon as each is ready.
 
 Imports no torch: not every labeller needs it.
 """
@@ -22,7 +22,7 @@ from vidlstm.stores import to_path
 
 
 def make_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> Extractor:
-    """Return what makes features of files for a labeller."""
+    """Return the feature extractor for a labeller."""
     networks = keep_networks(labeller.pose)
     request = ReadRequest.of(
         labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
@@ -42,18 +42,18 @@ def predict(
     """Label files.
 
     Args:
-        labeller: Of them.
-        extractor: Made for it.
-        names: Of the files, which the records repeat to the letter. Consumed as far as a small window
-            ahead; may block.
-        top_k: Classes in `top`.
-        min_score: Below it the label is None, and the scores stay.
-        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
+        labeller: The model.
+        extractor: Extractor for this labeller.
+        names: Names of the files, which the records repeat unchanged. Consumed a small window ahead; may
+            block.
+        top_k: Number of classes in `top`.
+        min_score: Below this score the label is None; the scores are kept.
+        novelty_rate: Share of known clips that may be reported as unknown; 0: none.
 
     Yields:
-        One record a name, in order.
+        One record per name, in order.
     """
-    given: deque[str] = deque()  # a path forgets how its name was written
+    given: deque[str] = deque()  # a `Path` does not keep the name as it was written
 
     def paths() -> Iterator[Path]:
         for name in names:
@@ -81,7 +81,7 @@ def predict_frames(
         UsageError: The model labels pictures.
     """
     if labeller.config.kind != "video":
-        raise UsageError("this model labels pictures: give it files; frames are for a model of videos")
+        raise UsageError("this model labels pictures, not frames of videos; pass file names")
     extracted = extractor.extract_frames(frames)
     (record,) = _records(
         labeller, [extracted], lambda: str(NAME), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
