@@ -6,6 +6,7 @@ Ray ends its actors, and a cluster that was started here with it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from importlib.util import find_spec
@@ -48,6 +49,7 @@ class Connection:
                 ray.init(**self._arguments())
             except Exception as error:  # Ray raises all kinds, bare `Exception` among them
                 raise UsageError(self._why(error)) from error
+            _keep_off_stdout()
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -114,6 +116,14 @@ def require_ray() -> None:
     """
     if find_spec("ray") is None:
         raise UsageError("`ray`: it is not installed: pip install 'vidlstm[ray]'")
+
+
+def _keep_off_stdout() -> None:
+    """Keep what Ray tells of a node that died off standard output, where rows go; it has no public switch."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from ray._private import worker
+
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _nodes() -> list[dict[str, float]]:
