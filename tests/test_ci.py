@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 from importlib.metadata import requires
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / ".ci" / "run"
@@ -25,6 +28,15 @@ def test_the_script_stops_at_the_first_failure_and_can_be_run() -> None:
     assert os.name == "nt" or os.access(SCRIPT, os.X_OK)
     for tool in ("ruff check .", "ruff format --check .", "mypy", "lint-imports"):
         assert f"\n.venv/bin/{tool}\n" in SCRIPT.read_text("utf-8")
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a clone of the repository")
+    top = {line.split("/")[0] for line in listed.stdout.splitlines()}
+    allowed = {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "sample_videos", "tests", "vidlstm"}
+    assert {name for name in top if not name.startswith(".")} == allowed
 
 
 def test_both_ends_of_what_is_declared_are_tried() -> None:
