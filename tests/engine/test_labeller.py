@@ -84,6 +84,7 @@ def test_where_there_may_be_a_gpu_torch_is_asked(
     monkeypatch.setattr(labeller, "is_installed", lambda: True)
     monkeypatch.setattr(labeller, "_by_openvino", by_openvino)
     monkeypatch.setattr(labeller, "_by_torch", lambda *_: None)
+    monkeypatch.setattr(labeller, "replace", lambda loaded, **_: loaded)  # nothing is loaded here
     monkeypatch.setattr("vidlstm.engine.devices.choose_device", choose_device)
     monkeypatch.setattr("vidlstm.engine.devices.choose_backend", lambda *_: "torch")
     for there in (False, True):
