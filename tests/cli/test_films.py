@@ -88,3 +88,4 @@ def test_without_background_only_the_actions_are_classes(films: Path, tmp_path: 
     assert config.classes == ("rise", "sink")
     assert config.spans is not None
     assert config.spans.background is None
+    assert f"Next: vidlstm spans --checkpoint {run / 'model.safetensors'} FILM_OR_FOLDER" in outcome.err

@@ -350,7 +350,7 @@ def test_resume_skips_what_has_a_row_and_cuts_half_a_row(
     outcome = predict("--resume", file, clips, clips / "missing.avi")
     assert outcome.status == 1
     assert "1 row found" in outcome.err
-    assert f"removed half a row at its end: {lines[-3][:9].decode()!r}" in outcome.err
+    assert f"removed an incomplete row at its end: {lines[-3][:9].decode()!r}" in outcome.err
     assert file.read_bytes() == whole.read_bytes()
     assert predict("--resume", file, clips, clips / "missing.avi").status == 0
     assert file.read_bytes() == whole.read_bytes()

@@ -154,7 +154,7 @@ def predict(
 def _with_note(
     console: Console, records: Iterator[Prediction | Failure], longest: float
 ) -> Iterator[Prediction | Failure]:
-    """Yield the records, and say at the first long film that one label is not what there is to know of it."""
+    """Yield the records, and at the first long film point to `vidlstm spans`."""
     for record in records:
         if isinstance(record, Prediction) and record.seconds is not None and record.seconds > longest > 0:
             say_beside_bar(
@@ -170,7 +170,7 @@ def _tell_found(console: Console, rows: RowsFile) -> None:
     if rows.num_rows:
         console.say(f"{rows.file}: {count(rows.num_rows, 'row')} found, those inputs are skipped.")
     if rows.cut:
-        console.warn(f"{rows.file}: removed half a row at its end: {rows.cut[:60]!r}")
+        console.warn(f"{rows.file}: removed an incomplete row at its end: {rows.cut[:60]!r}")
 
 
 def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterator[str]:

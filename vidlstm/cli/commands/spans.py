@@ -217,7 +217,7 @@ def _choose_folder(
         raise UsageError("--resume DIR writes into DIR; leave out --output-dir")
     folder = output_dir or resume
     if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder}: is a file, a folder is needed for one document per film")
+        raise UsageError(f"{folder}: is a file; name a folder for the documents")
     return folder
 
 
@@ -235,9 +235,7 @@ def _tell_found(console: Console, rows: RowsFile) -> None:
     if rows.num_rows:
         console.say(f"{rows.file}: {count(rows.num_rows, 'film')} found, those are skipped.")
     if rows.cut:
-        console.warn(
-            f"{rows.file}: removed the rows of a film at its end, which may not be all: they come again"
-        )
+        console.warn(f"{rows.file}: removed the last film's rows, which may be incomplete; it is read again")
 
 
 def _to_stdout(row_format: Format) -> Callable[[Film], None]:

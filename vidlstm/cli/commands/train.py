@@ -79,5 +79,6 @@ def _show_result(console: Console, result: TrainResult) -> None:
     console.say(f"Run folder: {result.run}")
     if result.page is not None:
         console.say(f"Report: {result.page}")
-    paths = "CLIP_OR_FOLDER" if result.kind == "video" else "PICTURE_OR_FOLDER"
-    console.say(f"Next: vidlstm predict --checkpoint {result.checkpoint} {paths}")
+    command = "spans" if result.on_films else "predict"
+    noun = "PICTURE" if result.kind == "picture" else "FILM" if result.on_films else "CLIP"
+    console.say(f"Next: vidlstm {command} --checkpoint {result.checkpoint} {noun}_OR_FOLDER")

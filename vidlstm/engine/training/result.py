@@ -43,6 +43,7 @@ class TrainResult:
         page: The report page; None if there is no report.
         seconds: Duration of extraction and of training.
         interrupted: Ctrl-C ended training early.
+        on_films: The clips are parts of films.
     """
 
     run: Path
@@ -62,6 +63,7 @@ class TrainResult:
     page: Path | None
     seconds: dict[str, float]
     interrupted: bool
+    on_films: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `train --json`."""

@@ -142,6 +142,7 @@ class _Session:
             page=None if report is None else run.path / PAGE,
             seconds=seconds,
             interrupted=interrupted,
+            on_films=bool(clips.films),
         )
 
     @property
