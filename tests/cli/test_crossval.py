@@ -86,8 +86,8 @@ class TestControl:
     ("folds", "said"),
     [
         ("1", "--folds 1: must be at least 2"),
-        ("7", "--folds 7: needs 7 groups"),
-        ("each", "--folds each: a number, group or split"),
+        ("7", "--folds 7: needs at least 7 groups"),
+        ("each", "--folds each: must be a number, group or split"),
     ],
 )
 def test_folds_that_make_no_sense_are_refused(folds: str, said: str, tiny_data: Path) -> None:
