@@ -236,5 +236,5 @@ def test_a_clip_that_is_gone_is_named() -> None:
         def extract(self, paths: object) -> Iterator[Extracted]:
             yield Extracted(Path("a.mp4"), None, None, Problem(FailureCode.NOT_FOUND, "does not exist"))
 
-    with pytest.raises(DataError, match=r"a\.mp4: could be read when training began.*`resume`"):
+    with pytest.raises(DataError, match=r"a\.mp4: could be read when training started.*`resume`"):
         next(PixelReader(Gone(), [Path("a.mp4")]).read([np.array([0])]))

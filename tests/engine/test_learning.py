@@ -306,7 +306,7 @@ class TestCrossvalidation:
         """They print a traceback each when it comes while they import their modules."""
         ended = subprocess.run(
             [sys.executable, "-c", INTERRUPTED, str(seconds)], capture_output=True, text=True,
-            timeout=120, start_new_session=True, check=False,
+            timeout=120, start_new_session=True, check=False, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
