@@ -72,6 +72,7 @@ def test_a_data_set_of_films(table: Path) -> None:
         f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 spans); "
         "`vidlstm check` lists all",
     )
+    assert dataset.group_rule == "Each film is its own group; films of equal content share one."
     assert find_samples(table.parent, probe=probe) == dataset
 
 

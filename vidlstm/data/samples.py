@@ -172,6 +172,9 @@ def _film_dataset(data: Path, films: Films, group_by: str | None, background: Ba
         grouping = by_column(given, "group")
     else:
         grouping = by_names_or_content(paths, names, names)
+        if not grouping.known:  # the parts of a film are together in any case
+            rule = "Each film is its own group; films of equal content share one."
+            grouping = replace(grouping, rule=rule)
     truths = tuple(replace(f, group=g) for f, g in zip(films.films, grouping.names, strict=True))
     samples = tuple(
         Sample(p.path, p.label, film.group or "", film.split, p.start, p.end)
