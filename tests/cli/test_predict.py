@@ -428,6 +428,20 @@ def test_rows_are_on_the_disk_before_a_file_moves(
     assert len(moved) == 3
 
 
+def test_a_run_that_has_moved_everything_can_be_resumed(
+    predict: Predict, clips: Path, tmp_path: Path
+) -> None:
+    """A kill after the last file leaves an empty folder, which is no mistake."""
+    source, file = tmp_path / "in", tmp_path / "rows.tsv"
+    shutil.copytree(clips, source)
+    asked = ("--resume", file, "--move-to", tmp_path / "sorted", source)
+    assert predict(*asked).status == 0
+    rows = file.read_bytes()
+    assert predict(*asked).status == 0
+    assert file.read_bytes() == rows
+    assert predict("--move-to", tmp_path / "sorted", source).status == 2  # nothing to label
+
+
 class TestKilledWhileSorting:
     """What a kill may leave, at each step of moving a file, and what the next run makes of it."""
 

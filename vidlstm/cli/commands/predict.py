@@ -23,6 +23,7 @@ from vidlstm.cli.rows.formats import Format
 from vidlstm.cli.rows.inputs import (
     Search,
     count_inputs,
+    expand,
     parse_size,
     require_files,
     require_one,
@@ -114,7 +115,9 @@ def predict(
         outside=None if sorter is None else sorter.outside,
         note=partial(say_beside_bar, console),
     )
-    names = take_shard(require_one(paths, search), part)
+    # A run that was killed after its last file may have moved everything: then nothing is left to find.
+    may_be_done = sorter is not None and resume is not None and resume.exists()
+    names = take_shard(expand(paths, search) if may_be_done else require_one(paths, search), part)
 
     from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
