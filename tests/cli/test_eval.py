@@ -71,6 +71,13 @@ class TestJson:
         assert {key: said[key] for key in trained_run.said["val"]} == trained_run.said["val"]
 
 
+def test_a_report_makes_the_folders_it_is_to_lie_in(trained_run: TrainedRun, tmp_path: Path) -> None:
+    page = tmp_path / "new" / "dir" / "out.html"
+    assert vidlstm("eval", trained_run.data, "-c", trained_run.model, "--report", page).status == 0
+    assert page.is_file()
+    assert page.with_name("out.predictions.csv").is_file()
+
+
 class TestSide:
     def test_is_by_default_what_training_held_out(self, trained_run: TrainedRun) -> None:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do

@@ -20,6 +20,7 @@ from vidlstm.engine.reporting import PREDICTIONS, leave_report, write_prediction
 from vidlstm.engine.training.baseline import score_with_baseline
 from vidlstm.engine.training.films import score_films
 from vidlstm.engine.training.run_folder import read_epochs
+from vidlstm.files import make_folder
 from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import load_model
 from vidlstm.records import EvalReport, SpanReport
@@ -103,6 +104,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     yield clips.told()
     report = score_with_baseline(model, clips, range(len(dataset.samples)))
     if request.page is not None:
+        make_folder(request.page.parent)
         stem = request.page.stem
         parts = [sample.split or "" for sample in dataset.samples]
         write_predictions(
