@@ -25,6 +25,11 @@ from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
 from vidlstm.media.sampling import MAX_FPS
 from vidlstm.media.video.base import VideoInfo
 
+# FFmpeg's decoder threads log through Python otherwise: they wait for the interpreter's lock, which a thread
+# that closes their file holds until they end. (PyAV 17.1 hung on a damaged film so.)
+av.logging.restore_default_callback()
+av.logging.set_libav_level(-8)  # FFmpeg's AV_LOG_QUIET
+
 FORMATS = (
     *("asf", "av1", "avi", "cavsvideo", "dirac", "dv", "evc", "flv", "gif", "gxf", "h261", "h263", "h264"),
     *("hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mpeg", "mpegts", "mpegvideo", "mxf", "nsv", "nut"),
