@@ -25,11 +25,6 @@ from vidlstm.media.file_types import Limits, as_input_errors, check_pixels
 from vidlstm.media.sampling import MAX_FPS
 from vidlstm.media.video.base import VideoInfo
 
-# FFmpeg's decoder threads log through Python otherwise: they wait for the interpreter's lock, which a thread
-# that closes their file holds until they end. (PyAV 17.1 hung on a damaged film so.)
-av.logging.restore_default_callback()
-av.logging.set_libav_level(-8)  # FFmpeg's AV_LOG_QUIET
-
 FORMATS = (
     *("asf", "av1", "avi", "cavsvideo", "dirac", "dv", "evc", "flv", "gif", "gxf", "h261", "h263", "h264"),
     *("hevc", "ivf", "m4v", "matroska", "mjpeg", "mov", "mpeg", "mpegts", "mpegvideo", "mxf", "nsv", "nut"),
@@ -130,6 +125,11 @@ def _open(path: Path, limits: Limits, stack: ExitStack) -> InputContainer:
 
 
 def _open_with_pyav(file: _File, options: dict[str, str]) -> InputContainer:
+    # FFmpeg's decoder threads log through Python otherwise: they wait for the interpreter's lock, which a
+    # thread that closes their file holds until they end. (PyAV 17.1 hung so on a damaged film.) For each
+    # file, as torchvision 0.21 undoes it when it is imported.
+    av.logging.restore_default_callback()
+    av.logging.set_libav_level(-8)  # FFmpeg's AV_LOG_QUIET
     av_open: Callable[..., InputContainer] = av.open  # whose settings differ between versions
     try:
         # Tags that are not UTF-8 are no reason to fail.
