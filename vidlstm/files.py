@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -196,24 +196,50 @@ def write_atomically(file: Path, data: bytes, *, durable: bool = True) -> None:
     Raises:
         OSError: The file cannot be written. The error names `file`; no temporary file is left.
     """
+    with _naming(file), replacing(file, durable=durable) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(file: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Write a file under a temporary name, then replace `file`: for content that is not in memory.
+
+    Args:
+        file: Replaced if it exists.
+        durable: Flush content and name to disk at the end.
+
+    Yields:
+        The temporary file, empty, in the same folder. It is removed if an exception is raised.
+
+    Raises:
+        OSError: The temporary file cannot be created, or cannot replace `file`. The error names `file`.
+    """
     # Only part of the name: the temporary name must not exceed the file system's limit.
-    beside = file.with_name(f".{file.name[:_NAME_PART]}.{secrets.token_hex(4)}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    temporary = file.with_name(f".{file.name[:_NAME_PART]}.{secrets.token_hex(4)}")
+    with _naming(file):
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
-        with os.fdopen(os.open(beside, flags, 0o666), "wb") as stream:
-            stream.write(data)
+        yield temporary
+        with _naming(file):
             if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        beside.replace(file)
-        if durable:
-            sync_folder(file.parent)
-    except BaseException as error:
+                with temporary.open("r+b") as stream:
+                    os.fsync(stream.fileno())
+            temporary.replace(file)
+            if durable:
+                sync_folder(file.parent)
+    except BaseException:
         with contextlib.suppress(OSError):
-            beside.unlink()
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, os.fspath(file)) from None
+            temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Let an error name a file, and not its temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(file)) from None
 
 
 def make_folder(folder: Path) -> None:

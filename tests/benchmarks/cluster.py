@@ -40,23 +40,16 @@ class Labelled:
         return (last - _FIRST) / (self.times[last] - self.times[_FIRST])
 
 
+def predict_command(model: Path, *options: str) -> list[str]:
+    """Return the command that labels names from standard input."""
+    return [sys.executable, "-m", "vidlstm", "predict", "-", "-c", str(model), "-q", *options]
+
+
 def label(
     model: Path, names: Iterable[str], *options: str, at_row: Callable[[int], object] = lambda _: None
 ) -> Labelled:
     """Run `predict` on names given by standard input."""
-    command = [
-        sys.executable,
-        "-m",
-        "vidlstm",
-        "predict",
-        "-",
-        "-c",
-        str(model),
-        "-q",
-        "-f",
-        "jsonl",
-        *options,
-    ]
+    command = predict_command(model, "-f", "jsonl", *options)
     done = Labelled()
     began = time.monotonic()
     with (
@@ -160,18 +153,7 @@ def queue_names(model: Path, names: list[str]) -> None:
     """Queue 100,000 names, and see when rows come."""
     nodes = nodes_of(2)
     many = list(itertools.islice(itertools.cycle(names), 100_000))
-    command = [
-        sys.executable,
-        "-m",
-        "vidlstm",
-        "predict",
-        "-",
-        "-c",
-        str(model),
-        "-q",
-        "--ray",
-        nodes.address,
-    ]
+    command = predict_command(model, "--ray", nodes.address)
     began = time.monotonic()
     with (
         tempfile.TemporaryFile("w+") as listing,

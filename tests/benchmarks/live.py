@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -255,7 +254,7 @@ def soak(options: argparse.Namespace) -> None:
         while time.monotonic() - began < options.seconds and watch.process.poll() is None:
             fields = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
             rss = int(fields["VmRSS"].split()[0]) / 1024
-            files, threads = len(os.listdir(place / "fd")), int(fields["Threads"])  # noqa: PTH208
+            files, threads = len(list((place / "fd").iterdir())), int(fields["Threads"])
             now = time.monotonic() - began
             print(f"{now:.0f},{rss:.1f},{files},{threads},{len(watch.rows)}", file=file, flush=True)
             time.sleep(10)

@@ -13,7 +13,7 @@ import pytest
 from tests.cli.conftest import vidlstm
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'vidlstm[parquet]'")
-from pyarrow import parquet  # noqa: E402 - after the check
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def read(file: Path) -> list[dict[str, Any]]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.worker import Worker
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool
+from vidlstm.engine.extraction.processes.worker import Worker
 from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 LIMIT = 1.0
@@ -229,18 +229,18 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again(monkeypatch: 
 def test_once_jobs_were_done_a_start_that_fails_costs_a_job_and_not_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vidlstm.engine.extraction.worker._PAUSE", 0.0)
+    monkeypatch.setattr("vidlstm.engine.extraction.processes.worker._PAUSE", 0.0)
     with DecodePool(1, LIMIT) as pool:
         assert outcomes(pool, ["a"]) == [("a", "A")]
         pool._workers[0].drop()
         with monkeypatch.context() as patch:
-            patch.setattr("vidlstm.engine.extraction.worker._PROGRAM", "raise SystemExit(1)")
+            patch.setattr("vidlstm.engine.extraction.processes.worker._PROGRAM", "raise SystemExit(1)")
             assert outcomes(pool, ["b"]) == [("b", "decoder_crashed")]
         assert outcomes(pool, ["c"]) == [("c", "C")]
 
 
 def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidlstm.engine.extraction.worker._PROGRAM", "raise SystemExit(1)")
+    monkeypatch.setattr("vidlstm.engine.extraction.processes.worker._PROGRAM", "raise SystemExit(1)")
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
@@ -268,15 +268,15 @@ def test_where_no_process_can_be_started_that_is_said(monkeypatch: pytest.Monkey
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("vidlstm.engine.extraction.worker.subprocess.Popen", refuse)
-    monkeypatch.setattr("vidlstm.engine.extraction.worker._PAUSE", 0.0)
+    monkeypatch.setattr("vidlstm.engine.extraction.processes.worker.subprocess.Popen", refuse)
+    monkeypatch.setattr("vidlstm.engine.extraction.processes.worker._PAUSE", 0.0)
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
 
 PARENT = """
 import time
-from vidlstm.engine.extraction.worker import Worker
+from vidlstm.engine.extraction.processes.worker import Worker
 Worker(1).start()
 print("started", flush=True)
 time.sleep(600)
@@ -313,9 +313,9 @@ def test_or_at_once() -> None:
 
 RACE = """
 import sys, threading
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
-from vidlstm.engine.extraction.worker import Worker
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool
+from vidlstm.engine.extraction.processes.worker import Worker
 from pathlib import Path
 from functools import partial
 with DecodePool(1, 60.0) as pool:

@@ -19,8 +19,8 @@ from tests.tiny import write_action
 from vidlstm.config import ModelConfig, parse_streams
 from vidlstm.engine.extraction import source as extraction
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.errors import FailureCode, InputError

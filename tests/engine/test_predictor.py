@@ -22,8 +22,8 @@ import vidlstm
 from tests.cli import conftest as commands
 from tests.cli.shell import TrainedRun
 from vidlstm.config import ModelConfig
+from vidlstm.engine.extraction.processes.worker import Worker
 from vidlstm.engine.extraction.source import LocalSource
-from vidlstm.engine.extraction.worker import Worker
 from vidlstm.engine.prediction.predictor import Predictor
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, serialise

@@ -304,6 +304,20 @@ def test_a_damaged_film_gives_the_same_moments_whatever_the_number_of_threads(
         np.testing.assert_array_equal(frames, whole[0])
 
 
+def test_ffmpeg_does_not_log_through_python(tmp_path: Path) -> None:
+    """With PyAV 17.1, a decoder thread that logs hung the thread that closed its file."""
+    path = film(tmp_path / "film.mkv", list(range(100)), g="20", preset="ultrafast")
+    break_packets(path, [12], lambda length: np.random.default_rng(0).bytes(length))
+    before = av.logging.get_level()
+    av.logging.set_level(av.logging.DEBUG)  # turns it on again, as importing torchvision 0.21 does
+    try:
+        with av.logging.Capture(local=False) as logged:
+            assert list(read_film(path, FilmSpec(8, 48, every=1)))
+    finally:
+        av.logging.set_level(before)
+    assert logged == []
+
+
 def test_several_threads_stop_where_frames_are_fewer_than_packets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

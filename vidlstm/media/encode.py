@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
+from vidlstm.files import replacing
 from vidlstm.media.file_types import Limits
 from vidlstm.media.video.base import Image
 from vidlstm.media.video.container import NotOpenedError, Source
@@ -51,23 +52,16 @@ def write_part(
     """
     import av
 
-    beside = target.with_name(f".{target.name}.{os.getpid()}.mp4")
-    try:
-        with contextlib.ExitStack() as stack:
-            try:
-                source = stack.enter_context(contextlib.closing(Source(path, Limits())))
-                number = _write(av, source, path, beside, start, end, draw)
-            except NotOpenedError:
-                raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
-            except av.error.FFmpegError as error:
-                if error.errno in _FULL:
-                    raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
-                raise InputError(path, FailureCode.READ_ERROR, f"cannot be written anew: {error}") from None
-        beside.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
-    return number
+    with replacing(target) as beside:
+        try:
+            with contextlib.closing(Source(path, Limits())) as source:
+                return _write(av, source, path, beside, start, end, draw)
+        except NotOpenedError:
+            raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
+        except av.error.FFmpegError as error:
+            if error.errno in _FULL:
+                raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
+            raise InputError(path, FailureCode.READ_ERROR, f"cannot be written anew: {error}") from None
 
 
 def _write(

@@ -67,7 +67,7 @@ def measure_films(kept: Path, rounds: int, model: Path | None = None) -> list[Re
 
 def read_grid(model: Path, film: Path) -> None:
     """Read and encode the moments of a film's grid."""
-    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
     from vidlstm.engine.prediction.films import make_film_extractor
     from vidlstm.engine.prediction.labeller import load_labeller
 

@@ -18,7 +18,7 @@ import torch
 torch.set_num_threads(1)
 from vidlstm.engine.scoring import score_clips
 from vidlstm.features.batches import ClipFeatures
-from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest, read
 from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.checkpoint import load_model

@@ -67,7 +67,7 @@ def check(
     if labels and dataset is None:
         raise DataError(f"{data.data}: has no labels to check; {notes[0]}")
 
-    from vidlstm.engine.extraction.pool import DecodePool, default_workers
+    from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
     from vidlstm.engine.inspection.doctor import diagnose
     from vidlstm.engine.inspection.inspect import inspect_files
     from vidlstm.media.file_types import Limits

@@ -142,7 +142,7 @@ def spans(
     if resume is not None and document is not None:
         names = (name for name in names if not document_path(resume, name, document).exists())
 
-    from vidlstm.engine.extraction.pool import DecodePool
+    from vidlstm.engine.extraction.processes.pool import DecodePool
     from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
 

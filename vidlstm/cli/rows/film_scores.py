@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -19,6 +18,7 @@ from vidlstm.cli.rows.formats import Format, RowKind, csv_line, decode
 from vidlstm.cli.rows.output import choose_target
 from vidlstm.cli.rows.rows_file import open_rows
 from vidlstm.errors import UsageError
+from vidlstm.files import replacing
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -108,18 +108,13 @@ def _open_parquet(file: Path, classes: Sequence[str]) -> Iterator[Note]:
 
     columns = [("path", pa.string()), ("time", pa.float64()), *((name, pa.float32()) for name in classes)]
     schema = pa.schema(columns)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with parquet.ParquetWriter(beside, schema) as writer:
+    with replacing(file) as temporary, parquet.ParquetWriter(temporary, schema) as writer:
 
-            def note_film(film: LabelledFilm) -> None:
-                if film.timeline is not None:
-                    times = _times(film)
-                    arrays = [[printable(film.record.path)] * len(times), times, *film.timeline.scores.T]
-                    filled = [pa.array(a, type=f.type) for a, f in zip(arrays, schema, strict=True)]
-                    writer.write_table(pa.Table.from_arrays(filled, schema=schema))
+        def note_film(film: LabelledFilm) -> None:
+            if film.timeline is not None:
+                times = _times(film)
+                arrays = [[printable(film.record.path)] * len(times), times, *film.timeline.scores.T]
+                filled = [pa.array(a, type=f.type) for a, f in zip(arrays, schema, strict=True)]
+                writer.write_table(pa.Table.from_arrays(filled, schema=schema))
 
-            yield note_film
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+        yield note_film

@@ -20,7 +20,7 @@ from typing import Any
 from vidlstm.cli.rows.formats import CLIP_ROWS, ColumnType, Format, RowKind
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
 from vidlstm.errors import UsageError
-from vidlstm.files import sync_folder
+from vidlstm.files import replacing
 from vidlstm.report.text import printable
 
 _AT_ONCE = 10_000  # rows in memory
@@ -98,23 +98,14 @@ def _merge(file: Path, journal: Path, schema: Any) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    beside = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with beside.open("wb") as stream:
-            with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
-                if file.exists() and file.stat().st_size:
-                    with parquet.ParquetFile(file) as earlier:
-                        for batch in earlier.iter_batches(_AT_ONCE):
-                            writer.write_batch(batch)
-                with journal.open(encoding="ascii") as lines:
-                    while chunk := [_row(line) for line in itertools.islice(lines, _AT_ONCE)]:
-                        writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(file)
-        sync_folder(file.parent)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(file) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        if file.exists() and file.stat().st_size:
+            with parquet.ParquetFile(file) as earlier:
+                for batch in earlier.iter_batches(_AT_ONCE):
+                    writer.write_batch(batch)
+        with journal.open(encoding="ascii") as lines:
+            while chunk := [_row(line) for line in itertools.islice(lines, _AT_ONCE)]:
+                writer.write_table(pa.Table.from_pylist(chunk, schema=schema))
 
 
 def _row(line: str) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from vidlstm.engine.events import DataFound, Event, Progress
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
-from vidlstm.engine.extraction.pool import num_cores
 from vidlstm.engine.extraction.pose_networks import require_networks
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
 from vidlstm.engine.spans.windows import with_windows

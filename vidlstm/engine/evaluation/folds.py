@@ -24,7 +24,7 @@ from vidlstm.config import ModelConfig, StreamName, TrainConfig
 from vidlstm.data.splits import Fold
 from vidlstm.engine.devices import use_threads
 from vidlstm.engine.extraction.clips import Clips
-from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.scoring import read_clips
 from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
 from vidlstm.engine.training.films import fit_spans, score_films

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, StreamName
 from vidlstm.data.split_table import read_split_rows
 from vidlstm.engine.extraction.extractor import Extractor
-from vidlstm.engine.extraction.pool import DecodePool
 from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.training.run_folder import SPLIT

@@ -13,8 +13,8 @@ from vidlstm.engine.extraction.cluster.cluster import Cluster
 from vidlstm.engine.extraction.cluster.source import ClusterSource
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.film_reading import PIXELS
-from vidlstm.engine.extraction.pool import DecodePool, default_workers, num_cores
 from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers, num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource, Source
 from vidlstm.errors import UsageError

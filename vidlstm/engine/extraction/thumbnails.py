@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from vidlstm.config import Kind, Sampling
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool, default_workers
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg

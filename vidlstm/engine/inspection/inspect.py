@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from vidlstm.config import Kind, Sampling
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.inspection.near_duplicates import SIDE, Signature, signature
 from vidlstm.errors import InputError
 from vidlstm.media.clips import ClipSpec, read_clip

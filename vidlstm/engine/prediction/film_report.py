@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidlstm.engine.extraction.jobs import Job
-from vidlstm.engine.extraction.pool import DecodePool
+from vidlstm.engine.extraction.processes.jobs import Job
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.prediction.films import LabelledFilm
 from vidlstm.files import make_folder, write_atomically
 from vidlstm.media.jpeg import encode_jpeg

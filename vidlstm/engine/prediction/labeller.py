@@ -20,7 +20,7 @@ import numpy as np
 
 import vidlstm.models
 from vidlstm.config import Backend, ModelConfig, Precision
-from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.views import stack_views
 from vidlstm.errors import BackendError, UsageError

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import Backend, Precision
-from vidlstm.engine.extraction.pool import CLIP_SECONDS, DecodePool, default_workers
+from vidlstm.engine.extraction.processes.pool import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.errors import UsageError
 from vidlstm.models.header import checkpoint_file, read_header
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction

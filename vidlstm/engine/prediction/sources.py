@@ -16,8 +16,8 @@ from typing import TypeAlias
 from vidlstm.engine.extraction.cluster.cluster import Cluster
 from vidlstm.engine.extraction.cluster.source import ClusterSource
 from vidlstm.engine.extraction.film_reading import PIXELS
-from vidlstm.engine.extraction.pool import DecodePool, default_workers
 from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource, Source
 from vidlstm.engine.prediction.labeller import Labeller, ModelChoice, load_labeller

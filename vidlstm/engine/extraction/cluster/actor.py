@@ -17,9 +17,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from vidlstm.engine.extraction.pool import limit_cores
+from vidlstm.engine.extraction.processes.pool import limit_cores
+from vidlstm.engine.extraction.processes.worker import Notes
 from vidlstm.engine.extraction.source import Source
-from vidlstm.engine.extraction.worker import Notes
 from vidlstm.errors import VidlstmError
 from vidlstm.version import __version__
 

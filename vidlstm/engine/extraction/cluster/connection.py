@@ -12,7 +12,7 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from vidlstm.engine.extraction.pool import num_cores
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.errors import UsageError
 from vidlstm.settings import MachineSettings
 

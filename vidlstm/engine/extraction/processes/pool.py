@@ -21,8 +21,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from vidlstm.engine.extraction.jobs import GLANCE, Job, Parts
-from vidlstm.engine.extraction.worker import Worker
+from vidlstm.engine.extraction.processes.jobs import GLANCE, Job, Parts
+from vidlstm.engine.extraction.processes.worker import Worker
 from vidlstm.errors import InputError
 
 CLIP_SECONDS = 120.0

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from vidlstm.engine.extraction.jobs import GLANCE, Job
+from vidlstm.engine.extraction.processes.jobs import GLANCE, Job
 from vidlstm.errors import FailureCode, InputError, VidlstmError
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _START_SECONDS = 120.0  # for loading the modules of a process; far more than a 
 _PROGRAM = """\
 import sys
 sys.path[:] = sys.argv[3:]
-from vidlstm.engine.extraction.worker import serve
+from vidlstm.engine.extraction.processes.worker import serve
 serve(int(sys.argv[1]), int(sys.argv[2]))
 """
 
