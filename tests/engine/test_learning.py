@@ -54,9 +54,10 @@ from tests.engine.test_learning import crossvalidate, make_folds, model_config, 
 clips = toy()
 press = lambda: os.killpg(0, signal.SIGINT)
 try:
+    signal.signal(signal.SIGINT, getattr(signal, sys.argv[2]))
     threading.Timer(float(sys.argv[1]), press).start()
-    endless = replace(QUICK, epochs=10**6, patience=0)
-    list(crossvalidate(model_config(), clips, make_folds(clips.dataset, 10, seed=0), endless, processes=2))
+    long = replace(QUICK, epochs=int(sys.argv[3]), patience=0)
+    list(crossvalidate(model_config(), clips, make_folds(clips.dataset, 10, seed=0), long, processes=2))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -302,13 +303,26 @@ class TestCrossvalidation:
     @pytest.mark.slow
     @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
     @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
-    def test_ctrl_c_ends_the_processes_without_a_word_whatever_they_do(self, seconds: float) -> None:
-        """They print a traceback each when it comes while they import their modules."""
-        ended = subprocess.run(
-            [sys.executable, "-c", INTERRUPTED, str(seconds)], capture_output=True, text=True,
-            timeout=120, start_new_session=True, check=False, cwd=Path(__file__).parents[2],
-        )  # fmt: skip
+    def test_ctrl_c_ends_the_processes_silently_whatever_they_are_doing(self, seconds: float) -> None:
+        """Each used to print a traceback if it came while they imported their modules."""
+        ended = self.interrupted(seconds, "default_int_handler", epochs=10**6)
         assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
+    def test_ctrl_c_that_the_command_ignores_does_not_end_its_processes(self) -> None:
+        """A command in the background of a script ignores it, and so must the processes."""
+        ended = self.interrupted(3.0, "SIG_IGN", epochs=200)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+    @staticmethod
+    def interrupted(seconds: float, handler: str, epochs: int) -> subprocess.CompletedProcess[str]:
+        """Run a cross-validation to which Ctrl-C is sent after some seconds."""
+        return subprocess.run(
+            [sys.executable, "-c", INTERRUPTED, str(seconds), handler, str(epochs)],
+            capture_output=True, text=True, timeout=120, start_new_session=True, check=False,
+            cwd=Path(__file__).parents[2],
+        )  # fmt: skip
 
     def test_works_with_two_clips_a_class(self) -> None:
         clips = toy(4, num_groups=2)

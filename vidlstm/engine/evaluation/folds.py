@@ -115,7 +115,8 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _receive(clips: Clips, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process without a word
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as under nohup, or in a script's background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process silently
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
