@@ -173,7 +173,7 @@ def y4m_of(film: Path) -> bytes:
 @pytest.mark.parametrize(
     ("given", "status", "message"),
     [
-        (["nowhere"], 2, "nowhere: is no live source; give a camera number, a device"),
+        (["nowhere"], 2, "nowhere: is not a live source; give a camera number, a device"),
         (["0", "--every", "soon"], 2, "--every soon: give seconds, such as 0.5s or 300ms"),
         (["0", "--every", "0"], 2, "--every 0: at least 0.05 s are needed"),
         (["0", "--delay", "x"], 2, "--delay x: give seconds"),
@@ -182,7 +182,7 @@ def y4m_of(film: Path) -> bytes:
         (
             ["0", "--exec", "no-such-program"],
             2,
-            "--exec no-such-program: there is no program no-such-program",
+            "--exec no-such-program: program no-such-program not found",
         ),
         (["63"], 2, "camera 63: cannot be opened; is it connected"),
         (

@@ -75,10 +75,10 @@ def test_a_program_that_hangs_holds_up_nobody_and_is_killed() -> None:
     for _ in range(MOST_WAITING + 3):
         programs.run(event())
     assert time.monotonic() - began < 5  # it would be 600 for one
-    full = [text for text in told if "events wait already; not run for start of wave" in text]
+    full = [text for text in told if "events are already queued; not run for start of wave" in text]
     assert 2 <= len(full) <= 3  # one may have begun
     programs.close(0.2)
-    assert told[-1] == f"`exec`: {sys.executable}: did not end, and was killed (start of wave)"
+    assert told[-1] == f"`exec`: {sys.executable}: killed because it did not end in time (start of wave)"
 
 
 def test_a_program_may_run_only_so_long() -> None:
@@ -86,16 +86,16 @@ def test_a_program_may_run_only_so_long() -> None:
     programs = Programs(f'{PYTHON} -c "import time; time.sleep(600)"', told.append, run_seconds=0.1)
     programs.run(event())
     programs.close(30)
-    assert told == [f"`exec`: {sys.executable}: did not end, and was killed (start of wave)"]
+    assert told == [f"`exec`: {sys.executable}: killed because it did not end in time (start of wave)"]
 
 
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        ("", "names no program"),
-        ("no-such-program-here {label}", "there is no program no-such-program-here"),
-        (f"{PYTHON} {{name}}", "there is no {name}; there are event, label, score"),
-        ("{label}", "the program's own name cannot depend on the event"),
+        ("", "no program given"),
+        ("no-such-program-here {label}", "program no-such-program-here not found"),
+        (f"{PYTHON} {{name}}", "unknown field {name}; use event, label, score"),
+        ("{label}", "the program name cannot contain a field"),
         (f"{PYTHON} 'a", "no closing quotation"),
     ],
 )

@@ -46,7 +46,7 @@ def test_a_file_is_replayed_only_when_asked_for(tmp_path: Path) -> None:
     film.write_bytes(b"x")
     assert parse_address(str(film), realtime=True) == Address("file", str(film), str(film))
     with pytest.raises(
-        UsageError, match="is a file; `vidlstm spans` finds what happens in it, and `realtime`"
+        UsageError, match="is a file; `vidlstm spans` finds the actions in it, and `realtime`"
     ):
         parse_address(str(film))
 
@@ -55,7 +55,7 @@ def test_a_file_is_replayed_only_when_asked_for(tmp_path: Path) -> None:
     ("given", "realtime", "message"),
     [
         ("ftp://u:secret@c/1", False, r"^ftp://u:\*\*\*@c/1: ftp:// is not supported; rtsp, rtsps, http"),
-        ("nowhere", False, "nowhere: is no live source; give a camera number"),
+        ("nowhere", False, "nowhere: is not a live source; give a camera number"),
         ("rtsp://u:secret@c/1", True, r"rtsp://u:\*\*\*@c/1 is live; only files are replayed"),
         ("-", True, "- is live; only files are replayed"),
     ],

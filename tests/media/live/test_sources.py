@@ -85,7 +85,7 @@ def test_a_file_that_is_no_film_says_so(tmp_path: Path) -> None:
 
 
 def test_a_camera_that_is_not_there() -> None:
-    with pytest.raises(SourceError, match=r"^camera 63: cannot be opened; is it connected, free"):
+    with pytest.raises(SourceError, match=r"^camera 63: cannot be opened; is it connected, not in use"):
         open_source(parse_address("63")).__enter__()
 
 

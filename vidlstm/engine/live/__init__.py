@@ -1,1 +1,1 @@
-"""A camera or stream to events: when does an action begin, when does it end?"""
+"""Turn a camera or stream into events: when does an action start, and when does it end?"""

@@ -1,4 +1,4 @@
-"""What watching a live source gives: events, and how it goes."""
+"""What watching a live source yields: events and status updates."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from vidlstm.records import SCHEMA, Score
 
 @dataclass(frozen=True)
 class LiveEvent:
-    """Something has begun or ended, or the source was lost or is back.
+    """A span started or ended, or the source was lost or came back.
 
     Args:
-        event: What happened.
-        time: When, in seconds since 1970 by this machine's clock.
-        label: Of what begins or ends; None for the source itself.
+        event: The kind of event.
+        time: When it happened, in seconds since the epoch (1970) by this machine's clock.
+        label: Label of the span; None for events of the source itself.
         score: Calibrated probability of the label over the span so far, 0 to 1.
-        start: When it began, in seconds since the first frame.
-        end: When it ended, likewise; None while it goes on.
-        lag: Seconds since the last frame that had to be seen for this was shown.
-        delay: Seconds since `time`: what the windows take, and the lag.
-        dropped: Frames that came too fast to be looked at, since the beginning.
+        start: Start of the span, in seconds since the first frame.
+        end: End of the span, in the same unit; None while the span is open.
+        lag: Seconds since the last frame needed for this event was shown.
+        delay: Seconds since `time`: the time that the windows need, plus the lag.
+        dropped: Frames skipped so far because they arrived faster than they could be processed.
         reason: Why the source was lost.
     """
 
@@ -39,13 +39,13 @@ class LiveEvent:
 
     @property
     def clock(self) -> str:
-        """When, in UTC by ISO 8601, to a tenth of a second."""
+        """`time` in UTC as ISO 8601, to a tenth of a second."""
         tenths = round(self.time * 10)
         text = datetime.fromtimestamp(tenths // 10, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{text}.{tenths % 10}Z"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the row of `watch --format jsonl`."""
+        """Return the event as a row of `watch --format jsonl`."""
         return {
             "schema": SCHEMA,
             "time": self.clock,
@@ -63,15 +63,15 @@ class LiveEvent:
 
 @dataclass(frozen=True)
 class LiveState:
-    """How it goes, told each time the heads have run.
+    """Current status, reported each time the heads have run.
 
     Args:
-        fps: Frames a second that were looked at.
-        lag: Seconds since the newest of them was shown.
-        dropped: Frames that were not looked at, since the beginning.
-        top: The best classes of the windows that end now, best first; none where nobody asked for them.
-        label: Of the span that is open; None where there is none.
-        is_lost: The source is away.
+        fps: Frames processed per second.
+        lag: Seconds since the newest processed frame was shown.
+        dropped: Frames skipped so far.
+        top: Best classes of the windows that end now, best first; empty unless requested.
+        label: Label of the open span; None if no span is open.
+        is_lost: Whether the source is currently lost.
     """
 
     fps: float

@@ -1,7 +1,7 @@
-"""The newest frame of a source: a thread reads it, and opens it again when it is lost.
+"""The newest frame of a source: a thread reads the source and reopens it when it is lost.
 
-Whoever takes frames gets the newest one. There is room for one: those that come while nobody takes any are
-dropped, and counted. What happens to the source itself is never dropped.
+The consumer always gets the newest frame. Only one frame is buffered: frames that arrive while the consumer
+is busy are dropped and counted. Events of the source itself are never dropped.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from vidlstm.errors import SourceError, VidlstmError
 from vidlstm.media.live.sources import LiveFrame, Source
 
 FIRST_PAUSE, LONGEST_PAUSE, PAUSE_GROWTH = 1.0, 30.0, 1.5
-"""Seconds before a lost source is opened again, and how they grow: a source that was away for 13 s at most is
-tried again within 5 s of its return."""
-_GLANCE = 0.1  # seconds between looks at whether it shall end
+"""Seconds to wait before reopening a lost source, and the growth factor (exponential backoff). A source that
+was away for at most 13 s is retried within 5 s of its return."""
+_POLL_SECONDS = 0.1  # between checks whether `end` was called
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The source was opened; `fps` is what it claims, 0 for nothing."""
+    """The source was opened; `fps` is the rate it claims, 0 if it claims none."""
 
     fps: float
 
 
 @dataclass(frozen=True)
 class Lost:
-    """The source was lost, and why."""
+    """The source was lost, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Ended:
-    """Nothing comes any more: the source has ended, or `end` was called.
+    """There are no more frames: the source has ended, or `end` was called.
 
     Args:
-        error: Why the source could not be opened at all, or that something else went wrong.
+        error: Why the source could not be opened, or any other error that stopped reading.
     """
 
     error: VidlstmError | None = None
@@ -53,8 +53,8 @@ class Feed:
     """Reads a source in a thread.
 
     Args:
-        open_source: Opens it.
-        reopens: Open it again when it is lost.
+        open_source: Opens the source.
+        reopens: Whether to reopen the source when it is lost.
     """
 
     def __init__(
@@ -67,26 +67,26 @@ class Feed:
         self._ending = threading.Event()
         self._started = False
         self.num_dropped = 0
-        """Frames that nobody took."""
+        """Frames that the consumer did not take."""
 
     def end(self) -> None:
-        """Let it end; also for a signal's handler to call."""
+        """Stop reading; may be called from a signal handler."""
         self._ending.set()
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless it ends meanwhile; for a source that plays by its times."""
+        """Sleep, or return early once `end` is called; for sources played back by their timestamps."""
         self._ending.wait(seconds)
 
     def take(self, timeout: float) -> Item | None:
-        """Return the next thing that happened, the newest frame among them; None if nothing does in time."""
+        """Return the next item, which may be the newest frame; None after `timeout` seconds."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._run, daemon=True).start()
         while not self._ending.is_set():
             with self._there:
-                if self._items or self._there.wait(min(timeout, _GLANCE)):
+                if self._items or self._there.wait(min(timeout, _POLL_SECONDS)):
                     return self._items.popleft()
-            timeout -= _GLANCE
+            timeout -= _POLL_SECONDS
             if timeout <= 0:
                 return None
         return Ended()
@@ -103,11 +103,11 @@ class Feed:
     def _run(self) -> None:
         try:
             self._put(Ended(self._read()))
-        except Exception as error:  # of a decoder: whoever waits for frames shall know
+        except Exception as error:  # from a decoder: pass it on to the consumer
             self._put(Ended(SourceError(f"the source cannot be read: {type(error).__name__}: {error}")))
 
     def _read(self) -> VidlstmError | None:
-        """Read until it ends; return why, unless it ends by itself."""
+        """Read until the source ends; return the error that ended it, or None for a normal end."""
         has_worked, is_there, pauses = False, False, _pauses()
         while not self._ending.is_set():
             try:
@@ -131,7 +131,7 @@ class Feed:
 
 
 def _pauses() -> Iterator[float]:
-    """Yield the seconds to wait before each attempt."""
+    """Yield the seconds to wait before each attempt to reopen."""
     pause = FIRST_PAUSE
     while True:
         yield pause

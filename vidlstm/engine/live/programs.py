@@ -1,4 +1,4 @@
-"""Programs that are run for events: one after the other, in a thread, without a shell."""
+"""Run a program for each event: one at a time, in a thread, without a shell."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vidlstm.engine.live.events import LiveEvent
 from vidlstm.errors import UsageError
 
 FIELDS = ("event", "label", "score", "time", "start", "end", "lag", "dropped", "reason")
-"""What a template may name, in braces."""
+"""Fields that a template may contain, in braces."""
 MOST_WAITING = 16
-"""Events that wait for their program; more are left out, and reported."""
+"""Maximum number of queued events; further ones are skipped and reported."""
 RUN_SECONDS = 60.0
-"""How long a program may run before it is ended."""
+"""Seconds after which a program is killed."""
 _CLOSE_SECONDS = 5.0
 
 _FIELD = re.compile(r"\{([A-Za-z_]*)\}")
@@ -34,13 +34,13 @@ class Programs:
     """Runs a program for each event.
 
     Args:
-        template: The command, split as a shell does; `{label}` and others stand for the event's fields,
-            inside one argument each, whatever is in them.
-        report: Is told, from another thread, what went wrong.
-        run_seconds: How long a program may run.
+        template: The command, split into arguments as by a shell. `{label}` and the other `FIELDS` are
+            replaced by the event's values; a value stays within one argument, whatever it contains.
+        report: Called with a message when something goes wrong, from another thread.
+        run_seconds: Seconds after which a program is killed.
 
     Raises:
-        UsageError: It is no command, names no program that is there, or a field that there is not.
+        UsageError: The template is not a valid command, its program is not found, or a field is unknown.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Programs:
         self._thread.start()
 
     def run(self, event: LiveEvent) -> None:
-        """Let the program run for an event, as soon as those before it have ended. Does not wait."""
+        """Queue the program for an event; it runs once the programs before it have ended. Does not block."""
         try:
             self._queue.put_nowait(event)
         except queue.Full:
-            self._report(f"`exec`: {MOST_WAITING} events wait already; not run for {_named(event)}")
+            self._report(f"`exec`: {MOST_WAITING} events are already queued; not run for {_named(event)}")
 
     def close(self, seconds: float = _CLOSE_SECONDS) -> None:
-        """Wait a little for the programs that are still to run, and end what does not end."""
+        """Wait up to `seconds` for the queued programs, then kill the one that is still running."""
         deadline = time.monotonic() + seconds
         with contextlib.suppress(queue.Full):
             self._queue.put(None, timeout=seconds)
@@ -78,7 +78,8 @@ class Programs:
         arguments = [_fill(argument, event) for argument in self._arguments]
         name = arguments[0]
         try:
-            # Its output must not get between the rows, nor Ctrl-C to it: it may be saying that it ends.
+            # Its output must not mix with the rows on standard output. Ctrl-C must not reach it: it may be
+            # running for the very event that reports the end.
             process = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=_errors(), start_new_session=True
             )
@@ -89,7 +90,7 @@ class Programs:
         while process.poll() is None:
             if time.monotonic() > deadline or self._closing.is_set():
                 _kill(process)
-                self._report(f"`exec`: {name}: did not end, and was killed ({_named(event)})")
+                self._report(f"`exec`: {name}: killed because it did not end in time ({_named(event)})")
                 return
             try:
                 process.wait(0.1)
@@ -105,14 +106,14 @@ def _split(template: str) -> list[str]:
     except ValueError as error:
         raise UsageError(f"`exec={template}`: {str(error).lower()}") from None
     if not arguments:
-        raise UsageError("`exec`: names no program")
+        raise UsageError("`exec`: no program given")
     for name in _FIELD.findall(template):
         if name not in FIELDS:
-            raise UsageError(f"`exec={template}`: there is no {{{name}}}; there are {', '.join(FIELDS)}")
+            raise UsageError(f"`exec={template}`: unknown field {{{name}}}; use {', '.join(FIELDS)}")
     if _FIELD.search(arguments[0]):
-        raise UsageError(f"`exec={template}`: the program's own name cannot depend on the event")
+        raise UsageError(f"`exec={template}`: the program name cannot contain a field")
     if shutil.which(arguments[0]) is None:
-        raise UsageError(f"`exec={template}`: there is no program {arguments[0]}")
+        raise UsageError(f"`exec={template}`: program {arguments[0]} not found")
     return arguments
 
 
@@ -137,7 +138,7 @@ def _errors() -> int:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a program and what it has started."""
+    """Kill a program and its child processes."""
     if hasattr(os, "killpg"):
         try:
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,9 +1,9 @@
-"""The loop of `watch`: frames of a live source to events.
+"""The loop behind `watch`: turns the frames of a live source into events.
 
-Every frame that is looked at goes through the grid of moments, the encoder and the windows of `spans`, once.
-Features of the last moments are held, no longer than the longest window takes; at each tick the heads run on
-the windows that are complete. A source that is lost, or whose times jump, ends what is open: what follows is
-another film.
+Every processed frame passes once through the moment grid, the encoder and the windows of `spans`. Features of
+recent moments are kept for no longer than the longest window; at each tick the heads run on the complete
+windows. When the source is lost or its timestamps jump, the open span ends, and the frames that follow are
+treated as a new film.
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ from vidlstm.media.sampling import known_fps
 from vidlstm.records import NOVELTY_RATE, ClipInfo, Score
 
 GAP = 2.0
-"""Seconds from one frame to the next beyond which what follows is another film."""
+"""A gap of more than this many seconds between two frames starts a new film."""
 _TOP = 3
-_RATE_SECONDS = 5.0  # that the frame rate is taken over
+_RATE_SECONDS = 5.0  # over which the frame rate is measured
 
 
 class Frames(Protocol):
-    """Where frames come from: a `Feed`."""
+    """Interface of `Feed`: where the frames come from."""
 
     num_dropped: int
 
     def take(self, timeout: float) -> Item | None:
-        """Return the next thing that happened; None if nothing does in time."""
+        """Return the next item; None after `timeout` seconds."""
 
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """How a source is watched.
+    """Settings for `watch`.
 
     Args:
-        every: Seconds from one run of the heads to the next.
-        delay: Seconds after which a moment counts at the latest; None: when it is certain, as in `spans`.
+        every: Seconds between runs of the heads.
+        delay: Maximum seconds until the label of a moment is decided; None: when it is certain, as in
+            `spans`.
         rules: Which spans are reported.
-        novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
-        preview: Score the windows that end now as well, for `LiveState.top`.
+        novelty_rate: Share of known clips that may be called unknown; 0 disables `unknown`.
+        preview: Also score the windows that end now, for `LiveState.top`.
     """
 
     every: float = 0.5
@@ -75,18 +76,18 @@ def watch(
     """Watch a live source.
 
     Args:
-        labeller: Of the windows.
-        feed: Gives the frames.
-        settings: How.
-        clock: That the frames' `shown` is by.
-        wall: Seconds since 1970.
+        labeller: Labels the windows.
+        feed: Provides the frames.
+        settings: How to watch the source.
+        clock: Current time on the clock of `LiveFrame.shown`.
+        wall: Current time in seconds since the epoch (1970).
 
     Raises:
-        UsageError: The model is of a kind that films are not read for.
+        UsageError: The model does not support films.
         SourceError: The source cannot be opened, or is damaged.
 
     Yields:
-        Every frame that was looked at, what happens, and at each tick how it goes.
+        Every processed frame, every event, and the status at each tick.
     """
     model = _Model.of(labeller, settings)
     return _Watch(model, feed, settings, clock, wall).run()
@@ -94,7 +95,7 @@ def watch(
 
 @dataclass(frozen=True)
 class _Model:
-    """What all films of a source share."""
+    """Everything that the films of one source share."""
 
     labeller: Labeller
     grid: WindowGrid
@@ -114,21 +115,21 @@ class _Model:
 
 @dataclass(frozen=True)
 class _Edge:
-    """Something has begun or ended, and when the frame was shown that made it certain."""
+    """A span started or ended; `shown` is when the frame that decided it was shown."""
 
     edge: SpanEdge
     shown: float
 
 
 class _Film:
-    """What came of a source since it was opened, or since its times jumped.
+    """The frames of a source since it was opened, or since its timestamps last jumped.
 
     Args:
-        model: That reads it.
-        settings: How.
-        first: Its first frame.
-        fps: That the source claims.
-        begin: When it begins, in seconds since the first frame of all.
+        model: Model that reads the film.
+        settings: How to watch the source.
+        first: First frame of the film.
+        fps: Frame rate that the source claims.
+        begin: Start of the film, in seconds since the very first frame of the source.
     """
 
     def __init__(
@@ -156,26 +157,26 @@ class _Film:
         )
         height, width = first.image.shape[:2]
         self._info = ClipInfo(0, None, width, height)
-        self._num_cells = 0  # that have been scored, be it by windows that are cut
-        self._completed: deque[float] = deque()  # when the frame was shown that completed each waiting cell
+        self._num_cells = 0  # scored so far, including by truncated windows
+        self._completed: deque[float] = deque()  # `shown` of the frame that completed each waiting cell
 
     @property
     def seconds(self) -> float:
-        """When the newest frame is shown, since the first one."""
+        """Time of the newest frame, in seconds since the first one."""
         return self.newest.seconds - self._zero
 
     def follows(self, frame: LiveFrame) -> bool:
-        """Tell whether a frame belongs to the same film."""
+        """Return whether a frame belongs to the same film."""
         return 0 <= frame.seconds - self.newest.seconds <= GAP
 
     def see(self, frame: LiveFrame) -> None:
-        """Look at the next frame."""
+        """Process the next frame."""
         self.newest = frame
         self._moments.see(self.seconds, lambda: frame.image)
         self._encode()
 
     def tick(self) -> list[_Edge]:
-        """Run the heads on the windows that are complete; return what has begun or ended."""
+        """Run the heads on the complete windows; return the spans that started or ended."""
         rows = self._scorer.take()
         edges: list[_Edge] = []
         for row in rows:
@@ -191,7 +192,7 @@ class _Film:
         return edges
 
     def finish(self) -> list[_Edge]:
-        """End; return what has begun or ended."""
+        """End the film; return the spans that started or ended."""
         self._moments.end()
         self._encode()
         found = self._spans.add(self._scorer.finish(self._model.scores.of_clips))
@@ -201,7 +202,7 @@ class _Film:
         return edges
 
     def top(self) -> tuple[Score, ...]:
-        """Return the best classes of the windows that end now; none before the first moment."""
+        """Return the best classes of the windows that end now; empty before the first moment."""
         if not self._scorer.num_moments:
             return ()
         scores = self._scorer.newest()
@@ -243,7 +244,7 @@ class _Watch:
         self._first_shown: float | None = None
         self._last_shown = 0.0
         self._is_lost = False
-        self._times: deque[float] = deque()  # of the frames of the last seconds
+        self._times: deque[float] = deque()  # of the frames in the last `_RATE_SECONDS`
 
     def run(self) -> Iterator[LiveFrame | LiveEvent | LiveState]:
         tick = self._clock() + self._settings.every

@@ -1,1 +1,1 @@
-"""When does what happen? Windows over a film, smoothed to spans."""
+"""Find what happens when in a film: sliding windows, smoothed into spans."""

@@ -1,15 +1,16 @@
-"""Spans as they come: when one begins and when it ends, each told once.
+"""Online spans: report the start and the end of each span once, as the cells arrive.
 
-By default a cell counts when its windows are complete and the best path through it is settled: what is told
-then are the spans that a film of the same frames has. That takes half the longest window, and some cells more
-where the label is in doubt. With a delay, cells count so long after they were seen, by windows that are cut
-where the stream stands: sooner, and not always what the whole film would have shown.
+By default, the label of a cell is decided when its windows are complete and the best path through it is
+settled. The reported spans are then those of a film of the same frames. This takes half the longest window,
+plus some cells where the label is ambiguous. With a delay, a cell is decided at most that long after it was
+seen, from windows truncated at the newest frame: sooner, but the result can differ from that of the whole
+film.
 
-What a delay costs and gains: 4 thermal recordings (FIR-Image-Action; trained on the 9 others, seed 0; windows
-of 5.3 and 10.6 s), F1@50 against the spans of the whole film, and against the truth. The time is from the
-beginning of a cell until it counts, median and 95th percentile.
+Effect of the delay: 4 thermal recordings (FIR-Image-Action; trained on the 9 others, seed 0; windows of 5.3
+and 10.6 s), F1@50 against the spans of the whole film and against the ground truth. The time is from the
+start of a cell until it is decided, median and 95th percentile.
 
-| delay | with the whole film | with the truth | seconds |
+| delay | vs whole film | vs ground truth | seconds |
 |---|---|---|---|
 | none | 1.00 | 0.34 | 7.3, 13.2 |
 | 5.3 s | 0.75 | 0.36 | 6.0, 6.0 |
@@ -32,16 +33,16 @@ from vidlstm.engine.spans.smoothing import PathDecoder, Scores, SpanRules, join
 from vidlstm.records import Span
 
 HORIZON = 30
-"""Cells for which a doubt is waited out; in the table above no cell needed more than 20."""
+"""Maximum number of cells to wait for an ambiguous label; in the table above no cell needed more than 20."""
 
 
 @dataclass(frozen=True)
 class SpanEdge:
-    """A span has begun or ended.
+    """A span started or ended.
 
     Args:
         kind: Which of the two.
-        span: As far as it goes.
+        span: The span so far.
     """
 
     kind: Literal["start", "end"]
@@ -49,15 +50,15 @@ class SpanEdge:
 
 
 class OnlineSpans:
-    """Finds spans in cells that come one after the other.
+    """Finds spans in cells that arrive one after the other.
 
     Args:
-        classes: Of the scores.
-        idle: The class that makes no span.
-        switch_cost: What a change of label costs, in nats.
-        rules: Which spans are reported. One whose score is too low may reach it later.
-        cell: Seconds of a cell.
-        delay: Seconds after which a cell counts at the latest; None waits until it is settled.
+        classes: Class names, in the order of the scores.
+        idle: The class that forms no span.
+        switch_cost: Cost of a change of label, in nats.
+        rules: Which spans are reported. A span whose score is too low may reach the minimum later.
+        cell: Length of a cell in seconds.
+        delay: Maximum seconds until a cell is decided; None waits until it is settled.
     """
 
     def __init__(
@@ -77,14 +78,15 @@ class OnlineSpans:
         self._runs = _Runs(rules)
         self._unsettled: deque[np.ndarray[tuple[int], np.dtype[np.float64]]] = deque()
         self._num_settled = 0
-        self._num_told = 0  # cells that count
+        self._num_decided = 0  # cells
 
     def add(self, scores: Scores, provisional: Scores | None = None) -> list[SpanEdge]:
-        """Go on by cells whose windows are complete; return what has begun or ended.
+        """Add cells whose windows are complete; return the spans that started or ended.
 
         Args:
-            scores: Of these cells, `(n, K)`.
-            provisional: Of the cells that follow, `(m, K)`, by windows that are cut; needed for a delay.
+            scores: Scores of these cells, `(n, K)`.
+            provisional: Scores of the cells that follow, `(m, K)`, from truncated windows; needed for a
+                delay.
         """
         self._decoder.add(scores)
         self._unsettled.extend(scores)
@@ -93,34 +95,34 @@ class OnlineSpans:
             rows = [*self._unsettled, *provisional]
             path = self._decoder.preview(provisional)
             number = max(0, len(path) - self._ahead)
-            edges += self._tell(path[:number], rows)
+            edges += self._decide(path[:number], rows)
         edges += self._settle(self._decoder.settle())
         return edges
 
     def finish(self, seconds: float) -> list[SpanEdge]:
-        """End with the last cell; return what has begun or ended.
+        """Finish after the last cell; return the spans that started or ended.
 
         Args:
-            seconds: Where the stream ends.
+            seconds: Time at which the stream ends.
         """
         return [*self._settle(self._decoder.finish(), seconds), *self._runs.close()]
 
     def _settle(self, path: Iterable[int], seconds: float = np.inf) -> list[SpanEdge]:
         path = list(path)
-        edges = self._tell(path, self._unsettled, seconds)
+        edges = self._decide(path, self._unsettled, seconds)
         for _ in path:
             self._unsettled.popleft()
         self._num_settled += len(path)
         return edges
 
-    def _tell(self, path: Iterable[int], rows: Sequence[Scores], seconds: float = np.inf) -> list[SpanEdge]:
-        """Let the cells count that did not yet, of those from the first that is not settled."""
+    def _decide(self, path: Iterable[int], rows: Sequence[Scores], seconds: float = np.inf) -> list[SpanEdge]:
+        """Decide the cells that are not yet decided; `path` starts at the first unsettled cell."""
         edges: list[SpanEdge] = []
         for place, number in enumerate(path):
             cell = self._num_settled + place
-            if cell < self._num_told:
+            if cell < self._num_decided:
                 continue
-            self._num_told = cell + 1
+            self._num_decided = cell + 1
             start, end = cell * self._cell, min((cell + 1) * self._cell, seconds)
             label = self._classes[number]
             if label == self._idle:
@@ -131,31 +133,31 @@ class OnlineSpans:
 
 
 class _Runs:
-    """Puts cells together to spans by the rules."""
+    """Joins cells into spans according to the rules."""
 
     def __init__(self, rules: SpanRules) -> None:
         self._rules = rules
         self._open: Span | None = None
-        self._is_told = False
+        self._is_reported = False
 
     def add(self, cell: Span) -> Iterator[SpanEdge]:
-        """Go on by a cell in which something happens."""
+        """Add a cell with an action."""
         if self._open is None or not self._rules.joins(self._open, cell):
             yield from self.close()
             self._open = cell
         else:
             self._open = join(self._open, cell)
-        if not self._is_told and self._rules.keeps(self._open):
-            self._is_told = True
+        if not self._is_reported and self._rules.keeps(self._open):
+            self._is_reported = True
             yield SpanEdge("start", self._open)
 
     def pause(self, end: float) -> Iterator[SpanEdge]:
-        """Go on by a cell in which nothing happens, up to `end`."""
+        """Add a cell without an action, which lasts until `end`."""
         if self._open is not None and end - self._open.end > self._rules.max_gap:
             yield from self.close()
 
     def close(self) -> Iterator[SpanEdge]:
-        """End the span that is open."""
-        if self._open is not None and self._is_told:
+        """End the open span."""
+        if self._open is not None and self._is_reported:
             yield SpanEdge("end", self._open)
-        self._open, self._is_told = None, False
+        self._open, self._is_reported = None, False

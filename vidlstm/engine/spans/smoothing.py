@@ -1,16 +1,16 @@
-"""From the scores of a film's grid cells to spans.
+"""Turn the scores of a film's grid cells into spans.
 
-The scores of all windows about a cell are averaged as probabilities. The labels of a film are then the best
-path through its cells, where every change of label costs as much as the model's `switch_cost` says (a
-Viterbi pass over a Potts chain: Rabiner 1989). So a label that has begun goes on until another one is
-better by more than the cost of going there and back: that is a hysteresis. The cost is fitted on films
-that the members of the model were not trained on (`fit_switch_cost`).
+The scores of all windows around a cell are averaged as probabilities. The labels of a film are the best path
+through its cells, where every change of label costs the model's `switch_cost` (a Viterbi pass over a Potts
+chain: Rabiner 1989). This gives hysteresis: a label persists until another one is better by more than the
+cost of switching there and back. The cost is fitted on films that the ensemble members were not trained on
+(`fit_switch_cost`).
 
-What it is worth: F1@50 of 13 thermal recordings (FIR-Image-Action), `crossval --folds group`, seeds 0 and
-1: 0.618 and 0.580, by thresholding the same scores 0.447 and 0.398. Tried and not better, in 5 grouped
-folds where this gave 0.525: transition probabilities in place of one cost, durations of each class
-(semi-Markov) 0.502, a prior of background; a logistic regression over the scores of neighbouring cells
-gave up to 0.554, but F1@10 of 0.683 in place of 0.723.
+Benefit: F1@50 on 13 thermal recordings (FIR-Image-Action), `crossval --folds group`, seeds 0 and 1: 0.618 and
+0.580; thresholding the same scores: 0.447 and 0.398. Tried without improvement, in 5 grouped folds where this
+gave 0.525: transition probabilities in place of one cost, a duration model per class (semi-Markov) 0.502, a
+background prior. A logistic regression over the scores of neighbouring cells gave up to 0.554, but an F1@10
+of 0.683 instead of 0.723.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from vidlstm.records import Span
 Scores = NDArray[np.float64]
 
 SWITCH_COSTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
-"""Those that are tried."""
-_LEAST = 1e-6  # probability, so that no path is impossible
+"""Candidate values for `fit_switch_cost`."""
+_LEAST = 1e-6  # minimum probability, so that no path is impossible
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class SpanRules:
     """Which spans are reported.
 
     Args:
-        min_duration: Shorter ones are not, in seconds.
-        max_gap: Two of one label with so little between them are one, in seconds.
-        min_score: Ones with a lower score are not.
+        min_duration: Minimum duration in seconds.
+        max_gap: Two spans of one label with a gap of at most this many seconds are joined.
+        min_score: Minimum score.
     """
 
     min_duration: float = 0.5
@@ -47,11 +47,11 @@ class SpanRules:
     min_score: float = 0.0
 
     def joins(self, first: Span, second: Span) -> bool:
-        """Tell whether two spans, the second right after the first in a list, are one."""
+        """Return whether two consecutive spans are to be joined."""
         return first.label == second.label and second.start - first.end <= self.max_gap
 
     def keeps(self, span: Span) -> bool:
-        """Tell whether a span is long and sure enough to be reported."""
+        """Return whether a span is long enough and its score high enough to be reported."""
         return span.end - span.start >= self.min_duration and span.score >= self.min_score
 
 
@@ -60,9 +60,9 @@ class Timeline:
     """The scores of one film.
 
     Args:
-        scores: `(N, K)`, probabilities of the classes in each cell.
-        cell: Seconds that a cell takes; the first begins at 0.
-        seconds: Length of the film, where the last cell ends.
+        scores: `(N, K)`, class probabilities of each cell.
+        cell: Length of a cell in seconds; the first one starts at 0.
+        seconds: Length of the film, which is the end of the last cell.
     """
 
     scores: Scores
@@ -71,27 +71,27 @@ class Timeline:
 
 
 class PathDecoder:
-    """The best path through cells, which may come one after the other.
+    """Finds the best path through cells, which may arrive one after the other.
 
-    What is held are the cells whose class is not settled yet. In a whole film that is all of them. Live, a
-    cell is settled once the best paths to all classes of the newest cell agree on it: whatever comes, it
-    will not change. Where they do not agree for `horizon` cells, the best of them decides (truncated Viterbi:
-    Heller and Jacobs 1971).
+    Only the cells whose class is not settled yet are kept; in a whole film, that is all of them. Live, a cell
+    is settled once the best paths to all classes of the newest cell agree on it: no later cell can change it.
+    If they do not agree within `horizon` cells, the best path decides (truncated Viterbi: Heller and Jacobs
+    1971).
 
     Args:
-        switch_cost: In nats, of a change from one class to any other.
-        horizon: Cells that a decision waits for at most.
+        switch_cost: Cost of a change from one class to any other, in nats.
+        horizon: Maximum number of cells to wait for a decision.
     """
 
     def __init__(self, switch_cost: float, horizon: int | None = None) -> None:
         self._switch_cost = switch_cost
         self._horizon = horizon
-        self._total: Scores = np.zeros(0)  # of the best path to each class of the newest cell
-        self._best: list[int] = []  # the best class of each cell, if the path ended there
+        self._total: Scores = np.zeros(0)  # score of the best path to each class of the newest cell
+        self._best: list[int] = []  # per cell: the best class if the path ended there
         self._stayed: list[NDArray[np.bool_]] = []  # classes whose best path had them in the cell before
 
     def add(self, scores: Scores) -> None:
-        """Go on by some cells, `(N, K)` probabilities."""
+        """Add cells, `(N, K)` probabilities."""
         for gains in np.log(np.maximum(scores, _LEAST)):
             stayed = np.ones(len(gains), bool)
             if self._best:
@@ -103,7 +103,7 @@ class PathDecoder:
             self._best.append(int(self._total.argmax()))
 
     def settle(self) -> NDArray[np.int64]:
-        """Return the classes of the cells that are settled since the last time, `(n,)`."""
+        """Return the classes of the cells settled since the last call, `(n,)`."""
         if not self._best:
             return np.zeros(0, np.int64)
         origins = self._trace(np.arange(len(self._total)))
@@ -113,16 +113,16 @@ class PathDecoder:
             number = len(origins) - self._horizon
             best = origins[number - 1, self._best[-1]]
             self._total = np.where(origins[number - 1] == best, self._total, -np.inf)
-        self._total -= self._total.max()  # only differences count, and a stream may go on for days
+        self._total -= self._total.max()  # only differences matter, and a stream may run for days
         path = origins[:number, self._best[-1]]
         del self._best[:number], self._stayed[:number]  # the newest cell is never settled
         return path
 
     def preview(self, scores: Scores) -> NDArray[np.int64]:
-        """Return the best path over the cells that are not settled and some more, as if these were all.
+        """Return the best path over the unsettled cells and the given ones, as if the film ended there.
 
         Args:
-            scores: Of those that follow, `(N, K)`; they are not kept.
+            scores: Scores of the cells that follow, `(N, K)`; they are not kept.
         """
         ahead = PathDecoder(self._switch_cost)
         ahead._total, ahead._best, ahead._stayed = self._total, self._best.copy(), self._stayed.copy()
@@ -130,7 +130,7 @@ class PathDecoder:
         return ahead.finish()
 
     def finish(self) -> NDArray[np.int64]:
-        """Return the classes of all cells that were not settled, on the best path."""
+        """Return the classes of all unsettled cells on the best path."""
         if not self._best:
             return np.zeros(0, np.int64)
         path: NDArray[np.int64] = self._trace(np.array([self._best[-1]]))[:, 0]
@@ -139,7 +139,7 @@ class PathDecoder:
         return path
 
     def _trace(self, ends: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the best paths to some classes of the newest cell, `(n, len(ends))`."""
+        """Return the best path to each given class of the newest cell, `(n, len(ends))`."""
         paths = np.zeros((len(self._best), len(ends)), np.int64)
         paths[-1] = ends
         for cell in range(len(paths) - 1, 0, -1):
@@ -153,7 +153,7 @@ def best_path(scores: Scores, switch_cost: float) -> NDArray[np.int64]:
 
     Args:
         scores: `(N, K)`, probabilities.
-        switch_cost: In nats, of a change from one class to any other.
+        switch_cost: Cost of a change from one class to any other, in nats.
     """
     decoder = PathDecoder(switch_cost)
     decoder.add(scores)
@@ -163,13 +163,13 @@ def best_path(scores: Scores, switch_cost: float) -> NDArray[np.int64]:
 def spans_of(
     path: NDArray[np.int64], timeline: Timeline, classes: Sequence[str], background: str | None
 ) -> list[Span]:
-    """Return the runs of one class as spans; background is none.
+    """Return each run of one class as a span, except for background.
 
     Args:
-        path: Class of each cell; -1 where there is none.
-        timeline: Of the film. A span's score is the mean over its cells.
-        classes: In the order of the scores.
-        background: The class that is no action.
+        path: Class of each cell; -1 for none.
+        timeline: Scores of the film. A span's score is the mean over its cells.
+        classes: Class names, in the order of the scores.
+        background: The class that means "no action".
     """
     edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)] if len(path) else []
     spans = []
@@ -182,7 +182,7 @@ def spans_of(
 
 
 def apply_rules(spans: Sequence[Span], rules: SpanRules) -> list[Span]:
-    """Join what is hardly apart, then leave out what is too short or too unsure."""
+    """Join spans separated by short gaps, then drop those that are too short or whose score is too low."""
     joined: list[Span] = []
     for span in spans:
         if joined and rules.joins(joined[-1], span):
@@ -193,7 +193,7 @@ def apply_rules(spans: Sequence[Span], rules: SpanRules) -> list[Span]:
 
 
 def join(first: Span, second: Span) -> Span:
-    """Return two spans of one label as one; its score is the mean over the time that they take."""
+    """Join two spans of one label; the score is the mean weighted by their durations."""
     long, more = first.end - first.start, second.end - second.start
     score = (first.score * long + second.score * more) / (long + more)
     return Span(first.start, second.end, first.label, score)
@@ -214,9 +214,9 @@ def find_spans(
 def thresholded(
     timeline: Timeline, classes: Sequence[str], background: str | None, threshold: float = 0.5
 ) -> list[Span]:
-    """Return the spans of plain thresholding: the best class of each cell, where it reaches the threshold.
+    """Return spans by plain thresholding: the best class of each cell, if it reaches the threshold.
 
-    The baseline that smoothing has to beat.
+    This is the baseline for smoothing.
     """
     best = timeline.scores.argmax(axis=1)
     path = np.where(timeline.scores.max(axis=1) >= threshold, best, -1)
@@ -226,15 +226,15 @@ def thresholded(
 def fit_switch_cost(
     films: Sequence[tuple[Timeline, Sequence[Span]]], classes: Sequence[str], background: str | None
 ) -> float:
-    """Return the cost that gives the best spans on films.
+    """Return the switch cost that gives the best spans on films.
 
-    Best is the sum of F1@10, F1@25, F1@50 and frame accuracy: F1@50 alone follows chance where films are
-    few.
+    The criterion is the sum of F1@10, F1@25, F1@50 and frame accuracy: with few films, F1@50 alone is mostly
+    chance.
 
     Args:
-        films: Scores by networks that have not seen the film, and its true spans.
-        classes: In the order of the scores.
-        background: The class that is no action.
+        films: For each film, scores from networks that were not trained on it, and its true spans.
+        classes: Class names, in the order of the scores.
+        background: The class that means "no action".
     """
 
     def quality(cost: float) -> float:

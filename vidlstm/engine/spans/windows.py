@@ -1,8 +1,8 @@
-"""Windows over the grid of a film: which moments each one reads, and what their scores say of a cell.
+"""Sliding windows over the grid of a film: which moments each window covers, and the scores of each cell.
 
-A cell is half a second of the film, or an eighth of the shortest window where that is less, as nearly as
-whole moments allow. About the middle of every cell lies one window of each length; at the film's ends a
-window is cut. Scores come as the film goes by: what is held of it is no longer than the longest window.
+A cell is half a second of the film, or an eighth of the shortest window if that is less, rounded to whole
+moments. One window of each length is centred on every cell; at the start and end of the film, windows are
+truncated. Scores are computed as the film is read; no more of it is kept than the longest window needs.
 """
 
 from __future__ import annotations
@@ -27,20 +27,21 @@ from vidlstm.records import ClipInfo
 
 CELL_SECONDS = 0.5
 _CELL_SHARE = 1 / 8
-"""Of the shortest window that a cell takes at most: short actions need finer borders. Six drawn films
-(`sample_videos/make.py --films 6`), 6 grouped folds: F1@50 0.957, with cells of half a second 0.905."""
+"""Maximum length of a cell as a share of the shortest window: short actions need finer boundaries. Six
+synthetic films (`sample_videos/make.py --films 6`), 6 grouped folds: F1@50 0.957; with cells of half a second
+0.905."""
 _SHARES = (0.75, 1.5)
-"""Lengths of the windows, as shares of the median duration seen in training. Measured on 13 thermal
-recordings (FIR-Image-Action, 13 grouped folds, seeds 0 and 1): F1@50 of 4.7 and 9.4 s 0.618 and 0.580, of
-4.7 s alone 0.505 and 0.529, of 9.4 s alone 0.545 and 0.557, with 14.1 s as a third 0.600 and 0.533."""
-_TOGETHER = 64  # cells that are scored at once
+"""Window lengths, as shares of the median duration seen in training. Measured on 13 thermal recordings
+(FIR-Image-Action, 13 grouped folds, seeds 0 and 1), F1@50: windows of 4.7 and 9.4 s 0.618 and 0.580, 4.7 s
+alone 0.505 and 0.529, 9.4 s alone 0.545 and 0.557, with 14.1 s as a third 0.600 and 0.533."""
+_BATCH_CELLS = 64  # cells scored at once
 
 Score = Callable[[Sequence[ClipFeatures]], Scores]
-"""Gives the probabilities `(N, K)` of N windows."""
+"""Returns the probabilities `(N, K)` of N windows."""
 
 
 def span_config(durations: Sequence[float], background: str | None = None) -> SpanConfig | None:
-    """Return windows around the durations seen in training, in seconds; None where there are none."""
+    """Return window lengths based on the durations seen in training, in seconds; None if there are none."""
     known = [d for d in durations if d > 0]
     if not known:
         return None
@@ -50,10 +51,10 @@ def span_config(durations: Sequence[float], background: str | None = None) -> Sp
 
 
 def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
-    """Return the config with windows for the films of a data set; as it is where there are none.
+    """Return the config with windows for the films of a data set; unchanged if it has no films.
 
     Raises:
-        UsageError: Films cannot be read for this model.
+        UsageError: The model does not support films.
     """
     if not dataset.films:
         return config
@@ -65,12 +66,12 @@ def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """The grid of moments that serves all windows of a model.
+    """The grid of moments shared by all windows of a model.
 
     Args:
-        rate: Moments a second.
-        lengths: Of the windows, in moments, increasing.
-        step: Moments of a cell.
+        rate: Moments per second.
+        lengths: Window lengths in moments, increasing.
+        step: Moments per cell.
     """
 
     rate: float
@@ -82,17 +83,17 @@ class WindowGrid:
         """Return the grid of a model.
 
         Raises:
-            UsageError: The model has no windows.
+            UsageError: The model has no window lengths.
         """
         if config.spans is None:
             raise UsageError(
-                "this model was trained on no films or clips of known length, so it has no window lengths; "
+                "this model was trained without films or clips of known length, so it has no window lengths; "
                 "train it again"
             )
         rate = config.film_rate
         if rate is None:
             raise UsageError(
-                "sampling: dense counts frames, and a window of a film is so many seconds; "
+                "sampling: dense counts frames, but windows of a film are in seconds; "
                 "train with uniform or fps"
             )
         cell = min(CELL_SECONDS, _CELL_SHARE * config.spans.windows[0])
@@ -101,69 +102,69 @@ class WindowGrid:
 
     @property
     def cell(self) -> float:
-        """Seconds of a cell."""
+        """Length of a cell in seconds."""
         return self.step / self.rate
 
     def around(self, cell: int) -> Iterator[tuple[int, int]]:
-        """Yield the first moment of each window about a cell, and that after its last."""
+        """Yield each window around a cell as its first moment and the one after its last."""
         for length in self.lengths:
             first = cell * self.step + (self.step - length) // 2
             yield first, first + length
 
 
 class CellScorer:
-    """Scores the cells of a film, or of a live stream, as its parts come.
+    """Scores the cells of a film or live stream as its parts arrive.
 
     Args:
-        config: Of the model.
-        grid: Of its windows.
-        score: Of windows.
+        config: Config of the model.
+        grid: Grid of its windows.
+        score: Scores windows.
     """
 
     def __init__(self, config: ModelConfig, grid: WindowGrid, score: Score) -> None:
         self.grid = grid
         self._score = score
         self._clip = ReadRequest.of(config, views=config.views)
-        self._one_view = replace(self._clip, views=1)  # the windows beside it are views, too
+        self._one_view = replace(self._clip, views=1)  # neighbouring windows already act as views
         self._held: dict[StreamName, NDArray[np.float16]] = {}
-        self._begin = 0  # the first moment that is held, a multiple of RGB_EVERY
+        self._begin = 0  # the first moment that is kept, a multiple of RGB_EVERY
         self._num_moments = 0
-        self._cell = 0  # the first one whose windows have not been cut out
+        self._cell = 0  # the first cell whose windows have not been extracted
         self._reach = (grid.lengths[-1] + grid.step) // 2 + grid.step
         self._waiting: list[ClipFeatures] = []
         self._scored: list[Scores] = []
 
     @property
     def num_complete(self) -> int:
-        """Cells whose windows are complete, from the beginning."""
+        """Number of cells whose windows are complete."""
         return self._cell
 
     @property
     def num_moments(self) -> int:
-        """Moments that were taken in."""
+        """Number of moments added so far."""
         return self._num_moments
 
     @property
     def is_one_clip(self) -> bool:
-        """Whether so far there is no more than the longest window takes."""
+        """Whether everything so far fits into the longest window."""
         return self._num_moments <= self.grid.lengths[-1]
 
     def add(self, part: FilmPart) -> None:
-        """Take in the moments that follow."""
+        """Add the next moments."""
         grid = self.grid
         self._num_moments += part.num_moments
         for stream, values in part.sequences.items():
             held = self._held.get(stream)
             self._held[stream] = values if held is None else np.concatenate([held, values], axis=1)
         while not self.is_one_clip and self._cell * grid.step + self._reach <= self._num_moments:
-            self._cut_out()
+            self._extract()
         keep = max(self._begin, self._cell * grid.step - self._reach) // RGB_EVERY * RGB_EVERY
         for stream, values in self._held.items():
             self._held[stream] = values[:, (keep - self._begin) // (RGB_EVERY if stream == "rgb" else 1) :]
         self._begin = keep
 
     def take(self) -> Scores:
-        """Return the scores of the cells that are complete since the last time, `(n, K)`."""
+        """Return the scores of the cells completed since the last call, `(n, K)`."""
         if self._waiting:
             self._scored.append(self._averaged(self._waiting))
             self._waiting.clear()
@@ -172,45 +173,46 @@ class CellScorer:
         return taken
 
     def finish(self, score_clip: Score | None = None) -> Scores:
-        """Return the scores of all cells that are left, `(n, K)`: windows are cut where the film ends.
+        """Return the scores of the remaining cells, `(n, K)`; windows are truncated at the end of the film.
 
-        A film that is no longer than the longest window is one clip: its cells all have the clip's scores.
+        A film that is no longer than the longest window is treated as one clip: all its cells get the clip's
+        scores.
 
         Args:
-            score_clip: Scores a film that is one clip; by default as a window.
+            score_clip: Scores a film that is one clip; by default it is scored as a window.
         """
         number = self._num_moments
         if number and self.is_one_clip:
             clip: Scores = (score_clip or self._score)([self._gather(0, number, self._clip)])
             return np.repeat(clip, -(-number // self.grid.step), axis=0)
         while self._cell * self.grid.step < number:
-            self._cut_out()
+            self._extract()
         return self.take()
 
     def provisional(self) -> Scores:
-        """Return the scores of the cells that are not complete yet, `(n, K)`, as if the film ended here."""
+        """Return the scores of the incomplete cells, `(n, K)`, as if the film ended here."""
         last = self._num_moments // self.grid.step
         windows = [self._window(*ends) for cell in range(self._cell, last) for ends in self.grid.around(cell)]
         return self._averaged(windows) if windows else np.zeros((0, 0))
 
     def newest(self) -> Scores:
-        """Return the scores of the windows that end with the newest moment, averaged, `(K,)`."""
+        """Return the mean scores of the windows that end with the newest moment, `(K,)`."""
         number = self._num_moments
         windows = [self._window(number - length, number) for length in self.grid.lengths]
         newest: Scores = self._averaged(windows)[0]
         return newest
 
     def _averaged(self, windows: Sequence[ClipFeatures]) -> Scores:
-        """Return the scores of cells, `(n, K)`, by their windows."""
+        """Return the scores of cells, `(n, K)`, averaged over their windows."""
         rows = self._score(windows)
         averaged: Scores = rows.reshape(-1, len(self.grid.lengths), rows.shape[-1]).mean(axis=1)
         return averaged
 
-    def _cut_out(self) -> None:
-        """Cut out the windows of the next cell."""
+    def _extract(self) -> None:
+        """Extract the windows of the next cell."""
         self._waiting += [self._window(first, last) for first, last in self.grid.around(self._cell)]
         self._cell += 1
-        if len(self._waiting) >= _TOGETHER * len(self.grid.lengths):
+        if len(self._waiting) >= _BATCH_CELLS * len(self.grid.lengths):
             self._scored.append(self.take())
 
     def _window(self, first: int, last: int) -> ClipFeatures:
@@ -224,7 +226,7 @@ class CellScorer:
 
 
 def scores_of_film(film: ClipFeatures, info: ClipInfo, config: ModelConfig, score: Score) -> Timeline:
-    """Return the scores of a film whose features `(M, 1, N, D)` are at hand."""
+    """Return the scores of a film, given its features `(M, 1, N, D)`."""
     scorer = CellScorer(config, WindowGrid.of(config), score)
     number = num_moments(film)
     sequences: dict[StreamName, Any] = {s: film.sequences[s][:, 0] for s in config.streams}

@@ -1,1 +1,1 @@
-"""Cameras and streams: frames as they come, clips of them, a window that shows them."""
+"""Cameras and streams: live frames, recorded clips, and a preview window."""

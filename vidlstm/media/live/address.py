@@ -1,4 +1,4 @@
-"""What a live source is called on the command line, and what of it may be shown."""
+"""Parse the name of a live source, and mask its credentials for output."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Address:
     """A live source.
 
     Args:
-        kind: Of the source.
-        text: As it was given; may hold a password.
-        shown: The same to be shown, without one.
+        kind: Kind of source.
+        text: The name as given; may contain a password.
+        shown: The name for output, without the password.
     """
 
     kind: Kind
@@ -33,19 +33,19 @@ class Address:
 
     @property
     def reopens(self) -> bool:
-        """Whether it is opened again when it is lost."""
+        """Whether the source is reopened when it is lost."""
         return self.kind in ("camera", "rtsp", "http")
 
 
 def parse_address(text: str, *, realtime: bool = False) -> Address:
-    """Tell what kind of source a name means.
+    """Return the source that a name refers to.
 
     Args:
         text: A camera number, a device, an address, `-`, or a file.
-        realtime: It is a file, to be played as fast as it was recorded.
+        realtime: The name is a file, to be replayed at its original speed.
 
     Raises:
-        UsageError: It is none of them, or `realtime` is wrong for it.
+        UsageError: The name is none of these, or `realtime` does not apply to it.
     """
     if realtime:
         if text == "-" or (_ADDRESS.match(text) and not Path(text).exists()):
@@ -62,17 +62,17 @@ def parse_address(text: str, *, realtime: bool = False) -> Address:
         return Address("camera", text, f"camera {text}" if text.isdecimal() else text)
     if Path(text).exists():
         raise UsageError(
-            f"{text}: is a file; `vidlstm spans` finds what happens in it, and `realtime` replays it live"
+            f"{text}: is a file; `vidlstm spans` finds the actions in it, and `realtime` replays it live"
         )
     raise UsageError(
-        f"{text}: is no live source; give a camera number, a device, an rtsp:// or http:// address, or -"
+        f"{text}: is not a live source; give a camera number, a device, an rtsp:// or http:// address, or -"
     )
 
 
 def masked(text: str) -> str:
-    """Return an address without its password and the values of its query.
+    """Return an address with the password and the query values masked.
 
-    Rather too much is masked than too little: a password may hold any character, even those that end one.
+    Masks too much rather than too little: a password may contain any character, including delimiters.
     """
     scheme = _ADDRESS.match(text)
     if scheme is None:
@@ -90,6 +90,6 @@ def _is_device(text: str) -> bool:
     if text.startswith("/dev/"):
         return True
     try:
-        return stat.S_ISCHR(os.stat(text).st_mode)  # noqa: PTH116 - Path raises on a name that is none
+        return stat.S_ISCHR(os.stat(text).st_mode)  # noqa: PTH116 - Path raises on an invalid name
     except (OSError, ValueError):
         return False

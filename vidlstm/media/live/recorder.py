@@ -1,7 +1,7 @@
-"""Clips of what happens live, with some seconds before it.
+"""Record clips of live events, including some seconds before the event.
 
-A thread keeps the last seconds as JPEG, and writes a clip from there on when something begins. It never holds
-up whoever gives it frames: those that it has no time for are missing in the clip.
+A thread keeps the last seconds as JPEG images, and starts a clip from them when an event starts. It never
+blocks the caller: if writing falls behind, frames are skipped in the clip.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Recorder:
     """Writes clips.
 
     Args:
-        seconds: That are kept before a clip is asked for.
-        report: Is told, in another thread, what could not be written.
+        seconds: Seconds of video to keep for the beginning of a clip.
+        report: Called with a message when a clip cannot be written, from another thread.
     """
 
     def __init__(self, seconds: float, report: Callable[[str], None]) -> None:
@@ -55,16 +55,16 @@ class Recorder:
         self._thread.start()
 
     def add(self, frame: LiveFrame) -> None:
-        """Take in the next frame."""
+        """Add the next frame."""
         if self._queue.qsize() < _MOST_WAITING:
             self._queue.put(frame)
 
     def begin(self, path: Path, since: float) -> None:
-        """Begin a clip; one that is being written ends.
+        """Start a clip; ends the one being written.
 
         Args:
-            path: Of the clip, `.mp4`. Its folder is made.
-            since: Its first frame is the first that was shown then or later, as far as they are kept.
+            path: Path of the clip, `.mp4`. Its folder is created.
+            since: Time of the first frame in the clip, if it is still kept.
         """
         self._queue.put(_Begin(path, since))
 
@@ -73,7 +73,7 @@ class Recorder:
         self._queue.put(True)
 
     def close(self) -> None:
-        """End the clip, and wait until it is written."""
+        """End the clip and wait until it is written."""
         self._queue.put(False)
         self._thread.join(_CLOSE_SECONDS)
 
@@ -121,7 +121,7 @@ class Recorder:
 
 
 class _Clip:
-    """One clip while it is written, beside its place."""
+    """One clip being written, to a temporary file next to its final path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -136,7 +136,7 @@ class _Clip:
         image = _even(np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8))
         if self._made is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            name = f"file:{self._beside}"  # a colon in a label is no protocol
+            name = f"file:{self._beside}"  # so that a colon in a label is not taken for a protocol
             self._made = av.open(name, "w", format="mp4", options={"movflags": "+faststart"})
             self._stream = add_h264(self._made, image.shape[0], image.shape[1], 25)
             self._first, self._shape = shown, image.shape[:2]
@@ -162,6 +162,6 @@ class _Clip:
 
 
 def _even(image: Image) -> Image:
-    """Return a frame with even sides, as 4:2:0 needs them."""
+    """Return a frame with an even height and width, as 4:2:0 requires."""
     height, width = image.shape[:2]
     return image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)]

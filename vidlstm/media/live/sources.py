@@ -1,12 +1,12 @@
-"""Frames of a camera, a stream, a pipe or a replayed file, as they come.
+"""Live frames of a camera, a stream, a pipe or a replayed file.
 
-The only place that opens the network, and only the address that was named: FFmpeg is allowed the protocols
-of its scheme and the formats of a stream, so that no playlist leads to a file of this machine.
+This is the only module that accesses the network, and it opens only the given address: FFmpeg is restricted
+to the protocols of its scheme and to streaming formats, so that a playlist cannot read local files.
 
-When a frame is shown is not known alike everywhere. MJPEG and pipes tell no times (FFmpeg makes up 25 a
-second), so a frame's time is when it comes. RTSP has times of its own: what a frame comes later than the
-quickest one did is a queue on the way, and counts as lag. HLS comes in bursts, and files at once: they are
-played by their times.
+How the time of a frame is determined depends on the source. MJPEG and pipes have no timestamps (FFmpeg
+invents 25 a second), so the arrival time is used. RTSP has timestamps: the extra latency of a frame compared
+with the fastest one is queueing, and counts as lag. HLS arrives in bursts, and a file all at once: these are
+played back by their timestamps.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from vidlstm.media.video.open import open_video
 from vidlstm.media.video.pyav_file import to_bgr
 
 OPEN_SECONDS = 10.0
-"""How long a source may take to open."""
+"""Seconds that opening a source may take."""
 READ_SECONDS = 5.0
-"""How long it may give no frame before it counts as lost."""
+"""Seconds without a frame after which a source counts as lost."""
 
 _PROTOCOLS = {
     "rtsp": "rtsp,rtsps,rtp,udp,tcp,tls",
@@ -45,16 +45,16 @@ _PROTOCOLS = {
 }
 _FORMATS = {
     "rtsp": "rtsp",
-    "http": "hls,mpjpeg,mjpeg,mpegts,mov,aac,webvtt",  # the last ones are what HLS is made of
+    "http": "hls,mpjpeg,mjpeg,mpegts,mov,aac,webvtt",  # the last ones are the segment formats of HLS
     "pipe": "mjpeg,mpjpeg,yuv4mpegpipe",
 }
 _BY_ARRIVAL = ("mjpeg", "mpjpeg", "yuv4mpegpipe")
 _BY_TIMES = ("hls",)
 _PIPED = {b"YUV4MPEG2 ": "yuv4mpegpipe", b"\xff\xd8": "mjpeg", b"--": "mpjpeg", b"\r\n--": "mpjpeg"}
 _HEAD = 10  # bytes
-_MOST_ERRORS = 50  # packets in a row that cannot be decoded
-_LATE = 1.0  # seconds behind from which on only key frames are decoded
-_DRIFT = 1e-3  # by how much a camera's clock may be slower than ours
+_MOST_ERRORS = 50  # consecutive packets that cannot be decoded
+_LATE = 1.0  # seconds of lag beyond which only key frames are decoded
+_DRIFT = 1e-3  # the share by which a camera's clock may be slower than ours
 _MAX_PIXELS = Limits().max_pixels
 
 
@@ -63,8 +63,8 @@ class LiveFrame:
     """One frame.
 
     Args:
-        seconds: Its time by the source's own clock.
-        shown: When it was shown, by `time.monotonic`.
+        seconds: Timestamp on the source's own clock.
+        shown: When the frame was shown, on the clock of `time.monotonic`.
         image: `(H, W, 3)` uint8 BGR.
     """
 
@@ -78,12 +78,12 @@ def open_source(address: Address, sleep: Callable[[float], object] = time.sleep)
     """Open a source.
 
     Args:
-        address: Of it.
-        sleep: Waits until a frame of a replayed file is due.
+        address: Address of the source.
+        sleep: Called to wait until a frame of a replayed file is due.
 
     Raises:
-        SourceError: It cannot be opened, with the reason.
-        UsageError: There is nothing on standard input.
+        SourceError: The source cannot be opened.
+        UsageError: Nothing is piped to standard input.
     """
     with contextlib.ExitStack() as stack:
         if address.kind == "file":
@@ -99,8 +99,8 @@ class Source:
     """An open source.
 
     Args:
-        fps: Frames a second, as claimed; 0 when nothing is claimed.
-        frames: They raise a `SourceError` when the source is lost, and end where it ends by itself.
+        fps: Claimed frame rate; 0 if none is claimed.
+        frames: Raises a `SourceError` when the source is lost; ends when the source ends normally.
     """
 
     fps: float
@@ -136,13 +136,13 @@ def _camera(address: Address, stack: contextlib.ExitStack) -> Source:
     stack.callback(capture.release)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     if not capture.isOpened():
-        raise SourceError(f"{address.shown}: cannot be opened; is it connected, free, and readable for you?")
+        raise SourceError(f"{address.shown}: cannot be opened; is it connected, not in use, and readable?")
 
     def frames() -> Iterator[LiveFrame]:
         while True:
             there, image = capture.read()
             if not there:
-                raise SourceError(f"{address.shown}: gives no more frames")
+                raise SourceError(f"{address.shown}: no more frames")
             now = time.monotonic()
             yield LiveFrame(now, now, np.asarray(image, np.uint8))
 
@@ -164,20 +164,20 @@ def _stream(address: Address, stack: contextlib.ExitStack, sleep: Callable[[floa
             av.open(file, format=format_name, options=options, timeout=(OPEN_SECONDS, READ_SECONDS))
         )
         if not container.streams.video:
-            raise SourceError(f"{address.shown}: has no video in it")
+            raise SourceError(f"{address.shown}: contains no video")
         stream = container.streams.video[0]
     except (FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"{address.shown}: cannot be opened: {_reason(error, OPEN_SECONDS)}") from None
     name = container.format.name
     if address.kind == "http" and name not in (*_BY_ARRIVAL, *_BY_TIMES, "mpegts"):
         raise SourceError(f"{address.shown}: is a file ({name}), not a stream; download it")
-    stream.codec_context.thread_type = "SLICE"  # frames side by side would come late
+    stream.codec_context.thread_type = "SLICE"  # frame threading would add latency
     clock = _by_arrival if name in _BY_ARRIVAL else _by_times(sleep) if name in _BY_TIMES else _by_quickest()
     return Source(float(stream.average_rate or 0), _decoded(address, container, stream, name, clock))
 
 
 Clock = Callable[[float | None], tuple[float, float]]
-"""Gives the time of a frame and when it was shown, by the time that it carries, in seconds."""
+"""Maps the timestamp of a frame to its time and to when it was shown, all in seconds."""
 
 
 def _by_arrival(_: float | None) -> tuple[float, float]:
@@ -251,7 +251,7 @@ def _decoded(address: Address, container: Any, stream: Any, name: str, clock: Cl
 
 
 class _StandardInput:
-    """Standard input as a file for FFmpeg: gives what is there, and does not wait for more."""
+    """Standard input as a file for FFmpeg: returns available bytes instead of waiting for the full size."""
 
     name = "pipe"
 
@@ -280,7 +280,7 @@ def _standard_input(address: Address) -> tuple[_StandardInput, str]:
 
 
 def _reason(error: Exception, seconds: float) -> str:
-    """Return what went wrong, without the address that FFmpeg adds."""
+    """Return the error text, without the address that FFmpeg adds."""
     if isinstance(error, av.error.ExitError):
         return f"no answer within {seconds:g} s"
     return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""A window that shows a live source, with the label of what happens drawn in."""
+"""A window that shows a live source with the current label."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _TRY_SECONDS = 20.0
 
 
 class Window:
-    """A window; of the main thread.
+    """A preview window; may only be used in the main thread.
 
     Args:
-        labels: That may be drawn in.
+        labels: Labels that may be shown.
 
     Raises:
-        UsageError: There is no display, or this OpenCV has no windows.
+        UsageError: There is no display, or this build of OpenCV has no windows.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise UsageError("`show=True`: there is no display; leave it out, or set DISPLAY")
-        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # Qt misses fonts that nobody asks for
-        # Where a display does not answer, the library of the windows ends its process: in another one first.
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # irrelevant warnings about fonts
+        # If the display does not respond, the GUI library aborts the process: try it in a subprocess first.
         tried = subprocess.run(
             [sys.executable, "-c", _TRY],
             capture_output=True,
@@ -44,18 +44,18 @@ class Window:
         )
         if tried.returncode:
             raise UsageError(
-                "`show=True`: OpenCV cannot open a window here; the display does not answer, or "
-                "opencv-python-headless is installed, which has none"
+                "`show=True`: OpenCV cannot open a window; the display does not respond, or "
+                "opencv-python-headless is installed, which does not support windows"
             )
         self._colours = colours_of(labels)
         cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
     def show(self, image: Image, label: str | None) -> bool:
-        """Show a frame; return False once the window was closed.
+        """Show a frame; return False once the window has been closed.
 
         Args:
             image: `(H, W, 3)` uint8 BGR.
-            label: To be drawn in.
+            label: Label to draw; None for none.
         """
         if label is not None:
             drawn = draw_text(np.ascontiguousarray(image[..., ::-1]), label, self._colours[label])
@@ -65,5 +65,5 @@ class Window:
         return key not in _ENDS and cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         cv2.destroyAllWindows()
