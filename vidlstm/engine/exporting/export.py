@@ -160,7 +160,7 @@ def _readme(config: ModelConfig, networks: ExportFormat) -> str:
     lines = [
         f"# A vidlstm model: {', '.join(config.classes[:8])}{', ...' * (len(config.classes) > 8)}",
         "",
-        "    vidlstm predict -c THIS_FOLDER clip.mp4",
+        f"    vidlstm {'predict' if config.spans is None else 'spans'} -c THIS_FOLDER clip.mp4",
         "",
         f"- head.{suffix}: {'; '.join(inputs)} -> probabilities (B, K), novelty (B,).",
         "  B clips, V views, T steps (each stream its own); masks are true on real steps.",

@@ -1,0 +1,85 @@
+"""`spans` and `watch` from an exported folder, where neither torch nor OpenVINO can be imported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import vidlstm
+from tests.cli.shell import shell
+from tests.films import write_film
+from vidlstm.models.header import read_header
+
+pytest.importorskip("onnx", reason="needs onnx: pip install vidlstm[onnx]")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install vidlstm[onnx]")
+
+ONLY_ONNXRUNTIME = """
+import sys
+
+# Importing them fails, here and in the decoder processes, which import this file, too.
+sys.modules.update(dict.fromkeys(("torch", "torchvision", "openvino", "onnx")))
+
+if __name__ == "__main__":
+    from vidlstm.cli.main import app
+
+    app()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(film_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on films, exported for onnxruntime. To be read only."""
+    place = tmp_path_factory.mktemp("exported") / "model"
+    ended = shell("export", film_run, "-o", place, cwd=place.parent)
+    assert ended.status == 0, ended.err
+    return place
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("new") / "new.avi"
+    write_film(path, 9, ("rest", "rise", "sink", "rest"))
+    return path
+
+
+def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, object]]:
+    """Run a command where only onnxruntime runs networks; return its rows."""
+    program = folder.parent / "program.py"
+    program.write_text(ONLY_ONNXRUNTIME)
+    command = [sys.executable, program, *arguments, "-c", folder, "-f", "jsonl"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_model_json_tells_how_spans_are_found(folder: Path, film_run: Path) -> None:
+    spans = read_header(film_run / "model.safetensors").config.spans
+    assert spans is not None
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["config"]["spans"] == {
+        "windows": list(spans.windows),
+        "background": "background",
+        "switch_cost": spans.switch_cost,
+    }
+    assert facts["preprocessing"]["unknown"]["novelty_above"] == 0.95
+    assert "    vidlstm spans -c THIS_FOLDER" in (folder / "README.md").read_text()
+
+
+def test_spans_are_those_of_the_model(folder: Path, film_run: Path, film: Path) -> None:
+    rows = without_torch(folder, "spans", film, "--workers", "1")
+    outcome = vidlstm("spans", film, "-c", film_run, "-f", "jsonl", "--workers", "1", "--backend", "torch")
+    wanted = [json.loads(line) for line in outcome.lines]
+    assert {row["label"] for row in wanted} == {"rise", "sink"}
+    assert [row.pop("score") for row in rows] == pytest.approx([row.pop("score") for row in wanted], abs=1e-4)
+    assert rows == wanted
+
+
+@pytest.mark.slow
+def test_watch_tells_what_begins_and_ends(folder: Path, film: Path) -> None:
+    rows = without_torch(folder, "watch", film, "--realtime")
+    assert [row["event"] for row in rows] == ["start", "end"] * (len(rows) // 2) != []
+    assert {row["label"] for row in rows} <= {"rise", "sink"}
