@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import Clip, clip_info
+from vidlstm.media.descriptors.motion import small_grey
 from vidlstm.media.file_types import Limits
-from vidlstm.media.frame_pairs import PairSpec, resize, square
-from vidlstm.media.opencv import cv2
+from vidlstm.media.frame_pairs import PairSpec, square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
@@ -234,5 +234,4 @@ class MomentGrid:
     def _reduced(self, image: Image) -> Image | None:
         if self.spec.pairs is None:
             return None
-        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        return resize(grey, *self._shape)
+        return small_grey(image, *self._shape)

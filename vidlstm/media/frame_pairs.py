@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vidlstm.media.descriptors.motion import small_grey
 from vidlstm.media.opencv import cv2, decoding_threads
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
@@ -222,8 +223,7 @@ class _Pairs:
             self._other[waiting] = place
             self._waiting.remove(waiting)
         height, width = self._shape
-        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
-        self._seen.append((seconds, resize(grey, width, height)))
+        self._seen.append((seconds, small_grey(image, width, height)))
         if slot is not None:
             self._own[slot] = place
             self._waiting.append(slot)

@@ -71,4 +71,6 @@ def _write(canvas: ImageDraw.ImageDraw, height: int, text: str, colour: Colour) 
     box = canvas.textbbox((size // 2, size // 2), text, font=font)
     pad = size // 4
     canvas.rectangle((box[0] - pad, box[1] - pad, box[2] + pad, box[3] + pad), fill=colour)
-    canvas.text((size // 2, size // 2), text, fill=(255, 255, 255), font=font)
+    light = sum(weight * part for weight, part in zip((0.299, 0.587, 0.114), colour, strict=True))
+    ink = (0, 0, 0) if light > 140 else (255, 255, 255)
+    canvas.text((size // 2, size // 2), text, fill=ink, font=font)

@@ -88,10 +88,10 @@ def read_features(path: str, model: dict[str, Any], encode: Any) -> dict[str, An
     for i in range(len(times)):
         capture.grab()
         if i in wanted or i in near:
-            image = capture.retrieve()[1]
+            image: Any = capture.retrieve()[1]
             scale = min(1, motion.FLOW_SIZE / max(image.shape))
             small = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-            greys[i] = resize(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), *small)
+            greys[i] = motion.small_grey(image, *small)
             squares[i] = cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB)
     inputs, sides = {}, 1 + config["mirror"]
     if wanted:

@@ -1,8 +1,7 @@
 """What moves, and which way: dense optical flow between two near frames, as a short vector.
 
-Each sampled moment of a clip comes with a pair of small grey frames, about `FLOW_SECONDS` apart.
-`describe` turns pairs into descriptors; `mirror` says what the left-right mirrored clip would have
-given.
+Each sampled moment of a clip comes with a pair of small grey frames (`small_grey`), about `FLOW_SECONDS`
+apart. `describe` turns pairs into descriptors; `mirror` gives those of the left-right mirrored clip.
 
 A descriptor is a grid of histograms of flow directions (HOF: Laptev et al., "Learning realistic
 human actions from movies", CVPR 2008). The flow is DIS (Kroeger et al., "Fast optical flow using
@@ -13,8 +12,10 @@ What holds:
 
 - Speeds are in picture sizes a second, so neither resolution nor frame rate changes them, and the
   vector says nothing of the width, height or length of a clip.
-- `describe` of a mirrored clip is `mirror` of its description, to rounding error: the flow of each
-  pair is found both ways round and averaged, because DIS alone is not symmetric.
+- `describe` of a mirrored clip is nearly `mirror` of its description. DIS begins at the top left, so the
+  two differ by a tenth (correlation 0.99). Averaging the flow of both ways round would make them equal for
+  twice the cost, and is no more accurate: UT-Interaction, groups left out, seeds 0 to 2: 0.917 with it,
+  0.914 without.
 - A still pair, an even one and a cut (two frames that no movement explains) give zeros.
 - The pairs of a clip do not influence one another.
 
@@ -25,6 +26,7 @@ two frames hardly overlap; the first look like stillness, the second like a cut.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -71,8 +73,28 @@ _UNEXPLAINED = 0.7
 _GRID = 32
 """The flow is averaged onto this many points along each side: as fine as DIS finds it, or finer."""
 
+_CAMERA_GRID = 16
+"""The movement of the camera is fitted to this many points along each side."""
+
 _CAMERA_ROUNDS = 5
 """Rounds of reweighting in that fit."""
+
+
+def small_grey(image: Pixels, width: int, height: int) -> Pixels:
+    """Bring a BGR frame, uint8 `(H, W, 3)`, to a small grey one, uint8 `(height, width)`.
+
+    It is averaged over squares of whole pixels first, the rest is done by interpolation. That takes a
+    ninth of the time of OpenCV's `INTER_AREA` (428x312 to 160x117: 0.035 against 0.30 ms).
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    across, down = grey.shape[1], grey.shape[0]
+    factor = min(across // width, down // height)
+    if factor > 1:
+        size = across // factor, down // factor
+        left, top = (across - size[0] * factor) // 2, (down - size[1] * factor) // 2
+        grey = grey[top : top + size[1] * factor, left : left + size[0] * factor]
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def describe(pairs: Pixels, seconds: NDArray[np.float64]) -> Floats:
@@ -104,8 +126,7 @@ def describe(pairs: Pixels, seconds: NDArray[np.float64]) -> Floats:
     if places:
         field = np.asarray(fields, np.float32)
         velocities = (field - _camera_fields(field)) / np.array(units, np.float32)[:, None, None, None]
-        for place, velocity in zip(places, velocities, strict=True):
-            out[place] = np.log1p(_histograms(velocity).ravel() / _SPEED_UNIT)
+        out[places] = np.log1p(_histograms(velocities) / _SPEED_UNIT)
     return out
 
 
@@ -136,26 +157,15 @@ def _find_flow(dis: cv2.DISOpticalFlow, first: Pixels, second: Pixels) -> Floats
     if np.array_equal(first, second):
         return None
     first, second = _enlarged(first), _enlarged(second)
-    mean, deviation = float(np.mean((first, second))), float(np.std((first, second)))
+    mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(np.concatenate((first, second))))
     if deviation < _EVEN:
         return None
     # One stretch for both frames: each by itself, a change of light would become movement.
     gain = min(max(_CONTRAST / deviation, 1.0), _MAX_GAIN)
     if gain > 1:
         first, second = _stretched(first, mean, gain), _stretched(second, mean, gain)
-    flow = _run(dis, first, second)
-    turned = _run(dis, _flipped(first), _flipped(second))[:, ::-1]
-    flow = (flow + turned * np.array((-1, 1), dtype=np.float32)) / np.float32(2)
+    flow = np.asarray(dis.calc(first, second, None), dtype=np.float32)  # type: ignore[call-overload]
     return None if _is_cut(first, second, flow) else flow
-
-
-def _run(dis: cv2.DISOpticalFlow, first: Pixels, second: Pixels) -> Floats:
-    no_guess = np.zeros((*first.shape, 2), dtype=np.float32)
-    return np.asarray(dis.calc(first, second, no_guess), dtype=np.float32)
-
-
-def _flipped(frame: Pixels) -> Pixels:
-    return np.ascontiguousarray(frame[:, ::-1])
 
 
 def _enlarged(frame: Pixels) -> Pixels:
@@ -168,28 +178,35 @@ def _enlarged(frame: Pixels) -> Pixels:
 def _stretched(frame: Pixels, mean: float, gain: float) -> Pixels:
     """Multiply the contrast and put the mean at mid-grey."""
     table = np.clip(np.rint((np.arange(256) - mean) * gain + 128), 0, 255).astype(np.uint8)
-    return np.asarray(table[frame])
+    return np.asarray(cv2.LUT(frame, table), dtype=np.uint8)
 
 
 def _is_cut(first: Pixels, second: Pixels, flow: Floats) -> bool:
     """Say whether the flow fails to make the second frame out of the first."""
-    height, width = first.shape
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    moved = cv2.remap(
-        second, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    places = _places(first.shape[0], first.shape[1]) + flow
+    moved = cv2.remap(  # type: ignore[call-overload]
+        second, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    left = float(np.mean(cv2.absdiff(first, np.asarray(moved, dtype=np.uint8))))
-    contrast = float(np.mean(np.abs(first - np.mean(first))))
-    return left > _UNEXPLAINED * contrast
+    level = np.full_like(first, round(cv2.mean(first)[0]))
+    return cv2.norm(first, moved, cv2.NORM_L1) > _UNEXPLAINED * cv2.norm(first, level, cv2.NORM_L1)
 
 
-def _camera_basis() -> NDArray[np.float64]:
-    along = (np.arange(_GRID) + 0.5) / _GRID * 2 - 1
+@lru_cache(maxsize=8)
+def _places(height: int, width: int) -> Floats:
+    """Return x and y of each pixel, `(height, width, 2)`."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return np.stack((x, y), axis=2)
+
+
+def _camera_basis(grid: int) -> NDArray[np.float64]:
+    """Return x, y and 1 of each point of a grid over the picture, `(grid * grid, 3)`."""
+    along = (np.arange(grid) + 0.5) / grid * 2 - 1
     x, y = np.meshgrid(along, along)
-    return np.stack((x.ravel(), y.ravel(), np.ones(_GRID * _GRID)), axis=1)
+    return np.stack((x.ravel(), y.ravel(), np.ones(grid * grid)), axis=1)
 
 
-_CAMERA_BASIS = _camera_basis()
+_FIT_BASIS = _camera_basis(_CAMERA_GRID)
+_FIELD_BASIS = _camera_basis(_GRID)
 
 
 def _camera_fields(fields: Floats) -> Floats:
@@ -204,15 +221,17 @@ def _camera_fields(fields: Floats) -> Floats:
     Returns:
         The same shape.
     """
-    points = fields.reshape(len(fields), -1, 2).astype(np.float64)
+    several = _GRID // _CAMERA_GRID
+    parts = fields.reshape(len(fields), _CAMERA_GRID, several, _CAMERA_GRID, several, 2)
+    points = parts.mean((2, 4), dtype=np.float64).reshape(len(fields), -1, 2)
     fit = np.zeros((len(fields), 3, 2))
     fit[:, 2] = _median(points)
     for _ in range(_CAMERA_ROUNDS):
-        off = np.sum((points - _CAMERA_BASIS @ fit) ** 2, axis=2)
+        off = np.sum((points - _FIT_BASIS @ fit) ** 2, axis=2)
         scale = (2 * 1.4826) ** 2 * _median(off)[:, None] + 0.04  # at least 0.2 pixels, squared
-        weighted = _CAMERA_BASIS.T * ((1 + off / scale) ** -2.0)[:, None]
-        fit = np.linalg.solve(weighted @ _CAMERA_BASIS + 1e-6 * np.eye(3), weighted @ points)
-    return (_CAMERA_BASIS @ fit).astype(np.float32).reshape(fields.shape)
+        weighted = _FIT_BASIS.T * ((1 + off / scale) ** -2.0)[:, None]
+        fit = np.linalg.solve(weighted @ _FIT_BASIS + 1e-6 * np.eye(3), weighted @ points)
+    return (_FIELD_BASIS @ fit).astype(np.float32).reshape(fields.shape)
 
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -232,11 +251,14 @@ def _cell_shares() -> Floats:
 _CELL_SHARES = _cell_shares()
 
 
-def _histograms(velocity: Floats) -> Floats:
-    """Average speeds by cell and direction: `(_GRID, _GRID, 2)` -> `(CELLS, CELLS, DIRECTIONS)`."""
-    speed, angle = cv2.cartToPolar(velocity[..., 0], velocity[..., 1])
-    place = angle * np.float32(DIRECTIONS / (2 * math.pi))
+def _histograms(velocities: Floats) -> Floats:
+    """Average speeds by cell and direction: `(N, _GRID, _GRID, 2)` -> `(N, WIDTH)`."""
+    flat = velocities.reshape(-1, _GRID, 2)
+    speed, angle = cv2.cartToPolar(flat[..., 0], flat[..., 1])
+    shape = (len(velocities), 1, _GRID, _GRID)
+    place = angle.reshape(shape) * np.float32(DIRECTIONS / (2 * math.pi))
     # A triangle over each direction: what lies between two is shared by both.
     off = np.abs(place - np.arange(DIRECTIONS, dtype=np.float32)[:, None, None])
-    parts = np.maximum(1 - np.minimum(off, DIRECTIONS - off), 0) * speed
-    return np.asarray((_CELL_SHARES @ parts @ _CELL_SHARES.T).transpose(1, 2, 0), dtype=np.float32)
+    parts = np.maximum(1 - np.minimum(off, DIRECTIONS - off), 0) * speed.reshape(shape)
+    cells = _CELL_SHARES @ parts @ _CELL_SHARES.T
+    return np.asarray(cells.transpose(0, 2, 3, 1), dtype=np.float32).reshape(len(velocities), WIDTH)
