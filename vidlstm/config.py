@@ -25,6 +25,7 @@ BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 ExportFormat = Literal["onnx", "openvino"]
+ExportPrecision = Literal["float32", "float16", "int8"]
 
 SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion", "pose")
 """Streams with one vector per step, `(T, D)`, read by the head."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 import vidlstm
 from tests.cli.shell import TrainedRun, shell
 from vidlstm.config import ExportFormat
-from vidlstm.engine.exporting.clips import random_clips
+from vidlstm.engine.exporting.clips import random_clips, run_paths
 from vidlstm.engine.exporting.export import Export, export
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.backends.convert import convert_model
@@ -157,6 +158,15 @@ def damage(file: Path) -> None:
     file.write_bytes(content)
 
 
+def change(folder: Path, name: str, fact: str) -> None:
+    """Replace a fact in `model.json`, in the text."""
+    text, number = re.subn(
+        rf'"{name}": ("[^"]*"|[\w.-]+)', fact, (folder / "model.json").read_text(), count=1
+    )
+    assert number == 1
+    (folder / "model.json").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -164,8 +174,25 @@ def damage(file: Path) -> None:
         (lambda folder: (folder / "head.onnx").unlink(), "head.onnx: is missing"),
         (lambda folder: (folder / "model.json").write_text("{"), "not a complete"),
         (lambda folder: (folder / "model.json").write_text("{}"), "not the model.json of an exported model"),
+        (lambda folder: (folder / "model.json").write_bytes(b"\xff\x00\x80"), "not a complete"),
+        (lambda folder: (folder / "model.json").write_text("[" * 100_000), "not a complete"),
+        (lambda folder: change(folder, "views", '"views": 1000000000000000000000'), "views=1"),
+        (lambda folder: change(folder, "num_parameters", '"num_parameters": NaN'), "not a complete"),
+        (lambda folder: change(folder, "version", '"version": 1e999'), "not a complete"),
+        (lambda folder: change(folder, "networks", '"networks": "../../onnx"'), "not the model.json"),
     ],
-    ids=["damaged", "missing", "not JSON", "other JSON"],
+    ids=[
+        "damaged",
+        "missing",
+        "not JSON",
+        "other JSON",
+        "bytes",
+        "nested",
+        "huge number",
+        "NaN",
+        "infinite",
+        "another file",
+    ],
 )
 def test_a_spoilt_folder_is_refused(
     spoil: Callable[[Path], object], message: str, exported: Export, tmp_path: Path
@@ -188,6 +215,64 @@ def test_a_spoilt_folder_is_refused(
 def test_what_it_cannot_do_is_said(options: dict[str, str], message: str, exported: Export) -> None:
     with pytest.raises(UsageError, match=message):
         vidlstm.load(folder_of(exported), workers=1, **options)  # type: ignore[arg-type]
+
+
+def test_float16_halves_the_weights_and_keeps_the_labels(
+    exported: Export, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    half = export(trained_run.model, "onnx", tmp_path / "half", precision="float16")
+    held_out = run_paths(load_model(trained_run.model), trained_run.run, "val")
+    agreement = half.agreement
+    assert agreement is not None
+    assert (agreement.clips, agreement.unread) == (len(held_out), 0)
+    assert agreement.same_labels == len(held_out) > 0
+    assert 0 < agreement.mean <= agreement.largest < 0.05
+    assert half.sizes["head.onnx"] < 0.6 * exported.sizes["head.onnx"]
+    assert json.loads((folder_of(half) / "model.json").read_text())["precision"] == "float16"
+    with vidlstm.load(folder_of(half), workers=1) as predictor, vidlstm.load(trained_run.run) as original:
+        found, wanted = (list(p.predict(held_out)) for p in (predictor, original))
+    assert [r.label for r in found if isinstance(r, Prediction)] == [
+        r.label for r in wanted if isinstance(r, Prediction)
+    ]
+
+
+def test_where_labels_do_not_agree_nothing_is_written(
+    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opposite(model: object) -> dict[str, bytes]:
+        model = load_model(trained_run.model)
+        model.classifier.temperature *= -1
+        return convert_model(model)
+
+    monkeypatch.setattr("vidlstm.engine.exporting.export.convert_model", opposite)
+    result = export(trained_run.model, "onnx", tmp_path / "half", precision="float16")
+    assert result.folder is None
+    assert result.agreement is not None
+    assert result.agreement.same_labels < result.agreement.clips
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lower_precision_needs_the_held_out_clips(trained_run: TrainedRun, tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    model.write_bytes(trained_run.model.read_bytes())  # without the run's list of clips
+    with pytest.raises(UsageError, match="precision=float16.*held-out clips.*precision=float32"):
+        export(model, "onnx", tmp_path / "half", precision="float16")
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_int8_needs_an_encoder(trained_run: TrainedRun, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="precision=int8.*rgb stream.*precision=float16"):
+        export(trained_run.model, "onnx", tmp_path / "small", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_how_far_labels_agree(trained_run: TrainedRun, tmp_path: Path) -> None:
+    model = tmp_path / "half of it"
+    ended = shell("export", trained_run.run, "--precision", "float16", "-o", model, cwd=tmp_path)
+    assert (ended.status, ended.out) == (0, f"{model}{os.linesep}")
+    said = ended.err.splitlines()
+    assert re.fullmatch(r"Labels agree on (\d+) of \1 held-out clips\.", said[0])
+    assert re.fullmatch(r"Largest difference in probability: \S+ on average, \S+ overall\.", said[1])
 
 
 def test_random_clips_take_the_place_of_clips_that_are_gone(trained_run: TrainedRun) -> None:

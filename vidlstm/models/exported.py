@@ -12,12 +12,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from vidlstm.config import ExportFormat, ModelConfig, Precision, from_dict, to_dict
+from vidlstm.config import ExportFormat, ExportPrecision, ModelConfig, Precision, from_dict, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.backends import openvino
 from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
 from vidlstm.models.backends.protocol import FrameEncoder, Head, supported_precision
-from vidlstm.models.header import EXPORTED, Header, as_checkpoint_errors
+from vidlstm.models.header import (
+    EXPORTED,
+    Header,
+    as_checkpoint_errors,
+    check_training,
+    check_widths,
+    parse_json,
+)
 from vidlstm.models.pose_weights import DETECTOR, LANDMARKS, PoseWeights
 from vidlstm.version import __version__
 
@@ -27,13 +34,18 @@ _SUFFIXES: dict[ExportFormat, tuple[str, ...]] = {"onnx": (".onnx",), "openvino"
 
 
 def describe(
-    header: Header, networks: ExportFormat, preprocessing: Mapping[str, Any], files: Mapping[str, bytes]
+    header: Header,
+    networks: ExportFormat,
+    precision: ExportPrecision,
+    preprocessing: Mapping[str, Any],
+    files: Mapping[str, bytes],
 ) -> bytes:
     """Return the content of `model.json`.
 
     Args:
         header: Header of the checkpoint.
         networks: Format of the networks.
+        precision: Precision of the networks.
         preprocessing: Preprocessing of a clip, for programs without vidlstm.
         files: All other files in the folder, by name.
     """
@@ -42,6 +54,7 @@ def describe(
         "version": _VERSION,
         "vidlstm": __version__,
         "networks": networks,
+        "precision": precision,
         "config": to_dict(header.config),
         "preprocessing": preprocessing,
         "widths": header.widths,
@@ -61,8 +74,8 @@ def read_exported_header(path: Path) -> Header:
     facts = _read(path)
     with as_checkpoint_errors(path):
         config = from_dict(ModelConfig, facts["config"])
-        widths = {str(k): int(v) for k, v in facts["widths"].items()}
-        return Header(config, widths, dict(facts["training"]), int(facts["num_parameters"]))
+        widths = check_widths(facts["widths"], config)
+        return Header(config, widths, check_training(facts["training"]), int(facts["num_parameters"]))
 
 
 def exported_format(path: Path) -> ExportFormat:
@@ -145,7 +158,7 @@ def _read_file(file: Path) -> bytes:
 
 def _read(path: Path) -> dict[str, Any]:
     with as_checkpoint_errors(path):
-        facts: dict[str, Any] = json.loads(_read_file(path).decode())
+        facts: dict[str, Any] = parse_json(_read_file(path).decode())
         if facts.get("format") != _FORMAT or facts["networks"] not in get_args(ExportFormat):
             raise CheckpointError(f"{path}: not the {EXPORTED} of an exported model")
         if int(facts["version"]) != _VERSION:

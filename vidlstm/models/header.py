@@ -83,9 +83,9 @@ def read_header(path: Path) -> Header:
                 f"{path}: made by an older vidlstm (format {metadata['version']}, this one reads {VERSION}); "
                 "`vidlstm train` it again"
             )
-        config = from_dict(ModelConfig, _read_json(metadata["config"]))
-        widths = _check_widths(_read_json(metadata["widths"]), config)
-        training = _check_training(_read_json(metadata["training"]))
+        config = from_dict(ModelConfig, parse_json(metadata["config"]))
+        widths = check_widths(parse_json(metadata["widths"]), config)
+        training = check_training(parse_json(metadata["training"]))
         shapes = [
             file.get_slice(name).get_shape()
             for name in file.keys()  # noqa: SIM118 - not a dict
@@ -94,8 +94,8 @@ def read_header(path: Path) -> Header:
     return Header(config, widths, training, sum(map(math.prod, shapes)))
 
 
-def _read_json(text: str) -> Any:
-    """Parse strict JSON: no NaN, no Infinity, no lone surrogates.
+def parse_json(text: str) -> Any:
+    """Parse the JSON of a model file, strictly: no NaN, no Infinity, no lone surrogates.
 
     Raises:
         ValueError: The text is not strict JSON.
@@ -110,14 +110,15 @@ def _read_json(text: str) -> Any:
     return found
 
 
-def _check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]:
+def check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]:
+    """Check that the widths of the streams are numbers, and fit the config."""
     fits = set(config.streams) <= set(widths) and all(type(width) is int for width in widths.values())
     if not fits or not all(1 <= width <= _MAX_WIDTH for width in widths.values()):
         raise ValueError(f"widths {widths} do not fit the streams")
     return widths
 
 
-def _check_training(training: Any) -> dict[str, Any]:
+def check_training(training: Any) -> dict[str, Any]:
     """Check the facts that commands use. Facts that are only printed may have any value."""
     parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list}
     if not isinstance(training, dict) or any(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,29 +20,41 @@ from vidlstm.errors import DataError
 from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.models.checkpoint import Model
 
-_CLIPS = 3  # number of clips to compare
+NUM_COMPARED = 3
+"""Number of clips for the comparison in float32."""
 _STEPS = 16
 
 
-def run_clips(model: Model, run: Path) -> list[ClipFeatures]:
-    """Read some clips of a run, as pixels and descriptors; none if they no longer exist.
+def run_paths(model: Model, run: Path, *subsets: str) -> list[Path]:
+    """Return the clips of a run; none if the run does not list them.
 
     Args:
         model: The model of the run.
         run: The run folder.
+        subsets: Only clips of these subsets; none: all clips.
     """
     data = Path(str(model.training.get("data", "")))
     root = data if data.is_dir() else data.parent  # the names are relative to it
     try:
-        paths = [root / name for name in read_split_rows(run / SPLIT)]
+        rows = read_split_rows(run / SPLIT)
     except DataError:
         return []
+    return [root / name for name, row in rows.items() if not subsets or row.subset in subsets]
+
+
+def spread(paths: Sequence[Path], number: int) -> list[Path]:
+    """Choose a number of existing paths at equal distances."""
     existing = [path for path in paths if path.exists()]
-    spread = [existing[i] for i in np.linspace(0, len(existing) - 1, min(_CLIPS, len(existing))).astype(int)]
+    return [existing[i] for i in np.linspace(0, len(existing) - 1, min(number, len(existing))).astype(int)]
+
+
+def read_clips(model: Model, paths: Sequence[Path]) -> Iterator[ClipFeatures]:
+    """Read clips, as pixels and descriptors; those that cannot be read are left out."""
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=keep_networks(model.pose))
     with DecodePool(1) as pool:
-        extracted = list(Extractor(request, LocalSource(request, None, pool), None).extract(spread))
-    return [e.features for e in extracted if e.features is not None]
+        for extracted in Extractor(request, LocalSource(request, None, pool), None).extract(paths):
+            if extracted.features is not None:
+                yield extracted.features
 
 
 def random_clips(model: Model) -> list[ClipFeatures]:
@@ -61,7 +74,7 @@ def random_clips(model: Model) -> list[ClipFeatures]:
         return zoomed[:, :, :, :size, :size]
 
     clips = []
-    for _ in range(_CLIPS):
+    for _ in range(NUM_COMPARED):
         sequences: dict[str, Values] = {
             stream: pixels() if stream == "rgb" else values(stream, sides, config.views, _STEPS)
             for stream in SEQUENCE_STREAMS

@@ -9,21 +9,22 @@ import importlib.util
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ModelConfig
+from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ExportPrecision, ModelConfig
 from vidlstm.engine.devices import one_thread
 from vidlstm.engine.exporting import sample
-from vidlstm.engine.exporting.clips import random_clips, run_clips
-from vidlstm.engine.exporting.parity import Parity, compare
+from vidlstm.engine.exporting.clips import NUM_COMPARED, random_clips, read_clips, run_paths, spread
+from vidlstm.engine.exporting.parity import Agreement, Parity, agree, compare
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 from vidlstm.media import sampling
 from vidlstm.media.descriptors import motion
 from vidlstm.models.backends import openvino
 from vidlstm.models.backends.convert import convert_model
+from vidlstm.models.backends.shrink import in_int8, with_float16_weights
 from vidlstm.models.checkpoint import Model, load_model
 from vidlstm.models.exported import describe, open_networks
 from vidlstm.models.header import EXPORTED, read_header
@@ -34,6 +35,8 @@ _NEEDS: dict[ExportFormat, tuple[tuple[str, ...], str]] = {
     "onnx": (("onnx", "onnxruntime"), "onnx"),
     "openvino": (("onnx", "openvino"), "cpu"),
 }
+_CALIBRATION = 12
+"""Number of training clips on whose pictures the ranges of int8 are measured."""
 _RUNTIMES: dict[ExportFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -43,67 +46,101 @@ class Export:
 
     Args:
         folder: The exported folder; None if the comparison failed and nothing was written.
-        parity: Differences between the model and the exported networks.
+        parity: Differences between the model and the exported networks; empty with a lower precision.
         real_clips: Number of clips of the run that were compared; 0: random clips.
+        agreement: With a lower precision, the comparison on held-out clips.
         sizes: Size of each file in bytes.
     """
 
     folder: Path | None
     parity: tuple[Parity, ...]
     real_clips: int
+    agreement: Agreement | None
     sizes: Mapping[str, int]
 
 
-def export(path: Path, networks: ExportFormat, folder: Path) -> Export:
+def export(
+    path: Path, networks: ExportFormat, folder: Path, *, precision: ExportPrecision = "float32"
+) -> Export:
     """Export a model.
 
     Args:
         path: Path of the checkpoint.
         networks: Format of the networks.
         folder: Folder to write; must not exist.
+        precision: `float32`; `float16` (weights, half the size) or `int8` (the encoder, weights and
+            activations; the head has float16 weights).
 
     Raises:
         CheckpointError: The checkpoint is missing or damaged, or is an exported model.
-        UsageError: The folder exists, or a package that the format needs is not installed.
+        UsageError: The folder exists, a package that the format needs is not installed, or the model or its
+            run lacks what the precision needs.
         BackendError: The network cannot be converted.
         OSError: The folder cannot be written.
     """
-    packages, extra = _NEEDS[networks]
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UsageError(
-                f"`format={networks}`: {package} is not installed; pip install 'vidlstm[{extra}]'"
-            )
+    _require_packages(networks, precision)
     if folder.exists():
         raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
+    held_out = run_paths(model, path.parent, "val", "test")
+    if precision != "float32" and not any(file.exists() for file in held_out):
+        raise UsageError(
+            f"`precision={precision}`: needs the held-out clips of {path.parent}, which are not where they "
+            "were; use `precision=float32`"
+        )
+    if precision == "int8" and model.encoder is None:
+        raise UsageError("`precision=int8`: is for the encoder of the rgb stream; use `precision=float16`")
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name[:48]}.{secrets.token_hex(4)}")
     beside.mkdir()
     try:
         with one_thread():
-            sizes = _write(model, path, networks, beside)
-            clips = run_clips(model, path.parent)
-            parity = compare(model, *open_networks(beside / EXPORTED, 1), clips or random_clips(model))
-        if not all(result.passed for result in parity):
-            return Export(None, parity, len(clips), sizes)
+            sizes = _write(model, path, networks, precision, beside)
+            opened = open_networks(beside / EXPORTED, 1)
+            if precision == "float32":
+                clips = list(read_clips(model, spread(run_paths(model, path.parent), NUM_COMPARED)))
+                parity = compare(model, *opened, clips or random_clips(model))
+                result = Export(folder, parity, len(clips), None, sizes)
+                passed = all(row.passed for row in parity)
+            else:
+                agreement = agree(model, *opened, read_clips(model, held_out), len(held_out))
+                result, passed = Export(folder, (), agreement.clips, agreement, sizes), agreement.passed
+        if not passed:
+            return replace(result, folder=None)
         beside.rename(folder)
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    return Export(folder, parity, len(clips), sizes)
+    return result
 
 
-def _write(model: Model, path: Path, networks: ExportFormat, folder: Path) -> dict[str, int]:
+def _require_packages(networks: ExportFormat, precision: ExportPrecision) -> None:
+    needs = [(f"format={networks}", package, _NEEDS[networks][1]) for package in _NEEDS[networks][0]]
+    if precision == "int8":
+        needs.append(("precision=int8", "onnxruntime", "onnx"))  # it quantises
+    for setting, package, extra in needs:
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"`{setting}`: {package} is not installed; pip install 'vidlstm[{extra}]'")
+
+
+def _write(
+    model: Model, path: Path, networks: ExportFormat, precision: ExportPrecision, folder: Path
+) -> dict[str, int]:
     """Write all files into a folder; return their sizes."""
     converted = convert_model(model)
+    if precision == "int8":
+        training = read_clips(model, spread(run_paths(model, path.parent, "train"), _CALIBRATION))
+        pictures = (clip.sequences["rgb"].reshape(-1, *clip.sequences["rgb"].shape[3:]) for clip in training)
+        converted["encoder.onnx"] = in_int8(converted["encoder.onnx"], pictures)
     if networks == "openvino":
-        openvino.save_networks(openvino.read_networks(converted), folder)
+        openvino.save_networks(openvino.read_networks(converted), folder, float16=precision != "float32")
         converted = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    elif precision != "float32":
+        converted = {name: with_float16_weights(content) for name, content in converted.items()}
     files = {**converted, **_program(model.config), "README.md": _readme(model.config, networks).encode()}
     if model.pose is not None:
         files |= {DETECTOR: model.pose.detector, LANDMARKS: model.pose.landmarks}
-    files[EXPORTED] = describe(read_header(path), networks, _preprocessing(model.config), files)
+    files[EXPORTED] = describe(read_header(path), networks, precision, _preprocessing(model.config), files)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     return {name: len(content) for name, content in files.items()}

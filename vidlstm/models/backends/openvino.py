@@ -191,15 +191,15 @@ def kept_or_converted(
         return networks
 
 
-def save_networks(networks: Networks, folder: Path) -> None:
-    """Write each network as `NAME.xml` and `NAME.bin`.
+def save_networks(networks: Networks, folder: Path, *, float16: bool = False) -> None:
+    """Write each network as `NAME.xml` and `NAME.bin`, with weights in float32 or float16.
 
     Raises:
         BackendError: OpenVINO cannot write them.
     """
     with as_openvino_errors() as library:
         for name, network in networks.items():
-            library.save_model(network, folder / f"{name}.xml", compress_to_fp16=False)
+            library.save_model(network, folder / f"{name}.xml", compress_to_fp16=float16)
 
 
 def _keep(networks: Networks, folder: Path) -> None:
