@@ -160,11 +160,10 @@ def damage(file: Path) -> None:
 
 def change(folder: Path, name: str, fact: str) -> None:
     """Replace a fact in `model.json`, in the text."""
-    text, number = re.subn(
-        rf'"{name}": ("[^"]*"|[\w.-]+)', fact, (folder / "model.json").read_text(), count=1
-    )
+    file = folder / "model.json"
+    text, number = re.subn(rf'"{name}": ("[^"]*"|[\w.-]+)', fact, file.read_text(), count=1)
     assert number == 1
-    (folder / "model.json").write_text(text)
+    file.write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -176,23 +175,12 @@ def change(folder: Path, name: str, fact: str) -> None:
         (lambda folder: (folder / "model.json").write_text("{}"), "not the model.json of an exported model"),
         (lambda folder: (folder / "model.json").write_bytes(b"\xff\x00\x80"), "not a complete"),
         (lambda folder: (folder / "model.json").write_text("[" * 100_000), "not a complete"),
-        (lambda folder: change(folder, "views", '"views": 1000000000000000000000'), "views=1"),
+        (lambda folder: change(folder, "views", '"views": 1000000000000000000000'), "not a complete"),
         (lambda folder: change(folder, "num_parameters", '"num_parameters": NaN'), "not a complete"),
         (lambda folder: change(folder, "version", '"version": 1e999'), "not a complete"),
         (lambda folder: change(folder, "networks", '"networks": "../../onnx"'), "not the model.json"),
     ],
-    ids=[
-        "damaged",
-        "missing",
-        "not JSON",
-        "other JSON",
-        "bytes",
-        "nested",
-        "huge number",
-        "NaN",
-        "infinite",
-        "another file",
-    ],
+    ids=["damaged", "missing", "not JSON", "other", "bytes", "nested", "huge", "NaN", "infinite", "path"],
 )
 def test_a_spoilt_folder_is_refused(
     spoil: Callable[[Path], object], message: str, exported: Export, tmp_path: Path
@@ -255,13 +243,13 @@ def test_where_labels_do_not_agree_nothing_is_written(
 def test_a_lower_precision_needs_the_held_out_clips(trained_run: TrainedRun, tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     model.write_bytes(trained_run.model.read_bytes())  # without the run's list of clips
-    with pytest.raises(UsageError, match="precision=float16.*held-out clips.*precision=float32"):
+    with pytest.raises(UsageError, match=r"precision=float16.*held-out clips.*precision=float32"):
         export(model, "onnx", tmp_path / "half", precision="float16")
     assert list(tmp_path.iterdir()) == [model]
 
 
 def test_int8_needs_an_encoder(trained_run: TrainedRun, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="precision=int8.*rgb stream.*precision=float16"):
+    with pytest.raises(UsageError, match=r"precision=int8.*rgb stream.*precision=float16"):
         export(trained_run.model, "onnx", tmp_path / "small", precision="int8")
     assert list(tmp_path.iterdir()) == []
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ExportPrecision, ModelConfig
 from vidlstm.engine.devices import one_thread
 from vidlstm.engine.exporting import sample
@@ -130,7 +132,8 @@ def _write(
     converted = convert_model(model)
     if precision == "int8":
         training = read_clips(model, spread(run_paths(model, path.parent, "train"), _CALIBRATION))
-        pictures = (clip.sequences["rgb"].reshape(-1, *clip.sequences["rgb"].shape[3:]) for clip in training)
+        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in training)
+        pictures = (pixels.reshape(-1, *pixels.shape[3:]) for pixels in clips)
         converted["encoder.onnx"] = in_int8(converted["encoder.onnx"], pictures)
     if networks == "openvino":
         openvino.save_networks(openvino.read_networks(converted), folder, float16=precision != "float32")
