@@ -16,13 +16,11 @@ from vidlstm.config import (
     Sampling,
     StreamName,
     TrainConfig,
-    from_dict,
     names_sides,
-    parse_grid,
-    parse_streams,
-    to_dict,
 )
+from vidlstm.config_dict import from_dict, to_dict
 from vidlstm.errors import UsageError
+from vidlstm.settings import parse_grid, parse_streams
 
 CLASSES = ("sit", "stand")
 

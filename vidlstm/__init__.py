@@ -3,7 +3,10 @@
 Files become sequences of frames, streams turn each frame into a feature vector, an LSTM reads the vectors
 in order, and its output becomes a label, for a clip or for each span of a film.
 
-    errors, config, settings, records   errors; configs of a model; user settings; results
+    errors, config, config_dict     errors; the configuration of a model, and its form in files
+    settings                        what the user asks for
+    records, evaluations            results: a record per input or epoch; metrics of an evaluation
+    stores                          files in object stores and on web servers
     files        which paths are clips or pictures; atomic writes
     metrics/     accuracy, intervals, calibration; span metrics
     media/       files -> frames -> descriptors; the only package that imports OpenCV and PyAV

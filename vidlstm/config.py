@@ -1,6 +1,6 @@
 """The complete configuration of a model and its training, as frozen dataclasses.
 
-They are stored in the checkpoint as a plain dict (`to_dict`, `from_dict`). Nothing here opens a file
+They are stored in the checkpoint as a plain dict, see `vidlstm.config_dict`. Nothing here opens a file
 or imports torch. Values are checked on construction, so every config object is valid.
 """
 
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
-import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from vidlstm.errors import UsageError
 
@@ -92,12 +90,9 @@ class Grid:
     whole: bool = True
 
     def __post_init__(self) -> None:
-        _require(
-            self.rows >= 1 and self.columns >= 1, f"`grid={self.rows}x{self.columns}`: must be at least 1x1"
-        )
-        _require(
-            max(self.rows, self.columns) <= 64, f"`grid={self.rows}x{self.columns}`: must be at most 64x64"
-        )
+        grid = f"`grid={self.rows}x{self.columns}`"
+        _require(self.rows >= 1 and self.columns >= 1, f"{grid}: must be at least 1x1")
+        _require(max(self.rows, self.columns) <= 64, f"{grid}: must be at most 64x64")
         _require(0 <= self.overlap < 1, f"`overlap={self.overlap}`: must be at least 0 and below 1")
 
 
@@ -140,9 +135,7 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         _within("size", self.size, 8, 2048)
         _require(self.channels in (1, 3), f"{self.channels} channels: must be 1 or 3")
-        _require(
-            self.unfrozen is None or self.unfrozen >= 0, f"`unfreeze={self.unfrozen}`: must be at least 0"
-        )
+        _within("unfreeze", self.unfrozen or 0, 0, 1000)
 
 
 @dataclass(frozen=True)
@@ -335,15 +328,8 @@ class TrainConfig:
     def default(model: ModelConfig) -> TrainConfig:
         """Return the defaults for a model: training an encoder needs smaller and more steps."""
         if model.encoder.name == "simple":
-            return TrainConfig(
-                epochs=80,
-                batch_size=48,
-                learning_rate=2e-3,
-                weight_decay=0.05,
-                warmup_epochs=9,
-                mixup=0.0,
-                patience=0,
-            )
+            article = TrainConfig(epochs=80, batch_size=48, learning_rate=2e-3, weight_decay=0.05)
+            return dataclasses.replace(article, warmup_epochs=9, mixup=0.0, patience=0)
         if model.encoder.trainable:
             return TrainConfig(
                 epochs=20, batch_size=16, learning_rate=1e-3, warmup_epochs=2, mixup=0.2, patience=6
@@ -362,76 +348,3 @@ _SIDES = {"left", "right", "leftward", "rightward", "leftwards", "rightwards", "
 def names_sides(classes: tuple[str, ...]) -> bool:
     """Tell whether a class name mentions a side or a turn, so that mirroring would change the label."""
     return any(word in _SIDES for name in classes for word in re.findall("[a-z]+", name.lower()))
-
-
-def parse_streams(text: str) -> tuple[StreamName, ...]:
-    """Parse `rgb+motion` into stream names, in the order of the tables above.
-
-    Raises:
-        UsageError: A name is not a stream.
-    """
-    known = SEQUENCE_STREAMS + SUMMARY_STREAMS
-    names = [name.strip() for name in text.split("+")]
-    for name in names:
-        _require(
-            name in known,
-            f"`streams={text}`: {name!r} is not one of {', '.join(known)}; join with +, as in rgb+motion",
-        )
-    return tuple(name for name in known if name in names)
-
-
-def parse_grid(text: str) -> dict[str, int]:
-    """Parse `4x4` into rows and columns.
-
-    Raises:
-        UsageError: The text has another form.
-    """
-    rows, _, columns = text.lower().partition("x")
-    _require(rows.isdecimal() and columns.isdecimal(), f"`grid={text}`: must be rows x columns, as in 4x4")
-    return {"rows": int(rows), "columns": int(columns)}
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Convert a config into a plain, JSON-serialisable dict."""
-    plain: dict[str, Any] = dataclasses.asdict(config)
-    return plain
-
-
-T = TypeVar("T")
-
-
-def from_dict(cls: type[T], plain: dict[str, Any]) -> T:
-    """Build a config of type `cls` from a plain dict; names and types are checked.
-
-    Raises:
-        UsageError: A key is unknown or a value has the wrong type.
-    """
-    if not isinstance(plain, dict):
-        raise UsageError(f"{cls.__name__}: must be a table of values, not {type(plain).__name__}")
-    hints = get_type_hints(cls)
-    unknown = sorted(set(plain) - set(hints))
-    _require(not unknown, f"{cls.__name__}: unknown setting {', '.join(unknown)}")
-    try:
-        return cls(**{name: _convert(hints[name], value, name) for name, value in plain.items()})
-    except TypeError as error:
-        raise UsageError(f"{cls.__name__}: {error}") from None
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    """Convert one JSON value to its field's declared type."""
-    origin = get_origin(hint)
-    if dataclasses.is_dataclass(hint):
-        return from_dict(typing.cast("type[Any]", hint), value)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _convert(next(a for a in get_args(hint) if a is not type(None)), value, name)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_convert(get_args(hint)[0], item, name) for item in value)
-    if origin is Literal and value in get_args(hint):
-        return value
-    if hint is float and type(value) in (int, float):
-        return float(value)
-    if hint in (int, str, bool) and type(value) is hint:
-        return value
-    raise UsageError(f"{name}: {value!r} is not a valid value")

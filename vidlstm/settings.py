@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from vidlstm.config import (
+    SEQUENCE_STREAMS,
+    SUMMARY_STREAMS,
     Backend,
     BatchBalance,
     HeadKind,
@@ -20,10 +22,9 @@ from vidlstm.config import (
     Precision,
     RegionOrder,
     SamplingMethod,
+    StreamName,
     SummaryKind,
     TrainConfig,
-    parse_grid,
-    parse_streams,
 )
 from vidlstm.errors import UsageError
 
@@ -311,3 +312,31 @@ class OutputSettings:
 def _given(**settings: T | None) -> dict[str, Any]:
     """Return the settings that are not None."""
     return {name: value for name, value in settings.items() if value is not None}
+
+
+def parse_streams(text: str) -> tuple[StreamName, ...]:
+    """Parse `rgb+motion` into stream names, in the order of `SEQUENCE_STREAMS` and `SUMMARY_STREAMS`.
+
+    Raises:
+        UsageError: A name is not a stream.
+    """
+    known = SEQUENCE_STREAMS + SUMMARY_STREAMS
+    names = [name.strip() for name in text.split("+")]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"`streams={text}`: {name!r} is not one of {', '.join(known)}; join with +, as in rgb+motion"
+            )
+    return tuple(name for name in known if name in names)
+
+
+def parse_grid(text: str) -> dict[str, int]:
+    """Parse `4x4` into rows and columns.
+
+    Raises:
+        UsageError: The text has another form.
+    """
+    rows, _, columns = text.lower().partition("x")
+    if not (rows.isdecimal() and columns.isdecimal()):
+        raise UsageError(f"`grid={text}`: must be rows x columns, as in 4x4")
+    return {"rows": int(rows), "columns": int(columns)}

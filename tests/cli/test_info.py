@@ -9,7 +9,8 @@ import pytest
 
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
-from vidlstm.config import ModelConfig, from_dict
+from vidlstm.config import ModelConfig
+from vidlstm.config_dict import from_dict
 from vidlstm.models.checkpoint import read_header
 
 

@@ -15,10 +15,10 @@ from tests.data.trees import dataset, plant
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.split_table import (
     SplitRow,
+    describe_changes,
     read_split,
     read_split_rows,
     split_rows,
-    tell_changes,
     write_split,
 )
 from vidlstm.data.splits import Split, make_split
@@ -100,7 +100,7 @@ class TestChanges:
         assert read_split_rows(tmp_path / "split.csv") == strange
 
     def test_none_where_all_is_as_it_was(self) -> None:
-        assert tell_changes(self.ROWS, dict(reversed(self.ROWS.items()))) == []
+        assert describe_changes(self.ROWS, dict(reversed(self.ROWS.items()))) == []
 
     def test_each_kind_is_counted_and_named(self) -> None:
         now = dict(self.ROWS)
@@ -108,7 +108,7 @@ class TestChanges:
         now["a/1.mp4"] = replace(now["a/1.mp4"], fingerprint="other")
         now["a/2.mp4"] = replace(now["a/2.mp4"], subset="val")
         now["a/9.mp4"] = now["a/3.mp4"]
-        assert tell_changes(self.ROWS, now) == [
+        assert describe_changes(self.ROWS, now) == [
             "1 clip new (a/9.mp4)",
             "1 clip gone (a/0.mp4)",
             "1 clip with other content (a/1.mp4)",

@@ -16,11 +16,12 @@ from vidlstm.config import ModelConfig
 from vidlstm.engine.scoring import log_probabilities, score_clips
 from vidlstm.engine.views import View, views_of
 from vidlstm.errors import FailureCode
+from vidlstm.evaluations import Scored
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.metrics.classification import summarise
 from vidlstm.metrics.intervals import gain_interval, group_interval
 from vidlstm.models.checkpoint import Model, build_model
-from vidlstm.records import Problem, Scored
+from vidlstm.records import Problem
 
 CLASSES = ("a", "b", "c", "d", "e", "f", "g")
 UNREADABLE = Problem(FailureCode.NOT_A_VIDEO, "is not a video")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from tests.tiny import write_action
-from vidlstm.config import ModelConfig, parse_streams
+from vidlstm.config import ModelConfig
 from vidlstm.engine.extraction import source as extraction
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
 from vidlstm.engine.extraction.processes.jobs import Job
@@ -27,6 +27,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.features.store import FeatureStore
 from vidlstm.models.backends.torch import TorchEncoder
 from vidlstm.models.encoders import Encoder
+from vidlstm.settings import parse_streams
 
 
 class Pool:

@@ -33,12 +33,12 @@ from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start
 from vidlstm.engine.training.loop.members import member_parts
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.errors import DataError, UsageError
+from vidlstm.evaluations import Scored
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.files import write_atomically
 from vidlstm.metrics.classification import summarise
 from vidlstm.models.checkpoint import Model, build_model
 from vidlstm.models.encoders import build_encoder
-from vidlstm.records import Scored
 
 
 def toy(num_clips: int = 40, unreadable: tuple[int, ...] = (), num_groups: int = 10) -> Clips:

@@ -72,12 +72,12 @@ class TestReading:
 
 class TestNetworks:
     def test_none_are_needed_without_the_stream(self) -> None:
-        assert pose_networks.keep_networks(None) is None
+        assert pose_networks.write_networks(None) is None
 
     def test_says_what_computes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pose_networks, "is_installed", lambda: False)
         with pytest.raises(UsageError, match=r"pose. needs OpenVINO; pip install 'vidlstm\[cpu\]'"):
-            pose_networks.keep_networks(PoseWeights(b"", b""))
+            pose_networks.write_networks(PoseWeights(b"", b""))
 
 
 def _weights() -> PoseWeights | None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
-from vidlstm.config import to_dict
+from vidlstm.config_dict import to_dict
 from vidlstm.data.split_table import SplitRow, write_split
 from vidlstm.engine.training.run_folder import RunFolder, RunSettings, claim_run
 from vidlstm.errors import CheckpointError, UsageError

@@ -17,8 +17,10 @@ from torch import Tensor
 from tests.engine.toys import QUICK, make_trainer, ordered, shaped
 from vidlstm.config import BatchBalance, HeadKind, TrainConfig
 from vidlstm.engine.scoring import log_probabilities
+from vidlstm.engine.training.loop import networks
 from vidlstm.engine.training.loop import trainer as training
 from vidlstm.engine.training.loop.members import Part
+from vidlstm.engine.training.loop.networks import Networks
 from vidlstm.engine.training.loop.optimiser import AdamW
 from vidlstm.engine.training.loop.statistics import rarity, standardise
 from vidlstm.engine.training.loop.trainer import Trainer
@@ -85,13 +87,13 @@ class TestSeed:
         clips, labels = shaped(24)
         trainer = make_trainer(clips, labels, [Part(np.arange(24), np.zeros(0, np.int64))])
         orders: list[list[int]] = []
-        original = Trainer._features
+        original = Networks.features
 
-        def spy(self: Trainer, indices: NDArray[np.int64]) -> list[ClipFeatures]:
+        def spy(self: Networks, indices: NDArray[np.int64]) -> list[ClipFeatures]:
             orders.append(indices.tolist())
             return original(self, indices)
 
-        monkeypatch.setattr(Trainer, "_features", spy)
+        monkeypatch.setattr(Networks, "features", spy)
         run(trainer)
         epochs = [[*itertools.chain(*orders[n : n + 3])] for n in range(0, 12, 3)]
         assert all(sorted(epoch) == list(range(24)) for epoch in epochs)  # every clip once an epoch
@@ -174,7 +176,7 @@ class TestStoppingEarly:
         trainer, _, _ = self.scripted(monkeypatch, [2, math.nan, 3])
         assert trainer.best_epoch == 1
 
-    def test_looks_only_at_what_was_held_out_from_the_member(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_validation_reads_only_held_out_clips(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Fault 9 of the peers: early stopping, or the best epoch, chosen on the test set."""
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 10), np.arange(10, 14)), Part(np.arange(4, 14), np.arange(0, 4))]
@@ -185,9 +187,9 @@ class TestStoppingEarly:
             scored.append([next(i for i, clip in enumerate(clips) if clip is one) for one in some])
             return view_batch(some, index, mirrored=mirrored)
 
-        monkeypatch.setattr(training, "view_batch", spy)
+        monkeypatch.setattr(networks, "view_batch", spy)
         run(trainer)
-        at_the_end = [[*range(10), *range(4, 14)]]  # what a clip is like that was learned from
+        at_the_end = [[*range(10), *range(4, 14)]]  # the training clips, for the novelty
         assert scored == [[*range(10, 14), *range(4)]] * (QUICK.epochs + 1) + at_the_end
 
     def test_without_anything_held_out_the_last_epoch_is_taken(self) -> None:

@@ -15,7 +15,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vidlstm.config import ModelConfig, StreamName, to_dict
+from vidlstm.config import ModelConfig, StreamName
+from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError
 from vidlstm.models.checkpoint import (
     VERSION,

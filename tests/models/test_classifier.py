@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName, parse_streams
+from vidlstm.config import HeadKind, Kind, ModelConfig, StreamName
 from vidlstm.models.classifier import Classifier, branch_specs
 from vidlstm.models.members import RowDropout, Standardise
+from vidlstm.settings import parse_streams
 
 WIDTHS = {"rgb": 6, "motion": 4, "pose": 5, "colour": 3, "texture": 2}
 CLASSES = ("a", "b", "c")

@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vidlstm.config import ModelConfig, to_dict
+from vidlstm.config import ModelConfig
+from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError
 from vidlstm.models.checkpoint import build_model, load_model, rgb_encoder, serialise
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from vidlstm.errors import FailureCode
+from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.metrics.classification import summarise
-from vidlstm.records import EpochReport, EvalReport, Problem, Scored
+from vidlstm.records import EpochReport, Problem
 from vidlstm.report.page import pictured_clips, render
 
 ACTIONS = ("sit down", "stand up", "wave", "clap", "jump", "walk to the left")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from vidlstm.evaluations import Baseline, Interval
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
-from vidlstm.records import Baseline, Interval
 from vidlstm.report.findings import cautions, doubtful_hits, mistakes, top
 from vidlstm.report.page import MAX_CLIPS
 from vidlstm.report.text import percent

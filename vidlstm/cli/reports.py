@@ -10,7 +10,7 @@ from rich.text import Text
 
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
-from vidlstm.records import EvalReport, SpanReport
+from vidlstm.evaluations import EvalReport, SpanReport
 from vidlstm.report.text import printable
 
 PAGE = "report.html"

@@ -77,7 +77,7 @@ def read_split_rows(path: Path) -> dict[str, SplitRow]:
         raise DataError(f"{path}: cannot be read as a list of the run's clips") from None
 
 
-def tell_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) -> list[str]:
+def describe_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]) -> list[str]:
     """Describe, in a few words each, which clips are new, gone or changed."""
     both = sorted(set(before) & set(now))
     content = [name for name in both if before[name].fingerprint != now[name].fingerprint]

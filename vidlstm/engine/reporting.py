@@ -13,14 +13,15 @@ import numpy as np
 from vidlstm.config import Kind, ModelConfig
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
+from vidlstm.evaluations import EvalReport
 from vidlstm.files import make_folder, write_atomically
-from vidlstm.records import EpochReport, EvalReport
+from vidlstm.records import EpochReport
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.csv"
 
 
-def leave_report(
+def write_report(
     file: Path,
     report: EvalReport | None,
     config: ModelConfig,

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.views import View, views_of
+from vidlstm.evaluations import Scored
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.models.checkpoint import Model
 from vidlstm.models.classifier import Classifier
-from vidlstm.records import Scored
 
 _BATCH = 256
 

@@ -12,8 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vidlstm.evaluations import Baseline, ClassReport, Comparison, EvalReport, Scored
 from vidlstm.metrics.intervals import gain_interval, group_interval, mcnemar
-from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Baseline, ClassReport, Comparison, EvalReport, Scored
+from vidlstm.records import CATCH_ALL, NOVELTY_RATE
 
 BINS = 15
 """Number of equally wide confidence bins of the calibration error and the reliability diagram."""

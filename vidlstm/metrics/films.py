@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vidlstm.evaluations import Interval, SpanReport, SpanScores
 from vidlstm.metrics.segments import (
     F1_IOUS,
     MAP_IOUS,
@@ -19,7 +20,7 @@ from vidlstm.metrics.segments import (
     mean_average_precision,
     timeline,
 )
-from vidlstm.records import Interval, Span, SpanReport, SpanScores
+from vidlstm.records import Span
 
 _RESAMPLES = 2000
 _PERCENT = tuple(str(round(100 * iou)) for iou in F1_IOUS)

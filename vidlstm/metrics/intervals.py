@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.records import Interval
+from vidlstm.evaluations import Interval
 
 _RESAMPLES = 2000
 

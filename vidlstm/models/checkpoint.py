@@ -18,7 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vidlstm.config import ModelConfig, to_dict
+from vidlstm.config import ModelConfig
+from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder, build_encoder

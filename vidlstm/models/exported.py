@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from vidlstm.config import ExportFormat, ExportPrecision, ModelConfig, Precision, from_dict, to_dict
+from vidlstm.config import ExportFormat, ExportPrecision, ModelConfig, Precision
+from vidlstm.config_dict import from_dict, to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.backends import openvino
 from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead

@@ -15,7 +15,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from vidlstm.config import ModelConfig, from_dict
+from vidlstm.config import ModelConfig
+from vidlstm.config_dict import from_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.pose_weights import PoseWeights
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidlstm.records import EvalReport, Score, Scored
+from vidlstm.evaluations import EvalReport, Scored
+from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
 _BASELINES = {

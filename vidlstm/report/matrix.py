@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidlstm.records import EvalReport
+from vidlstm.evaluations import EvalReport
 from vidlstm.report.text import printable, shortened
 
 _SHADES = 5  # their colours are in the style sheet

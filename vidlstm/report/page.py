@@ -17,7 +17,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from vidlstm.records import EpochReport, EvalReport, Score, Scored
+from vidlstm.evaluations import EvalReport, Scored
+from vidlstm.records import EpochReport, Score
 from vidlstm.report.findings import (
     baseline_name,
     baselines,

@@ -17,8 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 from markupsafe import Markup
 
+from vidlstm.evaluations import EvalReport
 from vidlstm.metrics.classification import BINS, Bin, calibration, calibration_error
-from vidlstm.records import EpochReport, EvalReport
+from vidlstm.records import EpochReport
 from vidlstm.report.text import percent, shortened
 
 # On import, matplotlib logs about its settings and fonts, which is of no use to users.

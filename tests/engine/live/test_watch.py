@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
-from vidlstm.engine.extraction.film_reading import FilmEncoder, film_spec, reading_of
+from vidlstm.engine.extraction.films.reading import FilmEncoder, film_spec, reading_of
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.engine.live.feed import Ended, Item, Lost, Opened

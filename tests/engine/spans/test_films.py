@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
 from vidlstm.engine.extraction import source as source_module
-from vidlstm.engine.extraction.films import FilmExtractor
+from vidlstm.engine.extraction.films.extractor import FilmExtractor
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource

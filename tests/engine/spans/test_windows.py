@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from vidlstm.config import ModelConfig, Sampling, SpanConfig, StreamName
-from vidlstm.engine.extraction.film_reading import FilmPart
-from vidlstm.engine.extraction.films import cut
+from vidlstm.engine.extraction.films.extractor import cut
+from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.windows import CellScorer, WindowGrid, scores_of_film, span_config
 from vidlstm.errors import UsageError

@@ -14,7 +14,7 @@ from typer import Argument
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command, rich_console
-from vidlstm.config import to_dict
+from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError
 from vidlstm.files import natural_key
 from vidlstm.report.text import printable

@@ -20,16 +20,17 @@ from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import require_networks
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
+from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.spans.windows import with_windows
 from vidlstm.engine.training.run_folder import LAST
 from vidlstm.errors import UsageError
+from vidlstm.evaluations import EvalReport, Scored, SpanReport
 from vidlstm.files import make_folder
 from vidlstm.metrics.classification import hits, summarise
 from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import baseline_config, rgb_encoder
 from vidlstm.models.header import FILE
-from vidlstm.records import SCHEMA, EvalReport, Scored, SpanReport
+from vidlstm.records import SCHEMA
 from vidlstm.report.findings import cautions
 from vidlstm.settings import DataSettings, MachineSettings, ModelSettings, TrainingSettings
 
@@ -178,7 +179,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     wanted = ReadRequest.for_training(config, networks)
     with open_extractor(wanted, encoder, request.machine, cache=request.cache) as extractor:
         clips = yield from extract_clips(extractor, dataset)
-    yield clips.told()
+    yield clips.summary()
     yield from _Session(request, config, training, clips, folds).run()
 
 
@@ -232,7 +233,7 @@ class _Session:
     def _write(self, page: Path, report: EvalReport, folds: Sequence[str]) -> None:
         make_folder(page.parent)
         write_predictions(page.with_name(PREDICTIONS), report, column="fold", parts=folds)
-        leave_report(
+        write_report(
             page,
             report,
             self.config,

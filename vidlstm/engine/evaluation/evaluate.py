@@ -12,18 +12,18 @@ from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.subsets import Wanted, choose_subset, learned_clips, with_classes_of
 from vidlstm.engine.events import DataFound, Event, KnownClips, SubsetChosen
 from vidlstm.engine.extraction.clips import extract_clips
-from vidlstm.engine.extraction.films import probe_film
+from vidlstm.engine.extraction.films.extractor import probe_film
 from vidlstm.engine.extraction.open import open_extractor
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PREDICTIONS, leave_report, write_predictions
+from vidlstm.engine.reporting import PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.training.baseline import score_with_baseline
 from vidlstm.engine.training.films import score_films
 from vidlstm.engine.training.run_folder import read_epochs
+from vidlstm.evaluations import EvalReport, SpanReport
 from vidlstm.files import make_folder
 from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import load_model
-from vidlstm.records import EvalReport, SpanReport
 from vidlstm.report.findings import cautions
 from vidlstm.settings import DataSettings, MachineSettings
 
@@ -97,11 +97,11 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
             f"so the score is too high: {known[0]}{' and others' if len(known) > 1 else ''}"
         )
         yield KnownClips(notes[-1])
-    networks = keep_networks(model.pose)
+    networks = write_networks(model.pose)
     wanted = ReadRequest.of(model.config, views=model.config.views, pose_networks=networks)
     with open_extractor(wanted, model.encoder, request.machine, cache=request.cache) as extractor:
         clips = yield from extract_clips(extractor, dataset)
-    yield clips.told()
+    yield clips.summary()
     report = score_with_baseline(model, clips, range(len(dataset.samples)))
     if request.page is not None:
         make_folder(request.page.parent)
@@ -110,7 +110,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         write_predictions(
             request.page.with_name(f"{stem}.{PREDICTIONS}"), report, column="split", parts=parts
         )
-        leave_report(
+        write_report(
             request.page, report, model.config, dataset, subset=subset.description,
             training=model.training, epochs=read_epochs(run), notes=notes,
             command=request.command, stem=f"{stem}.",

@@ -15,8 +15,8 @@ from vidlstm.data.samples import Dataset, find_dataset
 from vidlstm.engine.evaluation.crossval import CrossvalRequest, CrossvalResult, crossval
 from vidlstm.engine.events import Event
 from vidlstm.engine.reporting import PREDICTIONS
+from vidlstm.evaluations import Scored
 from vidlstm.metrics.label_errors import find_label_errors
-from vidlstm.records import Scored
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, StreamName
 from vidlstm.data.split_table import read_split_rows
 from vidlstm.engine.extraction.extractor import Extractor
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource
@@ -50,7 +50,7 @@ def spread(paths: Sequence[Path], number: int) -> list[Path]:
 
 def read_clips(model: Model, paths: Sequence[Path]) -> Iterator[ClipFeatures]:
     """Read clips, as pixels and descriptors; those that cannot be read are left out."""
-    request = ReadRequest.of(model.config, views=model.config.views, pose_networks=keep_networks(model.pose))
+    request = ReadRequest.of(model.config, views=model.config.views, pose_networks=write_networks(model.pose))
     with DecodePool(1) as pool:
         for extracted in Extractor(request, LocalSource(request, None, pool), None).extract(paths):
             if extracted.features is not None:

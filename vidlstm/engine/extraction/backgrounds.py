@@ -22,7 +22,7 @@ from vidlstm.data.groups import BY_BACKGROUND
 from vidlstm.data.samples import Dataset, find_dataset
 from vidlstm.engine.events import FeaturesNotKept, Progress
 from vidlstm.engine.extraction.clips import extract_clips
-from vidlstm.engine.extraction.films import probe_film
+from vidlstm.engine.extraction.films.extractor import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import DataError

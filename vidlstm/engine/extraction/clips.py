@@ -17,13 +17,13 @@ from vidlstm.data.samples import Dataset
 from vidlstm.engine.distributed import World
 from vidlstm.engine.events import ClipProblem, ClipsExtracted, FeaturesNotKept, Progress
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
-from vidlstm.engine.extraction.films import FilmExtractor, cut
+from vidlstm.engine.extraction.films.extractor import FilmExtractor, cut
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import DataError, UsageError
+from vidlstm.evaluations import Scored
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.backends.torch import full_precision
 from vidlstm.models.encoders import Encoder, encode_clips, for_inference
-from vidlstm.records import Scored
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class Clips:
             records.append(Scored(sample.path, sample.label, sample.group, row, problem, new))
         return records
 
-    def told(self) -> ClipsExtracted:
-        """Return what reading the clips told of them."""
+    def summary(self) -> ClipsExtracted:
+        """Return the facts and the problems found while reading the clips."""
         return ClipsExtracted(
             tuple(e.info for e in self.extracted if e.info is not None),
             tuple(

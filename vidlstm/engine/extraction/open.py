@@ -12,8 +12,8 @@ from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.cluster.cluster import Cluster
 from vidlstm.engine.extraction.cluster.source import ClusterSource
 from vidlstm.engine.extraction.extractor import Extractor
-from vidlstm.engine.extraction.film_reading import PIXELS
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.films.reading import PIXELS
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers, num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource, Source
@@ -107,6 +107,6 @@ def _open_on_node(
     is_kept: bool,
 ) -> Iterator[Source]:
     """Open a source in an actor, on whose machine the networks that find people may not be."""
-    there = replace(request, pose_networks=keep_networks(pose))
+    there = replace(request, pose_networks=write_networks(pose))
     with open_source(there, encoder, machine, World(), is_kept=is_kept) as source:
         yield source

@@ -38,13 +38,13 @@ def require_networks(settings: ModelSettings, streams: Sequence[StreamName]) -> 
         UsageError: OpenVINO, which runs them, is not installed.
         BackendError: OpenVINO cannot run them.
     """
-    folder = keep_networks(find_pose(settings, streams))
+    folder = write_networks(find_pose(settings, streams))
     if folder is not None:
         BlazePose(folder)  # fail now rather than on every clip
     return folder
 
 
-def keep_networks(weights: PoseWeights | None) -> Path | None:
+def write_networks(weights: PoseWeights | None) -> Path | None:
     """Write the networks to a folder where decoder processes can read them.
 
     Args:

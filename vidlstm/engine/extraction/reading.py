@@ -39,7 +39,7 @@ SUMMARY_FRAMES = 8
 class ReadRequest:
     """What to read from every file. Sent to the worker processes, so it holds only plain values.
 
-    `film_rate` is the number of moments per second of films, see `vidlstm.engine.extraction.films`.
+    `film_rate` is the number of moments per second of films, see `vidlstm.engine.extraction.films.extractor`.
     """
 
     kind: Kind

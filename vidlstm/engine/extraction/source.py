@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from vidlstm.config import StreamName
 from vidlstm.engine.extraction.fetching import Fetcher, Local
-from vidlstm.engine.extraction.film_reading import PIXELS, FilmEncoder, FilmPart, film_readings
+from vidlstm.engine.extraction.films.reading import PIXELS, FilmEncoder, FilmPart, film_readings
 from vidlstm.engine.extraction.processes.jobs import Job, Parts
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import Reading, ReadRequest, read, read_frames

@@ -16,7 +16,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from vidlstm.engine.extraction.film_reading import FilmEncoder, film_spec, reading_of
+from vidlstm.engine.extraction.films.reading import FilmEncoder, film_spec, reading_of
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.engine.live.feed import Ended, Item, Lost, Opened

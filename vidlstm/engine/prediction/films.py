@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vidlstm.engine.extraction.film_reading import FilmPart
-from vidlstm.engine.extraction.films import FilmExtractor
+from vidlstm.engine.extraction.films.extractor import FilmExtractor
+from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source

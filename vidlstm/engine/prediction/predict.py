@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vidlstm.engine.extraction.extractor import Extracted, Extractor
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source
@@ -23,7 +23,7 @@ from vidlstm.stores import to_path
 
 def make_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> Extractor:
     """Return the feature extractor for a labeller."""
-    networks = keep_networks(labeller.pose)
+    networks = write_networks(labeller.pose)
     request = ReadRequest.of(
         labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
     )

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 from vidlstm.engine.extraction.cluster.cluster import Cluster
 from vidlstm.engine.extraction.cluster.source import ClusterSource
-from vidlstm.engine.extraction.film_reading import PIXELS
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.films.reading import PIXELS
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource, Source
@@ -78,6 +78,6 @@ def _open_on_node(
         labeller = load_labeller(
             path, device=choice.device, backend=choice.backend, precision=choice.precision
         )
-        there = replace(request, pose_networks=keep_networks(labeller.pose))
+        there = replace(request, pose_networks=write_networks(labeller.pose))
         with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
             yield LocalSource(there, labeller.encoder, pool)

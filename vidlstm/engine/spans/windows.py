@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from vidlstm.config import ModelConfig, SpanConfig, StreamName
 from vidlstm.data.films import BACKGROUND
 from vidlstm.data.samples import Dataset
-from vidlstm.engine.extraction.film_reading import RGB_EVERY, FilmPart, require_film_streams
-from vidlstm.engine.extraction.films import gather, num_moments
+from vidlstm.engine.extraction.films.extractor import gather, num_moments
+from vidlstm.engine.extraction.films.reading import RGB_EVERY, FilmPart, require_film_streams
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.smoothing import Scores, Timeline
 from vidlstm.errors import UsageError

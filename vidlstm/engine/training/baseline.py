@@ -14,9 +14,9 @@ from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.scoring import score
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.metrics.classification import summarise
 from vidlstm.models.checkpoint import Model, baseline_config
-from vidlstm.records import EvalReport, Scored
 
 
 def baseline_trainer(model: Model, clips: Clips, train: Sequence[int], config: TrainConfig) -> Trainer | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vidlstm.config import TrainConfig, to_dict
+from vidlstm.config import TrainConfig
+from vidlstm.config_dict import to_dict
 from vidlstm.data.splits import Split
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.training.loop.trainer import Trainer
+from vidlstm.evaluations import EvalReport
 from vidlstm.models.checkpoint import Model
-from vidlstm.records import EvalReport
 from vidlstm.version import __version__
 
 

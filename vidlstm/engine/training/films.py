@@ -50,7 +50,7 @@ def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None
     films: list[tuple[Timeline, Sequence[Span]]] = []
     for member, part in enumerate(trainer.parts):
         unseen = {samples[i].path for i in part.val} - {samples[i].path for i in part.train}
-        found = timelines(model, clips, _score_by(model, member), unseen)
+        found = timelines(model, clips, _member_score(model, member), unseen)
         films += [(timeline, truth.spans) for truth, timeline in found if timeline is not None]
     if not films:
         return config
@@ -87,7 +87,7 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
     return scored
 
 
-def _score_by(model: Model, member: int) -> Score:
+def _member_score(model: Model, member: int) -> Score:
     """Return a function that scores clips with one member of a model."""
     classifier = model.classifier.eval()
     device = classifier.fusion.device

@@ -8,7 +8,8 @@ from typing import Any
 
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
-from vidlstm.records import SCHEMA, EpochReport, EvalReport
+from vidlstm.evaluations import EvalReport
+from vidlstm.records import SCHEMA, EpochReport
 from vidlstm.report.findings import cautions
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import torch
 
-from vidlstm.config import ModelConfig, TrainConfig, from_dict, to_dict
-from vidlstm.data.split_table import SplitRow, read_split_rows, tell_changes, write_split
+from vidlstm.config import ModelConfig, TrainConfig
+from vidlstm.config_dict import from_dict, to_dict
+from vidlstm.data.split_table import SplitRow, describe_changes, read_split_rows, write_split
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, sync_folder, write_atomically
@@ -136,7 +137,7 @@ class RunFolder:
         """
         changes = [
             *self.settings().changes(settings),
-            *tell_changes(read_split_rows(self.path / SPLIT), rows),
+            *describe_changes(read_split_rows(self.path / SPLIT), rows),
         ]
         if changes and not allow_changes:
             raise UsageError(

@@ -34,9 +34,9 @@ from vidlstm.engine.events import (
 )
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
-from vidlstm.engine.extraction.pose_networks import keep_networks
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PAGE, PREDICTIONS, leave_report, write_predictions
+from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.films import fit_spans
@@ -53,11 +53,11 @@ from vidlstm.engine.training.result import StartingRun, TrainResult
 from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
 from vidlstm.errors import CheckpointError, DataError, UsageError
+from vidlstm.evaluations import EvalReport
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16
 from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
 from vidlstm.models.encoders import Encoder
-from vidlstm.records import EvalReport
 
 
 def train(request: TrainRequest) -> Generator[Event | TrainResult, None, None]:
@@ -99,7 +99,7 @@ class _Session:
         run, state = self._open_run()
         began = time.monotonic()
         clips = yield from self._extract(None if self.config.encoder.keeps_pixels else encoder, self.world)
-        yield clips.told()
+        yield clips.summary()
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
         model.pose = self.plan.pose
@@ -169,7 +169,7 @@ class _Session:
 
     def _extract(self, encoder: Encoder | None, world: World | None = None) -> Generator[Event, None, Clips]:
         """Extract every clip: features of the encoder or, without one, pixels."""
-        wanted = ReadRequest.for_training(self.config, keep_networks(self.plan.pose))
+        wanted = ReadRequest.for_training(self.config, write_networks(self.plan.pose))
         machine, cache = self.request.machine, self.request.cache
         with open_extractor(wanted, encoder, machine, cache=cache, world=world) as extractor:
             return (yield from extract_clips(extractor, self.plan.dataset, world))
@@ -292,7 +292,7 @@ class _Session:
         else:
             parts = [self.subset] * report.num_clips
             write_predictions(run.path / PREDICTIONS, report, column="split", parts=parts)
-        leave_report(
+        write_report(
             run.path / PAGE,
             report,
             model.config,

@@ -148,7 +148,6 @@ class Crew(Generic[T, R]):
         cluster.connection.require_room(self._cpus)
         self._opener, self._work = ray.put(opener), ray.put(work)  # once for all actors
         self._members: list[_Member[T, R]] = []
-        self._room = 0
         self._looked = -math.inf
         self._failed_starts = 0
         self._idle_since = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidlstm.engine.extraction.cluster.actor import Opener
 from vidlstm.engine.extraction.cluster.cluster import Cluster, Crew
-from vidlstm.engine.extraction.film_reading import PIXELS, FilmPart
+from vidlstm.engine.extraction.films.reading import PIXELS, FilmPart
 from vidlstm.engine.extraction.source import Made, Order, Source
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.stores import address_of

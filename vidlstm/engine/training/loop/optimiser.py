@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov & Hutter 2019) and gradient clipping.
+"""AdamW (Loshchilov & Hutter 2019), its learning rate, and gradient clipping.
 
 Constructing `torch.optim.AdamW` imports PyTorch's compiler: more than a second in every process that
 trains, about as long as a warm run otherwise takes to its first epoch. So this module calls PyTorch's
@@ -7,12 +7,15 @@ function behind the class, on the same state, with the same result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
+
+from vidlstm.config import TrainConfig
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
@@ -79,3 +82,17 @@ def _new_state(parameter: nn.Parameter) -> tuple[Tensor, Tensor, Tensor]:
         torch.zeros_like(parameter, requires_grad=False),
         torch.zeros_like(parameter, requires_grad=False),
     )
+
+
+def rate_after(epochs: float, config: TrainConfig) -> float:
+    """Return the learning rate after some epochs, as a share of its peak.
+
+    Linear warm-up, then cosine decay to zero (Loshchilov & Hutter 2017).
+    """
+    done = epochs / config.epochs
+    warmup = config.warmup_epochs / config.epochs
+    if done < warmup:
+        share = (done + 1 / (config.epochs * 4)) / warmup
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-9)))
+    return min(share, 1.0)

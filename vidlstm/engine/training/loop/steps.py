@@ -244,3 +244,12 @@ class Step:
 def split_members(values: Mapping[str, Tensor], members: int) -> dict[str, Tensor]:
     """Reshape `(M * B, ...)` to `(M, B, ...)`."""
     return {name: x.view(members, -1, *x.shape[1:]) for name, x in values.items()}
+
+
+def pad(pixels: Values, length: int) -> Values:
+    """Pad `(B, T, S, S, C)` to the length of the step's longest clip, which another process may compute."""
+    if pixels.shape[1] == length:
+        return pixels
+    padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
+    padded[:, : pixels.shape[1]] = pixels
+    return padded

@@ -8,37 +8,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
 from vidlstm.config import TrainConfig
 from vidlstm.engine.distributed import World
-from vidlstm.engine.scoring import to_tensors
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining
 from vidlstm.engine.training.loop.fusion import fit_fusion
 from vidlstm.engine.training.loop.members import Part
-from vidlstm.engine.training.loop.optimiser import AdamW, clip
+from vidlstm.engine.training.loop.networks import Networks, branch_scores
+from vidlstm.engine.training.loop.optimiser import AdamW, clip, rate_after
 from vidlstm.engine.training.loop.statistics import rarity, standardise
-from vidlstm.engine.training.loop.steps import Step, align_members, rows_of, split_members
+from vidlstm.engine.training.loop.steps import Step, align_members, pad, rows_of
 from vidlstm.engine.views import View
-from vidlstm.features.batches import ClipFeatures, Values, choose, training_batch, view_batch
+from vidlstm.features.batches import ClipFeatures, choose, training_batch
 from vidlstm.models.classifier import Classifier
-from vidlstm.models.encoders import encode_clips
 from vidlstm.records import EpochReport
 
 _STATISTICS_CLIPS = 1000  # approximate number of clips for the standardisation
 _TEMPERATURES = torch.tensor([1.15**power for power in range(-6, 13)])  # 0.43 to 5.4
 _NOVELTY_CLIPS = 2000  # approximate number of each member's training clips for the novelty
-_CLIPS = 64  # clips per member that are scored at once
-_PIXEL_CLIPS = 8  # the same, if the encoder is trained
-_CHUNK = 32  # pictures per pass through the encoder without gradients or with checkpointing
 _MAX_GRADIENT = 1.0  # maximum norm of a branch's gradient
 
 
@@ -92,11 +86,11 @@ class Trainer:
         self._best_state: dict[str, Tensor] | None = None
         self._device = classifier.fusion.device
         self._held_out = np.concatenate([part.val for part in parts])
-        self._networks = nn.ModuleDict({"classifier": classifier})
-        if encoder_training is not None:
-            self._networks["encoder"] = encoder_training.encoder
+        self._networks = Networks(
+            classifier, clips, parts, encoder_training, self.world, checkpointing=config.checkpointing
+        )
         self._optimisers = {
-            name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.items()
+            name: AdamW(n.parameters(), config.weight_decay) for name, n in self._networks.modules.items()
         }
         # Gradients are clipped separately for every member of every branch, and for the encoder.
         self._clipped = [
@@ -109,7 +103,7 @@ class Trainer:
         if encoder_training is None or not encoder_training.warm_start:
             for number, part in enumerate(parts):
                 sample = part.train[:: max(1, len(part.train) // _STATISTICS_CLIPS)]
-                standardise(classifier, number, self._features(sample))
+                standardise(classifier, number, self._networks.features(sample))
 
     def run(self) -> Iterator[EpochReport]:
         """Train until the last epoch, until validation stops improving (`patience`), or until divergence."""
@@ -123,7 +117,7 @@ class Trainer:
             self.diverged = not math.isfinite(train_loss)
             val_loss, val_top1 = self._validate()
             is_best = not self.diverged and self._keep_if_best(val_loss)
-            rate = self._rate(self.epoch) * self.config.learning_rate
+            rate = rate_after(self.epoch, self.config) * self.config.learning_rate
             seconds = time.monotonic() - started
             yield EpochReport(
                 self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
@@ -132,16 +126,16 @@ class Trainer:
     def finish(self) -> None:
         """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
         if self._best_state is not None:
-            self._networks.load_state_dict(self._best_state)
+            self._networks.modules.load_state_dict(self._best_state)
         if len(self._held_out):
-            outputs = self._member_outputs([part.val for part in self.parts], self.views)
-            weights, temperature, floor = fit_fusion(_scores_of(outputs), self.held_out_labels)
+            outputs = self._networks.outputs([part.val for part in self.parts], self.views)
+            weights, temperature, floor = fit_fusion(branch_scores(outputs), self.held_out_labels)
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
             self.classifier.floor.copy_(floor)
             if all(outputs):
                 self._fit_novelty(outputs)
-        self._networks.eval()
+        self._networks.modules.eval()
 
     def state(self) -> dict[str, Any]:
         """Return everything needed to resume: tensors and plain values."""
@@ -150,7 +144,7 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "best": self._best,
             "best_state": self._best_state,
-            "networks": self._networks.state_dict(),
+            "networks": self._networks.modules.state_dict(),
             "optimisers": {name: optimiser.state() for name, optimiser in self._optimisers.items()},
         }
 
@@ -160,7 +154,7 @@ class Trainer:
         self.best_epoch = state["best_epoch"]
         self._best = state["best"]
         self._best_state = state["best_state"]
-        self._networks.load_state_dict(state["networks"])
+        self._networks.modules.load_state_dict(state["networks"])
         for name, optimiser in self._optimisers.items():
             optimiser.restore(state["optimisers"][name])
 
@@ -176,19 +170,19 @@ class Trainer:
 
     def held_out_scores(self, views: Sequence[View]) -> Tensor:
         """Return the branches' log-probabilities `(S, N, K)` of the held-out clips, part after part."""
-        return _scores_of(self._member_outputs([part.val for part in self.parts], views))
+        return branch_scores(self._networks.outputs([part.val for part in self.parts], views))
 
     def _fit_novelty(self, held_out: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> None:
         """Fit the novelty on each member's vectors of its training clips and of its held-out clips.
 
         Args:
-            held_out: What `_member_outputs` returns for the held-out clips.
+            held_out: What `Networks.outputs` returns for the held-out clips.
         """
         samples = [self._sample(part.train) for part in self.parts]
         labels = [torch.from_numpy(self.labels[clips]) for clips in samples]
         train, others = (
             [torch.stack([vector for _, vector in rows]) for rows in outputs]
-            for outputs in (self._member_outputs(samples, self.views), held_out)
+            for outputs in (self._networks.outputs(samples, self.views), held_out)
         )
         if all(bool(vectors.isfinite().all()) for vectors in (*train, *others)):
             novelty = self.classifier.novelty.cpu()  # as the vectors are
@@ -200,67 +194,6 @@ class Trainer:
         first = np.unique(self.labels[clips], return_index=True)[1]
         return clips[np.union1d(first, np.arange(0, len(clips), -(-len(clips) // _NOVELTY_CLIPS)))]
 
-    @torch.inference_mode()
-    def _member_outputs(
-        self, indices: Sequence[NDArray[np.int64]], views: Sequence[View]
-    ) -> list[list[tuple[Tensor, Tensor]]]:
-        """Return the output of each member for its own clips, averaged over views.
-
-        Args:
-            indices: Clips of each member.
-            views: Views to average.
-
-        Returns:
-            By member and clip, the branches' log-probabilities `(S, K)` and their vectors `(W,)`.
-        """
-        self._networks.eval()
-        local = [clips[self.world.rank :: self.world.size] for clips in indices]
-        outputs: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.parts]
-        size = _PIXEL_CLIPS if self.encoder_training is not None else _CLIPS
-        tables = [
-            align_members(
-                [clips[start : start + size] for clips in local], [part.train[0] for part in self.parts]
-            )
-            for start in range(0, max(map(len, local)), size)
-        ]
-        for (_, real), clips in zip(tables, self._read([table.ravel() for table, _ in tables]), strict=True):
-            scores, vectors = self._average_views(clips, views)
-            for member, number in enumerate(real.sum(1).tolist()):
-                outputs[member] += [  # clones: pickling a view for another process would send the whole batch
-                    (scores[:, member, clip].clone(), vectors[member, clip].clone()) for clip in range(number)
-                ]
-        return [self.world.gather(rows) for rows in outputs]
-
-    def _average_views(self, clips: Sequence[ClipFeatures], views: Sequence[View]) -> tuple[Tensor, Tensor]:
-        """Return the members' outputs for M * B clips, averaged over views.
-
-        Returns:
-            Log-probabilities `(S, M, B, K)` and the concatenated vectors of the branches, `(M, B, W)`.
-        """
-        members = len(self.parts)
-        scores, vectors = [], []
-        for view in views:
-            batch = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), self._device)
-            described = self._describe(*(split_members(x, members) for x in batch))
-            scores.append(self.classifier.classify(described).log_softmax(-1))
-            vectors.append(torch.cat(described, dim=-1))
-        return torch.stack(scores).mean(0).log_softmax(-1).cpu(), torch.stack(vectors).mean(0).cpu()
-
-    def _features(self, indices: NDArray[np.int64]) -> list[ClipFeatures]:
-        return [clip for clip in (self.clips[i] for i in indices) if clip is not None]
-
-    def _read(self, groups: Sequence[NDArray[np.int64]]) -> Iterator[list[ClipFeatures]]:
-        """Yield the features of each group of clips, with pixels if the encoder is trained."""
-        reader = None if self.encoder_training is None else self.encoder_training.reader
-        if reader is None:
-            yield from map(self._features, groups)
-            return
-        for group, pixels in zip(groups, reader.read(groups), strict=True):
-            yield [
-                replace(features, sequences={**features.sequences, **clip.sequences})
-                for features, clip in zip(self._features(group), pixels, strict=True)
-            ]
-
     def _out_of_patience(self) -> bool:
         patience = self.config.patience
         return bool(patience and len(self._held_out) and self.epoch - self.best_epoch >= patience)
@@ -269,7 +202,7 @@ class Trainer:
         """Train every member on its training clips once; return the mean loss."""
         rng = np.random.default_rng([self.config.seed, self.epoch])
         torch.manual_seed(int(rng.integers(2**62)))
-        self._networks.train()
+        self._networks.modules.train()
         config = self.config
         rarities = [rarity(self.labels[part.train], int(self.labels.max()) + 1) for part in self.parts]
         orders = [self._order(part, rare, rng) for part, rare in zip(self.parts, rarities, strict=True)]
@@ -283,7 +216,7 @@ class Trainer:
         ]
         losses = []
         for done, step in enumerate(self._steps(batches, rng), 1):
-            rate = self._rate(self.epoch - 1 + done / number)
+            rate = rate_after(self.epoch - 1 + done / number, config)
             losses.append(self._take_step(step, weights, rate))  # not read yet, so that a GPU need not wait
         counts = torch.from_numpy(np.stack([real.sum(1) for _, real in batches]))
         lengths = torch.tensor([len(order) for order in orders])
@@ -310,7 +243,7 @@ class Trainer:
                 [table[0, rows] for (table, _), rows in zip(batches, local, strict=True)]
             )
         for (table, real), rows in zip(batches, local, strict=True):
-            clips = self._features(table.ravel())
+            clips = self._networks.features(table.ravel())
             choices = choose(clips, rng, mix_views=self.mix_views, mirror=self.mirror)
             batch = training_batch(clips, choices)
             if encoder_training is None:
@@ -319,7 +252,7 @@ class Trainer:
             pixels = batch.sequences["rgb"]
             if encoder_training.reader is not None:
                 pixels = training_batch(next(read), choices[rows]).sequences["rgb"]
-                pixels = _padded(pixels, batch.masks["rgb"].shape[1])
+                pixels = pad(pixels, batch.masks["rgb"].shape[1])
             yield Step.draw_pixels(
                 batch,
                 pixels,
@@ -340,12 +273,12 @@ class Trainer:
             if in_parts:  # each part draws the dropout of the whole step and uses its own rows
                 torch.set_rng_state(rng_state)
                 self.classifier.compute(rows, step.length)
-            logits = self.classifier.classify(self._describe(*step.inputs(rows)))
+            logits = self.classifier.classify(self._networks.describe(*step.inputs(rows)))
             part = step.loss(logits, rows, weights, self.config.label_smoothing)
             part.sum().backward()  # type: ignore[no-untyped-call]
             losses += part.detach()
         if self.world.size > 1:
-            gradients = [p.grad for p in self._networks.parameters() if p.grad is not None]
+            gradients = [p.grad for p in self._networks.modules.parameters() if p.grad is not None]
             self.world.all_reduce([*gradients, losses])
         for member, shared, separate in self._clipped:
             views = [p.grad.view(len(self.parts), -1)[member] for p in shared if p.grad is not None]
@@ -357,42 +290,6 @@ class Trainer:
                 peak = self.config.encoder_learning_rate  # the encoder is pretrained
             optimiser.step(rate * peak)
         return losses
-
-    def _describe(
-        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
-    ) -> list[Tensor]:
-        """Return the vectors of each branch for all members, `(M, B, W)`, from features or pixels."""
-        if self.encoder_training is not None:
-            steps, mask = encode_clips(self._encode, sequences["rgb"].squeeze(0), masks["rgb"].squeeze(0))
-            sequences, masks = {**sequences, "rgb": steps.unsqueeze(0)}, {**masks, "rgb": mask.unsqueeze(0)}
-        return self.classifier.describe(sequences, masks, summaries)
-
-    def _encode(self, pictures: Tensor) -> Tensor:
-        """Encode `(N, C, S, S)`; in chunks if no gradient is needed, or with checkpointing."""
-        assert self.encoder_training is not None
-        encoder = self.encoder_training.encoder
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.encoder_training.bfloat16):
-            if self.config.checkpointing and torch.is_grad_enabled():
-                encoded = [
-                    checkpoint(encoder, chunk, use_reentrant=False) for chunk in torch.split(pictures, _CHUNK)
-                ]
-                return torch.cat(encoded).float()
-            if torch.is_grad_enabled():
-                return encoder(pictures).float()  # type: ignore[no-any-return]
-            return torch.cat([encoder(chunk) for chunk in torch.split(pictures, _CHUNK)]).float()
-
-    def _rate(self, epochs: float) -> float:
-        """Return the learning rate after some epochs, as a share of its peak.
-
-        Linear warm-up, then cosine decay to zero (Loshchilov & Hutter 2017).
-        """
-        done = epochs / self.config.epochs
-        warmup = self.config.warmup_epochs / self.config.epochs
-        if done < warmup:
-            share = (done + 1 / (self.config.epochs * 4)) / warmup
-        else:
-            share = 0.5 * (1 + math.cos(math.pi * (done - warmup) / max(1 - warmup, 1e-9)))
-        return min(share, 1.0)
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Return loss and top-1 on the held-out clips, with equal weights of the branches.
@@ -416,18 +313,7 @@ class Trainer:
             return False
         self._best = math.inf if val_loss is None else val_loss
         self.best_epoch = self.epoch
-        self._best_state = {name: value.clone() for name, value in self._networks.state_dict().items()}
+        self._best_state = {
+            name: value.clone() for name, value in self._networks.modules.state_dict().items()
+        }
         return True
-
-
-def _scores_of(outputs: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> Tensor:
-    return torch.stack([scores for rows in outputs for scores, _ in rows], dim=1)
-
-
-def _padded(pixels: Values, length: int) -> Values:
-    """Pad `(B, T, S, S, C)` to the length of the step's longest clip, which another process may compute."""
-    if pixels.shape[1] == length:
-        return pixels
-    padded: Values = np.zeros((len(pixels), length, *pixels.shape[2:]), pixels.dtype)
-    padded[:, : pixels.shape[1]] = pixels
-    return padded

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vidlstm.config import StreamName
 from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.extractor import Extracted
-from vidlstm.engine.extraction.film_reading import PIXELS, RGB_EVERY, FilmPart, require_film_streams
+from vidlstm.engine.extraction.films.reading import PIXELS, RGB_EVERY, FilmPart, require_film_streams
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import Source
 from vidlstm.errors import InputError

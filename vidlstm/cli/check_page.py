@@ -1,0 +1,155 @@
+"""Prints what the data doctor found, for `vidlstm check`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Column, Table
+
+from vidlstm.cli.console import rich_console
+from vidlstm.cli.flags import with_flags
+from vidlstm.data.layouts.folders import count
+from vidlstm.report.text import printable
+
+if TYPE_CHECKING:
+    from vidlstm.engine.inspection.doctor import CheckedFile, CheckReport, Duplicates
+
+_MAX_LINES = 10  # of each list, without --verbose
+_IMBALANCED = 3.0  # ratio of class sizes that is reported
+
+
+class CheckPage:
+    """Prints the findings of the data doctor as text.
+
+    Args:
+        report: The findings.
+        everything: Print lists whole, not only their first lines.
+    """
+
+    def __init__(self, report: CheckReport, *, everything: bool) -> None:
+        self.report = report
+        self.most = len(report.files) if everything else _MAX_LINES
+        self.console = rich_console()
+
+    def show(self) -> None:
+        """Print the report, with the most serious findings last, where they stay visible."""
+        report = self.report
+        self.say(f"{report.root}: {len(report.files)} files, {report.layout}")
+        self._show_media()
+        self._show_classes()
+        for note in report.notes:
+            self.say(f"Note: {note}")
+        for exact, noun in (
+            (False, "near duplicates (re-encoded, resized or mirrored)"),
+            (True, "identical files"),
+        ):
+            found = [describe_duplicates(d) for d in report.duplicates if d.exact == exact]
+            self.list_clips(f"of {noun}", found, "set")
+        self.list_clips("with fewer frames than are read per clip", [_short(f) for f in report.short])
+        self.list_clips(
+            "with a wrong number of frames in the header", [_header(f) for f in report.wrong_headers]
+        )
+        self.list_clips("only partly readable", [_problem(f) for f in report.damaged])
+        self.list_clips("unreadable", [_problem(f) for f in report.unusable])
+        for leak in report.leaks:
+            self.say(f"Leak: {leak}")
+        self.say(self._verdict())
+
+    def _verdict(self) -> str:
+        report = self.report
+        if not report.unusable and not report.leaks and not report.groups_known:
+            return (
+                "All files can be read. It is unknown which clips belong to the same recording, so leaks "
+                "between subsets cannot be found; give the recordings with --group-by."
+            )
+        if not report.unusable and not report.leaks:
+            return "All files can be read, and no leak was found."
+        return (
+            f"{count(len(report.unusable), 'file')} unreadable (listed by --fix-list), "
+            f"{count(len(report.leaks), 'leak')}."
+        )
+
+    def _show_media(self) -> None:
+        usable = [f.facts for f in self.report.files if f.facts.usable]
+        if not usable:
+            return
+        codecs = Counter(f.codec or "unknown" for f in usable).most_common()
+        self.say("Codecs: " + ", ".join(f"{name} {number}" for name, number in codecs))
+        sizes = Counter(f"{f.width}x{f.height}" for f in usable).most_common()
+        more = f" and {len(sizes) - 5} more" if len(sizes) > 5 else ""
+        self.say("Sizes: " + ", ".join(f"{name} {number}" for name, number in sizes[:5]) + more)
+        seconds = sorted(f.seconds for f in usable if f.seconds is not None)
+        if seconds:
+            middle = seconds[len(seconds) // 2]
+            self.say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
+        slightly = sum(0 < f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
+        if slightly:
+            self.say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
+
+    def _show_classes(self) -> None:
+        report = self.report
+        if not report.class_counts:
+            return
+        label = Column("class", overflow="fold")  # long names must stay distinguishable
+        table = Table(label, "files", "unreadable", "groups", "train", "val", "test", box=None)
+        for name in report.class_counts:
+            files = [f for f in report.files if f.label == name]
+            table.add_row(printable(name), *map(str, _counts(files)))
+        table.add_row("all", *map(str, _counts(report.files)))
+        self.console.print(table)
+        num_groups = len({f.group for f in report.files})
+        self.say(f"Groups: {num_groups}. {report.group_rule}")
+        if report.imbalance is not None and report.imbalance >= _IMBALANCED:
+            self.say(
+                f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest; "
+                "see --balance of train"
+            )
+
+    def list_clips(self, description: str, lines: Sequence[str], unit: str = "file") -> None:
+        """Print a list with its length, and only its first lines unless everything is wanted."""
+        if not lines:
+            return
+        self.say(f"{count(len(lines), unit)} {description}:")
+        for line in lines[: self.most]:
+            self.say(f"  {line}")
+        if len(lines) > self.most:
+            self.say(f"  and {len(lines) - self.most} more (--verbose)")
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(printable(with_flags(text)), markup=False)
+
+
+def _counts(files: Sequence[CheckedFile]) -> Iterator[int]:
+    yield len(files)
+    yield sum(not f.facts.usable for f in files)
+    yield len({f.group for f in files})
+    for subset in ("train", "val", "test"):
+        yield sum(f.subset == subset for f in files)
+
+
+def _problem(file: CheckedFile) -> str:
+    problem = file.facts.problem
+    return f"{file.path}: {problem.code.value}: {problem.message}" if problem else str(file.path)
+
+
+def _short(file: CheckedFile) -> str:
+    return f"{file.path}: {file.facts.num_frames} frames"
+
+
+def _header(file: CheckedFile) -> str:
+    return f"{file.path}: claims {file.facts.claimed_frames or 'nothing'}, has {file.facts.num_frames}"
+
+
+def describe_duplicates(found: Duplicates) -> str:
+    """Return the paths of a set of duplicates, and what differs between them."""
+    marks = []
+    if len(found.labels) > 1:
+        marks.append(f"classes {' and '.join(found.labels)}")
+    if len(found.subsets) > 1:
+        marks.append(f"subsets {' and '.join(found.subsets)}")
+    elif found.num_groups > 1:
+        marks.append(f"{found.num_groups} groups")
+    return ", ".join(str(m.path) for m in found.members) + (f" [{'; '.join(marks)}]" if marks else "")
