@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vidlstm.config import Sampling
-from vidlstm.media.sampling import is_even, plan, plan_by_time
+from vidlstm.media.sampling import is_even, neighbour, plan, plan_at, plan_by_time
 
 
 def uniform(num_frames: int) -> Sampling:
@@ -170,3 +170,34 @@ def test_rounded_times_are_even_and_bursts_are_not() -> None:
     assert is_even(np.round(np.arange(500) / 29.97, 3))
     assert is_even(np.delete(np.arange(500) / 25, 250)), "one frame was dropped"
     assert not is_even(BURST)
+
+
+@pytest.mark.parametrize(("jitter", "by_time"), [(0.001, False), (1.0, True)])
+def test_time_counts_only_where_the_rate_varies(jitter: float, by_time: bool) -> None:
+    sampling = Sampling("uniform", 8)
+    times = np.arange(100) / 25 + jitter * (np.arange(100) >= 50)
+    expected = plan_by_time(times, times[-1] + 1 / 25, sampling) if by_time else plan(100, 25, sampling)
+    assert plan_at(times, 25, sampling).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [
+        (0, 2),  # the first that is late enough
+        (7, 9),
+        (8, 6),  # at the end, the nearest before it
+        (9, 7),
+    ],
+)
+def test_the_neighbour_of_a_frame(index: int, expected: int) -> None:
+    assert neighbour(np.arange(10) / 25, index, 1 / 15, 25) == expected
+
+
+def test_the_neighbour_in_a_short_clip_is_as_far_as_can_be() -> None:
+    assert neighbour(np.array([0.0, 0.01, 0.02]), 0, 1 / 15, 25) == 2
+    assert neighbour(np.array([0.0]), 0, 1 / 15, 25) == 0
+
+
+def test_a_neighbour_may_be_a_quarter_of_a_frame_early() -> None:
+    assert neighbour(np.array([0.0, 0.058, 0.1]), 0, 1 / 15, 25) == 1
+    assert neighbour(np.array([0.0, 0.056, 0.1]), 0, 1 / 15, 25) == 2

@@ -24,7 +24,7 @@ from vidlstm.config import Sampling
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits
 from vidlstm.media.frame_pairs import PairSpec, read_moments
-from vidlstm.media.sampling import every_second, is_even, known_fps, plan, plan_by_time
+from vidlstm.media.sampling import every_second, known_fps, plan, plan_at
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.frame_array import FrameArray, Frames
 from vidlstm.media.video.frame_folder import FrameFolder
@@ -164,10 +164,9 @@ def _open(
 def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:
     """Return the frames of each view, `(V, T)`."""
     times, fps = video.times, video.info.fps
-    if times is None or len(times) != num_frames or is_even(times):
+    if times is None or len(times) != num_frames:
         return plan(num_frames, fps, spec.sampling, spec.views)
-    end = float(times[-1]) + 1 / known_fps(fps)
-    return plan_by_time(times, end, spec.sampling, spec.views)
+    return plan_at(times, fps, spec.sampling, spec.views)
 
 
 def _measure(video: Video) -> tuple[int, NDArray[np.float64] | None]:

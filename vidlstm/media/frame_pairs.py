@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidlstm.media.descriptors.motion import small_grey
 from vidlstm.media.opencv import cv2, decoding_threads
-from vidlstm.media.sampling import known_fps
+from vidlstm.media.sampling import EARLY, known_fps, neighbour
 from vidlstm.media.video.base import Image, Video
 
 if TYPE_CHECKING:
@@ -179,8 +179,7 @@ class _Pairs:
     def __init__(self, spec: PairSpec, video: Video) -> None:
         self._gap = spec.seconds
         self._fps = known_fps(video.info.fps)
-        # Times are rounded in files: a quarter of a frame early is on time.
-        self._gap_at_least = spec.seconds - 0.25 / self._fps
+        self._gap_at_least = spec.seconds - EARLY / self._fps
         height, width = video.image().shape[:2]
         scale = min(1.0, spec.side / max(height, width))
         self._shape = max(1, round(height * scale)), max(1, round(width * scale))
@@ -241,15 +240,9 @@ class _Pairs:
         return pairs, seconds
 
     def _best_place(self, slot: int) -> int:
-        """Return the nearest frame that is far enough in time, or else the farthest."""
-        own = self._own[slot]
-        others = [place for place in range(len(self._seen)) if place != own] or [own]
-
-        def unfitness(place: int) -> tuple[bool, float]:
-            distance = abs(self._seen[place][0] - self._time(slot))
-            return distance < self._gap_at_least, abs(distance - self._gap)
-
-        return min(others, key=unfitness)
+        """Return the frame for a moment near the end, which no later frame is far enough from."""
+        times = np.array([seconds for seconds, _ in self._seen])
+        return neighbour(times, self._own[slot], self._gap, self._fps)
 
     def _time(self, slot: int) -> float:
         return self._seen[self._own[slot]][0]

@@ -2,8 +2,8 @@
 
 Every row of a plan increases strictly, so that no step of a sequence is a repeat: a clip with too few
 frames has fewer steps. `plan` counts frames. `plan_by_time` is for a variable frame rate, where frame
-numbers say nothing about time: it divides the seconds of the clip instead. Nothing here opens a file;
-whether N is true is `vidlstm.media.clips`' worry.
+numbers say nothing about time: it divides the seconds of the clip instead. `plan_at` chooses between the two.
+Nothing here opens a file; whether N is true is `vidlstm.media.clips`' worry.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ MAX_FPS = 1000.0
 
 EVEN_FRAMES = 2.0
 """Times count as even while none is off an even spacing by more frames than this: headers round."""
+
+EARLY = 0.25
+"""A frame this part of a frame early is on time: times are rounded in files."""
 
 Indices = NDArray[np.int64]
 Seconds = NDArray[np.float64]
@@ -61,6 +64,23 @@ def plan(num_frames: int, fps: float, sampling: Sampling, views: int = 1) -> Ind
     # A late view's last moment can lie behind the end of the clip.
     latest: Indices = num_frames - steps + order
     return np.minimum(chosen, latest)
+
+
+def plan_at(times: Seconds, fps: float, sampling: Sampling, views: int = 1) -> Indices:
+    """Choose frames of a clip whose frames' times are known; by time only if the frame rate varies.
+
+    Args:
+        times: When each frame is shown, `(N,)`, in seconds from the first one, increasing strictly.
+        fps: As for `plan`.
+        sampling: How to choose.
+        views: As for `plan`.
+
+    Returns:
+        Frame indices, `(V, T)` int64; every row increases strictly.
+    """
+    if is_even(times):
+        return plan(len(times), fps, sampling, views)
+    return plan_by_time(times, float(times[-1]) + 1 / known_fps(fps), sampling, views)
 
 
 def is_even(times: Seconds) -> bool:
@@ -127,6 +147,27 @@ def every_second(table: Indices) -> Indices:
     order = 2 * np.arange(steps // 2) + late[:, None]
     taken: Indices = np.take_along_axis(table, order, axis=1)
     return taken
+
+
+def neighbour(times: Seconds, index: int, seconds: float, fps: float) -> int:
+    """Choose the frame that forms a pair with another one, for optical flow.
+
+    It is the first that is shown `seconds` later or after. At the end of a clip it is the frame before it
+    whose distance is nearest to that, or else the farthest one.
+
+    Args:
+        times: When each frame is shown, `(N,)`, in seconds, increasing strictly.
+        index: The other frame; returned if it is the only one.
+        seconds: How far apart the two should be.
+        fps: Frames a second.
+    """
+    enough = seconds - EARLY / fps
+    later = np.flatnonzero(times - times[index] >= enough)
+    if len(later):
+        return int(later[0])
+    distances = np.abs(times - times[index])
+    others = [i for i in range(len(times)) if i != index] or [index]
+    return min(others, key=lambda i: (distances[i] < enough, abs(distances[i] - seconds)))
 
 
 def _segments(num_frames: int, steps: int, numerator: Indices, denominator: int) -> Indices:

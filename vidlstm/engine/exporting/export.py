@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ExportPrecision, ModelConfig
+from vidlstm.engine import exporting
 from vidlstm.engine.devices import one_thread
-from vidlstm.engine.exporting import sample
 from vidlstm.engine.exporting.clips import NUM_COMPARED, random_clips, read_clips, run_paths, spread
 from vidlstm.engine.exporting.parity import Agreement, Parity, agree, compare
 from vidlstm.errors import UsageError
@@ -140,7 +140,8 @@ def _write(
         converted = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
     elif precision != "float32":
         converted = {name: with_float16_weights(content) for name, content in converted.items()}
-    files = {**converted, **_program(model.config), "README.md": _readme(model.config, networks).encode()}
+    program = _program(model.config, networks)
+    files = {**converted, **program, "README.md": _readme(model.config, networks).encode()}
     if model.pose is not None:
         files |= {DETECTOR: model.pose.detector, LANDMARKS: model.pose.landmarks}
     files[EXPORTED] = describe(read_header(path), networks, precision, _preprocessing(model.config), files)
@@ -149,14 +150,17 @@ def _write(
     return {name: len(content) for name, content in files.items()}
 
 
-def _program(config: ModelConfig) -> dict[str, bytes]:
+def _program(config: ModelConfig, networks: ExportFormat) -> dict[str, bytes]:
     """Return `predict.py` and the modules that it imports; nothing for streams that it does not support."""
     if not _has_program(config):
         return {}
-    source = Path(sample.__file__).read_text(encoding="utf-8")
+    samples = Path(exporting.__path__[0])
+    source = (samples / "sample.py").read_text(encoding="utf-8")
+    source = source.replace("from vidlstm.engine.exporting.sample_onnxruntime import", "from network import")
     source = source.replace("from vidlstm.media.descriptors import", "import")
     source = source.replace("from vidlstm.media.sampling import", "from sampling import")
-    files = {"predict.py": source.encode()}
+    network = (samples / f"sample_{_RUNTIMES[networks]}.py").read_bytes()
+    files = {"predict.py": source.encode(), "network.py": network}
     for module in (motion, sampling):
         file = Path(str(module.__file__))
         files[file.name] = file.read_bytes()

@@ -1,0 +1,14 @@
+"""Run a network of this folder in onnxruntime."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+
+def load(name: str) -> Callable[[dict[str, Any]], list[Any]]:
+    """Load a network as a function from its inputs, by name, to its outputs."""
+    file = Path(__file__).with_name(f"{name}.onnx")
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    return lambda inputs: list(session.run(None, inputs))
