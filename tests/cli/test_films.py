@@ -66,7 +66,7 @@ def test_bad_annotations_are_said_and_the_rest_is_used(films: Path, tmp_path: Pa
 def test_an_encoder_is_not_trained_on_films(films: Path, tmp_path: Path) -> None:
     outcome = vidlstm("train", films, "--out", tmp_path / "run", "--encoder", "simple")
     assert outcome.status == 2
-    assert "an encoder is trained on clips, not on spans of films" in outcome.err
+    assert "the encoder can be trained on clips, not on films" in outcome.err
 
 
 @pytest.mark.parametrize("stream", ["colour", "texture"])
@@ -76,7 +76,7 @@ def test_streams_of_whole_clips_are_refused_before_a_film_is_read(
     for command in (("train", films, "--out", tmp_path / "run"), ("crossval", films)):
         outcome = vidlstm(*command, "--streams", f"motion+{stream}")
         assert (outcome.status, outcome.out) == (2, "")
-        assert f"--streams: {stream} describes whole clips, not the moments of a film" in outcome.err
+        assert f"--streams: {stream} describes a whole clip and cannot be used for films" in outcome.err
     assert not (tmp_path / "run").exists()
 
 

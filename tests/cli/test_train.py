@@ -293,7 +293,7 @@ class TestUnreadableClips:
             (tmp_path / "data" / name).write_bytes(name.encode())
         ended = vidlstm("train", tmp_path / "data", *QUICK, "--out", tmp_path / "r")
         assert ended.status == 2
-        assert "not one of 4 clips can be read" in ended.err.splitlines()[-1]
+        assert "none of the 4 clips can be read" in ended.err.splitlines()[-1]
 
 
 class TestSharedGroups:

@@ -90,13 +90,13 @@ def test_clips_of_one_place_are_told_and_can_be_groups(tmp_path: Path) -> None:
     plain = found(root)
     assert plain.num_groups == 24
     assert len(plain.cautions) == 1
-    assert "100% of the clips have nearly the background of another one" in plain.cautions[0]
+    assert "100% of the clips have nearly the same background as another clip" in plain.cautions[0]
     assert "6 backgrounds, one of them shared by 4 clips" in plain.cautions[0]
     grouped = found(root, "background")
     assert grouped.num_groups == 6
     assert grouped.cautions == ()
     assert {s.group for s in grouped.samples} == {f"background_{n}" for n in range(1, 7)}
-    assert "near-equal backgrounds" in grouped.group_rule
+    assert "similar backgrounds" in grouped.group_rule
 
 
 def test_clips_of_a_place_each_are_not_suspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,5 +122,5 @@ def test_too_many_to_compare_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(backgrounds, "MOST_CLIPS", 5)
     root = plant(tmp_path, 2)
     assert found(root).cautions == ()
-    with pytest.raises(DataError, match="compares 5 clips at most, and there are 8"):
+    with pytest.raises(DataError, match="8 clips, but `group_by=background` compares at most 5"):
         found(root, "background")

@@ -112,34 +112,34 @@ def read_clip(path: Path | Frames, spec: ClipSpec, limits: Limits = _NO_LIMITS) 
 def _read(
     path: Path | Frames, spec: ClipSpec, limits: Limits, selective: bool, num_threads: int | None
 ) -> Clip:
-    known: int | None = None
+    counted: int | None = None
     times: NDArray[np.float64] | None = None
     for _ in range(_READINGS):
-        # Where packets and frames differ, a packet's number is no frame's: no seeks from then on.
-        how = {"selective": selective, "seek": known is None}
+        # Once frames are counted, packet numbers may differ from frame numbers, so do not seek.
+        how = {"selective": selective, "seek": counted is None}
         with _open(path, limits, **how, num_threads=num_threads) as video:
-            believed = known or video.expected
-            if known is not None:
+            assumed = counted or video.expected
+            if counted is not None:
                 video.times = times
-            if not believed:
-                known, times = _measure(video)
+            if not assumed:
+                counted, times = _measure(video)
                 continue
-            chosen = _choose(video, believed, spec)
+            chosen = _choose(video, assumed, spec)
             pictured = every_second(chosen) if spec.every_second else chosen
             looked_at = pictured if spec.pairs is None and spec.picture_side is None else chosen
             moments, table = np.unique(looked_at, return_inverse=True)
             shown, frame_table = np.unique(pictured, return_inverse=True)
-            slack = believed / chosen.shape[1] / 2
+            slack = assumed / chosen.shape[1] / 2
             read = read_moments(
                 video, moments, np.isin(moments, shown), spec.size, spec.pairs,
-                at_least=math.floor(believed - slack), picture_side=spec.picture_side,
+                at_least=math.floor(assumed - slack), picture_side=spec.picture_side,
             )  # fmt: skip
-            if video.jumped:  # the packets are the truth
-                known = believed
-            else:  # the rest costs about 3 % more
-                known, times = _measure(video)
-            same_length = plan(known, video.info.fps, spec.sampling).shape[1] == chosen.shape[1]
-            if read is not None and same_length and (known == believed or abs(known - believed) < slack):
+            if video.jumped:  # not all frames were read, so the packet count stands
+                counted = assumed
+            else:  # reading the rest costs about 3 % more
+                counted, times = _measure(video)
+            same_length = plan(counted, video.info.fps, spec.sampling).shape[1] == chosen.shape[1]
+            if read is not None and same_length and (counted == assumed or abs(counted - assumed) < slack):
                 return Clip(
                     frames=read.frames,
                     frame_table=frame_table.reshape(pictured.shape).astype(np.int64),
@@ -147,7 +147,7 @@ def _read(
                     table=table.reshape(looked_at.shape).astype(np.int64),
                     pairs=read.pairs,
                     pair_seconds=read.pair_seconds,
-                    info=clip_info(video, known),
+                    info=clip_info(video, counted),
                     pictures=read.pictures,
                 )
     raise InputError(video.path, FailureCode.READ_ERROR, "changes while it is read")

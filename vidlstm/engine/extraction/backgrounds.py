@@ -1,12 +1,11 @@
-"""Clips that seem to be recorded at one place, where no name or table says what belongs together.
+"""Group clips by background, for data whose names and tables give no groups.
 
-Each clip is described by its colours (`vidlstm.media.descriptors.colour`, the mean over its frames), which a
-crop, a zoom or a person that moves hardly change. Clips whose colours are near are joined by average
-linkage, in order of their distance.
+Each clip is described by its colours (`vidlstm.media.descriptors.colour`, the mean over its frames). A crop,
+a zoom or a moving person hardly changes them. Clips are clustered by colour distance, with average linkage.
 
-What it is worth: of the 120 clips of UT-Interaction the nearest one is of the same recording for 85 %
-(their texture 35 %, an 8x8 thumbnail 58 %, the CNN's features 83 %). Not covered: recordings at places that
-look alike, which are joined, and one recording whose light changes.
+Measured on the 120 clips of UT-Interaction: for 85 % the nearest clip is from the same recording (texture
+35 %, an 8x8 thumbnail 58 %, CNN features 83 %). Limits: recordings at places that look alike are merged, and
+a recording whose light changes is split.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ from vidlstm.errors import DataError
 from vidlstm.settings import DataSettings, MachineSettings
 
 FEWEST_CLIPS = 20
-"""Of fewer, nothing is said: what is near depends on the others."""
+"""Fewer clips are not checked: the threshold is relative to the median distance, which needs enough clips."""
 MOST_CLIPS = 10_000
-"""More are not compared with one another: their distances take memory with the square."""
+"""More clips are not compared: memory grows with the square of their number."""
 NEAR = 0.2
-"""Distance of clips that are near, as a share of the median distance of two clips. One clip of each
-recording of UT-Interaction leaves 0.38 to the next (median), all clips 0.13; 500 photographs 0.33."""
+"""Two clips are near below this distance, as a share of the median distance of two clips. Median distance to
+the nearest clip in UT-Interaction: 0.13; with one clip per recording 0.38; in 500 photographs 0.33."""
 NEAR_SHARE = 1 / 3
-"""Share of clips with a near one that is told: independent clips have 2 to 8 %, UT-Interaction 78 %."""
+"""Minimum share of clips with a near one for a caution. Independent clips: 2 to 8 %; UT-Interaction: 78 %."""
 JOINED = 0.55
-"""Distance up to which clusters are joined, likewise a share of the median. Of the pairs of one recording of
-UT-Interaction 81 % are then in one cluster (0.45: 73 %, 0.35: 57 %)."""
+"""Maximum distance at which clusters are merged, also as a share of the median. It puts 81 % of the pairs
+from one recording of UT-Interaction into one cluster (0.45: 73 %, 0.35: 57 %)."""
 
 Vectors = NDArray[np.float32]
 
@@ -47,16 +46,16 @@ Vectors = NDArray[np.float32]
 def find_grouped_dataset(
     settings: DataSettings, machine: MachineSettings, *, cache: bool
 ) -> Generator[Progress | FeaturesNotKept, None, Dataset]:
-    """Find the samples as `find_dataset` does; look at the clips where names tell no groups.
+    """Find the samples as `find_dataset` does, and compare the clips' backgrounds if there are no groups.
 
     Yields:
-        Progress of that.
+        Progress of the comparison.
 
     Raises:
         DataError: The data cannot be used.
 
     Returns:
-        With the clusters as groups where they are asked for, or with a caution where clips are near.
+        The data set, with the clusters as groups if requested, or with a caution if many clips are near.
     """
     dataset = find_dataset(settings, probe_film)
     asked = settings.group_by == BY_BACKGROUND
@@ -65,8 +64,8 @@ def find_grouped_dataset(
         return dataset
     if len(dataset.samples) > MOST_CLIPS:
         raise DataError(
-            f"{dataset.root}: `group_by={BY_BACKGROUND}` compares {MOST_CLIPS} clips at most, and there are "
-            f"{len(dataset.samples)}; name the groups in a table or by a regular expression"
+            f"{dataset.root}: {len(dataset.samples)} clips, but `group_by={BY_BACKGROUND}` compares at most "
+            f"{MOST_CLIPS}; name the groups in a table or with a regular expression"
         )
     vectors = yield from _describe(dataset, machine, cache=cache)
     known = [i for i, vector in enumerate(vectors) if vector is not None]
@@ -78,7 +77,7 @@ def find_grouped_dataset(
             names[known[member]] = f"background_{number:0{len(str(len(clusters)))}}"
     if asked:
         samples = tuple(replace(s, group=name) for s, name in zip(dataset.samples, names, strict=True))
-        rule = "Groups are clips with near-equal backgrounds, found by their colours."
+        rule = "Clips with similar backgrounds, found by colour, form a group."
         return replace(dataset, samples=samples, group_rule=rule, groups_known=True, cautions=())
     share = near_share(distances)
     if share < NEAR_SHARE:
@@ -89,10 +88,10 @@ def find_grouped_dataset(
         dataset,
         cautions=(
             *dataset.cautions,
-            f"{share:.0%} of the clips have nearly the background of another one, so recordings are probably "
-            f"in several subsets, and the score is not that of new ones: {len(clusters)} backgrounds, one of "
-            f"them shared by {len(largest)} clips ({some}, ...). Name the groups in a column named group, or "
-            f"try `group_by={BY_BACKGROUND}`.",
+            f"{share:.0%} of the clips have nearly the same background as another clip: {len(clusters)} "
+            f"backgrounds, the most common in {len(largest)} clips ({some}, ...). Clips of one recording are "
+            "probably in several subsets, so the score is too high for new recordings. Name the groups in a "
+            f"column named group, or try `group_by={BY_BACKGROUND}`.",
         ),
     )
 
@@ -100,7 +99,7 @@ def find_grouped_dataset(
 def _describe(
     dataset: Dataset, machine: MachineSettings, *, cache: bool
 ) -> Generator[Progress | FeaturesNotKept, None, list[Vectors | None]]:
-    """Return the colours of each clip, None of one that cannot be read."""
+    """Return the colour descriptor of each clip; None if the clip cannot be read."""
     config = ModelConfig.default(dataset.kind, dataset.classes)
     request = replace(ReadRequest.for_training(config), streams=("colour",), views=1, mirror=False)
     with open_extractor(request, None, machine, cache=cache) as extractor:
@@ -122,21 +121,21 @@ def _distances(vectors: Vectors) -> Vectors:
 
 
 def near_share(distances: Vectors) -> float:
-    """Return the share of clips that have a near one, by distances `(N, N)` in units of their median."""
+    """Return the share of clips with a near one, from distances `(N, N)` in units of their median."""
     return float((distances.min(axis=1) < NEAR).mean())
 
 
 def cluster(distances: Vectors, threshold: float = JOINED) -> list[tuple[int, ...]]:
-    """Join what is nearer than a threshold by average linkage (UPGMA: Sokal & Michener 1958).
+    """Cluster by average linkage (UPGMA: Sokal & Michener 1958), up to a distance threshold.
 
-    By the nearest-neighbour chain (Murtagh 1983), which takes time with the square of the number.
+    Uses the nearest-neighbour chain algorithm (Murtagh 1983): O(N^2) time.
 
     Args:
         distances: Symmetric, `(N, N)`.
-        threshold: Mean distance of two clusters that are still joined.
+        threshold: Maximum mean distance of two clusters that are merged.
 
     Returns:
-        The members of each cluster, ascending, in order of their first.
+        The members of each cluster, ascending; clusters in order of their first member.
     """
     distances = distances.copy()
     np.fill_diagonal(distances, np.inf)
@@ -150,7 +149,7 @@ def cluster(distances: Vectors, threshold: float = JOINED) -> list[tuple[int, ..
             chain = [next(iter(alive))]
         last = chain[-1]
         near = int(distances[last].argmin())
-        if not distances[last, near] <= threshold:  # nor is any other to be joined with it, ever
+        if not distances[last, near] <= threshold:  # no other cluster can ever merge with it
             found.append(members.pop(last))
             distances[last] = distances[:, last] = np.inf
             del alive[last]

@@ -1,7 +1,6 @@
-"""The clips of a data set with their features: what training and evaluation work on.
+"""The clips of a data set with their features, for training and evaluation.
 
-Clips that could not be read have no features: they are left out of training, and count as mistakes
-where they are scored.
+Clips that cannot be read have no features. They are left out of training and count as errors when scored.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from vidlstm.models.encoders import Encoder, encode_clips, for_inference
 
 @dataclass(frozen=True)
 class Clips:
-    """The samples of a data set with what was extracted of each, side by side.
+    """The samples of a data set and their extracted features.
 
     Args:
         dataset: The samples.
-        extracted: Of each sample.
-        films: Of each film that the samples are parts of, whole; empty for clips.
+        extracted: The result for each sample, in the same order.
+        films: The result for each whole film that the samples are parts of; empty if the samples are clips.
     """
 
     dataset: Dataset
@@ -56,7 +55,7 @@ class Clips:
         return features
 
     def encoded(self, encoder: Encoder | None, indices: Iterable[int]) -> list[ClipFeatures]:
-        """Return the features of usable samples; pixels that were kept for the encoder are encoded."""
+        """Return the features of usable samples; if they are still pixels, the encoder encodes them."""
         chosen = [self.features(i) for i in indices]
         if encoder is None or not self.pixels:
             return chosen
@@ -64,7 +63,7 @@ class Clips:
         return [_encode_kept(quick, clip) for clip in chosen]
 
     def all_encoded(self, encoder: Encoder | None) -> Clips:
-        """Return the clips as features, those too that were kept as pixels."""
+        """Return these clips with all pixels encoded."""
         there = self.usable(range(len(self.extracted)))
         extracted = list(self.extracted)
         for i, features in zip(there, self.encoded(encoder, there), strict=True):
@@ -73,12 +72,12 @@ class Clips:
 
     @property
     def pixels(self) -> bool:
-        """Whether the `rgb` stream is kept as pixels, for an encoder that learns."""
+        """Whether the `rgb` stream holds pixels, for an encoder in training."""
         first = next(e.features for e in self.extracted if e.features is not None)
         return "rgb" in first.sequences and first.sequences["rgb"].dtype == np.uint8
 
     def widths(self) -> dict[str, int]:
-        """Return D of every stream."""
+        """Return the feature dimension D of every stream."""
         first = next(e.features for e in self.extracted if e.features is not None)
         return {
             name: values.shape[-1]
@@ -92,7 +91,7 @@ class Clips:
         scores: Mapping[int, NDArray[np.float64]],
         novelty: Mapping[int, float] | None = None,
     ) -> list[Scored]:
-        """Return the record of each sample; those without scores are there too, and count as mistakes."""
+        """Return the record of each sample; samples without scores are included and count as errors."""
         records = []
         for i in indices:
             sample = self.dataset.samples[i]
@@ -103,7 +102,7 @@ class Clips:
         return records
 
     def summary(self) -> ClipsExtracted:
-        """Return the facts and the problems found while reading the clips."""
+        """Return the facts about all clips, and the problems of those that could not be read whole."""
         return ClipsExtracted(
             tuple(e.info for e in self.extracted if e.info is not None),
             tuple(
@@ -117,10 +116,10 @@ class Clips:
 def extract_clips(
     extractor: Extractor, dataset: Dataset, world: World | None = None
 ) -> Generator[Progress | FeaturesNotKept, None, Clips]:
-    """Extract every sample, yielding progress; a world shares the work.
+    """Extract every sample, yielding progress. Distributed processes share the work.
 
     Raises:
-        DataError: Not one can be read.
+        DataError: No sample can be read.
 
     Returns:
         The samples with their features.
@@ -140,7 +139,7 @@ def extract_clips(
         first = clips.extracted[0]
         why = first.problem.message if first.problem else ""
         total = len(dataset.samples)
-        raise DataError(f"{dataset.root}: not one of {total} clips can be read; {first.path}: {why}")
+        raise DataError(f"{dataset.root}: none of the {total} clips can be read; {first.path}: {why}")
     store = extractor.store
     if store is not None and store.write_error is not None:
         yield FeaturesNotKept(store.root, str(store.write_error))
@@ -148,10 +147,10 @@ def extract_clips(
 
 
 def _film_extractor(extractor: Extractor) -> FilmExtractor:
-    """Return what reads films as an extractor reads clips.
+    """Return an extractor for films with the request, source and store of an extractor for clips.
 
     Raises:
-        UsageError: The model is of a kind that films are not read for.
+        UsageError: The model's sampling cannot be used on films.
     """
     request = extractor.request
     if request.film_rate is None:
@@ -160,7 +159,7 @@ def _film_extractor(extractor: Extractor) -> FilmExtractor:
 
 
 def _parts_of_films(dataset: Dataset, films: tuple[Extracted, ...], request: ReadRequest) -> Clips:
-    """Cut the samples out of the features of their films."""
+    """Return the samples with features cut from those of their films."""
     by_path = {film.path: film for film in films}
     extracted = []
     for sample in dataset.samples:
@@ -175,7 +174,7 @@ def _parts_of_films(dataset: Dataset, films: tuple[Extracted, ...], request: Rea
 
 
 def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
-    """Put an encoder's features `(M, V, T, D)` in the place of the pixels `(M, V, T, S, S, C)`."""
+    """Replace pixels `(M, V, T, S, S, C)` by the encoder's features `(M, V, T, D)`."""
     pixels = torch.from_numpy(clip.sequences["rgb"]).to(encoder.mean.device)
     sides, views, moments = pixels.shape[:3]
     there = torch.ones(sides * views, moments, dtype=torch.bool, device=pixels.device)

@@ -1,7 +1,7 @@
-"""Files of object stores, fetched a few ahead to a folder of this machine while others are read.
+"""Download files from object stores to a temporary folder, a few ahead of the decoders.
 
-The folder holds 4 GiB at most, or one file that is larger. A file is removed when it has been read; what a
-killed process left is removed by the next one.
+The folder holds at most 4 GiB, or one larger file. A file is removed once it has been read. Files left by a
+killed process are removed by the next one.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Local(Generic[T]):
-    """Something to do with a file of this machine.
+    """An item and its local file.
 
     Args:
-        item: What was asked for.
-        path: The file, or why it is not here.
-        fetched: Its size, of a copy that is to be removed; None of a file of this machine.
+        item: The item.
+        path: Path of the local file, or the error if it could not be downloaded.
+        fetched: Size of the downloaded copy, in bytes; None if the file was local from the start.
     """
 
     item: T
@@ -48,10 +48,10 @@ class Local(Generic[T]):
 
 
 class Fetcher:
-    """Fetches files.
+    """Downloads files.
 
     Args:
-        max_bytes: Of a file.
+        max_bytes: Maximum size of a file.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -62,11 +62,11 @@ class Fetcher:
         self._folder: Path | None = None
 
     def ahead(self, items: Iterable[T], path_of: Callable[[T], Path]) -> Iterator[Local[T]]:
-        """Yield each item with a file of this machine, in order.
+        """Yield each item with its local file, in order.
 
         Args:
-            items: From anywhere; may block.
-            path_of: Returns the path of an item, which may stand for an address.
+            items: The items; may block.
+            path_of: Returns the path of an item, which may stand for an address in a store.
         """
         left = iter(items)
         for item in left:
@@ -76,7 +76,7 @@ class Fetcher:
             yield Local(item, path_of(item))
 
     def release(self, local: Local[T]) -> None:
-        """Remove a copy that has been read."""
+        """Remove a downloaded copy after it has been read."""
         if local.fetched is not None and isinstance(local.path, Path):
             local.path.unlink(missing_ok=True)
             with self._changed:
@@ -130,7 +130,7 @@ class Fetcher:
                     yield Local(item, error)
 
     def _fetch(self, address: str, ticket: int, stopped: threading.Event) -> tuple[Path, int]:
-        """Fetch a file once there is room, in the order of reading: no later file takes its place."""
+        """Download a file once there is room. Room is given in reading order, so later files wait."""
         error, room = None, 0
         try:
             size = size_of(address)
@@ -169,7 +169,7 @@ class Fetcher:
 
 
 def _remove_left() -> None:
-    """Remove the folders of processes that are gone."""
+    """Remove the folders of processes that no longer run."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
         if os.name == "posix" and pid.isdecimal() and not _lives(int(pid)):

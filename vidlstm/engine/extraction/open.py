@@ -1,4 +1,4 @@
-"""Start everything that extraction needs: decoder processes, encoder, feature store; or a cluster's."""
+"""Start what extraction needs, here or on a cluster: decoder processes, encoder and feature store."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def open_extractor(
     cache: bool,
     world: World | None = None,
 ) -> Iterator[Extractor]:
-    """Start decoder processes and bring the encoder to its device, here or on a cluster.
+    """Start decoder processes and move the encoder to its device, here or on a cluster.
 
-    The feature store is this machine's.
+    The feature store is always on this machine.
 
     Args:
-        request: What is read of each clip.
-        encoder: Of the `rgb` stream.
+        request: What to read from each clip.
+        encoder: Encoder of the `rgb` stream.
         machine: Where it runs.
-        cache: Keep features.
-        world: Processes of one training; those on this machine share its cores, and have a GPU each.
+        cache: Whether to store features.
+        world: Processes of a distributed training. On one machine they share its cores and have a GPU each.
 
     Raises:
-        UsageError: The device, the backend or the cluster is not there.
+        UsageError: The device, the backend or the cluster is not available.
     """
     world = world or World()
     store = FeatureStore() if cache else None
@@ -55,7 +55,7 @@ def open_extractor(
             yield Extractor(request, source, store)
         return
     if world.size > 1:
-        raise UsageError(f"`ray={machine.ray}`: is for one process, and torchrun started {world.size}")
+        raise UsageError(f"`ray={machine.ray}`: works with one process, but torchrun started {world.size}")
     with Cluster(machine) as cluster:
         pose = None if request.pose_networks is None else read_folder(request.pose_networks)
         digest = PIXELS if encoder is None else features_digest(encoder, machine.precision or "float32")
@@ -68,14 +68,14 @@ def open_extractor(
 def open_source(
     request: ReadRequest, encoder: Encoder | None, machine: MachineSettings, world: World, *, is_kept: bool
 ) -> Iterator[Source]:
-    """Start decoder processes and bring the encoder to its device, on this machine.
+    """Start decoder processes and move the encoder to its device, on this machine.
 
     Args:
-        request: What is read of each clip.
-        encoder: Of the `rgb` stream.
+        request: What to read from each clip.
+        encoder: Encoder of the `rgb` stream.
         machine: Where it runs.
         world: Processes that share this machine.
-        is_kept: Keep what is costly to prepare of the encoder.
+        is_kept: Whether to store the converted encoder for later runs.
     """
     num_threads = max(1, num_cores() // world.local_size)
     use_threads(num_threads)
@@ -106,7 +106,7 @@ def _open_on_node(
     *,
     is_kept: bool,
 ) -> Iterator[Source]:
-    """Open a source in an actor, on whose machine the networks that find people may not be."""
+    """Open a source in an actor, whose machine may not have the networks of the `pose` stream."""
     there = replace(request, pose_networks=write_networks(pose))
     with open_source(there, encoder, machine, World(), is_kept=is_kept) as source:
         yield source

@@ -1,7 +1,7 @@
-"""Who makes features of files: this machine's decoder processes and its encoder.
+"""Compute the features of files with the decoder processes and the encoder of this machine.
 
-An extraction on a Ray cluster is another source (`vidlstm.engine.extraction.cluster`). What is kept of
-features, and what becomes of them, is all one to a source.
+Extraction on a Ray cluster is another source (`vidlstm.engine.extraction.cluster`). A source does not store
+features; that is the extractor's task.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
 from vidlstm.media.video.frame_array import Frames
 from vidlstm.models.backends.protocol import FrameEncoder
 
-_READY_FRAMES = 64  # that are encoded together, from several clips
+_READY_FRAMES = 64  # frames of several clips, encoded together
 
 Made: TypeAlias = Mapping[StreamName, StreamFeatures] | InputError
-"""What came of a clip: features by stream, or why there are none."""
+"""The result for a clip: features by stream, or why there are none."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """A clip, and what is wanted of it.
+    """A clip and the streams to compute.
 
     Args:
         path: The file.
-        streams: To be made; with none, the file is not read.
+        streams: The streams to compute; if empty, the file is not read.
     """
 
     path: Path
@@ -47,37 +47,37 @@ class Order:
 
 
 class Source(Protocol):
-    """Makes features of files."""
+    """Computes the features of files."""
 
     digest: str
-    """Of everything that the `rgb` stream depends on beside the pictures."""
+    """Digest of everything that the `rgb` stream depends on, except the pictures."""
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
-        """Yield what came of each clip, in order, those that are ready at the same time together.
+        """Yield the result for each clip, in order, in lists of results that are ready at the same time.
 
         Args:
-            orders: Consumed in another thread, as far as a small window ahead; may block.
+            orders: Consumed in another thread, a small window ahead; may block.
         """
 
     def films(self, paths: Iterable[Path], rate: float) -> Iterator[Iterator[FilmPart]]:
         """Yield the parts of each film, in order, as they are ready.
 
-        A film's parts must be taken before the next film is. They end with an `InputError` where the film
-        cannot be used, or from there on.
+        All parts of a film must be consumed before the next film. If the film cannot be read, or only up to
+        some point, its parts end with an `InputError`.
 
         Args:
-            paths: Of the films.
-            rate: Moments a second.
+            paths: Paths of the films.
+            rate: Moments per second.
         """
 
 
 class LocalSource:
-    """Makes features on this machine: decoding beside encoding, frames of several clips in one batch.
+    """Computes features on this machine; decodes and encodes in parallel, with batches across clips.
 
     Args:
         request: Streams, sampling and sizes.
-        encoder: For the `rgb` stream. None keeps pixels, for one that learns.
-        pool: Who reads the files.
+        encoder: Encoder of the `rgb` stream; None: the stream stays pixels, for training an encoder.
+        pool: Decoder processes that read the files.
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None, pool: DecodePool) -> None:
@@ -88,7 +88,7 @@ class LocalSource:
         self.pool = pool
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
-        """Yield what came of each clip, in order, those that are ready at the same time together."""
+        """Yield the result for each clip, in order, in lists of results that are ready at the same time."""
         waiting: list[Reading | InputError | None] = []
         frames = 0
         for result in self.pool.run(self._fetcher.ahead(orders, _wanted), self._job):
@@ -100,7 +100,7 @@ class LocalSource:
                 waiting.append(reading)
                 if isinstance(reading, Reading) and reading.frames is not None:
                     frames += reading.frames.shape[0] * reading.frames.shape[1]
-            # Encode a full batch; or, while the decoders are behind, whatever is there.
+            # Encode a full batch, or whatever is ready while the decoders are slower.
             if waiting and (result is None or frames >= _READY_FRAMES or frames == 0):
                 yield list(self._finish(waiting))
                 waiting, frames = [], 0
@@ -146,9 +146,9 @@ class LocalSource:
                 yield self._assemble(reading, next(encoded) if has_frames else None)
 
     def _encode(self, clips: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.float16]]:
-        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, batches running across clips.
+        """Encode `(M, U, S, S, C)` of each clip to `(M, U, D)`, in batches across clips.
 
-        Where a picture is read as R rows, to `(M, U, R, D)`.
+        An encoder that reads a picture as R rows gives `(M, U, R, D)`.
         """
         if not clips or self._encoder is None:
             return
@@ -162,7 +162,7 @@ class LocalSource:
     def _assemble(
         self, reading: Reading, rgb: NDArray[np.float16] | None
     ) -> dict[StreamName, StreamFeatures]:
-        """Spread the distinct moments over the views."""
+        """Return the features by view, from those of the distinct moments."""
         made: dict[StreamName, StreamFeatures] = {}
         if reading.frames is not None and rgb is None:
             made["rgb"] = StreamFeatures(reading.frames[:, reading.table], reading.info)
@@ -179,7 +179,7 @@ class LocalSource:
 
 
 def _wanted(order: Order) -> Path:
-    """Return the file that an order needs; none where all of it is kept."""
+    """Return the file that an order needs; an empty path if all its streams are stored."""
     return order.path if order.streams else Path()
 
 

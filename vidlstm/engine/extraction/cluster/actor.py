@@ -1,7 +1,7 @@
-"""What runs on the nodes: an actor holds a source of one machine, and works on a stream of items.
+"""The actor that runs on the nodes: it holds the source of one machine and works on a stream of items.
 
-Batches come one by one, but decoders and encoder never wait at their borders: all go through one run of the
-source.
+Batches arrive one by one, but all go through one run of the source, so decoders and encoder never wait
+between two batches.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Opener: TypeAlias = Callable[[], AbstractContextManager[Source]]
-"""Opens the source of one machine; travels to the actors, so it must be picklable."""
+"""Opens the source of one machine. It is sent to the actors, so it must be picklable."""
 Work: TypeAlias = Callable[[Source, Iterable[T]], Iterator[list[R]]]
-"""Gives a result for each item, in order, those that are ready at the same time together."""
+"""Yields a result for each item, in order, in lists of results that are ready at the same time."""
 
 
 @dataclass(frozen=True)
 class Greeting:
-    """What an actor says when it is ready.
+    """The message of an actor that has started.
 
     Args:
         node: Name of its machine.
-        version: Of vidlstm there.
-        error: Why it cannot work; the same would come of every other actor on such a machine.
+        version: Version of vidlstm on that machine.
+        error: Why it cannot work; any other actor on such a machine would fail in the same way.
     """
 
     node: str
@@ -49,7 +49,7 @@ class Greeting:
 
 @dataclass
 class _Batch(Generic[R]):
-    """The results of items that came together, as they are ready."""
+    """The results of one batch of items, filled as they are ready."""
 
     num_items: int
     results: list[R] = field(default_factory=list)
@@ -67,12 +67,12 @@ class _Batch(Generic[R]):
 
 
 class Actor(Generic[T, R]):
-    """Works on batches of items; several may be under way at once.
+    """Works on batches of items; several may be in progress at once.
 
     Args:
-        opener: Of the source.
-        work: What is done with it.
-        num_cores: That this actor may use.
+        opener: Opens the source.
+        work: What to do with the source and the items.
+        num_cores: Number of cores that this actor may use.
     """
 
     def __init__(self, opener: Opener, work: Work[T, R], num_cores: int) -> None:
@@ -97,10 +97,10 @@ class Actor(Generic[T, R]):
         return Greeting(socket.gethostname(), __version__)
 
     def do(self, items: list[T]) -> tuple[list[R], list[str]]:
-        """Return a result for each item, and what was logged meanwhile.
+        """Return a result for each item, and the messages logged meanwhile.
 
         Raises:
-            VidlstmError: The source fails, whatever the items.
+            VidlstmError: The source failed, regardless of the items.
         """
         batch: _Batch[R] = _Batch(len(items))
         with self._order:
@@ -136,11 +136,11 @@ def start_actor(opener: Any, work: Any, *, cpus: float, gpus: float, at_once: in
     """Start an actor where the cluster has room for it; return its handle.
 
     Args:
-        opener: Of the source, or a reference to it.
-        work: What is done with it, or a reference to it.
-        cpus: That it takes.
-        gpus: That it takes.
-        at_once: Batches that it may be given at once.
+        opener: Opens the source; or a reference to that function.
+        work: What to do with the source; or a reference to that function.
+        cpus: Number of CPUs it reserves.
+        gpus: Number of GPUs it reserves.
+        at_once: Maximum number of batches in progress at once.
     """
     import ray
 

@@ -1,7 +1,7 @@
-"""The driver's side: items go to actors in batches, results come back in the order of the items.
+"""The driver: sends items to actors in batches, and yields results in the order of the items.
 
-A node or an actor that dies costs time: what it had is done again, item by item, each alone with an actor.
-Only an item that was with three actors when they died is given up.
+If a node or an actor dies, its items are retried one at a time, each alone on an actor. An item is given up
+only after three actors died while working on it.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from vidlstm.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 3  # actors that an item may cost, and that may fail to start one after the other
-_LOOK = 1.0  # seconds between looks at the nodes
+_TRIES = 3  # actors that may die with one item, or fail to start in a row
+_LOOK = 1.0  # seconds between checks of the nodes
 _POLL = 0.5  # seconds to wait for a result
-_GLANCE = 0.05  # the same while an actor has nothing to do
-_PATIENCE = 60.0  # seconds without an actor until it is said
-_WINDOW = 4  # times what the actors have at once is given out before its turn
+_GLANCE = 0.05  # seconds, while an actor has nothing to do
+_PATIENCE = 60.0  # seconds without an actor before a warning
+_WINDOW = 4  # batches sent ahead, as a multiple of those in progress at once
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class Cluster:
-    """A Ray cluster that works for one command.
+    """A Ray cluster in use by one command.
 
     Args:
-        machine: Which cluster, and what an actor takes.
+        machine: Address of the cluster, and what an actor reserves.
 
     Raises:
         UsageError: Ray is not installed, or there is no cluster at the address.
@@ -60,19 +60,19 @@ class Cluster:
         self.close()
 
     def crew(self, opener: Opener, work: Work[T, R], most: int) -> Crew[T, R]:
-        """Return actors that do some work; they stay until the end."""
+        """Return a crew of actors, which stay until the cluster is closed."""
         crew = Crew(self, opener, work, most)
         self._crews.append(crew)
         return crew
 
     def end_early(self, *, at_once: bool = False) -> None:
-        """Let runs end after the batch that is due, or without it; for another thread to call."""
+        """Make runs end after the current batch, or at once. May be called from another thread."""
         if at_once:
             self.abandoned.set()
         self.ending.set()
 
     def close(self) -> None:
-        """End the actors and their processes, and leave the cluster."""
+        """Stop the actors and their processes, and disconnect."""
         self.end_early(at_once=True)
         for crew in self._crews:
             crew.dismiss()
@@ -81,7 +81,7 @@ class Cluster:
 
 @dataclass
 class _Batch(Generic[T, R]):
-    """Items that were taken together; their results are whole when `missing` is 0."""
+    """Items taken together; their results are complete when `missing` is 0."""
 
     items: list[T]
     results: list[R | None]
@@ -93,9 +93,9 @@ class _Task(Generic[T, R]):
     """Items of one batch that one actor works on.
 
     Args:
-        batch: Where they belong.
-        places: Of the items in it.
-        deaths: Actors that died while they had them.
+        batch: Their batch.
+        places: Indices of the items in the batch.
+        deaths: Number of actors that died while working on them.
     """
 
     batch: _Batch[T, R]
@@ -113,14 +113,14 @@ class _Task(Generic[T, R]):
 
 @dataclass
 class _Member(Generic[T, R]):
-    """An actor, as the driver sees it."""
+    """The driver's record of an actor."""
 
     handle: Any
-    greeting: Any  # reference to it, until it came
+    greeting: Any  # reference to it; None once it has arrived
     tasks: dict[Any, _Task[T, R]] = field(default_factory=dict)  # by reference to the result
 
     def is_free_for(self, task: _Task[T, R], at_once: int) -> bool:
-        """Tell whether it may take a task: one that may be deadly alone."""
+        """Tell whether it may take a task; a task that an actor died with needs an actor of its own."""
         if self.greeting is not None:
             return False
         if task.deaths or any(own.deaths for own in self.tasks.values()):
@@ -129,13 +129,13 @@ class _Member(Generic[T, R]):
 
 
 class Crew(Generic[T, R]):
-    """Actors that do one kind of work, as many as the cluster has room for.
+    """Actors for one kind of work, as many as the cluster has room for.
 
     Args:
-        cluster: Where they are.
-        opener: Of the source that each holds.
+        cluster: The cluster.
+        opener: Opens the source that each actor holds.
         work: What they do with it.
-        most: Items that an actor is given together.
+        most: Maximum number of items in a batch.
     """
 
     def __init__(self, cluster: Cluster, opener: Opener, work: Work[T, R], most: int) -> None:
@@ -153,16 +153,16 @@ class Crew(Generic[T, R]):
         self._idle_since = time.monotonic()
 
     def run(self, items: Iterable[T]) -> Iterator[list[R | None]]:
-        """Yield a result for each item, in order, those that are ready at the same time together.
+        """Yield a result for each item, in order, in lists of results that are ready at the same time.
 
         Args:
-            items: Consumed in another thread, as far as a small window ahead; may block.
+            items: Consumed in another thread, a small window ahead; may block.
 
         Yields:
-            None stands for an item that ended several actors.
+            Results; None for an item that was given up.
 
         Raises:
-            VidlstmError: The work fails whatever the items, or no actor starts.
+            VidlstmError: The work failed regardless of the items, or no actor starts.
         """
         reader = Reader(items, 2 * self._most)
         undone: deque[_Batch[T, R]] = deque()
@@ -182,11 +182,11 @@ class Crew(Generic[T, R]):
                 self._wait(_GLANCE if is_hungry and not reader.is_over() else _POLL, again)
         finally:
             reader.stop()
-            if not is_through:  # what they have is not wanted any more
+            if not is_through:  # their remaining results are not needed
                 self.dismiss()
 
     def dismiss(self) -> None:
-        """End the actors and their processes."""
+        """Stop the actors and their processes."""
         import ray
 
         for member in self._members:
@@ -196,7 +196,7 @@ class Crew(Generic[T, R]):
         self._looked = -math.inf
 
     def _hire(self) -> None:
-        """Have as many actors as the cluster has room for."""
+        """Start as many actors as the cluster has room for."""
         now = time.monotonic()
         if now - self._looked < _LOOK * (1 + self._failed_starts):
             return
@@ -218,11 +218,11 @@ class Crew(Generic[T, R]):
             )
 
     def _feed(self, reader: Reader[T], undone: deque[_Batch[T, R]], again: deque[_Task[T, R]]) -> bool:
-        """Give every actor something to do, and something to do next; tell whether one wants more."""
+        """Keep every actor supplied with batches; tell whether one could take more."""
         for member in sorted(self._members, key=lambda member: len(member.tasks)):
             while again and member.is_free_for(again[0], self._at_once):
                 self._give(member, again.popleft())
-        if again:  # others wait, so that some actor is free for what may be deadly
+        if again:  # hold other batches back, so that an actor becomes free for the retry
             return False
         window = _WINDOW * self._at_once * len(self._members)
         hungry = True
@@ -248,7 +248,7 @@ class Crew(Generic[T, R]):
         member.tasks[member.handle.do.remote(task.items())] = task
 
     def _wait(self, seconds: float, again: deque[_Task[T, R]]) -> None:
-        """Wait for something, and take what is there."""
+        """Wait for results, and take those that are ready."""
         import ray
 
         waited = {ref: member for member in self._members for ref in member.tasks}
@@ -265,7 +265,7 @@ class Crew(Generic[T, R]):
     def _take(self, member: _Member[T, R], ref: Any, again: deque[_Task[T, R]]) -> None:
         import ray
 
-        if member not in self._members:  # it was found dead just now
+        if member not in self._members:  # already removed as dead
             return
         try:
             answer = ray.get(ref)
@@ -285,7 +285,7 @@ class Crew(Generic[T, R]):
             logger.warning("%s", note)
 
     def _bury(self, member: _Member[T, R], again: deque[_Task[T, R]], why: str) -> None:
-        """Have done again what a dead actor had."""
+        """Remove a dead actor and queue its items again."""
         self._members.remove(member)
         self._looked = -math.inf
         if member.greeting is not None:
@@ -309,7 +309,7 @@ class Crew(Generic[T, R]):
         if greeting.version != __version__:
             raise UsageError(
                 f"`ray={self._cluster.connection.address}`: {greeting.node} has vidlstm {greeting.version}, "
-                f"and this is {__version__}: install the same version on every node"
+                f"this machine has {__version__}; install the same version on every node"
             )
         if greeting.error is not None:
             raise greeting.error

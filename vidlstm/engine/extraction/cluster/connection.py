@@ -1,7 +1,7 @@
-"""The connection to a Ray cluster, or a cluster on this machine alone.
+"""The connection to a Ray cluster, or to a cluster started on this machine.
 
-Ray starts the processes, moves the data and notices when a node dies. When the driver ends, however it does,
-Ray ends its actors, and a cluster that was started here with it.
+Ray starts the processes, moves the data and notices when a node dies. When the driver ends for any reason,
+Ray stops its actors, and also a cluster that it started on this machine.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.errors import UsageError
 from vidlstm.settings import MachineSettings
 
-_MOST_CPUS = 8  # of one actor, unless told otherwise: as many decoders as keep an encoder busy
+_MOST_CPUS = 8  # default limit per actor: enough decoders to keep an encoder busy
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # as newer versions have it; silences a warning
+    "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default of newer versions; silences a warning
 }
 
 
@@ -27,7 +27,7 @@ class Connection:
     """A Ray cluster that is connected until `close`.
 
     Args:
-        machine: Its address, and what an actor takes.
+        machine: Address of the cluster, and what an actor reserves.
 
     Raises:
         UsageError: Ray is not installed, or there is no cluster at the address.
@@ -47,33 +47,33 @@ class Connection:
         if self._is_own:
             try:
                 ray.init(**self._arguments())
-            except Exception as error:  # Ray raises all kinds, bare `Exception` among them
+            except Exception as error:  # Ray raises many types, including bare `Exception`
                 raise UsageError(self._why(error)) from error
             _keep_off_stdout()
 
     def close(self) -> None:
-        """Leave the cluster; one that was started here ends."""
+        """Disconnect; stop the cluster if it was started here."""
         import ray
 
         if self._is_own:
             ray.shutdown()
 
     def cpus(self) -> float:
-        """Return how many CPUs an actor takes: as told, else all of the smallest node, 8 at most."""
+        """Return the CPUs of an actor: `ray_cpus`, by default all CPUs of the smallest node, at most 8."""
         if self._machine.ray_cpus is not None:
             return self._machine.ray_cpus
         return float(min([_MOST_CPUS, *(node["CPU"] for node in _nodes() if node.get("CPU", 0) >= 1)]))
 
     def gpus(self) -> float:
-        """Return how many GPUs an actor takes."""
+        """Return the GPUs of an actor."""
         return self._machine.ray_gpus
 
     def room(self, cpus: float) -> int:
-        """Return how many actors the nodes have room for; nodes come and go."""
+        """Return how many actors the nodes have room for at the moment."""
         return sum(self._room_of(node, cpus) for node in _nodes())
 
     def require_room(self, cpus: float) -> None:
-        """Be sure that an actor fits somewhere.
+        """Check that some node has room for an actor.
 
         Raises:
             UsageError: No node is large enough.
@@ -82,8 +82,8 @@ class Connection:
             return
         most = {kind: max((n.get(kind, 0) for n in _nodes()), default=0) for kind in ("CPU", "GPU")}
         raise UsageError(
-            f"`ray={self.address}`: an actor takes {cpus:g} CPUs and {self.gpus():g} GPUs, and the largest "
-            f"node has {most['CPU']:g} and {most['GPU']:g}: lower `ray_cpus` or `ray_gpus`"
+            f"`ray={self.address}`: an actor needs {cpus:g} CPUs and {self.gpus():g} GPUs, but the largest "
+            f"node has {most['CPU']:g} and {most['GPU']:g}; lower `ray_cpus` or `ray_gpus`"
         )
 
     def _room_of(self, node: dict[str, float], cpus: float) -> int:
@@ -93,7 +93,7 @@ class Connection:
     def _why(self, error: Exception) -> str:
         reason = _first_line(error)
         if self.address == "local":
-            return f"`ray=local`: Ray does not start on this machine ({reason})"
+            return f"`ray=local`: Ray cannot be started on this machine ({reason})"
         return (
             f"`ray={self.address}`: no cluster answers ({reason}); start one with `ray start`, or use "
             "`ray=local`"
@@ -109,7 +109,7 @@ class Connection:
 
 
 def require_ray() -> None:
-    """Find out early whether Ray is there.
+    """Check early that Ray is installed.
 
     Raises:
         UsageError: It is not installed.
@@ -119,7 +119,7 @@ def require_ray() -> None:
 
 
 def _keep_off_stdout() -> None:
-    """Keep what Ray tells of a node that died off standard output, where rows go; it has no public switch."""
+    """Keep Ray's messages about dead nodes off standard output; Ray has no public option for it."""
     with contextlib.suppress(ImportError, AttributeError):
         from ray._private import worker
 
@@ -127,7 +127,7 @@ def _keep_off_stdout() -> None:
 
 
 def _nodes() -> list[dict[str, float]]:
-    """Return what each node that lives has."""
+    """Return the resources of each live node."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -1,4 +1,4 @@
-"""Items that come from anywhere, read ahead in a thread, so that waiting for them delays no result."""
+"""Read items ahead in a thread, so that waiting for the next item does not delay results."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_GLANCE = 0.1  # seconds between looks at whether the run has ended
+_GLANCE = 0.1  # seconds between checks whether the run has ended
 
 
 class Reader(Generic[T]):
     """Reads items ahead.
 
     Args:
-        items: Consumed in a thread of its own, so it may block.
-        ahead: How many are read ahead.
+        items: Consumed in a separate thread, so it may block.
+        ahead: Number of items read ahead.
     """
 
     def __init__(self, items: Iterable[T], ahead: int) -> None:
@@ -30,10 +30,10 @@ class Reader(Generic[T]):
         threading.Thread(target=self._read, args=(items,), daemon=True).start()
 
     def is_over(self) -> bool:
-        """Tell whether no more item comes.
+        """Tell whether all items have been taken.
 
         Raises:
-            BaseException: What the source of items raised.
+            BaseException: Whatever the iterable raised.
         """
         if not (self._over.is_set() and self._queue.empty()):
             return False
@@ -42,7 +42,7 @@ class Reader(Generic[T]):
         return True
 
     def take(self, most: int) -> list[T]:
-        """Return items that are there; the first few alone, so that their results come early."""
+        """Return the items that are ready; few at first, so that the first results come early."""
         most = min(most, 1 + self._num_taken // 4)
         items: list[T] = []
         with contextlib.suppress(queue.Empty):
@@ -52,7 +52,7 @@ class Reader(Generic[T]):
         return items
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._stopped.set()
 
     def _read(self, items: Iterable[T]) -> None:

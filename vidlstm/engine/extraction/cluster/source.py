@@ -16,22 +16,22 @@ from vidlstm.engine.extraction.source import Made, Order, Source
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.stores import address_of
 
-_CLIPS = 8  # that an actor is given together: few, so that all end at the same time
+_CLIPS = 8  # per batch: few, so that all actors finish at about the same time
 _PIXEL_CLIPS = 2  # megabytes each
 
 FilmResult = tuple[list[FilmPart], InputError | None]
-"""The parts of a film, and why they end early."""
+"""The parts of a film, and the error if they end early."""
 
 
 class ClusterSource:
-    """Makes features on a cluster, the same to the byte as on one machine.
+    """Computes features on a cluster, identical to the byte to those of one machine.
 
-    A film's features come when all of it is read.
+    The features of a film are yielded only after all of it has been read.
 
     Args:
-        cluster: That works.
-        digest: Of the encoder, as of a source on one machine.
-        opener: Of the source that each actor holds.
+        cluster: The cluster.
+        digest: Digest of the encoder, as in `Source`.
+        opener: Opens the source that each actor holds.
     """
 
     def __init__(self, cluster: Cluster, digest: str, opener: Opener) -> None:
@@ -41,11 +41,11 @@ class ClusterSource:
         self._crew: Crew[Order, Made] | None = None
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
-        """Yield what came of each clip, in order, those that are ready at the same time together."""
+        """Yield the result for each clip, in order, in lists of results that are ready at the same time."""
         if self._crew is None:
             most = _PIXEL_CLIPS if self.digest == PIXELS else _CLIPS
             self._crew = self._cluster.crew(self._opener, make_clips, most)
-        waiting: deque[Path] = deque()  # for the paths of those that are given up
+        waiting: deque[Path] = deque()  # paths, for the errors of items that are given up
 
         def absolute() -> Iterator[Order]:
             for order in orders:
@@ -72,12 +72,12 @@ class ClusterSource:
 
 
 def make_clips(source: Source, orders: Iterable[Order]) -> Iterator[list[Made]]:
-    """Make the features of clips. Runs in an actor."""
+    """Compute the features of clips. Runs in an actor."""
     return source.clips(orders)
 
 
 def make_films(source: Source, paths: Iterable[Path], rate: float) -> Iterator[list[FilmResult]]:
-    """Make the features of films. Runs in an actor."""
+    """Compute the features of films. Runs in an actor."""
     for parts in source.films(paths, rate):
         taken: list[FilmPart] = []
         error = None
@@ -89,14 +89,14 @@ def make_films(source: Source, paths: Iterable[Path], rate: float) -> Iterator[l
 
 
 def everywhere(path: Path) -> Path:
-    """Return a path that means the same in whatever folder an actor works."""
+    """Return a path that does not depend on the working folder of an actor."""
     if address_of(path) is not None:
         return path
     return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps `..`
 
 
 def _own(made: Made | None, path: Path) -> Made:
-    """Return what came of a clip in this process's own memory, not in Ray's, which is read-only."""
+    """Copy the result for a clip out of Ray's memory, which is read-only."""
     if made is None:
         return _crashed(path)
     if isinstance(made, InputError):

@@ -45,7 +45,8 @@ class FilmExtractor:
         rate: Moments per second.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, or people.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
+            stream.
     """
 
     def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None, rate: float) -> None:
@@ -135,19 +136,19 @@ def probe_film(path: Path) -> Film | None:
 
 
 def num_moments(film: ClipFeatures) -> int:
-    """Return the number of moments of a film's features `(M, 1, N, D)`; by `rgb` alone, to the next even."""
+    """Return the number of moments of a film's features `(M, 1, N, D)`; with `rgb` alone, an even number."""
     return min(int(v.shape[2]) * (RGB_EVERY if s == "rgb" else 1) for s, v in film.sequences.items())
 
 
 def cut(film: ClipFeatures, rate: float, start: float, end: float, request: ReadRequest) -> ClipFeatures:
-    """Return the features of a part of a film as a clip's, by the moments of the grid.
+    """Return the features of a part of a film, in the form of a clip's features.
 
     Args:
-        film: All of it, one view.
-        rate: Moments a second.
-        start: Of the part, in seconds.
-        end: Of the part.
-        request: How many steps and views.
+        film: Features of the whole film, one view.
+        rate: Moments per second.
+        start: Start of the part, in seconds.
+        end: End of the part, in seconds.
+        request: Sampling and number of views.
     """
     length = num_moments(film)
     first = min(max(0, round(start * rate)), length - 1)
@@ -156,7 +157,7 @@ def cut(film: ClipFeatures, rate: float, start: float, end: float, request: Read
 
 
 def gather(film: ClipFeatures, first: int, last: int, rate: float, request: ReadRequest) -> ClipFeatures:
-    """As `cut`, for the moments from `first` to before `last`."""
+    """Like `cut`, for the moments `first` to `last - 1`."""
     table = first + plan(last - first, rate, request.sampling, request.views)
     tables = dict.fromkeys(film.sequences, table)
     if "rgb" in film.sequences:

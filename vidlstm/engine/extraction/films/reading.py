@@ -66,21 +66,25 @@ def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) ->
 
     Args:
         streams: The streams of the model.
-        has_encoder: Pictures are encoded; otherwise they are kept as pixels.
+        has_encoder: Whether frames are encoded; otherwise they stay pixels.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, people, or
-            pixels.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
+            stream, or trains its encoder on pixels.
     """
     for stream in streams:
         if stream in SUMMARY_STREAMS:
             raise UsageError(
-                f"`streams`: {stream} describes whole clips, not the moments of a film; leave it out"
+                f"`streams`: {stream} describes a whole clip and cannot be used for films; leave it out"
             )
         if stream == "pose":
-            raise UsageError("`streams`: pose follows people through clips, not through films; leave it out")
+            raise UsageError(
+                "`streams`: pose tracks people in clips only and cannot be used for films; leave it out"
+            )
     if "rgb" in streams and not has_encoder:
-        raise UsageError("unfreeze: an encoder is trained on clips, not on spans of films; leave it frozen")
+        raise UsageError(
+            "unfreeze: the encoder can be trained on clips only, not on spans of films; leave it frozen"
+        )
 
 
 class FilmEncoder:
@@ -91,7 +95,8 @@ class FilmEncoder:
         encoder: Encoder of the `rgb` stream.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, or people.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
+            stream.
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
@@ -119,7 +124,7 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
     """Read a film at the moments of its grid. Runs in a decoder process.
 
     Raises:
-        InputError: The film cannot be used, or not beyond this point.
+        InputError: The film cannot be read, or not beyond this point.
     """
     for clip in read_film(path, film_spec(request, rate), request.limits):
         yield reading_of(clip, request)
