@@ -1,7 +1,7 @@
-"""Files in object stores and on web servers, by fsspec (extra `cloud`): addresses, listings, fetching.
+"""Files in object stores and on web servers, through fsspec (extra `cloud`): addresses, listings, downloads.
 
-Credentials are those that a store's own tools use: the environment, configuration files, the machine's role.
-What a store's library says in an error may hold some, so its text is shown nowhere.
+Credentials come from where the store's own tools take them: the environment, configuration files, the
+machine's role. Error messages of a store's library may contain them, so they are never shown.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 from vidlstm.errors import DataError, FailureCode, InputError, UsageError
 
 SCHEMES = ("s3", "gs", "hf", "https", "file")
-"""Of addresses that are read; nothing else reaches the network."""
+"""Schemes of the addresses that are read. Nothing else reaches the network."""
 
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
 _PASSWORD = re.compile(r"[a-z0-9]+://[^/@]*:[^/@]*@")
-_KEPT = "\ue000"  # stands before what a path would lose of an address: empty names, `.` and `..`
+_KEPT = "\ue000"  # marks parts of an address that a path would drop: empty names, `.` and `..`
 _BLOCK = 1 << 20
 
 
@@ -30,21 +30,21 @@ def is_address(name: str) -> bool:
 
 
 def refuse_passwords(name: str) -> None:
-    """Refuse an address that holds a password: rows repeat names.
+    """Refuse an address with a password, because rows repeat names.
 
     Raises:
-        UsageError: It does.
+        UsageError: The address has a password.
     """
     if found := _PASSWORD.match(name):
         scheme = found[0].partition("://")[0]
         raise UsageError(
-            f"{scheme}://...@{name[found.end() :]}: holds a password, which rows would repeat; give it as "
-            "the store's own tools take it, such as in the environment or in ~/.netrc"
+            f"{scheme}://...@{name[found.end() :]}: contains a password, which rows would repeat; "
+            "give it where the store's own tools look for it, such as in the environment or ~/.netrc"
         )
 
 
 def to_path(name: str) -> Path:
-    """Return the path that stands for a name: a file's, or one that `address_of` knows again."""
+    """Return the path for a name: that of a file, or one that `address_of` turns back into the address."""
     if name.startswith("file://"):
         return Path(name.removeprefix("file://"))
     if not is_address(name):
@@ -55,7 +55,7 @@ def to_path(name: str) -> Path:
 
 
 def address_of(path: Path) -> str | None:
-    """Return the address that a path stands for; None of a file."""
+    """Return the address that a path stands for; None for a local file."""
     found = _ADDRESS.fullmatch(path.as_posix())
     if found is None or path.is_absolute():
         return None
@@ -66,7 +66,7 @@ def is_folder(address: str) -> bool:
     """Tell whether an address is that of a folder.
 
     Raises:
-        UsageError: What reads the store is not installed.
+        UsageError: The package for the store is not installed.
         DataError: The store does not answer.
     """
     if address.endswith("/"):
@@ -79,10 +79,10 @@ def is_folder(address: str) -> bool:
 
 
 def walk_store(address: str) -> Iterator[str]:
-    """Yield the address of every file below a folder, in the order of names within each folder.
+    """Yield the address of every file below a folder, sorted by name within each folder.
 
     Raises:
-        UsageError: What reads the store is not installed.
+        UsageError: The package for the store is not installed.
         DataError: A folder cannot be listed.
     """
     system, root = _open(address)
@@ -108,10 +108,10 @@ def walk_store(address: str) -> Iterator[str]:
 
 
 def size_of(address: str) -> int | None:
-    """Return the size of a file, in bytes; None if its server does not tell.
+    """Return the size of a file in bytes; None if the server does not report it.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     try:
         system, path = _open(address)
@@ -125,15 +125,15 @@ def size_of(address: str) -> int | None:
 
 
 def fetch(address: str, target: Path, max_bytes: int) -> None:
-    """Copy a file from a store.
+    """Download a file from a store.
 
     Args:
-        address: Of the file.
-        target: Where it goes.
-        max_bytes: That it may have.
+        address: Address of the file.
+        target: Path of the copy.
+        max_bytes: Maximum size.
 
     Raises:
-        InputError: It cannot be read, or is larger.
+        InputError: The file cannot be read, or is larger.
     """
     try:
         system, path = _open(address)
@@ -158,7 +158,7 @@ def _open(address: str) -> tuple[Any, str]:
     except ImportError:
         scheme = address.partition("://")[0]
         raise UsageError(
-            f"{address}: reading {scheme}:// needs more packages: pip install 'vidlstm[cloud]'"
+            f"{address}: reading {scheme}:// needs more packages; pip install 'vidlstm[cloud]'"
         ) from None
     return system, str(path)
 
@@ -175,13 +175,13 @@ def _as_input_error(address: str, error: Exception) -> InputError:
 
 
 def _why(error: Exception) -> str:
-    """Say what went wrong in our own words."""
+    """Return a message without the text of the store's library."""
     if isinstance(error, FileNotFoundError):
         return "no such file in the store"
     if isinstance(error, PermissionError):
-        return "the store gives no permission to read it"
+        return "the store does not permit reading it"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "there is no space left to fetch it"
+        return "no space left on this machine to download it"
     if isinstance(error, OSError) and error.errno:
-        return f"cannot be fetched: {os.strerror(error.errno)}"
-    return f"cannot be fetched ({type(error).__name__})"
+        return f"cannot be downloaded: {os.strerror(error.errno)}"
+    return f"cannot be downloaded ({type(error).__name__})"

@@ -108,7 +108,7 @@ def test_another_file_is_left_alone(command: tuple[str, ...], clips: Path, tmp_p
     assert (ended.status, "has other columns" in ended.err) == (2, True)
     file.write_bytes(b"text")
     ended = vidlstm(*command, clips, "--resume", file)
-    assert (ended.status, "is no Parquet file" in ended.err) == (2, True)
+    assert (ended.status, "is not a Parquet file" in ended.err) == (2, True)
     assert file.read_bytes() == b"text"
 
 

@@ -54,8 +54,8 @@ def test_jobs_with_consecutive_ids_take_everything_once(first: int) -> None:
 @pytest.mark.parametrize(
     ("text", "environment", "says"),
     [
-        ("auto", {}, "this is no job of an array"),
-        ("auto", sge("undefined", first="undefined"), "this is no job of an array"),
+        ("auto", {}, "not a job of an array"),
+        ("auto", sge("undefined", first="undefined"), "not a job of an array"),
         (
             "auto",
             {"PBS_ARRAY_INDEX": "3"},

@@ -187,8 +187,8 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
     [
         (["--min-duration", "soon"], "--min-duration soon: give seconds, such as 0.5s or 300ms"),
         (["--max-gap", "1m"], "--max-gap 1m: give seconds"),
-        (["-f", "srt", "--output", "a.srt"], "--format srt: is one document per film; give --output-dir"),
-        (["--output-dir", "x"], "--output-dir x: is for one document per film: srt, vtt"),
+        (["-f", "srt", "--output", "a.srt"], "--format srt: writes one document per film; use --output-dir"),
+        (["--output-dir", "x"], "--output-dir x: needs a format with one document per film: srt, vtt"),
         (["--shard", "3/2"], "--shard 3/2"),
         (["--scores", "no/a.csv"], "no/a.csv: there is no such folder"),
         (["--scores", "a.parquet", "--resume", "a.tsv"], "cannot append to Parquet; name a .csv"),
@@ -216,7 +216,7 @@ def test_rules(film: tuple[Path, list[Span]], film_run: Path) -> None:
 def test_predict_says_that_a_film_is_long(film: tuple[Path, list[Span]], film_run: Path) -> None:
     outcome = vidlstm("predict", film[0], film[0], "-c", film_run, *MACHINE)
     assert len(outcome.lines) == 2
-    note = f"{film[0]} is 27 s long, much longer than what the model was trained on: `vidlstm spans` finds"
+    note = f"{film[0]} is 27 s long, much longer than the training clips; use `vidlstm spans` to find"
     assert outcome.err.count(note) == 1
 
 

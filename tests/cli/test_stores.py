@@ -45,7 +45,7 @@ def test_other_names_are_files(name: str) -> None:
 
 
 def test_a_password_is_refused_and_not_repeated() -> None:
-    with pytest.raises(UsageError, match="holds a password") as raised:
+    with pytest.raises(UsageError, match="contains a password") as raised:
         refuse_passwords(f"https://me:{SECRET}@host/a.mp4")
     assert SECRET not in str(raised.value)
 
@@ -57,7 +57,7 @@ def test_what_a_library_says_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(stores, "_open", fail)
     with pytest.raises(InputError) as raised:
         stores.size_of("s3://bucket/a.mp4")
-    assert raised.value.message == "cannot be fetched (RuntimeError)"
+    assert raised.value.message == "cannot be downloaded (RuntimeError)"
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -175,7 +175,7 @@ def y4m_of(film: Path) -> bytes:
     [
         (["nowhere"], 2, "nowhere: is not a live source; give a camera number, a device"),
         (["0", "--every", "soon"], 2, "--every soon: give seconds, such as 0.5s or 300ms"),
-        (["0", "--every", "0"], 2, "--every 0: at least 0.05 s are needed"),
+        (["0", "--every", "0"], 2, "--every 0: must be at least 0.05 s"),
         (["0", "--delay", "x"], 2, "--delay x: give seconds"),
         (["rtsp://u:secret@c/1", "--realtime"], 2, "--realtime: rtsp://u:***@c/1 is live"),
         (["ftp://u:secret@c/1"], 2, "ftp://u:***@c/1: ftp:// is not supported"),

@@ -91,7 +91,7 @@ def test_clips_of_one_place_are_told_and_can_be_groups(tmp_path: Path) -> None:
     assert plain.num_groups == 24
     assert len(plain.cautions) == 1
     assert "100% of the clips have nearly the same background as another clip" in plain.cautions[0]
-    assert "6 backgrounds, one of them shared by 4 clips" in plain.cautions[0]
+    assert "6 backgrounds, the most common in 4 clips" in plain.cautions[0]
     grouped = found(root, "background")
     assert grouped.num_groups == 6
     assert grouped.cautions == ()

@@ -1,4 +1,4 @@
-"""Recording times in file names, as cameras and telephones write them: clips that were recorded together."""
+"""Find clips that were recorded together, from the times that cameras and phones write into file names."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 TOGETHER_SECONDS = 600
-"""Clips whose names lie no further apart were probably recorded in one session."""
+"""Maximum gap between two clips of one recording session, in seconds."""
 SHARE = 1 / 3
-"""Share of clips recorded together from which on it is said."""
+"""Minimum share of clips recorded together for a caution."""
 BY_DAY = r"(20\d\d[-_.]?\d\d[-_.]?\d\d)"
-"""A regular expression that groups such names by day."""
+"""Regular expression that groups such names by day."""
 
 _TIME = re.compile(
     r"(?<!\d)(?P<year>20\d\d)(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)"
@@ -30,18 +30,18 @@ def recording_time(name: str) -> datetime | None:
         return datetime.strptime(
             "".join(match.group("year", "month", "day", "hour", "minute", "second")), "%Y%m%d%H%M%S"
         )
-    except ValueError:  # the digits are no date
+    except ValueError:  # not a valid date
         return None
 
 
 def recorded_together(names: Sequence[str]) -> str | None:
-    """Say that clips were recorded together, where the times in their names show it.
+    """Return a caution if the times in file names show that clips were recorded together.
 
     Args:
         names: File names, at least one.
 
     Returns:
-        A sentence with the way out; None if too few clips lie near another one in time.
+        The caution, with what to do; None if too few clips are near another one in time.
     """
     times = sorted(time for time in map(recording_time, names) if time is not None)
     gaps = [(b - a).total_seconds() <= TOGETHER_SECONDS for a, b in itertools.pairwise(times)]
@@ -55,7 +55,7 @@ def recorded_together(names: Sequence[str]) -> str | None:
         else "Name the groups in a column named group."
     )
     return (
-        f"By the times in their names, {near} of {len(names)} clips were recorded within "
-        f"{TOGETHER_SECONDS // 60} minutes of another one, so clips of one recording are probably in several "
-        f"subsets, and the score is too good. {way_out}"
+        f"{near} of {len(names)} clips were recorded within {TOGETHER_SECONDS // 60} minutes of another one, "
+        "according to their file names. Clips of one recording are probably in several subsets, so the score "
+        f"is too high. {way_out}"
     )

@@ -1,7 +1,7 @@
-"""`vidlstm predict PATH...`: labels files, folders, or the paths on standard input.
+"""`vidlstm predict PATH...`: label files, folders, or paths from standard input.
 
-Everything cheap is settled first: options, the model's header, the first input. Then decoder
-processes start, and torch is imported while they do, where it is needed.
+Everything cheap is checked first: options, the model's header, the first input. Then the decoder processes
+start; torch is imported meanwhile, if it is needed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.data.layouts.folders import count
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
-_MUCH_LONGER = 4.0  # than the longest window
+_MUCH_LONGER = 4.0  # times the longest window
 _TOP = 5  # classes in a row's `top`
 
 
@@ -115,7 +115,7 @@ def predict(
         outside=None if sorter is None else sorter.outside,
         note=partial(say_beside_bar, console),
     )
-    # A run that was killed after its last file may have moved everything: then nothing is left to find.
+    # A run killed after its last file may have moved everything, so finding no input is not an error.
     may_be_done = sorter is not None and resume is not None and resume.exists()
     names = take_shard(expand(paths, search) if may_be_done else require_one(paths, search), part)
 
@@ -157,13 +157,13 @@ def predict(
 def _with_note(
     console: Console, records: Iterator[Prediction | Failure], longest: float
 ) -> Iterator[Prediction | Failure]:
-    """Yield the records, and at the first long film point to `vidlstm spans`."""
+    """Yield the records; at the first long film, suggest `vidlstm spans`."""
     for record in records:
         if isinstance(record, Prediction) and record.seconds is not None and record.seconds > longest > 0:
             say_beside_bar(
                 console,
-                f"{record.path} is {record.seconds:.0f} s long, much longer than what the model was trained "
-                "on: `vidlstm spans` finds when what happens in it",
+                f"{record.path} is {record.seconds:.0f} s long, much longer than the training clips; "
+                "use `vidlstm spans` to find when what happens",
             )
             longest = 0.0
         yield record
@@ -171,13 +171,13 @@ def _with_note(
 
 def _tell_found(console: Console, rows: RowsFile) -> None:
     if rows.num_rows:
-        console.say(f"{rows.file}: {count(rows.num_rows, 'row')} found, those inputs are skipped.")
+        console.say(f"{rows.file}: {count(rows.num_rows, 'row')} found; their inputs are skipped.")
     if rows.cut:
         console.warn(f"{rows.file}: removed an incomplete row at its end: {rows.cut[:60]!r}")
 
 
 def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterator[str]:
-    """Yield the names that have no row yet, and sort what a killed run has labelled but not sorted."""
+    """Yield the names without a row; sort files that a killed run has labelled but not sorted."""
     for name in names:
         label = rows.take(name)
         if label is None:
@@ -187,6 +187,6 @@ def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterat
 
 
 def _count(paths: Sequence[str], search: Search, shard: tuple[int, int], rows: RowsFile | None) -> int | None:
-    """Return how many rows are still to come, where that can be known."""
+    """Return the number of rows still to come; None if unknown."""
     total = count_inputs(paths, search, shard)
     return None if total is None else max(0, total - (0 if rows is None else rows.num_rows))

@@ -1,4 +1,4 @@
-"""`vidlstm review INPUT`: write a page to correct labels on, and apply the decisions."""
+"""`vidlstm review INPUT`: write a page for correcting labels, and apply the decisions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def review(
         Path,
         Argument(
             metavar="INPUT",
-            help="Rows of predict or spans (jsonl), check --labels --json, a run; with --apply: DATA.",
+            help="jsonl of predict or spans, output of check --labels --json, or a run. With --apply: DATA.",
         ),
     ],
     output: Annotated[
@@ -47,7 +47,7 @@ def review(
     ] = None,
     budget: Annotated[
         int | None,
-        Option(min=1, help="Show only the N clips that are most worth labelling.", show_default="all clips"),
+        Option(min=1, help="Show only the N clips that are most useful to label.", show_default="all clips"),
     ] = None,
     root: Annotated[
         Path | None,
@@ -67,7 +67,7 @@ def review(
 
     target = output or Path("review.html")
     if target.is_dir() or not target.absolute().parent.is_dir():
-        raise UsageError(f"{target}: not a file in an existing folder; name another with --output")
+        raise UsageError(f"{target}: not a file in an existing folder; name another one with --output")
     found = read_review(source)
     total = len(found.items)
     if budget is not None:

@@ -1,6 +1,6 @@
-"""`vidlstm spans PATH...`: when does what happen in films?
+"""`vidlstm spans PATH...`: find when what happens in films.
 
-As for `predict`: what is cheap is settled first, then decoder processes start.
+As in `predict`, everything cheap is checked before the decoder processes start.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def spans(
         Option(
             "--format",
             "-f",
-            help="Output format. From srt on, one document per film.",
+            help="Output format. srt and later in the list: one document per film.",
             show_default="table on a terminal, else tsv; for --output by the file's name",
         ),
     ] = None,
@@ -79,28 +79,28 @@ def spans(
     resume: Annotated[
         Path | None,
         Option(
-            help="Append to this file, or write into this folder, and skip films that are in it.",
+            help="Append to this file, or write into this folder, and skip films already in it.",
             rich_help_panel=options.FILES,
         ),
     ] = None,
     scores: Annotated[
         Path | None,
         Option(
-            help="Write the scores over time of every class to this CSV or Parquet file.",
+            help="Write the scores of every class over time to this CSV or Parquet file.",
             rich_help_panel=options.FILES,
         ),
     ] = None,
     clips: Annotated[
         Path | None,
         Option(
-            help="Cut each span into DIR/<label>/, as H.264, ready for training.",
+            help="Save each span as an H.264 clip in DIR/<label>/, ready for training.",
             rich_help_panel=options.FILES,
         ),
     ] = None,
     overlay: Annotated[
         Path | None,
         Option(
-            help="Write a copy of each film into DIR with its spans drawn in.", rich_help_panel=options.FILES
+            help="Write a copy of each film with its spans drawn in to DIR.", rich_help_panel=options.FILES
         ),
     ] = None,
     report: Annotated[
@@ -134,7 +134,7 @@ def spans(
 
     config = read_header(path).config
     if config.kind != "video":
-        raise UsageError(f"{path}: labels pictures; spans are found in films")
+        raise UsageError(f"{path}: labels pictures, but spans need a model for videos")
     search = Search(
         kind="video", glob=glob, separator=b"\0" if null else b"\n", note=partial(say_beside_bar, console)
     )
@@ -204,15 +204,15 @@ def spans(
 def _choose_folder(
     document: DocumentFormat | None, output: Path | None, output_dir: Path | None, resume: Path | None
 ) -> Path | None:
-    """Return the folder for documents; None where there is none to be made."""
+    """Return the folder for documents; None if they go elsewhere."""
     if document is None:
         if output_dir is not None:
             raise UsageError(
-                f"--output-dir {output_dir}: is for one document per film: {', '.join(SUFFIXES)}"
+                f"--output-dir {output_dir}: needs a format with one document per film: {', '.join(SUFFIXES)}"
             )
         return None
     if output is not None:
-        raise UsageError(f"--format {document}: is one document per film; give --output-dir, not --output")
+        raise UsageError(f"--format {document}: writes one document per film; use --output-dir, not --output")
     if resume is not None and output_dir not in (None, resume):
         raise UsageError("--resume DIR writes into DIR; leave out --output-dir")
     folder = output_dir or resume
@@ -224,7 +224,7 @@ def _choose_folder(
 def _records(
     films: Iterator[LabelledFilm], takers: Sequence[Callable[[LabelledFilm], None]]
 ) -> Iterator[Film]:
-    """Yield the records; what is made of a film is there before its rows are."""
+    """Yield the records; a film's other outputs are written before its rows."""
     for film in films:
         for take in takers:
             take(film)
@@ -233,13 +233,15 @@ def _records(
 
 def _tell_found(console: Console, rows: RowsFile) -> None:
     if rows.num_rows:
-        console.say(f"{rows.file}: {count(rows.num_rows, 'film')} found, those are skipped.")
+        console.say(f"{rows.file}: {count(rows.num_rows, 'film')} found; they are skipped.")
     if rows.cut:
-        console.warn(f"{rows.file}: removed the last film's rows, which may be incomplete; it is read again")
+        console.warn(
+            f"{rows.file}: removed the rows of the last film, which may be incomplete; it is read again"
+        )
 
 
 def _to_stdout(row_format: Format) -> Callable[[Film], None]:
-    """Return what writes all rows of a film at once to standard output."""
+    """Return a function that writes all rows of a film to standard output at once."""
     is_terminal = sys.stdout.isatty()
 
     def show(text: str) -> None:

@@ -1,7 +1,7 @@
-"""`vidlstm watch SOURCE`: when does what happen, live?
+"""`vidlstm watch SOURCE`: find when what happens, live.
 
-As for `predict`: what is cheap is settled first. The rows come as the engine yields events; everything else
-that an event sets off goes through a queue to a thread of its own.
+As in `predict`, everything cheap is checked first. Rows are written as the engine yields events. Programs and
+recordings run in threads of their own, fed by queues.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from vidlstm.media.live.recorder import Recorder
     from vidlstm.media.live.window import Window
 
-_BEFORE = 5.0  # seconds of a clip before its span
-_SPARE = 10.0  # seconds that a clip may be asked for later than its windows take
-_SHORTEST = 0.05  # seconds from one run of the heads to the next
+_BEFORE = 5.0  # seconds that a recorded clip starts before its span
+_SPARE = 10.0  # seconds that a recording may be requested after its windows
+_SHORTEST = 0.05  # minimum for --every, in seconds
 
 EXAMPLES = (
     "vidlstm watch 0",
@@ -54,7 +54,7 @@ def watch(
     source: Annotated[
         str,
         Argument(
-            help="Camera number, device, rtsp:// or http:// address, - for MJPEG or y4m on standard input."
+            help="Camera number, device, rtsp:// or http:// address, or - for MJPEG or y4m on standard input."
         ),
     ],
     checkpoint: options.CheckpointOption = None,
@@ -62,11 +62,11 @@ def watch(
         LiveFormat | None,
         Option("--format", "-f", help="Output format.", show_default="table on a terminal, else tsv"),
     ] = None,
-    every: Annotated[str, Option(help="How often the newest moments are scored.")] = "0.5s",
+    every: Annotated[str, Option(help="Interval between scores.")] = "0.5s",
     delay: Annotated[
         str | None,
         Option(
-            help="Decide after so many seconds at the latest. Faster, less accurate.",
+            help="Decide after at most this many seconds. Shorter is less accurate.",
             show_default="as soon as it is certain",
         ),
     ] = None,
@@ -81,18 +81,19 @@ def watch(
     record: Annotated[
         Path | None,
         Option(
-            help="Keep each span as a clip in DIR/<label>/, with 5 s before it.",
+            help="Save each span as a clip in DIR/<label>/, with the 5 s before it.",
             rich_help_panel=options.FILES,
         ),
     ] = None,
     show: Annotated[
-        bool, Option("--show", help="Open a window. q closes it and ends.", rich_help_panel=options.FILES)
+        bool,
+        Option("--show", help="Show the video in a window. Press q to end.", rich_help_panel=options.FILES),
     ] = False,
     realtime: Annotated[
         bool,
         Option(
             "--realtime",
-            help="SOURCE is a file: replay it as fast as it was recorded.",
+            help="Replay a file at the speed at which it was recorded.",
             rich_help_panel=options.FILES,
         ),
     ] = False,
@@ -108,7 +109,7 @@ def watch(
     console = Console.of(console_options)
     tick = parse_seconds("--every", every)
     if tick < _SHORTEST:
-        raise UsageError(f"--every {every}: at least {_SHORTEST} s are needed")
+        raise UsageError(f"--every {every}: must be at least {_SHORTEST} s")
     latest = None if delay is None else parse_seconds("--delay", delay)
     shortest, gap = parse_seconds("--min-duration", min_duration), parse_seconds("--max-gap", max_gap)
 
@@ -124,7 +125,7 @@ def watch(
 
     config = read_header(path).config
     if config.kind != "video":
-        raise UsageError(f"{path}: labels pictures; actions are found in videos")
+        raise UsageError(f"{path}: labels pictures, but watching needs a model for videos")
 
     from vidlstm.engine.live.feed import Feed
     from vidlstm.engine.live.watch import WatchSettings
@@ -176,7 +177,7 @@ def watch(
 
 
 class _Sinks:
-    """Where it all goes."""
+    """Passes on what the engine yields: to rows, status line, programs, recordings and window."""
 
     def __init__(
         self,
@@ -196,7 +197,7 @@ class _Sinks:
         self._label: str | None = None
 
     def take(self, item: object) -> bool:
-        """Pass on what the engine yields; return False once the window was closed."""
+        """Pass on an item; return False once the window has been closed."""
         if isinstance(item, LiveEvent):
             self._tell(item)
         elif isinstance(item, LiveState):

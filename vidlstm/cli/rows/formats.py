@@ -22,7 +22,7 @@ from vidlstm.records import SCHEMA, Failure, Prediction
 
 Format = Literal["table", "tsv", "csv", "jsonl", "parquet"]
 ColumnType = Literal["text", "texts", "integer", "number", "flag", "scores", "error"]
-"""Of a column of a Parquet file."""
+"""Type of a column of a Parquet file."""
 Record = Prediction | Failure
 
 # Control characters, and others that some programs treat as the end of a line.
@@ -143,7 +143,7 @@ class RowKind:
         headers: The header line of each format that has one.
         writers: Functions that return the lines of a record, by format.
         read: Returns path and label of a line, as `cell_of` gives them; raises UsageError.
-        columns: Of a Parquet file: the keys of a JSON line.
+        columns: Columns of a Parquet file, which are the keys of a JSON line.
         several: A record may have several rows, which are written in one call and count as one.
     """
 

@@ -1,8 +1,8 @@
-"""Rows in a Parquet file (where pyarrow is installed), safe against a kill at any moment.
+"""Rows in a Parquet file (needs pyarrow), safe against a kill at any moment.
 
-A Parquet file cannot be added to. So rows go to a hidden file of JSON lines beside it, one write each, and
-become part of the Parquet file, which is written whole and renamed, when the run ends. The hidden file's name
-holds the number of rows before its own: whether they are in the Parquet file already, its length tells.
+A Parquet file cannot be appended to. So rows go to a hidden journal of JSON lines beside it, one write each.
+When the run ends, the Parquet file is rewritten with them and renamed. The journal's name holds the number of
+rows in the Parquet file when it was started; if the file has more, the journal has already been merged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vidlstm.files import replacing
 from vidlstm.report.text import printable
 
 _AT_ONCE = 10_000  # rows in memory
-_BYTES = "path_bytes"  # column beside `path`: the name where it is not UTF-8, and null elsewhere
+_BYTES = "path_bytes"  # column: the bytes of a name that is not UTF-8, otherwise null
 
 
 def open_target(
@@ -37,13 +37,13 @@ def open_target(
 
 
 def require_pyarrow(file: Path) -> None:
-    """Find out early whether Parquet can be written.
+    """Check early that Parquet can be written.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: pyarrow is not installed.
     """
     if find_spec("pyarrow") is None:
-        raise UsageError(f"{file}: Parquet needs pyarrow: pip install 'vidlstm[parquet]', or name a .jsonl")
+        raise UsageError(f"{file}: Parquet needs pyarrow; pip install 'vidlstm[parquet]', or name a .jsonl")
 
 
 @contextlib.contextmanager
@@ -57,9 +57,11 @@ def _open_parquet(file: Path, labels: Sequence[str], *, resume: bool, kind: RowK
         if left != journal:
             left.unlink()  # its rows are in the file
         elif not resume and left.stat().st_size:
-            raise UsageError(f"{file}: a run was ended before its rows were there; continue it with --resume")
+            raise UsageError(
+                f"{file}: rows of an interrupted run are not in it yet; continue that run with --resume"
+            )
     with open_rows(journal, "jsonl", labels, resume=True, kind=kind) as rows:
-        rows.file = file  # which messages name
+        rows.file = file  # for messages
         rows.remember(done)
         yield rows
         if journal.stat().st_size or not file.exists():
@@ -76,7 +78,7 @@ def _read_names(file: Path, schema: Any) -> Iterator[tuple[str, str]]:
     """Yield path and label of every row of a Parquet file.
 
     Raises:
-        UsageError: It holds something else.
+        UsageError: The file holds something else.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -84,17 +86,17 @@ def _read_names(file: Path, schema: Any) -> Iterator[tuple[str, str]]:
     try:
         with parquet.ParquetFile(file) as rows:
             if not rows.schema_arrow.equals(schema):
-                raise UsageError(f"{file}: has other columns, so it is left alone; name another file")
+                raise UsageError(f"{file}: has other columns, so it is not changed; name another file")
             for batch in rows.iter_batches(_AT_ONCE, columns=["path", _BYTES, "label"]):
                 for row in batch.to_pylist():
                     name = row["path"] if row[_BYTES] is None else os.fsdecode(row[_BYTES])
                     yield name, row["label"] or ""
     except pa.ArrowInvalid:
-        raise UsageError(f"{file}: is no Parquet file, so it is left alone; name another one") from None
+        raise UsageError(f"{file}: is not a Parquet file, so it is not changed; name another one") from None
 
 
 def _merge(file: Path, journal: Path, schema: Any) -> None:
-    """Write the rows of both files as one Parquet file, in the place of the first."""
+    """Replace the Parquet file by one with the rows of both files."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -109,7 +111,7 @@ def _merge(file: Path, journal: Path, schema: Any) -> None:
 
 
 def _row(line: str) -> dict[str, Any]:
-    """Return a JSON line as a row; a name that is not UTF-8 is shown in `path`, and kept beside it."""
+    """Return a JSON line as a row; a name that is not UTF-8 is printable in `path`, exact in `path_bytes`."""
     row: dict[str, Any] = json.loads(line)
     try:
         row["path"].encode()

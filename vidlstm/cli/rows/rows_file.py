@@ -64,7 +64,7 @@ class RowsFile:
         return labels.pop() if labels else None
 
     def remember(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Take in path and label of rows that are elsewhere."""
+        """Add path and label of rows that are stored elsewhere."""
         last = ""
         for path, label in rows:
             if not (self._kind.several and path == last):

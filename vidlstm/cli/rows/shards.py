@@ -1,7 +1,6 @@
-"""Which part of the inputs a job takes: `--shard i/n`, or what the scheduler tells an array's job.
+"""The part of the inputs that a job reads: `--shard i/n`, or from the scheduler's variables for array jobs.
 
-Of n jobs with whatever n consecutive ids, the remainders of id / n are all different, so a job needs to know
-nothing but its id and n.
+n consecutive ids have n different remainders modulo n, so a job needs only its id and n.
 """
 
 from __future__ import annotations
@@ -95,14 +94,12 @@ def _find_shard(environment: Mapping[str, str], count: int | None) -> Shard:
         total = total or count
         if not total:
             raise UsageError(
-                f"--shard auto: {scheduler.name} tells a job its id ({scheduler.index}={index}) and not how "
+                f"--shard auto: {scheduler.name} tells a job its id ({scheduler.index}={index}) but not how "
                 "many jobs there are; add the number, such as --shard auto/8"
             )
         return place % total + 1, total
     variables = ", ".join(scheduler.index for scheduler in _SCHEDULERS)
-    raise UsageError(
-        f"--shard auto: this is no job of an array: none of {variables} is set; give --shard i/n"
-    )
+    raise UsageError(f"--shard auto: not a job of an array, as none of {variables} is set; give --shard i/n")
 
 
 def _number(environment: Mapping[str, str], name: str | None) -> int | None:

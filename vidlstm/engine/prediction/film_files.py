@@ -1,4 +1,4 @@
-"""Videos made from a film and its spans: each span as a clip, and a copy with the spans drawn in.
+"""Write videos from a film and its spans: each span as a clip, or a copy with the spans drawn in.
 
 A separate decoder process makes them, because the film is not trusted, and writing takes as long as the film.
 """
@@ -24,7 +24,7 @@ class FilmFiles:
     """Writes videos of films.
 
     Args:
-        pool: Its processes write the videos, and do nothing else meanwhile.
+        pool: Processes that write the videos; not used for anything else meanwhile.
     """
 
     def __init__(self, pool: DecodePool) -> None:

@@ -1,4 +1,4 @@
-"""A model at hand, for Python programs and notebooks: what `vidlstm predict` is for the shell."""
+"""A loaded model for Python programs and notebooks; the counterpart of `vidlstm predict`."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ File = str | os.PathLike[str]
 
 
 class Predictor:
-    """A model that labels files, and the processes that read them for it.
+    """A loaded model that labels files, with the processes that read them.
 
-    Loaded once, it may label as often as one likes; one thread at a time. Its processes end with
-    `close`, with the `with` block that it stands in, or with the last reference to it.
+    It can label any number of files, from one thread at a time. Its processes end with `close`, with its
+    `with` block, or when the last reference to it is gone.
 
     Args:
         checkpoint: A `model.safetensors`, or the run folder or exported folder that holds the model.
-        device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`; where the encoder runs.
-        backend: `auto`, `torch` or `openvino`; what computes it.
-        precision: `float32` or `bfloat16`; of that computation.
-        workers: Processes that read files; by default one a core, 8 at most.
-        timeout: Seconds that one file may take.
+        device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
+        backend: Library that runs it: `auto`, `torch` or `openvino`.
+        precision: Precision of the encoder: `float32` or `bfloat16`.
+        workers: Decoder processes; by default one per core, at most 8.
+        timeout: Seconds allowed per file.
 
     Raises:
-        CheckpointError: It is missing, damaged, foreign or from a newer version.
-        UsageError: The device or backend is not there, or a number makes no sense.
+        CheckpointError: The file is missing, damaged, not from vidlstm, or from a newer version.
+        UsageError: The device or backend is not available, or a value is out of range.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class Predictor:
             raise UsageError(f"`timeout={timeout}`: more than 0 seconds are needed")
         path = checkpoint_file(Path(checkpoint))
         self.classes: tuple[str, ...] = read_header(path).config.classes
-        """What it can tell apart."""
+        """The classes of the model."""
         pool = DecodePool(workers or default_workers(), timeout, at_once=True)
         self._end = weakref.finalize(self, pool.close)
         try:
-            # As for the command: threads that wait must sleep. Read when torch is first imported.
+            # As in the command: idle threads must sleep. Read when torch is first imported.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
             from vidlstm.engine.prediction.labeller import load_labeller
             from vidlstm.engine.prediction.predict import make_extractor
@@ -83,24 +83,24 @@ class Predictor:
         min_score: float = 0.0,
         novelty_rate: float = NOVELTY_RATE,
     ) -> Iterator[Prediction | Failure]:
-        """Label files: one record for each, in their order, as soon as it is ready. Or one clip's frames.
+        """Label files, or the frames of one clip: one record per file, in order, as soon as each is ready.
 
-        A file that cannot be read costs a `Failure`, never an exception. Whoever stops in the middle may
-        label other files with the same predictor.
+        A file that cannot be read gives a `Failure`, never an exception. Iteration may stop early; the
+        predictor can then label other files.
 
         Args:
-            files: One, or several. An iterable is read in another thread, a few files ahead, and may
-                block. A folder of numbered pictures is one clip; other folders are not searched:
-                `Path(folder).rglob("*.mp4")` does. Or the frames of one clip, uint8 RGB `(T, H, W, 3)`,
-                which give one record whose `path` is "frames".
-            fps: Of frames, if they are equally far apart.
-            times: When each of the frames is shown, in seconds, `(T,)`, otherwise.
-            top_k: Classes in a record's `top`.
-            min_score: Below it a label is None, and the scores stay.
-            novelty_rate: Share of known clips that may be taken for unknown; 0 takes none.
+            files: One file or several. An iterable is consumed in another thread, a few files ahead, and
+                may block. A folder of numbered pictures is one clip; other folders are not searched, use
+                `Path(folder).rglob("*.mp4")`. Or the frames of one clip, uint8 RGB `(T, H, W, 3)`, which
+                give one record whose `path` is "frames".
+            fps: Frame rate of the frames, if it is constant.
+            times: Time of each frame in seconds, `(T,)`, if it is not.
+            top_k: Number of classes in a record's `top`.
+            min_score: Below this score the label is None; the scores are kept.
+            novelty_rate: Share of known clips that may be reported as unknown; 0: none.
 
         Raises:
-            UsageError: A number makes no sense.
+            UsageError: A value is out of range.
             ValueError: The predictor was closed before the last record.
         """
         if top_k < 1:
@@ -113,7 +113,7 @@ class Predictor:
             frames = _frames(files, fps, times)
             return self._predict_frames(frames, top_k=top_k, min_score=min_score, novelty_rate=novelty_rate)
         if fps is not None or times is not None:
-            raise UsageError("fps and times are for frames; files have their own")
+            raise UsageError("fps and times are for frames only; files have their own times")
         given = [files] if isinstance(files, (str, bytes, os.PathLike)) else files
         return self._predict(
             map(os.fsdecode, given), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
@@ -150,7 +150,7 @@ class Predictor:
             raise ValueError("the predictor was closed before the last record was taken")
 
     def close(self) -> None:
-        """End the processes."""
+        """Stop the decoder processes."""
         self._end()
 
     def __enter__(self) -> Predictor:
@@ -166,5 +166,5 @@ def _frames(
     from vidlstm.media.video.frame_array import Frames
 
     if (fps is None) == (times is None):
-        raise UsageError("frames have no clock: give either fps or times")
+        raise UsageError("frames need either fps or times")
     return Frames.at(images, fps) if fps is not None else Frames(images, np.asarray(times, np.float64))

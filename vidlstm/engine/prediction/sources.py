@@ -1,6 +1,6 @@
-"""Who reads and encodes for a labeller: decoder processes of this machine, or a Ray cluster.
+"""Start what reads and encodes files for a labeller: decoder processes on this machine, or a Ray cluster.
 
-Decoder processes start, and a cluster is connected, before torch is imported. Imports no torch.
+Both are started before torch is imported, so this module does not import it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vidlstm.models.header import is_exported
 from vidlstm.settings import MachineSettings
 
 Readers: TypeAlias = DecodePool | Cluster
-"""Processes that read files: of this machine, or of a cluster."""
+"""Processes that read files, on this machine or on a cluster."""
 
 
 @contextlib.contextmanager
@@ -33,7 +33,7 @@ def open_readers(machine: MachineSettings) -> Iterator[Readers]:
     """Start decoder processes, or connect to a cluster.
 
     Raises:
-        UsageError: The cluster is not there.
+        UsageError: The cluster is not available.
     """
     if machine.ray is not None:
         with Cluster(machine) as cluster:
@@ -44,12 +44,12 @@ def open_readers(machine: MachineSettings) -> Iterator[Readers]:
 
 
 def make_source(labeller: Labeller, readers: Readers, request: ReadRequest) -> Source:
-    """Return what makes features of files for a labeller.
+    """Return the source of features for a labeller.
 
     Args:
-        labeller: That labels by them.
-        readers: Who reads the files.
-        request: What is read of them.
+        labeller: The labeller.
+        readers: Processes that read the files.
+        request: What to read from each file.
     """
     if isinstance(readers, DecodePool):
         return LocalSource(request, labeller.encoder, readers)
@@ -61,7 +61,7 @@ def make_source(labeller: Labeller, readers: Readers, request: ReadRequest) -> S
 
 
 def _model_files(path: Path) -> dict[str, bytes]:
-    """Return a model's files, by name: all of an exported folder."""
+    """Return the content of a model's files by name; for an exported model, of all files in its folder."""
     files = [file for file in path.parent.iterdir() if file.is_file()] if is_exported(path) else [path]
     return {file.name: file.read_bytes() for file in files}
 
@@ -70,7 +70,7 @@ def _model_files(path: Path) -> dict[str, bytes]:
 def _open_on_node(
     choice: ModelChoice, files: Mapping[str, bytes], request: ReadRequest, machine: MachineSettings
 ) -> Iterator[Source]:
-    """Open a source in an actor, to whose machine the model's files are brought."""
+    """Open a source in an actor, from a copy of the model's files."""
     with tempfile.TemporaryDirectory(prefix="vidlstm-", ignore_cleanup_errors=True) as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)

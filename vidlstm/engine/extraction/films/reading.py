@@ -78,13 +78,9 @@ def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) ->
                 f"`streams`: {stream} describes a whole clip and cannot be used for films; leave it out"
             )
         if stream == "pose":
-            raise UsageError(
-                "`streams`: pose tracks people in clips only and cannot be used for films; leave it out"
-            )
+            raise UsageError("`streams`: pose works on clips and cannot be used for films; leave it out")
     if "rgb" in streams and not has_encoder:
-        raise UsageError(
-            "unfreeze: the encoder can be trained on clips only, not on spans of films; leave it frozen"
-        )
+        raise UsageError("unfreeze: the encoder can be trained on clips, not on films; leave it frozen")
 
 
 class FilmEncoder:
