@@ -241,9 +241,9 @@ class TestFrames:
         ("shape", "clock", "says"),
         [
             ((4, 48, 64), {"fps": 25}, "must be uint8 RGB"),
-            ((0, 48, 64, 3), {"fps": 25}, "there is nothing in them"),
+            ((0, 48, 64, 3), {"fps": 25}, "must not be empty"),
             ((4, 48, 64, 3), {}, "give either fps or times"),
-            ((4, 48, 64, 3), {"fps": 0}, "more than 0"),
+            ((4, 48, 64, 3), {"fps": 0}, "must be above 0"),
             ((4, 48, 64, 3), {"times": [0, 1, 2]}, "3 times for 4 frames"),
             ((4, 48, 64, 3), {"times": [0, 2, 1, 3]}, "must be finite and increase"),
         ],

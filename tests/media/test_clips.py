@@ -257,7 +257,7 @@ def test_a_file_that_never_has_the_same_length_is_given_up(
 ) -> None:
     lengths = iter([10, 20, 40, 80])
     monkeypatch.setattr(PyAvVideo, "read_to_end", lambda self: next(lengths))
-    with pytest.raises(InputError, match="changes while it is read") as caught:
+    with pytest.raises(InputError, match="changes while it is being read") as caught:
         read_clip(numbered(50), SPEC)
     assert caught.value.code is FailureCode.READ_ERROR
 

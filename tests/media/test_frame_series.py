@@ -73,9 +73,7 @@ def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
     clip = read_clip(tmp_path, ClipSpec(Sampling(), size=8))
     assert clip.info.num_frames == 2
     assert clip.info.problem is None
-    assert clip.info.notes == (
-        "pictures that are no frames were passed over: 2 (flow_x_1.png, img_2 (1).png)",
-    )
+    assert clip.info.notes == ("2 pictures that are not frames were skipped (flow_x_1.png, img_2 (1).png)",)
 
 
 @pytest.mark.parametrize("suffix", sorted(PICTURE_SUFFIXES))

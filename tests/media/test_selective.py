@@ -193,7 +193,7 @@ def test_where_pyav_has_changed_the_file_is_read_in_full(
         with open_video(path, selective=True) as video:
             assert isinstance(video, PyAvVideo)
         assert_same_clips(read_clip(path, SPEC), expected)
-    reason = "has changed (AttributeError: no such name): H.264 is read slower, in full"
+    reason = "has changed (AttributeError: no such name); H.264 files are decoded in full, which is slower"
     assert caplog.messages == [f"PyAV {av.__version__} {reason}"]
 
 

@@ -1,14 +1,14 @@
-"""One clip: the moments that were planned, small, in time order, from a single decode.
+"""Read one clip: the planned moments, resized, in time order, in a single decode.
 
-`read_clip` plans on the number of packets and their times, reads, and then knows the truth. A number
-that was off by less than half a segment has moved no moment out of its segment and stands; otherwise the
-clip is planned and read once more. Frames are reduced one at a time, so that a long film is never held
-in memory.
+`read_clip` plans the moments from the number of packets and their times, reads them, and then knows the
+true number of frames. If the plan was off by less than half a segment, no moment has left its segment and
+the plan stands. Otherwise the clip is planned and read again. Frames are resized one at a time, so a long
+film is never held in memory.
 
-A clip that ends early, or is damaged inside, is not an error: the frames that can be decoded are used. It
-is called truncated when more than a quarter of its frames are lost, or more than a tenth and two seconds
-of them; below that a note says how many. Lost are only frames that the file announces and that are not
-in it, or cannot be decoded: a header that counts wrong loses none.
+A clip that ends early or is damaged is not an error: the frames that can be decoded are used. It is
+reported as truncated if more than a quarter of its frames are lost, or more than a tenth and more than two
+seconds; below that, a note gives the number. Frames are lost if the file announces them but does not
+contain them, or they cannot be decoded. A wrong count in the header does not count.
 """
 
 from __future__ import annotations
@@ -33,23 +33,21 @@ from vidlstm.records import ClipInfo, Problem
 
 __all__ = ["Clip", "ClipSpec", "Limits", "PairSpec", "read_clip"]
 
-_READINGS = 3  # by the packets, by the truth, and for a file that changes meanwhile
+_READINGS = 3  # by packets, by counted frames, and once more for a file that changes meanwhile
 _NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True)
 class ClipSpec:
-    """What of a clip is wanted.
+    """What to read from a clip.
 
     Args:
-        sampling: Which moments.
-        views: Rows of moments.
-        size: Side of the square that whole frames are brought to, in pixels; None when no frames are
-            wanted.
-        pairs: Pairs of neighbouring frames wanted beside them, of every moment.
-        every_second: Frames are wanted of every second moment of each view only.
-        picture_side: Longest side of the whole pictures wanted beside them, of every moment, in pixels;
-            None when none are wanted.
+        sampling: Which moments to read.
+        views: Number of views.
+        size: Side of the square frames, in pixels; None: no square frames.
+        pairs: Frame pairs to read at every moment; None: no pairs.
+        every_second: Read square frames only at every second moment of each view.
+        picture_side: Longest side of the whole pictures read at every moment, in pixels; None: no pictures.
     """
 
     sampling: Sampling
@@ -62,21 +60,21 @@ class ClipSpec:
 
 @dataclass(frozen=True)
 class Clip:
-    """What was read of a clip: U distinct moments in time order.
+    """The U distinct moments read from a clip, in time order.
 
     Args:
-        frames: `(F, S, S, 3)` uint8 RGB, of F of the moments; `(F, 0, 0, 3)` when none were wanted.
-        frame_table: `(V, T')` int64: the F frames of each view. The same as `table`, unless frames of
-            every second moment were wanted.
-        times: When each is shown, `(U,)` float64, in seconds from the first frame.
-        table: `(V, T)` int64: row v is view v, its values number the U moments.
-        pairs: `(U, 2, h, w)` uint8 grey: the frame of each moment and its neighbour, in time order.
-        pair_seconds: `(U,)` float64: from the first to the second of each pair; 0 when a clip of
+        frames: Square frames of F of the moments, uint8 RGB `(F, S, S, 3)`; `(F, 0, 0, 3)` without frames.
+        frame_table: Frames of each view, int64 `(V, T')`: indices into the F frames. Equals `table` unless
+            only every second moment has a frame.
+        times: Time of each moment since the first frame, in seconds, float64 `(U,)`.
+        table: Moments of each view, int64 `(V, T)`: indices into the U moments.
+        pairs: Frame pairs, uint8 grey `(U, 2, h, w)`: each moment's frame and a neighbour, in time order.
+        pair_seconds: Time from the first to the second frame of each pair, float64 `(U,)`; 0 if a clip of
             one frame is paired with itself.
-        info: What reading told of the clip.
-        pictures: `(U, H, W, 3)` uint8 RGB, whole; None when none were wanted.
-        people: `(U, N, 13, 3)` float32: key points, see `vidlstm.media.descriptors.pose`; None until
-            somebody has looked for people.
+        info: Facts about the clip.
+        pictures: Whole pictures, uint8 RGB `(U, H, W, 3)`; None without pictures.
+        people: Key points, float32 `(U, N, 13, 3)`, see `vidlstm.media.descriptors.pose`; None until people
+            have been detected.
     """
 
     frames: Image
@@ -95,11 +93,11 @@ def read_clip(path: Path | Frames, spec: ClipSpec, limits: Limits = _NO_LIMITS) 
 
     Args:
         path: A video file, a folder of numbered pictures, or frames in memory.
-        spec: What is wanted.
-        limits: What the clip may cost.
+        spec: What to read.
+        limits: Limits of the clip.
 
     Raises:
-        InputError: The clip cannot be used, with the reason's code.
+        InputError: The clip cannot be used; the code gives the reason.
     """
     for attempt in ATTEMPTS[:-1]:
         try:
@@ -150,7 +148,7 @@ def _read(
                     info=clip_info(video, counted),
                     pictures=read.pictures,
                 )
-    raise InputError(video.path, FailureCode.READ_ERROR, "changes while it is read")
+    raise InputError(video.path, FailureCode.READ_ERROR, "changes while it is being read")
 
 
 def _open(
@@ -170,13 +168,13 @@ def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:
 
 
 def _measure(video: Video) -> tuple[int, NDArray[np.float64] | None]:
-    """Return the true number of frames, and their times where all were met."""
+    """Return the true number of frames, and their times."""
     num_frames = video.read_to_end()
     return num_frames, np.array(video.met) if len(video.met) == num_frames else video.times
 
 
 def clip_info(video: Video, num_frames: int) -> ClipInfo:
-    """Return what reading a video to its end, or to frame `num_frames`, told of it."""
+    """Return the facts about a video that has been read to its end, or up to frame `num_frames`."""
     loss = _loss(video, num_frames)
     serious = loss if isinstance(loss, Problem) else None
     return ClipInfo(
@@ -190,7 +188,7 @@ def clip_info(video: Video, num_frames: int) -> ClipInfo:
 
 
 def _loss(video: Video, num_frames: int) -> Problem | str | None:
-    """Say what of the clip cannot be had: a problem, if it is a considerable part."""
+    """Describe the lost frames: as a problem if there are many, else as a note; None if there are none."""
     lost = video.num_lost
     if not lost:
         return None

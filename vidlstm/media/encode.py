@@ -72,7 +72,7 @@ def _write(
     audio = next(iter(source.streams.audio), None)
     first = next(source.decode(video), None)
     if first is None:
-        raise InputError(path, FailureCode.NO_FRAMES, "not one frame can be decoded")
+        raise InputError(path, FailureCode.NO_FRAMES, "no frame can be decoded")
     zero = float(first.time or 0.0)
     source.seek(0)
     half = 0.5 / float(video.guessed_rate or video.average_rate or 25)

@@ -29,7 +29,7 @@ def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
             source, video = film.container, film.stream
             first = next(source.decode(video), None)
             if first is None:
-                raise InputError(path, FailureCode.NO_FRAMES, "not one frame can be decoded")
+                raise InputError(path, FailureCode.NO_FRAMES, "no frame can be decoded")
             zero = float(first.time or 0.0)
             half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
             for time in times:

@@ -166,5 +166,5 @@ def _frames(
     from vidlstm.media.video.frame_array import Frames
 
     if (fps is None) == (times is None):
-        raise UsageError("frames need either fps or times")
+        raise UsageError("frames have no times of their own; give either fps or times")
     return Frames.at(images, fps) if fps is not None else Frames(images, np.asarray(times, np.float64))

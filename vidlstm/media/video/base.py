@@ -1,8 +1,8 @@
-"""What every source of frames has in common: a cursor that goes forward.
+"""The interface of all sources of frames: a cursor that moves forward.
 
-A `Video` stands on one frame (the first one, once it is open), goes forward by one (`step`) or to
-a chosen frame (`goto`), and gives the picture of the frame it stands on (`image`). The order and
-the numbers are those of a full decode from the beginning. Going back is not possible: open again.
+An open `Video` is at its first frame. It moves forward by one frame (`step`) or to a chosen frame (`goto`),
+and returns the image of the current frame (`image`). Frames have the order and numbers of a full decode
+from the beginning. To go back, open the video again.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file's header says.
+    """What a file's header says, which may be wrong.
 
     Args:
-        width: Of the picture as shown, after rotation, in pixels.
-        height: Of the picture as shown, after rotation, in pixels.
-        fps: Frames a second, as claimed.
-        num_frames: Frames, as claimed; 0 when the header has no count of them.
-        codec: FFmpeg's name of it; empty for a folder.
-        seconds: Length, as claimed; None when the header does not tell.
+        width: Width of the picture after rotation, in pixels.
+        height: Height of the picture after rotation, in pixels.
+        fps: Frames per second.
+        num_frames: Number of frames; 0 if the header does not say.
+        codec: FFmpeg's name of the codec; empty for a folder.
+        seconds: Length; None if the header does not say.
     """
 
     width: int
@@ -52,8 +52,8 @@ class Frame:
 
     Args:
         index: Its number in a full decode, from 0.
-        seconds: When it is shown, counted from the first frame.
-        image: `(H, W, 3)` uint8, blue-green-red, as shown (rotation applied).
+        seconds: Time since the first frame.
+        image: uint8 BGR `(H, W, 3)`, rotated as shown.
     """
 
     index: int
@@ -62,25 +62,25 @@ class Frame:
 
 
 class DoubtError(Exception):
-    """It is not certain that the frames are those of a full decode by one thread: read the file again."""
+    """The frames may differ from those of a full decode by one thread; the file must be read again."""
 
 
 class Video(ABC):
-    """An open source of frames, standing on its first frame.
+    """An open source of frames.
 
     Attributes:
         path: The file or folder.
         info: What its header says.
-        expected: The best number of frames known without decoding; 0 when nothing is known.
-        index: Number of the frame it stands on.
-        seconds: When that frame is shown, counted from the first frame.
-        count: The true number of frames, once the end has been met.
-        jumped: Whether frames were passed over without being decoded.
-        times: When every frame is shown, `(N,)` float64, in seconds from the first one; None where this
-            is only known of frames that have been met.
-        met: When the frames that were met are shown, in order.
-        notes: What else there is to say of the clip, a sentence each.
-        num_missing: Frames that the file announces, but does not hold.
+        expected: Best estimate of the number of frames without decoding; 0 if there is none.
+        index: Number of the current frame.
+        seconds: Time of the current frame since the first.
+        count: The true number of frames, once the end has been reached; None before.
+        jumped: Whether frames were skipped without being decoded.
+        times: Time of every frame since the first, float64 `(N,)`; None if known only for frames that have
+            been read.
+        met: Times of the frames read so far, in order.
+        notes: Remarks on the clip, a sentence each.
+        num_missing: Number of frames that the file announces but does not contain.
     """
 
     def __init__(self, path: Path, info: VideoInfo) -> None:
@@ -96,23 +96,23 @@ class Video(ABC):
         self.notes: tuple[str, ...] = ()
         self.num_missing = 0
 
-    def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers need not know)
-        """Say that from now on `goto` is only called with these frame numbers."""
+    def expect(self, indices: Iterable[int]) -> None:  # noqa: B027 (most readers do not need it)
+        """Announce that from now on `goto` is only called with these frame numbers."""
 
     @abstractmethod
     def step(self) -> bool:
-        """Go to the next frame; return False at the end.
+        """Move to the next frame; return False at the end.
 
         Raises:
-            DoubtError: The next frame, or one of those just before it, may be another when read again.
+            DoubtError: The next frame, or one just before it, may differ when the file is read again.
         """
 
     @abstractmethod
     def image(self) -> Image:
-        """Return the frame it stands on, `(H, W, 3)` uint8 BGR.
+        """Return the current frame, uint8 BGR `(H, W, 3)`.
 
         Raises:
-            InputError: `read_error`, it cannot be decoded.
+            InputError: `read_error`: it cannot be decoded.
         """
 
     @abstractmethod
@@ -120,39 +120,39 @@ class Video(ABC):
         """Release the file."""
 
     def goto(self, index: int) -> bool:
-        """Go forward to frame `index`; return False when the clip ends before it."""
+        """Move forward to frame `index`; return False if the clip ends before it."""
         if index < self.index:
-            raise ValueError(f"frame {index} lies before frame {self.index}: frames are read in order")
+            raise ValueError(f"frame {index} is before frame {self.index}, but frames are read in order")
         while self.index < index:
             if not self.step():
                 return False
         return True
 
     def read(self, indices: Iterable[int]) -> Iterator[Frame]:
-        """Yield the frames with these numbers, which must not decrease; stop where the clip ends."""
+        """Yield the frames with these numbers, in ascending order; stop at the end of the clip."""
         for index in indices:
             if not self.goto(int(index)):
                 return
             yield Frame(self.index, self.seconds, self.image())
 
     def read_to_end(self) -> int:
-        """Go to the end and return the true number of frames."""
+        """Move to the end and return the true number of frames."""
         while self.count is None and self.step():
             pass
         return self.index + 1
 
     @property
     def end_seconds(self) -> float:
-        """When the last frame met so far ends; the clip's length once the end has been met."""
+        """End of the last frame read so far; at the end, the length of the clip."""
         return self.seconds + 1 / known_fps(self.info.fps)
 
     @property
     def num_lost(self) -> int:
-        """Frames that are missing or cannot be decoded whole, as far as the clip was read."""
+        """Number of frames that are missing or damaged, as far as the clip has been read."""
         return self.num_missing
 
-    def _stand_on_next(self, seconds: float) -> None:
-        """Count one frame on. A time that does not grow is not believed."""
+    def _advance(self, seconds: float) -> None:
+        """Advance by one frame. A time that does not increase is replaced."""
         self.index += 1
         if self.index == 0:
             self.seconds = 0.0
@@ -162,7 +162,7 @@ class Video(ABC):
             self.seconds += 1 / known_fps(self.info.fps)
         self.met.append(self.seconds)
 
-    def _meet_end(self) -> bool:
+    def _reach_end(self) -> bool:
         self.count = self.index + 1
         return False
 

@@ -1,7 +1,7 @@
-"""Whether a file ends before its container says that it does: a copy or a recording that was cut short.
+"""Find out whether a file ends before its container says so, as after an interrupted copy or recording.
 
-Nothing is decoded and no time is believed: sound that goes on, edit lists and tracks that start late
-make a film shorter than its header says, and nothing of it is missing.
+Nothing is decoded, and times in headers are not trusted: longer sound, edit lists and tracks that start late
+make a film shorter than its header says although nothing is missing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from vidlstm.media.video.packets import Packets
 _MOST_BOXES = 100_000
 _EBML = b"\x1aE\xdf\xa3"
 _SEGMENT = b"\x18S\x80g"
-_WITHOUT_LENGTH = ("asf", "flv", "rm")  # whose headers tell a time, but no length in bytes
+_WITHOUT_LENGTH = ("asf", "flv", "rm")  # whose headers give a duration, but no length in bytes
 
 
 def num_missing(path: Path, container: InputContainer, stream: VideoStream, packets: Packets) -> int:
-    """Return how many frames of a stream are announced, but not in the file.
+    """Return how many frames of a stream are announced but not in the file.
 
     Args:
         path: The file.
-        container: Of the file; packets are read from it where nothing else tells.
-        stream: That is asked about.
-        packets: All that were found of it.
+        container: Its container; packets are read from it if nothing else decides.
+        stream: The stream.
+        packets: All packets of the stream.
     """
     found = packets.num_frames + packets.num_discarded
     name = container.format.name
@@ -44,7 +44,7 @@ def num_missing(path: Path, container: InputContainer, stream: VideoStream, pack
         return 0
     is_cut = is_cut_short(path)
     if is_cut is None and name in _WITHOUT_LENGTH and claimed > found * 1.1:
-        # Sound may go on behind the picture: what counts is where the last packet of all ends.
+        # Sound may be longer than the picture, so the last packet of all streams decides.
         is_cut = last_seconds(container) < 0.9 * claimed_seconds
     return claimed - found if is_cut else 0
 
@@ -53,7 +53,7 @@ def is_cut_short(path: Path) -> bool | None:
     """Tell whether bytes are missing at the end of an AVI, Matroska, WebM, MP4 or MOV file.
 
     Returns:
-        None where the container does not say how long it is.
+        None if the container does not say how long it is.
 
     Raises:
         OSError: The file cannot be read.
@@ -72,7 +72,7 @@ def is_cut_short(path: Path) -> bool | None:
 
 
 def _lacks_riff(file: BinaryIO, size: int) -> bool | None:
-    """A large AVI file is a row of chunks (OpenDML); 0 and 2^32 - 1 stand for a length never written."""
+    """A large AVI file is a sequence of chunks (OpenDML). A length of 0 or 2^32 - 1 was never written."""
     place = 0
     for _ in range(_MOST_BOXES):
         file.seek(place)
@@ -126,7 +126,7 @@ def _lacks_box(file: BinaryIO, size: int) -> bool | None:
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:], "big")
         elif length == 0:
-            return False  # up to the end, wherever that is
+            return False  # the box extends to the end of the file
         if length < 8:
             return None
         place += length

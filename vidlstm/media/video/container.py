@@ -1,8 +1,7 @@
-"""Open one file with PyAV and choose the video stream that is the film.
+"""Open one file with PyAV and choose the video stream to read.
 
-Nothing but this file is ever opened: PyAV is given an open file instead of a name, only containers
-on a list are accepted (a playlist or an SDP text that calls itself a video is not), and no protocol
-is allowed, so that a container which names another file or an address gets neither.
+No other file is ever opened, even if a container names one or an address: PyAV gets an open file instead of a
+name, only listed containers are accepted (no playlists or SDP files), and no protocol is allowed.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ FORMATS = (
 """FFmpeg's names of the containers that are accepted. None of them opens a second file."""
 
 FFmpegError = av.error.FFmpegError
-_MOST_READ_ERRORS = 16  # in a row: behind damage in the middle of a file there are packets again
+_MOST_READ_ERRORS = 16  # in a row; after damage in the middle of a file, packets follow again
 _FIRST_PACKETS = 250
 _INVALID = -22
 
 
 class NotOpenedError(Exception):
-    """It is no video for FFmpeg."""
+    """FFmpeg does not recognise the file as a video."""
 
 
 class _File:
-    """An open file whose `seek` reports an impossible place as FFmpeg expects, without an exception."""
+    """An open file whose `seek` returns an error code for an invalid position, as FFmpeg expects."""
 
     def __init__(self, file: BinaryIO, suffix: str) -> None:
-        self.name = f"film{suffix}"  # FFmpeg takes it for a hint at the container
+        self.name = f"film{suffix}"  # FFmpeg uses it as a hint for the container
         self.read = file.read
         self.tell = file.tell
         self._seek = file.seek
@@ -59,16 +58,16 @@ class _File:
 
 
 class Source:
-    """A file that is open, and its stream that is the film.
+    """An open file and its chosen video stream.
 
     Attributes:
-        container: As PyAV has opened it.
+        container: The container, opened by PyAV.
         stream: The stream to read.
-        notes: Which one it is, where there are several.
+        notes: A note on which stream was chosen, if there are several.
 
     Raises:
-        NotOpenedError: It is no video for FFmpeg.
-        InputError: The file cannot be opened at all; `too_large`; `not_a_video`, for sound with a cover.
+        NotOpenedError: FFmpeg does not recognise the file as a video.
+        InputError: The file cannot be opened; `too_large`; `not_a_video`: sound with cover art.
     """
 
     container: InputContainer
@@ -83,13 +82,13 @@ class Source:
         self.reopen()
 
     def reopen(self) -> None:
-        """Stand at the beginning of the file, with nothing decoded."""
+        """Open the file again, at its beginning and with nothing decoded."""
         self.close()
         with ExitStack() as stack:
             self.container = _open(self.path, self.limits, stack)
             if self._place is None:
                 self._place, self.notes = choose_stream(self.path, self.container)
-                if self.notes:  # packets were read
+                if self.notes:  # packets have been read
                     stack.close()
                     self.container = _open(self.path, self.limits, stack)
             stream = self.container.streams[self._place]
@@ -125,36 +124,35 @@ def _open(path: Path, limits: Limits, stack: ExitStack) -> InputContainer:
 
 
 def _open_with_pyav(file: _File, options: dict[str, str]) -> InputContainer:
-    # FFmpeg's decoder threads log through Python otherwise: they wait for the interpreter's lock, which a
-    # thread that closes their file holds until they end. (PyAV 17.1 hung so on a damaged film.) For each
-    # file, as torchvision 0.21 undoes it when it is imported.
+    # Otherwise FFmpeg's decoder threads log through Python and wait for the interpreter's lock, which a
+    # thread closing their file holds until they end: PyAV 17.1 hung in this way on a damaged film. Set for
+    # each file, because importing torchvision 0.21 undoes it.
     av.logging.restore_default_callback()
     av.logging.set_libav_level(-8)  # FFmpeg's AV_LOG_QUIET
-    av_open: Callable[..., InputContainer] = av.open  # whose settings differ between versions
+    av_open: Callable[..., InputContainer] = av.open  # its arguments differ between versions
     try:
         # Tags that are not UTF-8 are no reason to fail.
         return av_open(file, options=options, metadata_errors="replace")
-    except TypeError:  # since PyAV 19 there is no such setting, nor a need for it
+    except TypeError:  # PyAV 19 has no such argument and does not need it
         return av_open(file, options=options)
 
 
 def _decoded_pixels(limits: Limits) -> str:
-    """Return what a decoder may allocate for a frame, whose sides it rounds up."""
+    """Return the number of pixels that a decoder may allocate for a frame; it rounds sides up."""
     return str(2 * limits.max_pixels + 2**20)
 
 
 def choose_stream(path: Path, container: InputContainer) -> tuple[int, tuple[str, ...]]:
-    """Choose the stream to read, as FFmpeg's `av_find_best_stream` does, among those that are films.
+    """Choose the stream to read, as FFmpeg's `av_find_best_stream` does.
 
-    Cover art and thumbnails are none, and a single still picture gives way to a stream of several.
+    Cover art and thumbnails are not considered, and a still picture only if there is nothing else.
 
     Returns:
-        The number of the stream, and a note on which one it is where there are several; packets have
-        been read then.
+        The index of the stream, and a note if there were several; packets have been read in that case.
 
     Raises:
         NotOpenedError: There is no video stream, or none that can be decoded.
-        InputError: `not_a_video`, there is nothing but cover art.
+        InputError: `not_a_video`: there is only cover art.
     """
     video = container.streams.video
     films = [s for s in video if not s.disposition & (Disposition.attached_pic | Disposition.still_image)]
@@ -176,7 +174,7 @@ def choose_stream(path: Path, container: InputContainer) -> tuple[int, tuple[str
 
 
 def _moving(container: InputContainer, films: Sequence[VideoStream]) -> list[VideoStream]:
-    """Return the streams of more than one picture, as far as the first packets of the file tell."""
+    """Return the streams with more than one picture among the first packets of the file."""
     counts = Counter[int]()
     try:
         for packet in container.demux(*films):
@@ -184,16 +182,16 @@ def _moving(container: InputContainer, films: Sequence[VideoStream]) -> list[Vid
             if max(counts.values()) > _FIRST_PACKETS or min(counts[s.index] for s in films) > 1:
                 break
     except FFmpegError:
-        pass  # as far as it goes
+        pass  # use what has been read
     return [s for s in films if counts[s.index] > 1]
 
 
 def packets_of(
     container: InputContainer, stream: VideoStream, on_error: Callable[[], None]
 ) -> Iterator[Packet[VideoStream]]:
-    """Yield the packets of a stream from where the file stands, without empty ones.
+    """Yield the non-empty packets of a stream, from the current position of the file.
 
-    Reading goes on behind damage; `on_error` is called each time something could not be read.
+    Reading continues after damage; `on_error` is called for each read error.
     """
     num_errors = 0
     packets = container.demux(stream)
@@ -215,7 +213,7 @@ def packets_of(
 
 
 def last_seconds(container: InputContainer) -> float:
-    """Return when the last packet of all streams is due, counted from when the file begins."""
+    """Return the time of the last packet of all streams, in seconds from the start of the file."""
     last = 0.0
     try:
         container.seek(0)
@@ -224,7 +222,7 @@ def last_seconds(container: InputContainer) -> float:
             if packet.size and time is not None and packet.time_base is not None:
                 last = max(last, float(time * packet.time_base))
     except FFmpegError:
-        pass  # as far as it goes
+        pass  # use what has been read
     return last - (container.start_time or 0) / 1e6
 
 
@@ -234,7 +232,7 @@ def codec_name(stream: VideoStream) -> str:
 
 
 def frame_rate(stream: VideoStream) -> float:
-    """Return the frames a second that the header tells; 0 where it does not."""
+    """Return the frames per second from the header; 0 if it does not say."""
     return float(stream.average_rate or stream.guessed_rate or 0)
 
 
@@ -244,11 +242,11 @@ def header_info(
     """Return what a file's header says.
 
     Args:
-        container: Of the file.
-        stream: That is read.
-        width: Of a frame as shown, in pixels.
-        height: Likewise.
-        num_frames: As the header counts them; 0 where it does not.
+        container: The container.
+        stream: The stream that is read.
+        width: Width of a frame as shown, in pixels.
+        height: Height of a frame as shown, in pixels.
+        num_frames: Number of frames from the header; 0 if it does not say.
     """
     if num_frames > container.size:  # no frame is smaller than a byte
         num_frames = 0

@@ -1,4 +1,4 @@
-"""A clip that is an array of frames in memory, as programs hold it."""
+"""A clip as an array of frames in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidlstm.media.sampling import DEFAULT_FPS
 from vidlstm.media.video.base import Image, Video, VideoInfo
 
 NAME = Path("frames")
-"""Stands for a path where one is named: in messages, in a prediction's `path`."""
+"""Used in place of a path, in messages and in a prediction's `path`."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Frames:
     """Frames of one clip.
 
     Args:
-        images: uint8 `(T, H, W, 3)`, red-green-blue.
-        times: When each is shown, in seconds, float64 `(T,)`, increasing.
+        images: uint8 RGB `(T, H, W, 3)`.
+        times: Time of each frame in seconds, float64 `(T,)`, increasing.
 
     Raises:
-        UsageError: They are not of that form.
+        UsageError: The arrays have another form.
     """
 
     images: NDArray[np.uint8]
@@ -38,9 +38,11 @@ class Frames:
                 "must be uint8 RGB, (T, H, W, 3)"
             )
         if not all(self.images.shape):
-            raise UsageError(f"frames of shape {self.images.shape}: there is nothing in them")
+            raise UsageError(f"frames of shape {self.images.shape}: must not be empty")
         if self.times.shape != (len(self.images),):
-            raise UsageError(f"{self.times.size} times for {len(self.images)} frames: one each is needed")
+            raise UsageError(
+                f"{self.times.size} times for {len(self.images)} frames: give one time per frame"
+            )
         if not np.isfinite(self.times).all() or (np.diff(self.times) <= 0).any():
             raise UsageError("times of frames must be finite and increase")
 
@@ -49,15 +51,15 @@ class Frames:
         """Return frames at a constant rate.
 
         Raises:
-            UsageError: It is not positive, or these are no frames.
+            UsageError: The rate is not positive, or the images have another form.
         """
         if not 0 < fps < np.inf:
-            raise UsageError(f"fps={fps}: more than 0 is needed")
+            raise UsageError(f"fps={fps}: must be above 0")
         return Frames(images, np.arange(len(images)) / fps)
 
 
 class FrameArray(Video):
-    """Frames in memory as a video that stands on its first frame."""
+    """Frames in memory as an open video."""
 
     def __init__(self, frames: Frames) -> None:
         count, height, width = frames.images.shape[:3]
@@ -70,16 +72,16 @@ class FrameArray(Video):
         self.step()
 
     def step(self) -> bool:
-        """Go to the next frame; return False at the end."""
+        """Move to the next frame; return False at the end."""
         if self.index + 1 == len(self._images):
-            return self._meet_end()
+            return self._reach_end()
         self.index += 1
         self.seconds = float(self._times[self.index])
         return True
 
     def image(self) -> Image:
-        """Return the frame it stands on, `(H, W, 3)` uint8 BGR."""
+        """Return the current frame, uint8 BGR `(H, W, 3)`."""
         return np.ascontiguousarray(self._images[self.index][..., ::-1])
 
     def close(self) -> None:
-        """Keep nothing."""
+        """Do nothing."""

@@ -1,8 +1,8 @@
 """A clip that is a folder of numbered pictures: `img_00001.jpg`, `img_00002.jpg`, ...
 
-Which pictures are the frames `vidlstm.files` knows. A frame that is no picture inside is left out and
-counted; one that turns out damaged when it is wanted gives way to the next that can be read, and is
-counted too. There is no clock: 25 pictures a second.
+`vidlstm.files` decides which pictures are frames. A file that is not a picture is left out. A picture that
+turns out to be damaged when it is read is replaced by the next readable one. Both are counted. As there are
+no times, 25 pictures per second are assumed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class FrameFolder(Video):
     """An open folder of numbered pictures.
 
     Attributes:
-        num_pictures: Frames by their names.
-        num_unreadable: Those among them that were found to be unreadable.
+        num_pictures: Number of frames according to file names.
+        num_unreadable: Number of those found to be unreadable so far.
 
     Raises:
-        InputError: `not_a_file`, it is not of numbered frames; `no_frames`, none can be read.
+        InputError: `not_a_file`: the folder does not hold numbered frames; `no_frames`: none can be read.
     """
 
     def __init__(self, path: Path, limits: Limits) -> None:
@@ -35,7 +35,7 @@ class FrameFolder(Video):
             series = frame_series(path)
         if series is None:
             raise InputError(
-                path, FailureCode.NOT_A_FILE, "is a folder, and not of numbered frames of one clip"
+                path, FailureCode.NOT_A_FILE, "is a folder that does not hold the numbered frames of one clip"
             )
         self._limits = limits
         names = [path / name for name in series.names]
@@ -46,9 +46,7 @@ class FrameFolder(Video):
         super().__init__(path, VideoInfo(0, 0, DEFAULT_FPS, len(self._files), "", None))
         if series.passed_over:
             some = ", ".join(series.passed_over[:3]) + (" ..." if len(series.passed_over) > 3 else "")
-            self.notes = (
-                f"pictures that are no frames were passed over: {len(series.passed_over)} ({some})",
-            )
+            self.notes = (f"{len(series.passed_over)} pictures that are not frames were skipped ({some})",)
         if not self.step():
             raise InputError(path, FailureCode.NO_FRAMES, f"none of its {len(names)} pictures can be read")
         height, width = self.image().shape[:2]
@@ -56,13 +54,13 @@ class FrameFolder(Video):
         self.info = VideoInfo(width, height, DEFAULT_FPS, len(self._files), "", seconds)
 
     def step(self) -> bool:
-        """Go to the next picture; return False at the end."""
+        """Move to the next picture; return False at the end."""
         return self.goto(self.index + 1)
 
     def goto(self, index: int) -> bool:
-        """Go forward to picture `index`; return False when the clip ends before it."""
+        """Move forward to picture `index`; return False if the clip ends before it."""
         if index < self.index:
-            raise ValueError(f"frame {index} lies before frame {self.index}: frames are read in order")
+            raise ValueError(f"frame {index} is before frame {self.index}, but frames are read in order")
         while index != self.index and index < len(self._files):
             self._image = _read(self._files[index], self._limits)
             if self._image is not None:
@@ -73,10 +71,10 @@ class FrameFolder(Video):
         if index < len(self._files):
             return True
         self.index = len(self._files) - 1
-        return self._meet_end()
+        return self._reach_end()
 
     def image(self) -> Image:
-        """Return the picture it stands on, `(H, W, 3)` uint8 BGR."""
+        """Return the current picture, uint8 BGR `(H, W, 3)`."""
         if self._image is None:
             raise InputError(self.path, FailureCode.READ_ERROR, f"picture {self.index} cannot be decoded")
         return self._image
@@ -88,12 +86,12 @@ class FrameFolder(Video):
 
     @property
     def end_seconds(self) -> float:
-        """When the last picture ends."""
+        """End of the last picture."""
         return len(self._files) / DEFAULT_FPS
 
     @property
     def num_lost(self) -> int:
-        """Pictures that were found to be unreadable."""
+        """Number of pictures found to be unreadable so far."""
         return self.num_unreadable
 
     def close(self) -> None:
@@ -110,7 +108,7 @@ def _is_picture(path: Path, limits: Limits) -> bool:
 
 def _read(path: Path, limits: Limits) -> Image | None:
     try:
-        # Not OpenCV: its readers write about damaged pictures to standard error.
+        # Not with OpenCV, whose readers write errors about damaged pictures to standard error.
         picture = load_picture(path, PictureLimits(limits.max_pixels))
     except InputError:
         return None

@@ -1,9 +1,8 @@
-"""What the bytes of an H.264 packet tell without decoding it.
+"""Read the role of an H.264 picture from its packet, without decoding it.
 
-A packet is a row of NAL units, each behind its length, as MP4 and Matroska keep them (ITU-T H.264
-7.3.1, 7.4.1; ISO/IEC 14496-15 5.3). A picture whose slices all have `nal_ref_idc` 0 is referred to
-by no other one: whether it is decoded changes nothing else. A picture of IDR slices refers to
-nothing before it in any way.
+In MP4 and Matroska a packet is a sequence of NAL units, each preceded by its length (ITU-T H.264 7.3.1,
+7.4.1; ISO/IEC 14496-15 5.3). A picture whose slices all have `nal_ref_idc` 0 is not a reference for any
+other picture, so skipping it changes nothing else. A picture of IDR slices depends on nothing before it.
 """
 
 from __future__ import annotations
@@ -13,29 +12,29 @@ from enum import Enum
 _SLICE = 1
 _IDR_SLICE = 5
 _BESIDE_SLICES = (6, 9, 12)
-"""Remarks (SEI) on the picture, the mark that it begins, filling: of no use to other pictures."""
+"""SEI, access unit delimiter, filler data: not needed by other pictures."""
 
 
 class Role(Enum):
-    """What a picture is to the others."""
+    """Whether other pictures need this one."""
 
-    START = "decoding can start with it"
-    NEEDED = "others may refer to it"
-    SPARE = "no other one refers to it"
+    START = "decoding can start here"
+    NEEDED = "other pictures may refer to it"
+    SPARE = "no other picture refers to it"
 
 
 class BrokenPacketError(ValueError):
-    """The bytes are not a row of NAL units."""
+    """The bytes are not a sequence of NAL units."""
 
 
 def length_size(extradata: bytes) -> int:
-    """Return of how many bytes the lengths in all packets are (1, 2 or 4).
+    """Return the number of bytes of a NAL unit's length field: 1, 2 or 4.
 
     Args:
         extradata: The stream's `avcC` record.
 
     Raises:
-        BrokenPacketError: It is none; the packets have no lengths then.
+        BrokenPacketError: There is no such record, so the packets have no length fields.
     """
     if len(extradata) < 7 or extradata[0] != 1:
         raise BrokenPacketError
@@ -43,11 +42,11 @@ def length_size(extradata: bytes) -> int:
 
 
 def role_of(packet: memoryview, size_bytes: int) -> Role:
-    """Tell what the picture in a packet is to the others.
+    """Return the role of the picture in a packet.
 
     Args:
-        packet: All its bytes.
-        size_bytes: Of how many the lengths are.
+        packet: The bytes of the packet.
+        size_bytes: Number of bytes of a length field.
 
     Raises:
         BrokenPacketError: The packet is damaged.
@@ -57,12 +56,12 @@ def role_of(packet: memoryview, size_bytes: int) -> Role:
     while place < end:
         first = place + size_bytes
         place = first + int.from_bytes(packet[first - size_bytes : first], "big")
-        # The header's highest bit is always 0; a slice has a header of its own.
+        # The highest bit of the NAL header is always 0; a slice has another header after it.
         if not first + 1 < place <= end or packet[first] & 0x80:
             raise BrokenPacketError
         kind = packet[first] & 31
         if kind in (_SLICE, _IDR_SLICE):
-            pictures += packet[first + 1] >> 7  # the slice begins with its first macroblock's number, 0
+            pictures += packet[first + 1] >> 7  # first_mb_in_slice is 0, so a new picture begins
             is_start |= kind == _IDR_SLICE
             is_spare &= not packet[first] & 0x60
         else:

@@ -1,12 +1,12 @@
-"""Frames of an H.264 file by PyAV, without decoding pictures that nobody asked for or refers to.
+"""Read an H.264 file with PyAV, skipping pictures that are neither wanted nor referred to.
 
-Half of the pictures of a usual H.264 file are referred to by no other one, and their packets say so.
-They are not given to the decoder, unless they are wanted themselves; over what lies before an IDR
-picture it jumps. The frames are exactly those of a full decode, and proven to be: every packet is whole
-and has a time of its own, the decoder knows from the beginning how far frames are reordered (so that it
-drops none), and every packet that it is given comes back as a frame, in order and with its time. Any
-doubt ends this reading; `pyav_reader` decodes the whole file then. Damage inside a picture that was left
-out is not noticed.
+About half of the pictures of a typical H.264 file are not references, and their packets say so. They are not
+sent to the decoder unless they are wanted. Where possible, the reader seeks to an IDR picture.
+
+The frames are proven to be those of a full decode: every packet is complete and has a time of its own; the
+decoder knows the reordering depth from the start, so it drops nothing; and every packet sent comes back as a
+frame, in order and with its time. In any doubt this reader gives up and `pyav_reader` decodes the whole file.
+Damage inside a skipped picture is not noticed.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from vidlstm.media.video.pyav_file import PyAvFile
 from vidlstm.media.video.threads import set_threads
 
 _MOST_REORDERED = 32
-"""More than H.264 allows (16)."""
+"""Above the limit of H.264 (16)."""
 _SEEK_OVERHEAD = 16
-"""What a seek costs, in packets read."""
+"""Cost of a seek, in packets read."""
 
 
 @dataclass(frozen=True)
 class _Packets:
-    """The packets of a stream in the order of decoding.
+    """The packets of a stream, in decoding order.
 
     Args:
-        pts: When their frames are shown, `(N,)` int64, in ticks.
-        dts: By which they are sought, `(N,)` int64.
-        starts: Places of the IDR pictures, sorted.
-        spare: Which of them nothing refers to, `(N,)`.
+        pts: Presentation times, int64 `(N,)`, in ticks.
+        dts: Decoding times, for seeking, int64 `(N,)`, in ticks.
+        starts: Indices of the IDR pictures, sorted.
+        spare: Whether no other picture refers to a packet's picture, bool `(N,)`.
     """
 
     pts: NDArray[np.int64]
@@ -58,7 +58,7 @@ class _Packets:
 
 
 def can_be_selective(source: Source) -> bool:
-    """Tell whether a file is H.264 alone, in a container that keeps the lengths of a packet's parts."""
+    """Tell whether the only video stream is H.264, in a container with NAL unit lengths."""
     is_alone = not source.notes and codec_name(source.stream) == "h264"
     return is_alone and source.container.format.name.startswith(("matroska", "mov"))
 
@@ -70,7 +70,7 @@ class SelectiveVideo(PyAvFile):
         source: The file, at its beginning; closed together with this.
 
     Raises:
-        DoubtError: On opening as well as on reading: the whole file has to be decoded.
+        DoubtError: The whole file has to be decoded. Raised on opening and on reading.
     """
 
     def __init__(self, source: Source) -> None:
@@ -84,7 +84,7 @@ class SelectiveVideo(PyAvFile):
         self._seconds = seconds - seconds[0]
         self.times = self._seconds
         self._left_out = np.zeros(self.expected, bool)
-        self._pending: list[int] = []  # numbers of the frames that the decoder owes, a heap
+        self._pending: list[int] = []  # numbers of the frames still to come from the decoder, a heap
         self._arrived: deque[tuple[int, VideoFrame]] = deque()
         set_threads(source.stream, decoding_threads())
         self._seek(0)
@@ -92,24 +92,24 @@ class SelectiveVideo(PyAvFile):
         self._set_info(source.stream.frames)
 
     def expect(self, indices: Iterable[int]) -> None:
-        """Leave out from now on what is not needed for the frames with these numbers."""
+        """From now on, skip what is not needed for the frames with these numbers."""
         wanted = np.zeros(self.expected, bool)
         wanted[[index for index in indices if index < self.expected]] = True
         self._left_out = self._packets.spare & ~wanted[self._numbers]
 
     def step(self) -> bool:
-        """Go to the next frame; return False at the end."""
+        """Move to the next frame; return False at the end."""
         return self.goto(self.index + 1)
 
     def goto(self, index: int) -> bool:
-        """Go forward to frame `index`, which was expected; return False when the clip ends before it."""
+        """Move forward to frame `index`, which was announced; return False if the clip ends before it."""
         if index < self.index:
-            raise ValueError(f"frame {index} lies before frame {self.index}: frames are read in order")
+            raise ValueError(f"frame {index} is before frame {self.index}, but frames are read in order")
         if index >= self.expected:
             self.read_to_end()
             return False
         if self._left_out[self._order[index]]:
-            raise ValueError(f"frame {index} was not expected")
+            raise ValueError(f"frame {index} was not announced")
         starts = self._packets.starts
         start = int(starts[np.searchsorted(starts, self._order[index], side="right") - 1])
         if start > self._place + _SEEK_OVERHEAD:
@@ -124,14 +124,14 @@ class SelectiveVideo(PyAvFile):
         return True
 
     def image(self) -> Image:
-        """Return the frame it stands on, `(H, W, 3)` uint8 BGR."""
+        """Return the current frame, uint8 BGR `(H, W, 3)`."""
         try:
             return super().image()
         except InputError as error:
             raise DoubtError from error
 
     def read_to_end(self) -> int:
-        """Decode the rest, unless a jump was made, and return the number of frames."""
+        """Return the number of frames; unless there was a seek, decode the rest to check it."""
         if not self.jumped:
             while self._feed():
                 self._arrived.clear()
@@ -142,7 +142,7 @@ class SelectiveVideo(PyAvFile):
 
     @property
     def end_seconds(self) -> float:
-        """When the last frame ends."""
+        """End of the last frame."""
         return float(self._seconds[-1]) + 1 / known_fps(self.info.fps)
 
     def close(self) -> None:
@@ -154,9 +154,9 @@ class SelectiveVideo(PyAvFile):
         """Read all packets.
 
         Raises:
-            DoubtError: Their number need not be that of the frames, or they are damaged.
+            DoubtError: They are damaged, or their number may differ from that of the frames.
         """
-        pts, dts = array("q"), array("q")  # eight bytes each: two hours have 200,000 packets
+        pts, dts = array("q"), array("q")  # 8 bytes each; two hours have 200,000 packets
         starts: list[int] = []
         spare = bytearray()
         try:
@@ -165,7 +165,7 @@ class SelectiveVideo(PyAvFile):
                 if not packet.size:
                     continue
                 role = role_of(memoryview(packet), size_bytes)
-                # A film whose pictures refer to others across keyframes is decoded whole.
+                # If pictures may refer to others across keyframes, the whole file is decoded.
                 if (
                     packet.pts is None
                     or packet.is_corrupt
@@ -186,13 +186,13 @@ class SelectiveVideo(PyAvFile):
         )  # fmt: skip
         if not starts or starts[0] != 0 or len(np.unique(packets.pts)) < len(pts):
             raise DoubtError
-        # A decoder that learns late how far frames are reordered drops some at the beginning.
+        # A decoder that learns the reordering depth late drops frames at the beginning.
         if _reordering(packets.pts) > self._decoder.reorder_depth:
             raise DoubtError
         return packets
 
     def _seek(self, start: int) -> None:
-        """Let decoding go on with the IDR picture at place `start`."""
+        """Continue decoding at the IDR picture with index `start`."""
         self._pending.clear()
         self._arrived.clear()
         try:
@@ -207,7 +207,7 @@ class SelectiveVideo(PyAvFile):
         self._send(packet)
 
     def _feed(self) -> bool:
-        """Read one packet, and decode it unless it is left out; return False when there is none."""
+        """Read one packet and decode it, unless it is skipped; return False at the end."""
         try:
             packet = next(self._demuxed, None)
         except FFmpegError as error:
@@ -232,7 +232,7 @@ class SelectiveVideo(PyAvFile):
             self._receive(packet)
 
     def _receive(self, packet: Packet[VideoStream] | None) -> None:
-        """Decode a packet, or what is left behind the last one, and check the frames that come."""
+        """Decode a packet (None: flush the decoder) and check the frames that come."""
         try:
             frames = self._decoder.decode(packet)
         except FFmpegError as error:
@@ -245,7 +245,7 @@ class SelectiveVideo(PyAvFile):
 
 
 def _reordering(pts: NDArray[np.int64]) -> int:
-    """Return of how many frames, at most, that are decoded before it a frame is shown ahead."""
+    """Return the reordering depth: the maximum number of frames decoded before a frame and shown after it."""
     most = 0
     before: list[int] = []
     for time in map(int, pts):

@@ -1,10 +1,13 @@
 """Open one video: a file, or a folder of numbered pictures.
 
-`probe` reads a header, `open_video` gives a cursor over the frames. Promises: the frames asked
-for are those of a full decode in order, whatever the header claims; what cannot be used says why
-with a code of the closed set; everything is released when the `with` block ends; nothing is
-written to standard error, and nothing but the local file is opened. A decoder that crashes or
-hangs takes its process with it: who reads strangers' files does so in a worker.
+`probe` reads the header; `open_video` returns a cursor over the frames. Guarantees:
+
+- Frames are those of a full decode in order, whatever the header says.
+- A file that cannot be used raises an error with one of a fixed set of codes.
+- Everything is released at the end of the `with` block.
+- Nothing is written to standard error, and no other file is opened.
+
+A decoder may crash or hang and take its process with it, so untrusted files are read in worker processes.
 """
 
 from __future__ import annotations
@@ -28,15 +31,15 @@ __all__ = ["ATTEMPTS", "DoubtError", "Frame", "Limits", "Video", "VideoInfo", "o
 logger = logging.getLogger(__name__)
 
 ATTEMPTS: tuple[tuple[bool, int | None], ...] = ((True, None), (False, None), (False, 1))
-"""`selective` and `num_threads` to read a file with, one after the other as long as there is doubt.
+"""Values of `selective` and `num_threads`, tried in order until there is no `DoubtError`.
 
-The last leaves none, so a damaged file gives the same frames each time. Others need not pay for it.
+The last never raises it, so a damaged file gives the same frames every time, and other files are read fast.
 """
 _NO_LIMITS = Limits()
 
 
 def probe(path: Path, limits: Limits = _NO_LIMITS) -> VideoInfo:
-    """Read what a video's header claims, and release the file.
+    """Read a video's header, and release the file.
 
     Raises:
         InputError: The file cannot be used, as for `open_video`.
@@ -53,18 +56,17 @@ def open_video(
     selective: bool = False,
     num_threads: int | None = None,
 ) -> Video:
-    """Open a clip; it then stands on its first frame.
+    """Open a clip, at its first frame.
 
     Args:
         path: A video file, or a folder of numbered pictures.
-        limits: What it may cost.
-        seek: Allow seeks where they are cheaper and prove exact.
-        selective: Leave out what is not needed for the frames that `Video.expect` is told, where that
-            can be proven.
-        num_threads: To decode with; None for as many as `decode_with` was told.
+        limits: Limits of the file.
+        seek: Allow seeks if they are cheaper and exact.
+        selective: Skip frames that are not announced with `Video.expect`, if this provably changes nothing.
+        num_threads: Decoding threads; None: the number set with `decode_with`.
 
     Raises:
-        DoubtError: The file has to be read in a surer way, see `ATTEMPTS`; on reading, too.
+        DoubtError: The file must be read with the next of `ATTEMPTS`. Also raised on reading.
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `not_a_video`,
             `no_frames`, `too_large`, `read_error`.
     """
@@ -96,12 +98,14 @@ def open_video(
 
 @functools.cache
 def _log_changed_pyav(reason: str) -> None:
-    logger.warning("PyAV %s has changed (%s): H.264 is read slower, in full", av.__version__, reason)
+    logger.warning(
+        "PyAV %s has changed (%s); H.264 files are decoded in full, which is slower", av.__version__, reason
+    )
 
 
 def _not_opened(path: Path, head: bytes) -> InputError:
     if looks_like_container(head):
-        message = "looks like a video but does not open: damaged, cut short, or without a video stream"
+        message = "looks like a video but cannot be opened: damaged, cut short, or without a video stream"
     else:
         message = "is not a video"
     return InputError(path, FailureCode.NOT_A_VIDEO, message)
@@ -109,4 +113,4 @@ def _not_opened(path: Path, head: bytes) -> InputError:
 
 def _no_frame(path: Path, error: NoFrameError) -> InputError:
     why = "it is encrypted" if error.is_encrypted else f"codec {error.codec}"
-    return InputError(path, FailureCode.NO_FRAMES, f"not one frame can be decoded ({why})")
+    return InputError(path, FailureCode.NO_FRAMES, f"no frame can be decoded ({why})")

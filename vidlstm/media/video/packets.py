@@ -1,6 +1,6 @@
-"""What a file's packets tell without decoding them: how many frames, when shown, which are keyframes.
+"""Read a file's packets without decoding: number of frames, their times, and which are keyframes.
 
-Reading the packets costs a hundredth of decoding them.
+This costs a hundredth of decoding.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ class Packets:
     """The packets of a video stream.
 
     Args:
-        num_frames: Those that become a frame.
-        num_discarded: Those that become none: an edit list hides them, or the codec does.
-        pts: When the frames are shown, `(num_frames,)` int64, in ticks, increasing strictly; None where
-            the file does not say so of each.
-        keys: Numbers of the frames that decoding can start with, `(K,)` int64, sorted.
-        key_times: By which these are sought, `(K,)` int64, in ticks.
-        first: Place of the first packet in the file, in bytes, and the time by which it is sought; None
-            where one is unknown.
-        is_encrypted: Whether one of them is.
-        is_in_order: Whether they hold what later ones need (a palette, a new header), and is sent only once.
+        num_frames: Number of packets that become a frame.
+        num_discarded: Number of packets that do not, because an edit list or the codec hides them.
+        pts: Presentation times of the frames, int64 `(num_frames,)`, in ticks, strictly increasing; None
+            if the file does not have one for each.
+        keys: Numbers of the keyframes, int64 `(K,)`, sorted.
+        key_times: Times for seeking to the keyframes, int64 `(K,)`, in ticks.
+        first: Position of the first packet in bytes, and its time for seeking; None if either is unknown.
+        is_encrypted: Whether any packet is encrypted.
+        is_in_order: Whether packets must be read in order, because some hold data that is sent only once (a
+            palette, a new header).
     """
 
     num_frames: int
@@ -47,14 +47,14 @@ class Packets:
     is_in_order: bool
 
     def key_before(self, index: int) -> tuple[int, int] | None:
-        """Return the frame from which frame `index` can be decoded, and the time by which it is sought."""
+        """Return the keyframe to decode frame `index` from, and its time for seeking."""
         place = int(np.searchsorted(self.keys, index, side="right")) - 1
         return (int(self.keys[place]), int(self.key_times[place])) if place >= 0 else None
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
-    """Read all packets from where the file stands."""
-    pts, dts = array("q"), array("q")  # eight bytes each: two hours have 200,000 packets
+    """Read all packets from the current position of the file."""
+    pts, dts = array("q"), array("q")  # 8 bytes each; two hours have 200,000 packets
     is_key = bytearray()
     first: tuple[int, int] | None = None
     num_discarded, num_packets, is_encrypted = 0, 0, False
@@ -70,16 +70,16 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
         if packet.is_discard:
             num_discarded += 1
         elif packet.size == 1 or (codec == "vp8" and not memoryview(packet)[0] & _VP8_IS_SHOWN):
-            num_discarded += 1  # stands for a dropped frame; or a reference that is never shown itself
+            num_discarded += 1  # a dropped frame, or a reference that is never shown
         elif packet.pts is not None and time is not None:
             pts.append(packet.pts)
             dts.append(time)
             is_key.append(packet.is_keyframe)
-    # In a transport stream each field of an interlaced H.264 frame is a packet; the first has the time.
+    # In a transport stream each field of an interlaced H.264 frame is a packet; only the first has a time.
     num_frames = len(pts) if codec == "h264" and pts else num_packets - num_discarded
     shown = np.asarray(pts, np.int64)
     if container.format.name == "avi" and pts != dts:
-        shown = shown[:0]  # no times in the file, only an order of decoding: FFmpeg has guessed them
+        shown = shown[:0]  # the file has no times, only a decoding order; FFmpeg has guessed these
     order = np.argsort(shown, kind="stable")
     shown = shown[order]
     is_timed = num_frames == len(shown) > 0 and bool((np.diff(shown) > 0).all())
@@ -99,6 +99,6 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
 
 
 def to_seconds(stream: VideoStream, ticks: Ticks) -> Ticks:
-    """Return times of a stream in seconds, to the last bit as OpenCV counts them."""
+    """Return times of a stream in seconds, bit-identical to OpenCV's."""
     milliseconds = (ticks - (stream.start_time or 0)) * float(stream.time_base or 0) * 1e3
     return milliseconds / 1e3  # type: ignore[return-value]

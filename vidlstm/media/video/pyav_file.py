@@ -1,17 +1,16 @@
-"""What the readers by PyAV share: the open file, and pictures of its frames.
+"""The part that all PyAV readers share: the open file, and the images of its frames.
 
-PyAV reads every file, and OpenCV none, because only here is a picture that could not be made an
-error. OpenCV 5.0 returns success, and whatever its buffer held, for interlaced frames and for unusual
-colours; before 4.13 it takes every colour for one of BT.601, before 4.11 it ends an AVI file where the
-header says. To ask PyAV first, and compare one picture of each file, would cost more than PyAV itself
-(CPU milliseconds a file, 16 frames of it: UT-Interaction 14.1 by PyAV, 12.8 by OpenCV unchecked, 14.8
-checked; H.264 of 10 s 50, 48, 56; 2 s of 64x64 1.6, 1.2, 2.4). The pictures have the bits of OpenCV
-4.13 and later.
+All files are read with PyAV, because OpenCV does not report frames that it cannot convert. OpenCV 5.0
+returns success and the old content of its buffer for interlaced frames and unusual colour spaces; before
+4.13 it treats every colour space as BT.601; before 4.11 it ends an AVI file where the header says. Checking
+one frame of each file against PyAV would cost more than PyAV alone. CPU milliseconds per file for 16
+frames, with PyAV, OpenCV unchecked, OpenCV checked: UT-Interaction 14.1, 12.8, 14.8; 10 s of H.264 50, 48,
+56; 2 s of 64x64 1.6, 1.2, 2.4. The images are bit-identical to those of OpenCV 4.13 and later.
 
-Interlaced frames are decoded as they are. Frames are reduced afterwards, which averages their two
-fields. FFmpeg's bwdif would take 1.5 CPU milliseconds a wanted frame of 720x576 (a third more for 17 of 150
-frames of H.264; yadif 2.6), but needs the frames before and after each, which seeks and the selective H.264
-reader leave out; and much that is marked as interlaced is not.
+Interlaced frames are not deinterlaced; resizing them later averages the two fields. FFmpeg's bwdif would take
+1.5 CPU milliseconds per wanted frame of 720x576 (a third more for 17 of 150 frames of H.264; yadif 2.6). It
+needs the frames before and after each one, which seeks and the selective H.264 reader skip, and many files
+marked as interlaced are not.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from vidlstm.media.video.container import FFmpegError, Source, frame_rate, heade
 
 
 class PyAvFile(Video):
-    """A video file that PyAV has opened."""
+    """A video file opened with PyAV."""
 
     _frame: VideoFrame | None = None
 
@@ -41,7 +40,7 @@ class PyAvFile(Video):
         """Return the frame it stands on, `(H, W, 3)` uint8 BGR.
 
         Raises:
-            InputError: `read_error`, FFmpeg does not know how to convert its pixels.
+            InputError: `read_error`: FFmpeg cannot convert its pixel format.
         """
         frame = self._frame
         assert frame is not None
@@ -50,7 +49,7 @@ class PyAvFile(Video):
             return to_bgr(frame, self._reformatter)
         except (FFmpegError, ValueError) as error:
             what = f"{frame.format.name}, colour matrix {frame.colorspace} of ITU-T H.273"
-            message = f"frame {self.index} cannot be converted to RGB ({what}): convert the file with ffmpeg"
+            message = f"frame {self.index} cannot be converted to RGB ({what}); convert the file with ffmpeg"
             raise InputError(self.path, FailureCode.READ_ERROR, message) from error
 
     def close(self) -> None:
@@ -59,19 +58,19 @@ class PyAvFile(Video):
         self._source.close()
 
     def _set_info(self, num_frames: int) -> None:
-        """Take the size of the frame it stands on, and the number of frames that the header claims."""
+        """Set `info` from the size of the current frame and the number of frames in the header."""
         height, width = self.image().shape[:2]
         source = self._source
         self.info = header_info(source.container, source.stream, width, height, num_frames)
 
 
 def to_bgr(frame: VideoFrame, reformatter: VideoReformatter) -> Image:
-    """Return a decoded frame as it is shown, `(H, W, 3)` uint8 BGR.
+    """Return a decoded frame, rotated as shown, uint8 BGR `(H, W, 3)`.
 
     Raises:
-        FFmpegError, ValueError: FFmpeg does not know how to convert its pixels.
+        FFmpegError, ValueError: FFmpeg cannot convert its pixel format.
     """
-    # What OpenCV asks of the same swscale.
+    # The same parameters of swscale as OpenCV uses.
     picture = reformatter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
     plane = picture.planes[0]
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(picture.height, plane.line_size)

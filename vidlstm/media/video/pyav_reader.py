@@ -1,11 +1,11 @@
-"""Frames of a video file by PyAV: in order, or by seeks that prove themselves.
+"""Read a video file with PyAV: in order, or with verified seeks.
 
-Reading goes on behind damage, and what was lost is counted. Where several threads meet damage, they stop:
-the file has to be read again by one, so that it gives the same frames each time.
+Reading continues after damage, and lost frames are counted. With several threads it stops at damage, and the
+file is read again by one thread, so that it gives the same frames every time.
 
-A jump is made by a seek when its run-up from the keyframe is clearly cheaper than decoding what lies
-between. It counts only if a frame comes that carries the very time which the packets have for the one
-wanted; otherwise the file is decoded in order from its beginning.
+A seek is used if decoding from the keyframe is clearly cheaper than decoding everything up to the wanted
+frame. It is accepted only if a frame with exactly the time of the wanted packet comes; otherwise the file
+is decoded in order from its beginning.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from vidlstm.media.video.threads import set_threads
 
 _SEEKABLE = ("avi", "matroska", "mov")  # containers with an index; others are searched byte by byte
 _SEEK_OVERHEAD = 40
-"""What a seek has to spare beside its run-up, in frames: damage that is jumped over is not noticed."""
+"""Frames that a seek must save, as damage in skipped frames is not noticed."""
 
 
 class NoFrameError(Exception):
-    """There is a video stream, but not one of its frames can be decoded."""
+    """There is a video stream, but none of its frames can be decoded."""
 
     def __init__(self, codec: str, *, is_encrypted: bool) -> None:
         super().__init__(codec)
@@ -45,12 +45,12 @@ class PyAvVideo(PyAvFile):
     Args:
         source: The file; closed together with this.
         seek: Allow seeks.
-        num_threads: To decode with; None for as many as `decode_with` was told.
+        num_threads: Decoding threads; None: the number set with `decode_with`.
 
     Raises:
-        DoubtError: Several threads have met damage; on reading, too.
-        NoFrameError: No frame comes.
-        InputError: `read_error`, the first frame cannot be converted.
+        DoubtError: The file is damaged and was decoded by several threads. Also raised on reading.
+        NoFrameError: No frame can be decoded.
+        InputError: `read_error`: the first frame cannot be converted.
     """
 
     _frames: Iterator[VideoFrame]
@@ -62,7 +62,7 @@ class PyAvVideo(PyAvFile):
         self._packets = read_packets(source.container, source.stream)
         self.num_missing = num_missing(source.path, source.container, source.stream, self._packets)
         self._expect_packets()
-        self._is_avi = source.container.format.name == "avi"  # frames have no times but of decoding
+        self._is_avi = source.container.format.name == "avi"  # its frames have decoding times only
         has_index = source.container.format.name.startswith(_SEEKABLE)
         self._can_seek = seek and has_index and not self._packets.is_in_order
         self._rewind()
@@ -72,23 +72,23 @@ class PyAvVideo(PyAvFile):
         self._set_info(max(source.stream.frames - self._packets.num_discarded, 0))
 
     def step(self) -> bool:
-        """Go to the next frame; return False at the end."""
+        """Move to the next frame; return False at the end."""
         frame = next(self._frames, None)
         if frame is None:
             if self._is_threaded() and self.index + 1 < self._packets.num_frames:
                 raise DoubtError
-            return self._meet_end()
+            return self._reach_end()
         self._frame = frame
         self._num_damaged += frame.is_corrupt
         ticks = frame.dts if self._is_avi else frame.pts
         seconds = 0.0 if ticks is None else to_seconds(self._source.stream, ticks)
         if self._zero is None:
             self._zero = seconds
-        self._stand_on_next(seconds - self._zero)
+        self._advance(seconds - self._zero)
         return True
 
     def goto(self, index: int) -> bool:
-        """Go forward to frame `index`; return False when the clip ends before it."""
+        """Move forward to frame `index`; return False if the clip ends before it."""
         key = self._packets.key_before(index) if self._can_seek and index < self.expected else None
         if key is None or index - self.index <= 1.25 * (index - key[0]) + _SEEK_OVERHEAD:
             return super().goto(index)
@@ -104,16 +104,16 @@ class PyAvVideo(PyAvFile):
 
     @property
     def end_seconds(self) -> float:
-        """When the last frame met so far ends; after a jump, when the last of all does."""
+        """End of the last frame read so far; after a seek, end of the last frame of the file."""
         if self.jumped and self.times is not None:
             return float(self.times[-1]) + 1 / known_fps(self.info.fps)
         return super().end_seconds
 
     @property
     def num_lost(self) -> int:
-        """Frames that are missing or cannot be decoded whole, as far as the clip was read."""
+        """Number of frames that are missing or damaged, as far as the clip has been read."""
         lost = self.num_missing + self._num_damaged
-        # Without an error, packets that become no frame are none of their own.
+        # Without an error, packets without a frame are not lost frames.
         if self._num_errors and self.count is not None:
             lost += max(self._packets.num_frames - self.count, 0)
         return lost
@@ -137,7 +137,7 @@ class PyAvVideo(PyAvFile):
             self.times = seconds - seconds[0]
 
     def _rewind(self) -> None:
-        """Let decoding begin with the first packet, after the packets have been read."""
+        """Return to the first packet, after all packets have been read."""
         self._reset()
         self._set_threads()
         first: Packet[VideoStream] | None = None
@@ -151,7 +151,7 @@ class PyAvVideo(PyAvFile):
             if first is not None and first.pos != place:
                 first = None
         if first is None:
-            self._reopen()  # which takes longer, but always leads to the beginning
+            self._reopen()  # slower, but always leads to the beginning
         self._frames = self._decode(first)
 
     def _start_over(self) -> None:
@@ -170,7 +170,7 @@ class PyAvVideo(PyAvFile):
         self._num_damaged = 0
 
     def _seek(self, index: int, key_time: int) -> bool:
-        """Land on frame `index`, or tell that this cannot be done for sure."""
+        """Move to frame `index`; return False if this cannot be verified."""
         assert self._packets.pts is not None
         assert self.times is not None
         wanted = int(self._packets.pts[index])
@@ -189,7 +189,7 @@ class PyAvVideo(PyAvFile):
         return False
 
     def _decode(self, first: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
-        """Yield the frames of a packet that was read already, and of all that follow."""
+        """Yield the frames of a packet that has been read already, and of all later packets."""
         decoder = self._source.stream.codec_context
 
         def fail() -> None:

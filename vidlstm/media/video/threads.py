@@ -1,10 +1,10 @@
-"""How many threads decode a stream, so that a damaged file gives the same frames whatever their number.
+"""Set the number of decoding threads so that a damaged file gives the same frames for any number.
 
-What stands for the damaged part of a picture can depend on which of several threads was first. So several
-decode only where FFmpeg's decoder reports damage in place of concealing it (the file is then read again by
-one), or where they share the slices of one picture; all other codecs are decoded by one thread. Of 500
-damaged files (`python -m tests.benchmarks.fuzz`), several threads gave other frames than one, without an
-error, in 5 of 42 HEVC, 7 of 42 VP8 and 1 of 42 MPEG-2.
+With several threads, the concealment of damage can depend on which thread was first. So several threads are
+used only if FFmpeg's decoder reports damage instead of concealing it (the file is then read again by one
+thread), or if the threads share the slices of one picture. All other codecs use one thread. In 500 damaged
+files (`python -m tests.benchmarks.fuzz`), several threads gave other frames than one, without an error, in
+5 of 42 HEVC, 7 of 42 VP8 and 1 of 42 MPEG-2 files.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _BY_SLICES = ("dnxhd", "ffv1", "prores")
 
 
 def set_threads(stream: VideoStream, num_threads: int) -> None:
-    """Prepare a stream of which nothing was decoded yet.
+    """Set the threads of a stream before anything is decoded.
 
     Args:
-        stream: If several threads are going to decode it, damage raises an error.
-        num_threads: At most so many; 0 for as many as FFmpeg likes.
+        stream: The stream; with several threads, damage then raises an error.
+        num_threads: Maximum number of threads; 0: FFmpeg chooses.
     """
     decoder = stream.codec_context
     codec = codec_name(stream)
