@@ -45,8 +45,8 @@ class TestTogether:
         said = recorded_together(at("20260131_1700", "20260131_1710", "20260201_0900", "20260201_0901"))
         assert said == (
             "4 of 4 clips were recorded within 10 minutes of another one, according to their file names. "
-            "Clips of one recording are probably in several subsets, so the score is too high. To keep each of "
-            rf"the 2 days together: `group_by={BY_DAY}`."
+            "Clips of one recording are probably in several subsets, so the score is too high. "
+            rf"To keep each of the 2 days together: `group_by={BY_DAY}`."
         )
 
     def test_on_one_day(self) -> None:
