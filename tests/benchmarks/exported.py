@@ -90,10 +90,14 @@ def main() -> int:
         for way in ways:
             labels, scores, novelty = difference(rows[way], rows["torch"])
             failed |= bool(labels) or scores > MOST
-            ratios = sorted(own / base for own, base in zip(seconds[way], seconds["torch"], strict=True))
+            ratios = [
+                sorted(own / base for own, base in zip(seconds[way], seconds[other], strict=True))
+                for other in ("torch", "run, OpenVINO")
+            ]
+            by_torch, by_openvino = (ratio[len(ratio) // 2] for ratio in ratios)
             print(
                 f"{way}: {min(seconds[way]):.1f} CPU s for {len(clips)} clips, "
-                f"{ratios[len(ratios) // 2]:.2f} times torch; "
+                f"{by_torch:.2f} times torch, {by_openvino:.2f} times the run in OpenVINO; "
                 f"labels that differ: {labels}, scores by {scores:.1e}, novelty by {novelty:.1e}"
             )
         python = small_installation(folder / "venv")

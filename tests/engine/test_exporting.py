@@ -133,14 +133,15 @@ def test_what_is_not_the_same_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_nothing_is_left_when_it_fails(
-    trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def fail(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr("vidlstm.engine.exporting.export.compare", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("vidlstm.engine.exporting.export.compare", fail)
+    with pytest.raises(type(error)):
         export(trained_run.model, "onnx", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
@@ -259,6 +260,17 @@ def test_a_lower_precision_needs_the_held_out_clips(trained_run: TrainedRun, tmp
     with pytest.raises(UsageError, match=r"precision=float16.*held-out clips.*precision=float32"):
         export(model, "onnx", tmp_path / "half", precision="float16")
     assert list(tmp_path.iterdir()) == [model]
+
+
+def test_int8_also_needs_training_clips(trained_run: TrainedRun, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "split.csv"):
+        (tmp_path / name).write_bytes((trained_run.run / name).read_bytes())
+    held_out = "\n".join(
+        line for line in (tmp_path / "split.csv").read_text().splitlines() if ",train," not in line
+    )
+    (tmp_path / "split.csv").write_text(held_out + "\n")
+    with pytest.raises(UsageError, match="needs the training clips"):
+        export(tmp_path / "model.safetensors", "onnx", tmp_path / "small", precision="int8")
 
 
 def test_int8_needs_an_encoder(trained_run: TrainedRun, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,10 +85,19 @@ def export(
         raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
     held_out = run_paths(model, path.parent, "val", "test")
-    if precision != "float32" and not any(file.exists() for file in held_out):
+    training = spread(run_paths(model, path.parent, "train"), _CALIBRATION)
+    missing = [
+        name
+        for name, is_needed, there in (
+            ("held-out", precision != "float32", any(file.exists() for file in held_out)),
+            ("training", precision == "int8", bool(training)),
+        )
+        if is_needed and not there
+    ]
+    if missing:
         raise UsageError(
-            f"`precision={precision}`: needs the held-out clips of {path.parent}, which are not where they "
-            "were; use `precision=float32`"
+            f"`precision={precision}`: needs the {' and '.join(missing)} clips of {path.parent}, which are "
+            "not where they were; use `precision=float32`"
         )
     if precision == "int8" and model.encoder is None:
         raise UsageError("`precision=int8`: is for the encoder of the rgb stream; use `precision=float16`")
@@ -97,7 +106,7 @@ def export(
     beside.mkdir()
     try:
         with one_thread():
-            sizes = _write(model, path, networks, precision, beside)
+            sizes = _write(model, path, networks, precision, training, beside)
             opened = open_networks(beside / EXPORTED, 1)
             if precision == "float32":
                 clips = list(read_clips(model, spread(run_paths(model, path.parent), NUM_COMPARED)))
@@ -126,13 +135,17 @@ def _require_packages(networks: ExportFormat, precision: ExportPrecision) -> Non
 
 
 def _write(
-    model: Model, path: Path, networks: ExportFormat, precision: ExportPrecision, folder: Path
+    model: Model,
+    path: Path,
+    networks: ExportFormat,
+    precision: ExportPrecision,
+    training: Sequence[Path],
+    folder: Path,
 ) -> dict[str, int]:
     """Write all files into a folder; return their sizes."""
     converted = convert_model(model)
     if precision == "int8":
-        training = read_clips(model, spread(run_paths(model, path.parent, "train"), _CALIBRATION))
-        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in training)
+        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in read_clips(model, training))
         pictures = (pixels.reshape(-1, *pixels.shape[3:]) for pixels in clips)
         converted["encoder.onnx"] = in_int8(converted["encoder.onnx"], pictures)
     if networks == "openvino":
