@@ -1,4 +1,4 @@
-"""Parts of films written anew: right to a frame, with sound, in a format that browsers play."""
+"""Re-encoded parts of films: exact to a frame, with sound, in a format that browsers play."""
 
 from __future__ import annotations
 

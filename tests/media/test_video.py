@@ -446,5 +446,5 @@ def test_an_animated_picture_says_what_to_do(tmp_path: Path, suffix: str) -> Non
 
 def test_a_frame_of_too_many_pixels_says_what_to_do(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "clip.avi", 3)
-    with pytest.raises(InputError, match=r"more than 100 pixels: scale it down$"):
+    with pytest.raises(InputError, match=r"more than 100 pixels; scale it down$"):
         open_video(path, Limits(max_pixels=100))

@@ -1,8 +1,8 @@
-"""Write a part of a film, or all of it with something drawn in, as a video that plays in browsers.
+"""Write a film, or a part of it, as a video that plays in browsers; optionally with something drawn in.
 
-H.264 in MP4 with 4:2:0 colours, its index at the front, sound as AAC. Frames are decoded and encoded anew: a
-cut is right to a frame, which copying packets is not. Every frame keeps its time, so a variable frame rate
-stays one. The file is written beside and renamed.
+H.264 in MP4 with 4:2:0 chroma and the index at the front; sound as AAC. Frames are re-encoded, so cuts are
+exact to a frame, which copying packets is not. Every frame keeps its time, so a variable frame rate is
+preserved. The file is written to a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from vidlstm.media.video.base import Image
 from vidlstm.media.video.container import NotOpenedError, Source
 
 Draw = Callable[[Image, float], Image]
-"""Returns what is shown in place of an RGB frame at a time, in seconds from the first frame."""
+"""Maps an RGB frame and its time, in seconds since the first frame, to the frame to show."""
 
 TICK = Fraction(1, 90_000)
-"""Seconds that times are counted in."""
+"""Unit of times, in seconds."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
-"""What the disk that is written to says, not the film."""
+"""Errors of the disk that is written to, not of the film."""
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
 
 
 def write_part(
     path: Path, target: Path, start: float = 0.0, end: float = math.inf, draw: Draw | None = None
 ) -> int:
-    """Write the frames of a film that are shown from `start` to before `end`; return how many.
+    """Write the frames of a film in `[start, end)`; return their number.
 
     Args:
         path: The film.
-        target: The video to be written, `.mp4`; its folder is there.
-        start: In seconds from the first frame.
-        end: Likewise.
-        draw: Changes each frame.
+        target: Path of the `.mp4` to write, in an existing folder.
+        start: Start in seconds since the first frame.
+        end: End in seconds since the first frame.
+        draw: Changes each frame; None: no change.
 
     Raises:
         InputError: The film cannot be read.
@@ -61,7 +61,7 @@ def write_part(
         except av.error.FFmpegError as error:
             if error.errno in _FULL:
                 raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
-            raise InputError(path, FailureCode.READ_ERROR, f"cannot be written anew: {error}") from None
+            raise InputError(path, FailureCode.READ_ERROR, f"cannot be re-encoded: {error}") from None
 
 
 def _write(
@@ -80,7 +80,7 @@ def _write(
     with av.open(f"file:{beside}", "w", format="mp4", options={"movflags": "+faststart"}) as made:
         rate = video.guessed_rate or video.average_rate or Fraction(25)
         height, width = upright(first).shape[:2]
-        shown = add_h264(made, height, width, rate)  # before anything is written
+        shown = add_h264(made, height, width, rate)  # add all streams before anything is written
         heard = 0  # samples
         sound = None if audio is None else made.add_stream("aac", rate=audio.rate)
         resampler = None
@@ -116,27 +116,27 @@ def _write(
 
 
 def _frames(source: Any, streams: list[Any], start: float) -> Iterator[Any]:
-    """Yield frames and sound in the order of the file, from the key frame before a time on."""
+    """Yield frames and sound in the order of the file, from the keyframe before a time."""
     if start > 1:
         source.seek(int(start * 1_000_000), backward=True)
     yield from source.decode(*streams)
 
 
 def upright(frame: Any) -> Image:
-    """Return a frame as it is shown, RGB, with even sides as 4:2:0 needs them."""
+    """Return a frame as RGB, rotated as shown, with even sides as 4:2:0 requires."""
     image = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
     height, width = image.shape[:2]
     return np.asarray(image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)], dtype=np.uint8)
 
 
 def add_h264(made: Any, height: int, width: int, rate: Fraction | float) -> Any:
-    """Add a stream of H.264 that plays in browsers to a container that is written.
+    """Add an H.264 stream that plays in browsers to an output container.
 
     Args:
         made: The container.
-        height: Of the frames, in pixels; even.
-        width: Likewise.
-        rate: Frames a second; every frame has a time of its own, in `TICK`.
+        height: Height of the frames, in pixels; even.
+        width: Width of the frames, in pixels; even.
+        rate: Nominal frames per second; every frame has its own time, in `TICK`.
     """
     stream = made.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=_OPTIONS)
     stream.height, stream.width = height, width

@@ -1,8 +1,8 @@
-"""View at a file before a decoder does.
+"""Check a file before a decoder opens it.
 
-Promises that what passes is a regular, readable, non-empty file of a bearable size whose first
-bytes are not those of a picture, a sound or a playlist; a pipe, a device or a socket is never
-opened, so nothing here hangs. Whether the rest of the file can be decoded is not known yet.
+A file that passes is regular, readable, not empty and not too large, and its first bytes are not those of a
+picture, a sound file or a playlist. Pipes, devices and sockets are never opened, so nothing here hangs.
+Whether the file can be decoded is not known yet.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _PICTURES = {
 }
 _STILL_BRANDS = (b"avif", b"heic", b"heix", b"mif1")
 _MOTION_JPEG_SUFFIXES = (".mjpeg", ".mjpg")
-# A sound file with a cover would otherwise be a video of one frame.
+# Otherwise a sound file with cover art would be a video of one frame.
 _SOUNDS = {b"ID3": "MP3", b"fLaC": "FLAC"}
-# Playlists name other files; only the file that was asked for is read.
+# Playlists name other files, which must not be read.
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"v=0", b"[playlist]", b"<?xml", b"<MPD")
 _MATROSKA = b"\x1aE\xdf\xa3"
-_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide")  # that MP4 and MOV files begin with
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"wide")  # at the start of MP4 and MOV files
 _CONTAINERS = (b"RIFF", _MATROSKA, b"FLV", b"OggS", b"\x30\x26\xb2\x75", b"\x00\x00\x01\xba")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one input may cost.
+    """Limits of one input.
 
     Args:
-        max_bytes: Size of a file.
-        max_pixels: Width times height of a frame; one frame takes three bytes a pixel.
+        max_bytes: Maximum size of a file.
+        max_pixels: Maximum number of pixels of a frame, which takes three bytes per pixel.
     """
 
     max_bytes: int = 64 * 2**30
@@ -56,14 +56,14 @@ def is_folder(path: Path) -> bool:
     """Tell whether `path` is a folder.
 
     Raises:
-        InputError: This cannot be found out.
+        InputError: The path cannot be accessed.
     """
     with as_input_errors(path):
         return path.is_dir()
 
 
 def inspect(path: Path, limits: Limits) -> bytes:
-    """Return a file's first bytes, or say why it cannot be a video.
+    """Return a file's first bytes, after checking that it can be a video.
 
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `too_large`,
@@ -75,7 +75,7 @@ def inspect(path: Path, limits: Limits) -> bytes:
 
 
 def read_head(path: Path, limits: Limits) -> bytes:
-    """Return the first bytes of a regular file, whatever is in it.
+    """Return the first bytes of a regular file of any kind.
 
     Raises:
         InputError: `not_found`, `permission`, `not_a_file`, `empty_file`, `too_large`, `read_error`.
@@ -84,14 +84,14 @@ def read_head(path: Path, limits: Limits) -> bytes:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             raise InputError(path, FailureCode.NOT_A_FILE, f"is {_kind(status.st_mode)}, not a file")
-        # Between the look and the opening a file can become a pipe: never wait for its other end.
+        # The file may have been replaced by a pipe since: do not wait for its other end.
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             head = os.read(fd, _HEAD_BYTES)
         finally:
             os.close(fd)
     if not head:
-        raise InputError(path, FailureCode.EMPTY_FILE, "has no bytes in it")
+        raise InputError(path, FailureCode.EMPTY_FILE, "is empty")
     if status.st_size > limits.max_bytes:
         raise InputError(
             path, FailureCode.TOO_LARGE, f"has {status.st_size:,} bytes, more than {limits.max_bytes:,}"
@@ -109,7 +109,7 @@ def check_pixels(path: Path, width: int, height: int, limits: Limits) -> None:
         raise InputError(
             path,
             FailureCode.TOO_LARGE,
-            f"has frames of {width}x{height}, more than {limits.max_pixels:,} pixels: scale it down",
+            f"has frames of {width}x{height}, more than {limits.max_pixels:,} pixels; scale it down",
         )
 
 
@@ -119,7 +119,7 @@ def looks_like_container(head: bytes) -> bool:
 
 
 def picture_format(head: bytes) -> str | None:
-    """Return the name of the picture format that the first bytes show, if any."""
+    """Return the picture format according to the first bytes; None if it is not a picture."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     if head[4:8] == b"ftyp" and head[8:12] in _STILL_BRANDS:
@@ -129,18 +129,18 @@ def picture_format(head: bytes) -> str | None:
 
 @contextmanager
 def as_input_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about `path` into an `InputError`."""
+    """Turn errors of the operating system about `path` into an `InputError`."""
     try:
         yield
     except ValueError:  # a NUL character in the name
-        raise InputError(path, FailureCode.NOT_FOUND, "is not a possible file name") from None
+        raise InputError(path, FailureCode.NOT_FOUND, "is not a valid file name") from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             raise InputError(path, FailureCode.NOT_FOUND, "no such file") from None
         if error.errno == errno.ELOOP:
-            raise InputError(path, FailureCode.NOT_FOUND, "is a link that leads back to itself") from None
+            raise InputError(path, FailureCode.NOT_FOUND, "is a link to itself") from None
         if isinstance(error, PermissionError):
-            raise InputError(path, FailureCode.PERMISSION, "may not be read") from None
+            raise InputError(path, FailureCode.PERMISSION, "no permission to read it") from None
         raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error.strerror}") from None
 
 
@@ -150,14 +150,16 @@ def _refuse_other_kinds(path: Path, head: bytes) -> None:
 
     picture = picture_format(head)
     if _is_animated(head):
-        raise refuse(f"is an animated picture ({picture}), of which one frame is read: convert it to MP4")
+        raise refuse(
+            f"is an animated picture ({picture}), of which only one frame would be read; convert it to MP4"
+        )
     if picture and not (picture == "JPEG" and path.suffix.lower() in _MOTION_JPEG_SUFFIXES):
-        raise refuse(f"is a picture ({picture}), not a video: a model for pictures can label it")
+        raise refuse(f"is a picture ({picture}), not a video; use a model for pictures")
     sound = next((name for magic, name in _SOUNDS.items() if head.startswith(magic)), None)
     if sound or head[4:12] == b"ftypM4A ":
         raise refuse(f"is a sound file ({sound or 'M4A'}), not a video")
     if head.startswith(_PLAYLISTS):
-        raise refuse("is a playlist or a text, not a video")
+        raise refuse("is a playlist or text file, not a video")
 
 
 def _is_animated(head: bytes) -> bool:

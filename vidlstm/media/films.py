@@ -1,9 +1,8 @@
-"""A film as a stream: the frames of one time grid, in order, a few at a time.
+"""Read a film as a stream: the frames at the moments of a time grid, in order, a few at a time.
 
-The grid has a moment every `1 / rate` seconds of the film's own presentation times. The frame of a moment
-is the first that is shown then or later, as is right for any frame rate, a variable one too; where frames
-are rarer than moments, one frame serves several. Every frame is decoded once, and what is held does not
-grow with the length of the film.
+The grid has a moment every `1 / rate` seconds of presentation time. The frame of a moment is the first one
+shown at or after it, for constant and variable frame rates alike. If there are fewer frames than moments,
+one frame serves several. Every frame is decoded once, and memory does not grow with the length of the film.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
 from vidlstm.records import ClipInfo
 
 CHUNK = 64
-"""Moments that come together."""
-_MOST_GAP = 600.0  # seconds from one frame to the next beyond which times are not believed
-_RECENT = 8  # frames kept for the moments at the end of a film, which have no later neighbour
+"""Maximum number of moments in a part."""
+_MOST_GAP = 600.0  # maximum plausible gap between two frames, in seconds
+_RECENT = 8  # frames kept for the last moments of a film, which have no later neighbour
 
 
 @dataclass(frozen=True)
 class FilmSpec:
-    """What of a film is wanted.
+    """What to read from a film.
 
     Args:
-        rate: Moments a second.
-        size: Side of the square frames, in pixels; None when no frames are wanted.
-        pairs: Pairs of neighbouring frames wanted of every moment.
-        every: Square frames are wanted of every so many moments only.
+        rate: Moments per second.
+        size: Side of the square frames, in pixels; None: no square frames.
+        pairs: Frame pairs to read at every moment; None: no pairs.
+        every: Read square frames only at every n-th moment.
     """
 
     rate: float
@@ -52,7 +51,7 @@ class FilmSpec:
 
 @dataclass
 class _Moment:
-    """One moment of the grid, while its neighbour is awaited."""
+    """One moment of the grid, waiting for its neighbour."""
 
     number: int
     seconds: float
@@ -63,14 +62,12 @@ class _Moment:
 
 
 def read_film(path: Path, spec: FilmSpec, limits: Limits | None = None) -> Iterator[Clip]:
-    """Yield the moments of a film's grid, `CHUNK` at a time and the rest at the end.
+    """Yield the moments of a film's grid, in parts of `CHUNK` and the rest at the end.
 
-    Each part is a `Clip` of one view: `table` numbers its moments, `frame_table` its square frames. The
-    film's moment 0 is the first of the first part. `info` is what is known so far; the last part's holds
-    for the whole film.
+    Each part is a `Clip` of one view. `info` describes the film so far; in the last part, the whole film.
 
     Raises:
-        InputError: The film cannot be used, with the reason's code.
+        InputError: The film cannot be used; the code gives the reason.
     """
     limits = limits or Limits()
     done = 0
@@ -80,7 +77,7 @@ def read_film(path: Path, spec: FilmSpec, limits: Limits | None = None) -> Itera
                 done += len(part.times)
                 yield part
             return
-        except DoubtError:  # of what is held back; the parts before it stand
+        except DoubtError:  # concerns only moments not yielded yet
             continue
 
 
@@ -98,7 +95,7 @@ def _read(
             last_seconds = video.seconds
             may_be_last = video.times is None or video.index >= len(video.times) - _RECENT
             grid.see(video.seconds, video.image, may_be_last=may_be_last)
-            # Several threads may meet damage some frames late.
+            # Keep one part back: with several threads, damage may be reported some frames late.
             while grid.num_ready() > 2 * CHUNK:
                 yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
             if not video.goto(next(targets)):
@@ -115,7 +112,7 @@ def _check_gap(path: Path, seconds: float) -> None:
 
 
 def _targets(grid: MomentGrid, video: Video) -> Iterator[int]:
-    """Yield the frames to go to: all, or where their times are known those that will be looked at."""
+    """Yield the frames to read: all, or, if their times are known, only those that are needed."""
     if video.times is not None:
         yield from _looked_at(grid, video, video.times)
     while True:
@@ -135,19 +132,19 @@ def _looked_at(grid: MomentGrid, video: Video, times: NDArray[np.float64]) -> It
 
 
 class MomentGrid:
-    """Collects the moments of a film, or of a live stream, from its frames in order.
+    """Collects the moments of a film or live stream from its frames in order.
 
     Args:
-        spec: What is wanted.
-        fps: Frames a second, as claimed.
+        spec: What to read.
+        fps: Frames per second according to the header.
         shape: Height and width of the first frame.
-        first: Moments before this one are left out.
+        first: Number of the first moment to collect.
     """
 
     def __init__(self, spec: FilmSpec, fps: float, shape: Sequence[int], first: int = 0) -> None:
         self.spec = spec
         self._first = first
-        # Times are rounded in files: a quarter of a frame early is on time.
+        # Times in files are rounded, so a frame may be up to a quarter of a frame early.
         self.slack = 0.25 / max(known_fps(fps), spec.rate)
         self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
         height, width = shape
@@ -158,12 +155,12 @@ class MomentGrid:
         self._recent: deque[tuple[float, Image]] = deque(maxlen=_RECENT)
 
     def see(self, seconds: float, image: Callable[[], Image], *, may_be_last: bool = True) -> None:
-        """Look at the next frame.
+        """Take the next frame.
 
         Args:
-            seconds: When it is shown, from the first frame on.
-            image: Returns it, `(H, W, 3)` uint8 BGR; only called if it is needed.
-            may_be_last: Moments at the end, which have no later neighbour, may need it.
+            seconds: Its time since the first frame.
+            image: Returns the frame, uint8 BGR `(H, W, 3)`; called only if it is needed.
+            may_be_last: Whether it may be one of the last frames, which the last moments need as neighbours.
         """
         due = [m for m in self._moments if m.pair is None and seconds - m.seconds >= self.gap]
         numbers = []
@@ -189,7 +186,7 @@ class MomentGrid:
             self._recent.append((seconds, grey))
 
     def end(self) -> None:
-        """Give the last moments an earlier neighbour, as there is no later one."""
+        """Pair the last moments with an earlier neighbour, as there is no later one."""
         for moment in self._moments:
             if moment.pair is not None or moment.grey is None:
                 continue
@@ -204,17 +201,17 @@ class MomentGrid:
             moment.pair_seconds = abs(seconds - moment.seconds)
 
     def num_ready(self) -> int:
-        """Return how many moments, from the first that is held, await nothing."""
+        """Return the number of complete moments before the first incomplete one."""
         if self.spec.pairs is None:
             return len(self._moments)
         return next((n for n, m in enumerate(self._moments) if m.pair is None), len(self._moments))
 
     def take(self, number: int, info: ClipInfo) -> Clip:
-        """Hand over some moments, from the first that is held.
+        """Remove and return the first moments.
 
         Args:
-            number: Of moments, not above `num_ready`.
-            info: What is known of the film so far.
+            number: Number of moments, at most `num_ready`.
+            info: Facts about the film so far.
         """
         moments = [self._moments.popleft() for _ in range(number)]
         size = self.spec.size or 0

@@ -1,7 +1,7 @@
-"""The one place that loads OpenCV, quiet and single-threaded.
+"""Import OpenCV, quiet and single-threaded.
 
-Every media module takes `cv2` from here, so that the settings below are made before the first
-capture is opened, and a machine without libGL gets one plain sentence.
+Every media module imports `cv2` from here, so that these settings are made before its first use, and a
+machine without libGL gets a clear message.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import os
 
 from vidlstm.errors import VidlstmError
 
-# FFmpeg and OpenCV write to the process's standard error by themselves. Both read these once.
+# Otherwise FFmpeg and OpenCV write to standard error. Both read these variables once.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-# A playlist that calls itself a video must not make the reader open addresses on the network.
+# A playlist named like a video must not open addresses on the network.
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 
 try:
     import cv2
 except ImportError as error:
     raise VidlstmError(
-        f"OpenCV cannot be loaded ({error}): on a machine without a screen, "
+        f"OpenCV cannot be loaded ({error}); on a machine without a screen, "
         "`pip uninstall opencv-python` and `pip install opencv-python-headless`"
     ) from error
 
-# Its pool and torch's would fight over the same cores; workers are the parallelism.
+# Its thread pool would compete with torch's for the same cores; worker processes run in parallel.
 cv2.setNumThreads(1)
 
 __all__ = ["cv2", "decode_with", "decoding_threads", "opencv_version"]
@@ -39,15 +39,15 @@ def opencv_version() -> tuple[int, int]:
 
 
 def decode_with(num_threads: int) -> None:
-    """Let FFmpeg decode each file with so many threads from now on; its default is one a core.
+    """Set the number of threads that FFmpeg decodes each file with; its default is one per core.
 
-    One thread takes a quarter less work for small frames, so where several processes read files, each of
-    them does best with its share of the cores.
+    For small frames one thread takes a quarter less CPU time, so if several processes read files, each should
+    use its share of the cores.
     """
     global _decoding_threads
     _decoding_threads = num_threads
 
 
 def decoding_threads() -> int:
-    """Return the number that `decode_with` was told; 0 when FFmpeg may choose."""
+    """Return the number set with `decode_with`; 0: FFmpeg chooses."""
     return _decoding_threads

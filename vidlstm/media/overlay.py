@@ -1,4 +1,4 @@
-"""What is drawn into a film: the label and score of the span that a frame is in, and a bar of its spans."""
+"""Draw spans into the frames of a film: the current label and score, and a bar with all spans."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vidlstm.records import Span
 
 Colour = tuple[int, int, int]
 
-_BAR = 0.03  # of the height
+_BAR = 0.03  # share of the height
 _TEXT = 0.06
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, Colour]:
-    """Return a colour for each label, far from each other, the same for the same labels."""
+    """Return a distinct colour for each label; the same labels always get the same colours."""
     names = sorted(set(labels))
     shades = (colorsys.hsv_to_rgb(place / max(1, len(names)), 0.75, 0.9) for place in range(len(names)))
     return {
@@ -30,10 +30,10 @@ def colours_of(labels: Sequence[str]) -> dict[str, Colour]:
 
 
 def overlay(spans: Sequence[Span], seconds: float) -> Draw:
-    """Return what draws a film's spans into its frames.
+    """Return a function that draws a film's spans into its frames.
 
     Args:
-        spans: In order of time.
+        spans: The spans, in order of time.
         seconds: Length of the film.
     """
     colours = colours_of([span.label for span in spans])
@@ -59,7 +59,7 @@ def overlay(spans: Sequence[Span], seconds: float) -> Draw:
 
 
 def draw_text(image: Image, text: str, colour: Colour) -> Image:
-    """Return an RGB frame with a line of text in its corner, on a ground of one colour."""
+    """Return an RGB frame with a line of text in its corner, on a background of the given colour."""
     picture = Picture.fromarray(image)
     _write(ImageDraw.Draw(picture), picture.size[1], text, colour)
     return np.asarray(picture)

@@ -1,4 +1,4 @@
-"""Single frames of a film at given times, by a seek for each: for pictures of a film, not for features."""
+"""Read single frames of a film at given times with one seek each: for thumbnails, not for features."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vidlstm.media.video.container import FFmpegError, NotOpenedError, Source
 
 
 def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
-    """Yield the first frames that are shown at some times or later, RGB `(H, W, 3)`; past the end none.
+    """Yield the first frame at or after each time, RGB `(H, W, 3)`; none past the end.
 
     Args:
         path: The film.
-        times: In seconds from the first frame.
+        times: Times in seconds since the first frame.
 
     Raises:
-        InputError: The film cannot be read, or not from here on.
+        InputError: The film cannot be read, or not beyond this point.
     """
     with contextlib.ExitStack() as stack:
         try:

@@ -1,10 +1,10 @@
-"""Find people in one picture: what BlazePose's detector answers, as boxes and alignment points.
+"""Find people in one picture: decode the output of BlazePose's detector.
 
-The detector is a single-shot one (SSD: Liu et al., ECCV 2016). Its boxes are round the head; the way a
-person stands is told by alignment points: the middle of the hips, and a point on the circle round the
-whole body (Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020). Boxes that
-overlap are averaged by their scores and not dropped (Bazarevsky et al., "BlazeFace", 2019), which
-trembles less from moment to moment.
+The detector is a single-shot detector (SSD: Liu et al., ECCV 2016). Its boxes enclose the head. Two
+alignment points give the pose of the body: the middle of the hips, and a point on the circle round the
+whole body (Bazarevsky et al., "BlazePose: On-device Real-time Body Pose tracking", 2020). Overlapping boxes
+are averaged, weighted by score, instead of suppressed (Bazarevsky et al., "BlazeFace", 2019), which reduces
+jitter.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ INPUT_SIZE = 224
 """Side of the detector's input, in pixels."""
 
 _STRIDES = (8, 16, 32, 32, 32)
-"""Of the layers that answer, in pixels; two anchors a layer stand at the middle of every cell."""
+"""Stride of each output layer, in pixels; a layer has two anchors at the centre of every cell."""
 
 _MIN_SCORE = 0.1
-"""Low, since the landmark network has the last word on who is a person. On UT-Interaction's darker clips
-0.5 found 1.35 of 2 people, 0.1 found 1.59, and nobody who was not there."""
+"""Low, because the landmark network rejects false detections. On UT-Interaction's darker clips a threshold of
+0.5 found 1.35 of 2 people, 0.1 found 1.59, both without false ones."""
 
 _MAX_OVERLAP = 0.3
-"""Intersection over union from where on two boxes are the same person's."""
+"""Intersection over union above which two boxes are of the same person."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """A person.
+    """A detected person.
 
     Args:
-        box: Round the head: left, top, right, bottom, in pixels of the picture, float32 `(4,)`.
-        region: Where the whole body is looked for.
+        box: Box of the head, float32 `(4,)`: left, top, right, bottom, in pixels of the picture.
+        region: Region of the whole body, for the landmark network.
         score: 0 to 1.
     """
 
@@ -48,11 +48,11 @@ class Detection:
 
 
 def letterbox(picture: Image) -> tuple[Image, float, NDArray[np.float32]]:
-    """Bring a picture `(H, W, 3)` into the detector's square, whole, in its proportions.
+    """Fit a whole picture `(H, W, 3)` into the detector's square input, keeping its proportions.
 
     Returns:
-        The square, uint8 `(224, 224, 3)`, black where the picture is not; the factor and the shift
-        `(2,)` (x, y) that brought it there.
+        The square, uint8 `(224, 224, 3)`, black outside the picture; and the scale and the shift `(2,)`
+        (x, y) that were applied.
     """
     height, width = picture.shape[:2]
     scale = INPUT_SIZE / max(height, width)
@@ -65,21 +65,21 @@ def letterbox(picture: Image) -> tuple[Image, float, NDArray[np.float32]]:
 
 
 def decode(
-    answers: NDArray[np.float32], logits: NDArray[np.float32], scale: float, shift: NDArray[np.float32]
+    outputs: NDArray[np.float32], logits: NDArray[np.float32], scale: float, shift: NDArray[np.float32]
 ) -> list[Detection]:
-    """Turn what the detector answers for one `letterbox` into people, the surest first.
+    """Decode the detector's output for one `letterbox` into people, by descending score.
 
     Args:
-        answers: `(2254, 12)`: of each anchor a box (centre, size) and four points (x, y), in pixels of
-            the square, from the anchor.
-        logits: `(2254,)`, of a person at each anchor.
-        scale: Of the `letterbox`.
-        shift: Of the `letterbox`, `(2,)`.
+        outputs: For each anchor a box (centre, size) and four points (x, y), `(2254, 12)`, in pixels of the
+            square relative to the anchor.
+        logits: Logit of a person at each anchor, `(2254,)`.
+        scale: Scale of the `letterbox`.
+        shift: Shift of the `letterbox`, `(2,)`.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
     there = np.flatnonzero(scores > _MIN_SCORE)
     anchors = _ANCHORS[there] * INPUT_SIZE
-    points = answers[there].reshape(-1, 6, 2).copy()
+    points = outputs[there].reshape(-1, 6, 2).copy()
     points[:, 0] += anchors
     points[:, 2:] += anchors[:, None]
     half = points[:, 1] / 2
@@ -95,7 +95,7 @@ def decode(
 def _merge(
     places: NDArray[np.float32], scores: NDArray[np.float32]
 ) -> list[tuple[NDArray[np.float32], float]]:
-    """Average what lies over the surest box by its scores, then over the surest of the rest, and so on."""
+    """Average, weighted by score, all boxes that overlap the best one; then repeat with the rest."""
     merged = []
     order = np.argsort(-scores, kind="stable")
     places, scores = places[order], scores[order]
@@ -118,7 +118,7 @@ def _overlaps(corners: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _anchors() -> NDArray[np.float32]:
-    """Return the places of the anchors in the order of the answers, `(2254, 2)` (x, y), 0 to 1."""
+    """Return the anchor positions in the order of the outputs, `(2254, 2)` (x, y), 0 to 1."""
     places = []
     for stride in sorted(set(_STRIDES)):
         cells = INPUT_SIZE // stride

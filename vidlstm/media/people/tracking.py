@@ -1,8 +1,8 @@
-"""Follow people through a clip: who is where, with which key points, at each moment.
+"""Track people through a clip: their key points at each moment.
 
-A person is looked for where the key points of the moment before say (as BlazePose does), and the
-detector, which costs as much as a person, looks for others every few moments only, or as soon as fewer
-are seen than are wanted. Two tracks that land on one body become one again.
+As in BlazePose, a person's key points at one moment give the region for the next. The detector, which costs
+as much as the landmarks of one person, runs only every few moments, or at every moment while fewer people
+than wanted are seen. Two tracks that meet on one body are merged.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from vidlstm.media.people.regions import NUM_POINTS, Region, cut, next_region, p
 from vidlstm.media.video.base import Image
 
 DETECT_EVERY = 4
-"""Moments from one look of the detector to the next while everybody wanted is seen."""
+"""Moments between two runs of the detector while all wanted people are seen."""
 
 _MIN_PRESENCE = 0.5
 _MOST = 4
-"""People that are followed at once."""
+"""Maximum number of detected people per moment."""
 
 _FOLLOWED = 3
-"""Moments for which somebody lost is still looked for where they were."""
+"""Moments for which a lost person is still searched at the last place."""
 
 _REMEMBERED = 8
-"""Moments after which a person who comes back is somebody new."""
+"""Moments after which a person who returns counts as a new one."""
 
 _BRIGHTNESS, _CONTRAST, _MAX_GAIN = 120.0, 60.0, 4.0
-"""Mean and standard deviation, in grey levels, that pictures are brought to, by so much gain at most."""
+"""Target mean and standard deviation of pictures, in grey levels, and the maximum gain."""
 
 _MIN_SIDE, _MAX_SIDE = 16, 4
-"""Of a region: in pixels, and in sides of the picture; others hold nothing that can be read."""
+"""Minimum side of a region in pixels, and maximum as a multiple of the picture's longest side."""
 
 _SAME_PLACE = 0.2
-"""Distance of two regions' middles, in sides, below which they are the same person's."""
+"""Maximum distance of the centres of two regions of the same person, in sides."""
 
 _CAME_BACK = 0.5
+"""The same, for a lost person who is detected again."""
 _SAME_BODY = 0.35
-"""Mean distance of two bodies' joints, in lengths of the trunk, below which they are one."""
+"""Maximum mean distance of the joints of two tracks on one body, in lengths of the trunk."""
 
 _SHOULDERS, _HIPS = [11, 12], [23, 24]
 _JOINTS = [11, 12, 13, 14, 23, 24, 25, 26]
@@ -49,11 +50,11 @@ _JOINTS = [11, 12, 13, 14, 23, 24, 25, 26]
 Floats = NDArray[np.float32]
 
 Detector = Callable[[Image], tuple[Floats, Floats]]
-"""From `(224, 224, 3)` RGB to the answers `(2254, 12)` and their logits `(2254,)`."""
+"""Maps an RGB image `(224, 224, 3)` to outputs `(2254, 12)` and logits `(2254,)`, see `decode`."""
 
 Landmarker = Callable[[Image], tuple[Floats, float]]
-"""From `(256, 256, 3)` RGB to points `(39, 3)`, x and y in its pixels and how likely each is seen, and
-how likely a person is there."""
+"""Maps an RGB image `(256, 256, 3)` to points `(39, 3)`, x and y in its pixels and the visibility of each,
+and to the probability of a person."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class _Sight:
     """A person at one moment.
 
     Args:
-        points: float32 `(33, 3)`: x and y in pixels of the picture, and how sure each is, 0 to 1.
-        presence: How sure it is that this is a person, 0 to 1.
-        region: Where they will be looked for next.
+        points: Key points, float32 `(33, 3)`: x and y in pixels of the picture, and confidence, 0 to 1.
+        presence: Probability of a person, 0 to 1.
+        region: Region for the next moment.
     """
 
     points: Floats
@@ -73,9 +74,9 @@ class _Sight:
 
 @dataclass(eq=False)
 class _Track:
-    start: Region  # where they are looked for before they were detected
-    region: Region  # where they are looked for next
-    last: int  # moment at which they were seen
+    start: Region  # region at the first moment, for tracking backwards
+    region: Region  # region for the next moment
+    last: int  # last moment at which they were seen
     bodies: dict[int, Floats] = field(default_factory=dict)
 
 
@@ -87,21 +88,21 @@ def follow(
     wanted: int = 2,
     detect_every: int = DETECT_EVERY,
 ) -> list[dict[int, Floats]]:
-    """Follow the people of a clip.
+    """Track the people of a clip.
 
     Args:
         pictures: RGB `(H, W, 3)`, in time order.
         detect: The detector.
         find_points: The landmark network.
-        wanted: People; with fewer in sight the detector looks at every moment.
-        detect_every: Moments between its looks otherwise.
+        wanted: Number of people; while fewer are seen, the detector runs at every moment.
+        detect_every: Moments between two runs of the detector otherwise.
 
     Returns:
-        Of every person who was seen, by moment, the key points: float32 `(33, 3)`, x and y in pixels
-        of the picture, and how sure each is, 0 to 1.
+        For each person, key points by moment: float32 `(33, 3)`, x and y in pixels of the picture, and
+        confidence, 0 to 1.
     """
     tracks: list[_Track] = []
-    pictures = _evened(pictures)
+    pictures = _normalised(pictures)
     for moment, picture in enumerate(pictures):
         seen = _followed(tracks, moment, picture, find_points)
         if moment % detect_every == 0 or len(seen) < wanted:
@@ -117,11 +118,11 @@ def follow(
     return [track.bodies for track in tracks]
 
 
-def _evened(pictures: Sequence[Image]) -> list[Image]:
-    """Bring a clip to a middle brightness and contrast, the same way in all of its pictures.
+def _normalised(pictures: Sequence[Image]) -> list[Image]:
+    """Normalise the brightness and contrast of a clip, in the same way in all pictures.
 
-    The networks know well-lit people: on UT-Interaction's darker clips 1.66 of 2 people were found so, and
-    1.59 without.
+    The networks were trained on well-lit people. On UT-Interaction's darker clips they find 1.66 of 2
+    people with it, 1.59 without.
     """
     some = np.stack([picture[::4, ::4] for picture in pictures]).astype(np.float32)
     gain = min(_CONTRAST / max(float(some.std()), 1.0), _MAX_GAIN)
@@ -132,7 +133,7 @@ def _evened(pictures: Sequence[Image]) -> list[Image]:
 def _followed(
     tracks: list[_Track], moment: int, picture: Image, find_points: Landmarker
 ) -> list[tuple[_Track, _Sight]]:
-    """Look for everybody near where they were seen last."""
+    """Find tracked people near their last region."""
     near = [track for track in tracks if moment - track.last <= _FOLLOWED]
     looks = [(track, _look(picture, track.region, find_points)) for track in near]
     return [(track, sight) for track, sight in looks if sight is not None]
@@ -146,7 +147,7 @@ def _found(
     detect: Detector,
     find_points: Landmarker,
 ) -> list[tuple[_Track, _Sight]]:
-    """Let the detector look for people who are not followed."""
+    """Detect people who are not tracked yet."""
     square, scale, shift = letterbox(picture)
     new: list[tuple[_Track, _Sight]] = []
     for person in decode(*detect(square), scale, shift)[:_MOST]:
@@ -162,7 +163,7 @@ def _found(
 def _follow_back(
     track: _Track, tracks: list[_Track], pictures: Sequence[Image], find_points: Landmarker
 ) -> None:
-    """Go back from where somebody was first detected: they were there before, but less plain to see."""
+    """Track a person backwards from the first detection, as they may have been visible before."""
     first = min(track.bodies)
     region = track.start
     for moment in range(first - 1, -1, -1):
@@ -175,21 +176,21 @@ def _follow_back(
 
 
 def _look(picture: Image, region: Region, find_points: Landmarker) -> _Sight | None:
-    """Look for a body in a region; None where there is none."""
+    """Find a body in a region; None if there is none."""
     if not _MIN_SIDE <= region.side <= _MAX_SIDE * max(picture.shape):
         return None
     points, presence = find_points(cut(picture, region))
     if presence < _MIN_PRESENCE:
         return None
     placed = place(points[:, :2], region)
-    sure = points[:NUM_POINTS, 2] * presence
-    return _Sight(np.column_stack([placed[:NUM_POINTS], sure]), presence, next_region(placed))
+    confidence = points[:NUM_POINTS, 2] * presence
+    return _Sight(np.column_stack([placed[:NUM_POINTS], confidence]), presence, next_region(placed))
 
 
 def _returning(
     tracks: list[_Track], seen: list[tuple[_Track, _Sight]], region: Region, moment: int
 ) -> _Track | None:
-    """Return the track of somebody who was lost near a region not long ago."""
+    """Return the track of a person who was lost near a region recently."""
     busy = [track for track, _ in seen]
     lost = [track for track in tracks if track not in busy and moment - track.last <= _REMEMBERED]
     near = [track for track in lost if track.region.distance(region) < _CAME_BACK]
@@ -197,7 +198,7 @@ def _returning(
 
 
 def _without_doubles(seen: list[tuple[_Track, _Sight]]) -> list[tuple[_Track, _Sight]]:
-    """Leave one track, the surest, of those that landed on the same body."""
+    """Keep only the most confident of several tracks on the same body."""
     kept: list[tuple[_Track, _Sight]] = []
     for track, sight in sorted(seen, key=lambda pair: -pair[1].presence):
         if not any(_same_body(sight.points, other.points) for _, other in kept):
