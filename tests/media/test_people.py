@@ -119,7 +119,7 @@ class Stage:
 
 @pytest.fixture(autouse=True)
 def _as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidlstm.media.people.tracking._evened", list)
+    monkeypatch.setattr("vidlstm.media.people.tracking._normalised", list)
 
 
 def track_of(pictures: list[Pixels], stage: Stage, **settings: int) -> list[dict[int, int]]:

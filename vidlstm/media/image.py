@@ -72,8 +72,8 @@ def region_boxes(height: int, width: int, grid: Grid) -> NDArray[np.int64]:
     """Return the regions of a grid on a picture, in reading order.
 
     All regions have the same size: the smallest with which they cover every pixel and overlap their
-    neighbours by `overlap` of a side. If the picture does not divide evenly, some overlap by one pixel more. A
-    picture with fewer pixels than regions repeats pixels.
+    neighbours by `overlap` of a side. If the picture does not divide evenly, some overlap by one pixel more.
+    A picture with fewer pixels than regions repeats pixels.
 
     Args:
         height: Height of the picture, in pixels, at least 1.
