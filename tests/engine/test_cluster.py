@@ -183,7 +183,7 @@ class TestCrew:
     def test_an_actor_that_fits_nowhere_is_refused(self, nodes: Any) -> None:
         with (
             Cluster(MachineSettings(ray=nodes.address, ray_cpus=64)) as cluster,
-            pytest.raises(UsageError, match="takes 64 CPUs and 0 GPUs, and the largest node has 1 and 0"),
+            pytest.raises(UsageError, match="needs 64 CPUs and 0 GPUs, but the largest node has 1 and 0"),
         ):
             cluster.crew(open_odd, work, 4)
 
