@@ -78,6 +78,17 @@ def test_spans_are_those_of_the_model(folder: Path, film_run: Path, film: Path) 
     assert rows == wanted
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_is_compared_on_the_films_of_the_run(precision: str, film_run: Path, tmp_path: Path) -> None:
+    ended = shell("export", film_run, "-o", tmp_path / "model", "--precision", precision, cwd=tmp_path)
+    assert ended.status == 0, ended.err
+    told = {
+        "float32": "Compared on 3 clips of the run.",
+        "float16": "Labels agree on 12 of 12 held-out clips.",  # one film of 27 s in windows of 2.2 s
+    }
+    assert ended.err.startswith(told[precision])
+
+
 @pytest.mark.slow
 def test_watch_tells_what_begins_and_ends(folder: Path, film: Path) -> None:
     rows = without_torch(folder, "watch", film, "--realtime")

@@ -17,7 +17,7 @@ import pytest
 import vidlstm
 from tests.cli.shell import TrainedRun, shell
 from vidlstm.config import ExportFormat
-from vidlstm.engine.exporting.clips import random_clips, run_paths
+from vidlstm.engine.exporting.clips import random_clips, run_files
 from vidlstm.engine.exporting.export import Export, export
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.backends.convert import convert_model
@@ -223,7 +223,7 @@ def test_float16_halves_the_weights_and_keeps_the_labels(
     exported: Export, trained_run: TrainedRun, tmp_path: Path
 ) -> None:
     half = export(trained_run.model, "onnx", tmp_path / "half", precision="float16")
-    held_out = run_paths(load_model(trained_run.model), trained_run.run, "val")
+    held_out = run_files(load_model(trained_run.model), trained_run.run, "val").paths
     agreement = half.agreement
     assert agreement is not None
     assert (agreement.clips, agreement.unread) == (len(held_out), 0)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ExportPrecision, ModelConfig
 from vidlstm.engine import exporting
 from vidlstm.engine.devices import one_thread
-from vidlstm.engine.exporting.clips import NUM_COMPARED, random_clips, read_clips, run_paths, spread
+from vidlstm.engine.exporting.clips import NUM_COMPARED, RunFiles, random_clips, read_clips, run_files, spread
 from vidlstm.engine.exporting.parity import Agreement, Parity, agree, compare
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
@@ -38,7 +39,7 @@ _NEEDS: dict[ExportFormat, tuple[tuple[str, ...], str]] = {
     "openvino": (("onnx", "openvino"), "cpu"),
 }
 _CALIBRATION = 12
-"""Number of training clips on whose pictures the ranges of int8 are measured."""
+"""Number of training clips, or windows of films, on whose pictures the ranges of int8 are measured."""
 _RUNTIMES: dict[ExportFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -84,13 +85,13 @@ def export(
     if folder.exists():
         raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
-    held_out = run_paths(model, path.parent, "val", "test")
-    training = spread(run_paths(model, path.parent, "train"), _CALIBRATION)
+    held_out = run_files(model, path.parent, "val", "test")
+    training = spread(run_files(model, path.parent, "train"), _CALIBRATION)
     missing = [
         name
         for name, is_needed, there in (
-            ("held-out", precision != "float32", any(file.exists() for file in held_out)),
-            ("training", precision == "int8", bool(training)),
+            ("held-out", precision != "float32", bool(held_out.paths)),
+            ("training", precision == "int8", bool(training.paths)),
         )
         if is_needed and not there
     ]
@@ -109,12 +110,13 @@ def export(
             sizes = _write(model, path, networks, precision, training, beside)
             opened = open_networks(beside / EXPORTED, 1)
             if precision == "float32":
-                clips = list(read_clips(model, spread(run_paths(model, path.parent), NUM_COMPARED)))
+                files = spread(run_files(model, path.parent), NUM_COMPARED)
+                clips = list(islice(filter(None, read_clips(model, files)), NUM_COMPARED))
                 parity = compare(model, *opened, clips or random_clips(model))
                 result = Export(folder, parity, len(clips), None, sizes)
                 passed = all(row.passed for row in parity)
             else:
-                agreement = agree(model, *opened, read_clips(model, held_out), len(held_out))
+                agreement = agree(model, *opened, read_clips(model, held_out), held_out.num_missing)
                 result, passed = Export(folder, (), agreement.clips, agreement, sizes), agreement.passed
         if not passed:
             return replace(result, folder=None)
@@ -139,13 +141,14 @@ def _write(
     path: Path,
     networks: ExportFormat,
     precision: ExportPrecision,
-    training: Sequence[Path],
+    training: RunFiles,
     folder: Path,
 ) -> dict[str, int]:
     """Write all files into a folder; return their sizes."""
     converted = convert_model(model)
     if precision == "int8":
-        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in read_clips(model, training))
+        readable = islice(filter(None, read_clips(model, training)), _CALIBRATION)
+        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in readable)
         pictures = (pixels.reshape(-1, *pixels.shape[3:]) for pixels in clips)
         converted["encoder.onnx"] = in_int8(converted["encoder.onnx"], pictures)
     if networks == "openvino":

@@ -56,8 +56,8 @@ class Agreement:
     """How far an exported model of lower precision agrees with the original on held-out clips.
 
     Args:
-        clips: Number of held-out clips that were compared.
-        unread: Number of held-out clips that are missing or cannot be read.
+        clips: Number of held-out clips, or windows of films, that were compared.
+        unread: Number of held-out files that are missing or cannot be read.
         same_labels: Number of clips with the same label; "unknown" counts as a label.
         mean: Largest difference in probability of a clip, averaged over clips.
         largest: Largest difference in probability.
@@ -110,7 +110,11 @@ def compare(
 
 
 def agree(
-    model: Model, encoder: FrameEncoder | None, head: Head, clips: Iterable[ClipFeatures], number: int
+    model: Model,
+    encoder: FrameEncoder | None,
+    head: Head,
+    clips: Iterable[ClipFeatures | None],
+    num_missing: int = 0,
 ) -> Agreement:
     """Label clips with torch and with an exported model, one by one.
 
@@ -118,18 +122,21 @@ def agree(
         model: The original model, on the CPU.
         encoder: The exported encoder; None without the `rgb` stream.
         head: The exported head.
-        clips: With pixels instead of features for the `rgb` stream.
-        number: Number of clips that should be there.
+        clips: With pixels instead of features for the `rgb` stream; None: could not be read.
+        num_missing: Number of clips that no longer exist.
     """
     plain = None if model.encoder is None else TorchEncoder(model.encoder, 1)
-    differences, same = [], 0
+    differences, same, unread = [], 0, num_missing
     for clip in clips:
+        if clip is None:
+            unread += 1
+            continue
         scores, novelty = scores_and_novelty(model, [_encoded(clip, plain)])
         other_scores, other_novelty = head(stack_views(model.config, [_encoded(clip, encoder)]))
         differences.append(float(abs(scores - other_scores).max()))
         same += _label(model, scores, novelty) == _label(model, other_scores, other_novelty)
     mean, largest = (float(np.mean(differences)), max(differences)) if differences else (0.0, 0.0)
-    return Agreement(len(differences), number - len(differences), same, mean, largest)
+    return Agreement(len(differences), unread, same, mean, largest)
 
 
 def _label(model: Model, scores: NDArray[np.float64], novelty: NDArray[np.float64]) -> str | None:
