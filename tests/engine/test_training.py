@@ -1,4 +1,4 @@
-"""The training loop: the same seed gives the same weights, and the test side is never looked at."""
+"""The training loop: the same seed gives the same weights, and held-out clips are never trained on."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class TestStoppingEarly:
         assert trainer.best_epoch == 1
 
     def test_validation_reads_only_held_out_clips(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Fault 9 of the peers: early stopping, or the best epoch, chosen on the test set."""
+        """A common fault: early stopping, or the best epoch, chosen on the test set."""
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 10), np.arange(10, 14)), Part(np.arange(4, 14), np.arange(0, 4))]
         trainer = make_trainer(clips, labels, parts)

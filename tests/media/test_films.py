@@ -103,7 +103,7 @@ def test_what_is_held_does_not_grow_with_the_film(numbered: Callable[..., Path])
 def test_times_that_jump_are_not_believed(
     numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(films, "_MOST_GAP", 0.5)
+    monkeypatch.setattr(films, "_MAX_GAP", 0.5)
     with pytest.raises(InputError, match="its times jump by 1 s"):
         list(read_film(numbered(3, fps=1), FilmSpec(8, 32)))
 

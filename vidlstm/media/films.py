@@ -28,7 +28,7 @@ from vidlstm.records import ClipInfo
 
 CHUNK = 64
 """Maximum number of moments in a part."""
-_MOST_GAP = 600.0  # maximum plausible gap between two frames, in seconds
+_MAX_GAP = 600.0  # maximum plausible gap between two frames, in seconds
 _RECENT = 8  # frames kept for the last moments of a film, which have no later neighbour
 
 
@@ -107,7 +107,7 @@ def _read(
 
 
 def _check_gap(path: Path, seconds: float) -> None:
-    if seconds > _MOST_GAP:
+    if seconds > _MAX_GAP:
         raise InputError(path, FailureCode.READ_ERROR, f"its times jump by {seconds:.0f} s")
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vidlstm.media.live.recorder import _MOST_WAITING, Recorder
+from vidlstm.media.live.recorder import _MAX_WAITING, Recorder
 from vidlstm.media.live.sources import LiveFrame
 
 
@@ -19,7 +19,7 @@ def give(recorder: Recorder, first: int, last: int, size: tuple[int, int] = (48,
     """Give frames of 10 a second, whose brightness is their number, no faster than they are taken."""
     for number in range(first, last):
         recorder.add(LiveFrame(number / 10, number / 10, np.full((*size, 3), 3 * number + 30, np.uint8)))
-        while recorder._queue.qsize() >= _MOST_WAITING // 2:
+        while recorder._queue.qsize() >= _MAX_WAITING // 2:
             time.sleep(0.001)
 
 
@@ -90,5 +90,5 @@ def test_whoever_gives_frames_never_waits(tmp_path: Path, monkeypatch: pytest.Mo
     recorder = Recorder(1.0, print)
     for number in range(1000):
         recorder.add(LiveFrame(number / 10, number / 10, np.zeros((48, 64, 3), np.uint8)))
-    assert recorder._queue.qsize() <= _MOST_WAITING
+    assert recorder._queue.qsize() <= _MAX_WAITING
     recorder.close()

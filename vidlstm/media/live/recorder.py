@@ -26,7 +26,7 @@ from vidlstm.media.opencv import cv2
 from vidlstm.media.video.base import Image
 from vidlstm.media.video.container import FFmpegError
 
-_MOST_WAITING = 16  # frames
+_MAX_WAITING = 16  # frames
 _QUALITY = 90
 _CLOSE_SECONDS = 10.0
 
@@ -56,7 +56,7 @@ class Recorder:
 
     def add(self, frame: LiveFrame) -> None:
         """Add the next frame."""
-        if self._queue.qsize() < _MOST_WAITING:
+        if self._queue.qsize() < _MAX_WAITING:
             self._queue.put(frame)
 
     def begin(self, path: Path, since: float) -> None:

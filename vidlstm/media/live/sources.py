@@ -52,7 +52,7 @@ _BY_ARRIVAL = ("mjpeg", "mpjpeg", "yuv4mpegpipe")
 _BY_TIMES = ("hls",)
 _PIPED = {b"YUV4MPEG2 ": "yuv4mpegpipe", b"\xff\xd8": "mjpeg", b"--": "mpjpeg", b"\r\n--": "mpjpeg"}
 _HEAD = 10  # bytes
-_MOST_ERRORS = 50  # consecutive packets that cannot be decoded
+_MAX_ERRORS = 50  # consecutive packets that cannot be decoded
 _LATE = 1.0  # seconds of lag beyond which only key frames are decoded
 _DRIFT = 1e-3  # the share by which a camera's clock may be slower than ours
 _MAX_PIXELS = Limits().max_pixels
@@ -236,7 +236,7 @@ def _decoded(address: Address, container: Any, stream: Any, name: str, clock: Cl
             num_errors = 0
         except (FFmpegError, EOFError, ValueError) as error:
             num_errors += 1
-            if num_errors > _MOST_ERRORS:
+            if num_errors > _MAX_ERRORS:
                 why = _reason(error, READ_SECONDS)
                 raise SourceError(f"{address.shown}: cannot be decoded: {why}") from None
             continue

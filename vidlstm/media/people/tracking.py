@@ -21,7 +21,7 @@ DETECT_EVERY = 4
 """Moments between two runs of the detector while all wanted people are seen."""
 
 _MIN_PRESENCE = 0.5
-_MOST = 4
+_MAX_TRACKS = 4
 """Maximum number of detected people per moment."""
 
 _FOLLOWED = 3
@@ -150,7 +150,7 @@ def _found(
     """Detect people who are not tracked yet."""
     square, scale, shift = letterbox(picture)
     new: list[tuple[_Track, _Sight]] = []
-    for person in decode(*detect(square), scale, shift)[:_MOST]:
+    for person in decode(*detect(square), scale, shift)[:_MAX_TRACKS]:
         if any(person.region.distance(sight.region) < _SAME_PLACE for _, sight in seen + new):
             continue
         sight = _look(picture, person.region, find_points)

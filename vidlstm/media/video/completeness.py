@@ -18,7 +18,7 @@ from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.container import frame_rate, last_seconds
 from vidlstm.media.video.packets import Packets
 
-_MOST_BOXES = 100_000
+_MAX_BOXES = 100_000
 _EBML = b"\x1aE\xdf\xa3"
 _SEGMENT = b"\x18S\x80g"
 _WITHOUT_LENGTH = ("asf", "flv", "rm")  # whose headers give a duration, but no length in bytes
@@ -74,7 +74,7 @@ def is_cut_short(path: Path) -> bool | None:
 def _lacks_riff(file: BinaryIO, size: int) -> bool | None:
     """A large AVI file is a sequence of chunks (OpenDML). A length of 0 or 2^32 - 1 was never written."""
     place = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         file.seek(place)
         head = file.read(8)
         if head[:4] != b"RIFF" or len(head) < 8:
@@ -117,7 +117,7 @@ def _read_vint(file: BinaryIO, *, keep_mark: bool) -> int | None:
 def _lacks_box(file: BinaryIO, size: int) -> bool | None:
     """ISO/IEC 14496-12 4.2: a box is its length, its type and its content."""
     place = 0
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         file.seek(place)
         head = file.read(16)
         if len(head) < 8:

@@ -32,7 +32,7 @@ FORMATS = (
 """FFmpeg's names of the containers that are accepted. None of them opens a second file."""
 
 FFmpegError = av.error.FFmpegError
-_MOST_READ_ERRORS = 16  # in a row; after damage in the middle of a file, packets follow again
+_MAX_READ_ERRORS = 16  # in a row; after damage in the middle of a file, packets follow again
 _FIRST_PACKETS = 250
 _INVALID = -22
 
@@ -195,7 +195,7 @@ def packets_of(
     """
     num_errors = 0
     packets = container.demux(stream)
-    while num_errors < _MOST_READ_ERRORS:
+    while num_errors < _MAX_READ_ERRORS:
         try:
             packet = next(packets, None)
         except EOFError:

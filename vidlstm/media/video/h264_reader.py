@@ -34,7 +34,7 @@ from vidlstm.media.video.packets import to_seconds
 from vidlstm.media.video.pyav_file import PyAvFile
 from vidlstm.media.video.threads import set_threads
 
-_MOST_REORDERED = 32
+_MAX_REORDERED = 32
 """Above the limit of H.264 (16)."""
 _SEEK_OVERHEAD = 16
 """Cost of a seek, in packets read."""
@@ -252,5 +252,5 @@ def _reordering(pts: NDArray[np.int64]) -> int:
         place = bisect(before, time)
         most = max(most, len(before) - place)
         before.insert(place, time)
-        del before[:-_MOST_REORDERED]
+        del before[:-_MAX_REORDERED]
     return most

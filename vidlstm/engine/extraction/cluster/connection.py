@@ -16,7 +16,7 @@ from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.errors import UsageError
 from vidlstm.settings import MachineSettings
 
-_MOST_CPUS = 8  # default limit per actor: enough decoders to keep an encoder busy
+_MAX_CPUS = 8  # default limit per actor: enough decoders to keep an encoder busy
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default of newer versions; silences a warning
@@ -62,7 +62,7 @@ class Connection:
         """Return the CPUs of an actor: `ray_cpus`, by default all CPUs of the smallest node, at most 8."""
         if self._machine.ray_cpus is not None:
             return self._machine.ray_cpus
-        return float(min([_MOST_CPUS, *(node["CPU"] for node in _nodes() if node.get("CPU", 0) >= 1)]))
+        return float(min([_MAX_CPUS, *(node["CPU"] for node in _nodes() if node.get("CPU", 0) >= 1)]))
 
     def gpus(self) -> float:
         """Return the GPUs of an actor."""
