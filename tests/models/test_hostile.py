@@ -69,7 +69,7 @@ NUMBERS: tuple[Any, ...] = (
     10**9,
     10**30,
     0.5,
-    "5",
+    "6",
     None,
     [],
     {},
@@ -121,7 +121,7 @@ CONFIGS += [
     "",
     "null",
     "[]",
-    "5",
+    "6",
     '"text"',
     "[" * 200_000,
     '{"a":' * 100_000,
@@ -135,7 +135,7 @@ HEADERS += [
     for widths in (
         "{}",
         "[]",
-        "5",
+        "6",
         '{"rgb": 4096}',
         '{"rgb": 4096, "motion": 0}',
         '{"rgb": 4096, "motion": -1}',
@@ -152,7 +152,7 @@ HEADERS += [
     {"training": training}
     for training in (
         "[]",
-        "5",
+        "6",
         '"text"',
         '{"num_clips": 5}',
         '{"settings": []}',

@@ -30,7 +30,7 @@ from vidlstm.models.pose_weights import DETECTOR, LANDMARKS, PoseWeights
 from vidlstm.version import __version__
 
 _FORMAT = "vidlstm export"
-_VERSION = 1
+_VERSION = 2  # 1: other motion descriptors
 _SUFFIXES: dict[ExportFormat, tuple[str, ...]] = {"onnx": (".onnx",), "openvino": (".xml", ".bin")}
 
 

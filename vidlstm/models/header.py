@@ -25,7 +25,7 @@ FILE = "model.safetensors"
 EXPORTED = "model.json"
 """Name of the file that describes an exported model in its folder."""
 FORMAT = "vidlstm"
-VERSION = 5  # 1: separate members; 2: "control" for baseline; 3: unbounded scores; 4: no novelty
+VERSION = 6  # 1: separate members; 2: "control"; 3: unbounded scores; 4: no novelty; 5: other motion
 BASELINE = "baseline"
 """Prefix of the names of the baseline's tensors, which are not part of the model."""
 POSE = ("pose.detector", "pose.landmarks")
