@@ -64,7 +64,7 @@ def test_rows_of_a_killed_run_are_kept(command: tuple[str, ...], clips: Path, tm
     (tmp_path / ".rows.parquet.0.jsonl").write_text(f"{lines[0]}\n{lines[1]}\n{lines[2][:20]}")
     ended = vidlstm(*command, clips, "-o", file)
     assert ended.status == 2
-    assert "continue it with --resume" in ended.err
+    assert "continue that run with --resume" in ended.err
     ended = vidlstm(*command, clips, "--resume", file)
     assert ended.status == 0, ended.err
     assert "2 rows found" in ended.err
