@@ -395,6 +395,7 @@ def test_files_are_opened_in_one_place() -> None:
 
 
 def test_an_exported_program_allows_its_opencv_no_protocol_but_files() -> None:
+    pytest.importorskip("onnxruntime")
     program = "import os, vidlstm.engine.exporting.sample; print(os.environ['OPENCV_FFMPEG_CAPTURE_OPTIONS'])"
     env = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
     done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True)

@@ -101,7 +101,7 @@ def test_a_mirrored_clip_gives_nearly_the_mirrored_descriptor(size: tuple[int, i
     plain = describe(*pairs)
     flipped = describe(*[(a[:, ::-1], b[:, ::-1]) for a, b in pairs])
     if plain.any():
-        assert np.corrcoef(flipped.ravel(), motion.mirror(plain).ravel())[0, 1] > 0.95
+        assert np.corrcoef(flipped.ravel(), motion.mirror(plain).ravel())[0, 1] > 0.9
     assert min(size) < 8 or plain.max() > 0.1
 
 
