@@ -328,8 +328,15 @@ class TrainConfig:
     def default(model: ModelConfig) -> TrainConfig:
         """Return the defaults for a model: training an encoder needs smaller and more steps."""
         if model.encoder.name == "simple":
-            article = TrainConfig(epochs=80, batch_size=48, learning_rate=2e-3, weight_decay=0.05)
-            return dataclasses.replace(article, warmup_epochs=9, mixup=0.0, patience=0)
+            return TrainConfig(
+                epochs=80,
+                batch_size=48,
+                learning_rate=2e-3,
+                weight_decay=0.05,
+                warmup_epochs=9,
+                mixup=0.0,
+                patience=0,
+            )
         if model.encoder.trainable:
             return TrainConfig(
                 epochs=20, batch_size=16, learning_rate=1e-3, warmup_epochs=2, mixup=0.2, patience=6

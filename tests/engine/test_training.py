@@ -341,7 +341,7 @@ class TestRecipe:
             for branch in trainer.classifier.branches:
                 for parameter in branch.classify.parameters():
                     parameter.mul_(100)
-        trainer.clips = far
+        trainer._networks.clips = far
         run(trainer)
         assert max(norms) == pytest.approx(1.0, abs=1e-4)
 

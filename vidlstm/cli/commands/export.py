@@ -62,7 +62,7 @@ def export(
 
     name = networks if precision == "float32" else f"{networks}-{precision}"
     result = write(path, networks, output or path.parent / name, precision=precision)
-    _tell_comparison(console, result)
+    _say_comparison(console, result)
     if result.folder is None:
         what = "labels" if result.agreement else "scores"
         console.warn(f"the exported model's {what} differ from the model's, so nothing was written")
@@ -74,7 +74,7 @@ def export(
     return Exit.DONE
 
 
-def _tell_comparison(console: Console, result: Export) -> None:
+def _say_comparison(console: Console, result: Export) -> None:
     if (found := result.agreement) is not None:
         unread = f"; {found.unread} more cannot be read" if found.unread else ""
         console.say(f"Labels agree on {found.same_labels} of {found.clips} held-out clips{unread}.")

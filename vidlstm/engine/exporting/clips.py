@@ -14,7 +14,6 @@ from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, StreamName
 from vidlstm.data.split_table import read_split_rows
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.films.extractor import gather
-from vidlstm.engine.extraction.films.reading import PIXELS
 from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
@@ -83,20 +82,12 @@ def read_clips(model: Model, files: RunFiles) -> Iterator[ClipFeatures | None]:
     """
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=write_networks(model.pose))
     with DecodePool(1) as pool:
+        source = LocalSource(request, None, pool)
         if files.are_films:
-            yield from _windows(model, request, LocalSource(request, _NoEncoder(), pool), files)  # type: ignore[arg-type]
+            yield from _windows(model, request, source, files)
             return
-        for extracted in Extractor(request, LocalSource(request, None, pool), None).extract(files.paths):
+        for extracted in Extractor(request, source, None).extract(files.paths):
             yield extracted.features
-
-
-class _NoEncoder:
-    """Takes the place of an encoder to keep the pixels of films."""
-
-    digest = PIXELS + " of films"
-
-    def __call__(self, pictures: NDArray[np.uint8]) -> Values:
-        return pictures
 
 
 def _windows(

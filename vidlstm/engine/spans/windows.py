@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidlstm.config import ModelConfig, SpanConfig, StreamName
 from vidlstm.data.films import BACKGROUND
@@ -22,7 +21,7 @@ from vidlstm.engine.extraction.films.reading import RGB_EVERY, FilmPart, require
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.smoothing import Scores, Timeline
 from vidlstm.errors import UsageError
-from vidlstm.features.batches import ClipFeatures
+from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.records import ClipInfo
 
 CELL_SECONDS = 0.5
@@ -126,7 +125,7 @@ class CellScorer:
         self._score = score
         self._clip = ReadRequest.of(config, views=config.views)
         self._one_view = replace(self._clip, views=1)  # neighbouring windows already act as views
-        self._held: dict[StreamName, NDArray[np.float16]] = {}
+        self._held: dict[StreamName, Values] = {}
         self._begin = 0  # the first moment that is kept, a multiple of RGB_EVERY
         self._num_moments = 0
         self._cell = 0  # the first cell whose windows have not been extracted

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vidlstm.config import SUMMARY_STREAMS, StreamName
 from vidlstm.engine.extraction.reading import ReadRequest, to_channels
 from vidlstm.errors import UsageError
+from vidlstm.features.batches import Values
 from vidlstm.media.clips import Clip
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
@@ -52,12 +53,13 @@ class FilmPart:
 
     Args:
         num_moments: U.
-        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, or U / 2 for `rgb`.
+        sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, or U / 2 for `rgb`. Without an
+            encoder `rgb` is uint8 `(1, n, S, S, C)`.
         info: Facts about the film so far; in the last part, about the whole film.
     """
 
     num_moments: int
-    sequences: dict[StreamName, NDArray[np.float16]]
+    sequences: dict[StreamName, Values]
     info: ClipInfo
 
 
@@ -88,7 +90,7 @@ class FilmEncoder:
 
     Args:
         request: Streams and sizes; its sampling is ignored.
-        encoder: Encoder of the `rgb` stream.
+        encoder: Encoder of the `rgb` stream; None: the stream stays pixels.
 
     Raises:
         UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
@@ -96,19 +98,21 @@ class FilmEncoder:
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
-        require_film_streams(request.streams, has_encoder=encoder is not None)
+        require_film_streams(request.streams, has_encoder=True)
         self._request = request
         self._encoder = encoder
         self._width = 0
 
     def __call__(self, reading: FilmReading) -> FilmPart:
         """Return the features of a few moments."""
-        made: dict[StreamName, NDArray[np.float16]] = {}
+        made: dict[StreamName, Values] = {}
         for stream, values in reading.sequences.items():
             mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self._request.mirror else []
             made[stream] = np.stack([values, *mirrored]).astype(np.float16)
-        if reading.frames is not None and self._encoder is not None:
-            if len(reading.frames):
+        if reading.frames is not None:
+            if self._encoder is None:
+                made["rgb"] = reading.frames[None]
+            elif len(reading.frames):
                 made["rgb"] = self._encoder(reading.frames)[None]
             else:
                 made["rgb"] = np.zeros((1, 0, self._width), np.float16)

@@ -70,7 +70,6 @@ class Trainer:
         world: World | None = None,
     ) -> None:
         self.classifier = classifier
-        self.clips = clips
         self.labels = labels
         self.parts = parts
         self.config = config
