@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.cli.rows.formats import (
+from vidlstm.cli.rows.formats.predictions import (
     HEADERS,
     WRITERS,
     Format,

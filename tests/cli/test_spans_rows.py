@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.cli.rows.formats import Format, encode
+from vidlstm.cli.rows.formats.predictions import Format, encode
+from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, WRITERS
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows
-from vidlstm.cli.rows.spans import HEADERS, SPAN_ROWS, WRITERS
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import Failure, FilmSpans, Problem, Span
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from vidlstm.cli.rows import loop
-from vidlstm.cli.rows.live import TABLE_HEADER, jsonl_row, status, table_row, tsv_row
+from vidlstm.cli.rows.formats.live import TABLE_HEADER, jsonl_row, status, table_row, tsv_row
 from vidlstm.cli.rows.loop import interruptible
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.records import Score

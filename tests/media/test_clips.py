@@ -21,7 +21,7 @@ from vidlstm.media.clips import Clip, ClipSpec, Limits, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
 from vidlstm.media.sampling import every_second, plan
 from vidlstm.media.video.open import open_video
-from vidlstm.media.video.pyav_reader import PyAvVideo
+from vidlstm.media.video.pyav.reader import PyAvVideo
 from vidlstm.records import ClipInfo
 
 Numbered = Callable[..., Path]
@@ -267,7 +267,7 @@ def test_a_long_clip_is_sampled_by_seeks_with_the_same_result(
 ) -> None:
     spec = ClipSpec(Sampling(num_frames=6), views=2, size=WIDTH, pairs=PAIRS)
     by_seeks = read_clip(long_clip, spec)
-    monkeypatch.setattr("vidlstm.media.video.pyav_reader._SEEKABLE", ())
+    monkeypatch.setattr("vidlstm.media.video.pyav.reader._SEEKABLE", ())
     in_order = read_clip(long_clip, spec)
     np.testing.assert_array_equal(by_seeks.frames, in_order.frames)
     assert by_seeks.pairs is not None

@@ -25,10 +25,10 @@ from vidlstm.files import kind_of
 from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
 from vidlstm.media.films import CHUNK, FilmSpec, read_film
 from vidlstm.media.opencv import cv2
-from vidlstm.media.video.completeness import is_cut_short
-from vidlstm.media.video.container import last_seconds
 from vidlstm.media.video.open import DoubtError, open_video
-from vidlstm.media.video.pyav_reader import PyAvVideo
+from vidlstm.media.video.pyav.completeness import is_cut_short
+from vidlstm.media.video.pyav.container import last_seconds
+from vidlstm.media.video.pyav.reader import PyAvVideo
 
 SPEC = ClipSpec(Sampling(num_frames=8), size=WIDTH)
 
@@ -330,8 +330,8 @@ def test_several_threads_stop_where_frames_are_fewer_than_packets(
 
 
 def decode_with(patch: pytest.MonkeyPatch, num_threads: int) -> None:
-    for module in ("h264_reader", "pyav_reader"):
-        patch.setattr(f"vidlstm.media.video.{module}.decoding_threads", lambda: num_threads)
+    for module in ("h264_reader", "reader"):
+        patch.setattr(f"vidlstm.media.video.pyav.{module}.decoding_threads", lambda: num_threads)
 
 
 def test_a_file_in_which_nothing_can_be_sought_has_a_length_of_its_own() -> None:

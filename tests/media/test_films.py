@@ -16,7 +16,7 @@ from vidlstm.media import films
 from vidlstm.media.clips import Clip
 from vidlstm.media.films import CHUNK, FilmSpec, read_film
 from vidlstm.media.frame_pairs import PairSpec
-from vidlstm.media.video.pyav_reader import PyAvVideo
+from vidlstm.media.video.pyav.reader import PyAvVideo
 
 PAIRS = PairSpec(1 / 15, 96)
 

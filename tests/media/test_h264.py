@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vidlstm.media.video.h264 import BrokenPacketError, Role, length_size, role_of
+from vidlstm.media.video.pyav.h264 import BrokenPacketError, Role, length_size, role_of
 
 # NAL units. The header's byte is `nal_ref_idc` << 5 | type; a picture's first slice goes on with a bit 1.
 IDR, REFERRED, SPARE, LATER_SLICE = b"\x65\x88\x84", b"\x41\x9a\x21", b"\x01\x9e\x41", b"\x01\x40\x41"

@@ -18,12 +18,12 @@ from tests.media.conftest import HEIGHT, WIDTH, number_of, numbered_frame
 from vidlstm.config import Sampling
 from vidlstm.media.clips import Clip, ClipSpec, PairSpec, read_clip
 from vidlstm.media.opencv import cv2
-from vidlstm.media.video import h264_reader as selective
 from vidlstm.media.video.base import DoubtError, Video
-from vidlstm.media.video.h264 import Role, role_of
-from vidlstm.media.video.h264_reader import SelectiveVideo
 from vidlstm.media.video.open import _log_changed_pyav, open_video
-from vidlstm.media.video.pyav_reader import PyAvVideo
+from vidlstm.media.video.pyav import h264_reader as selective
+from vidlstm.media.video.pyav.h264 import Role, role_of
+from vidlstm.media.video.pyav.h264_reader import SelectiveVideo
+from vidlstm.media.video.pyav.reader import PyAvVideo
 
 IBBP = "keyint=1000:scenecut=0:b-adapt=0:bframes=2:b-pyramid=none"
 GROUPS = "keyint=30:scenecut=0:open-gop=0:bframes=3"

@@ -29,7 +29,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import is_frame_folder
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video.open import Limits, open_video, probe
-from vidlstm.media.video.packets import Packets
+from vidlstm.media.video.pyav.packets import Packets
 
 Numbered = Callable[..., Path]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")

@@ -22,7 +22,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import replacing
 from vidlstm.media.file_types import Limits
 from vidlstm.media.video.base import Image
-from vidlstm.media.video.container import NotOpenedError, Source
+from vidlstm.media.video.pyav.container import NotOpenedError, Source
 
 Draw = Callable[[Image, float], Image]
 """Maps an RGB frame and its time, in seconds since the first frame, to the frame to show."""

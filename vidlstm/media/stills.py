@@ -10,7 +10,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.encode import upright
 from vidlstm.media.file_types import Limits
 from vidlstm.media.video.base import Image
-from vidlstm.media.video.container import FFmpegError, NotOpenedError, Source
+from vidlstm.media.video.pyav.container import FFmpegError, NotOpenedError, Source
 
 
 def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:

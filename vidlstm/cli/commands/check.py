@@ -12,7 +12,7 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.check_page import CheckPage, describe_duplicates
 from vidlstm.cli.console import Console, Exit, command, print_json
-from vidlstm.cli.rows.formats import csv_line, encode, tsv_field
+from vidlstm.cli.rows.formats.predictions import csv_line, encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError, UsageError

@@ -19,7 +19,7 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command
-from vidlstm.cli.rows.formats import Format
+from vidlstm.cli.rows.formats.predictions import Format
 from vidlstm.cli.rows.inputs import (
     Search,
     count_inputs,

@@ -19,18 +19,18 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import require_folder
-from vidlstm.cli.rows.documents import SUFFIXES, WRITERS, DocumentFormat, document_path
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
 from vidlstm.cli.rows.film_videos import FilmVideos
-from vidlstm.cli.rows.formats import Format, encode
+from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat, document_path
+from vidlstm.cli.rows.formats.predictions import Format, encode
+from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
+from vidlstm.cli.rows.formats.spans import WRITERS as ROW_WRITERS
 from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_size, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
 from vidlstm.cli.rows.parquet import open_target, require_pyarrow
 from vidlstm.cli.rows.rows_file import RowsFile
 from vidlstm.cli.rows.shards import parse_shard
-from vidlstm.cli.rows.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
-from vidlstm.cli.rows.spans import WRITERS as ROW_WRITERS
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically

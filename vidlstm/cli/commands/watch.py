@@ -22,8 +22,8 @@ from typer import Argument, Option
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command
+from vidlstm.cli.rows.formats.live import LiveFormat, StatusLine, open_rows
 from vidlstm.cli.rows.inputs import parse_seconds
-from vidlstm.cli.rows.live import LiveFormat, StatusLine, open_rows
 from vidlstm.cli.rows.loop import interruptible
 from vidlstm.cli.rows.output import when_reader_leaves
 from vidlstm.cli.rows.sorting import folder_name

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidlstm.cli.rows.formats import Format, RowKind, csv_line, decode
+from vidlstm.cli.rows.formats.predictions import Format, RowKind, csv_line, decode
 from vidlstm.cli.rows.output import choose_target
 from vidlstm.cli.rows.rows_file import open_rows
 from vidlstm.errors import UsageError

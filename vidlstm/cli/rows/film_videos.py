@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.documents import in_folder
+from vidlstm.cli.rows.formats.documents import in_folder
 from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.records import FilmSpans, Problem
 

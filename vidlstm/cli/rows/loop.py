@@ -13,9 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from vidlstm.cli.console import Console, Exit
+from vidlstm.cli.rows.formats.spans import AnyRecord
 from vidlstm.cli.rows.output import Output
 from vidlstm.cli.rows.sorting import Sorter
-from vidlstm.cli.rows.spans import AnyRecord
 from vidlstm.records import Prediction
 
 _SAME_SECONDS = 0.3  # `timeout` sends its signal twice

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats import HEADERS, WRITERS, Format, Record, encode
+from vidlstm.cli.rows.formats.predictions import HEADERS, WRITERS, Format, Record, encode
 from vidlstm.cli.rows.rows_file import RowsFile, require_empty
 from vidlstm.errors import UsageError
 from vidlstm.records import Failure

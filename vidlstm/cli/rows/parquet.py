@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats import CLIP_ROWS, ColumnType, Format, RowKind
+from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, ColumnType, Format, RowKind
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
 from vidlstm.errors import UsageError
 from vidlstm.files import replacing

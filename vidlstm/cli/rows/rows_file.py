@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats import CLIP_ROWS, Format, RowKind, cell_of, encode
+from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, Format, RowKind, cell_of, encode
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 

@@ -24,7 +24,7 @@ from vidlstm.media.frame_pairs import resize
 from vidlstm.media.live.sources import LiveFrame
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video.base import Image
-from vidlstm.media.video.container import FFmpegError
+from vidlstm.media.video.pyav.container import FFmpegError
 
 _MAX_WAITING = 16  # frames
 _QUALITY = 90

@@ -29,9 +29,9 @@ from vidlstm.media.file_types import Limits
 from vidlstm.media.live.address import Address
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video.base import Image
-from vidlstm.media.video.container import FFmpegError
 from vidlstm.media.video.open import open_video
-from vidlstm.media.video.pyav_file import to_bgr
+from vidlstm.media.video.pyav.container import FFmpegError
+from vidlstm.media.video.pyav.file import to_bgr
 
 OPEN_SECONDS = 10.0
 """Seconds that opening a source may take."""

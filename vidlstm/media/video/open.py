@@ -21,10 +21,10 @@ import av
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import Limits, inspect, is_folder, looks_like_container
 from vidlstm.media.video.base import DoubtError, Frame, Video, VideoInfo
-from vidlstm.media.video.container import NotOpenedError, Source
 from vidlstm.media.video.frame_folder import FrameFolder
-from vidlstm.media.video.h264_reader import SelectiveVideo, can_be_selective
-from vidlstm.media.video.pyav_reader import NoFrameError, PyAvVideo
+from vidlstm.media.video.pyav.container import NotOpenedError, Source
+from vidlstm.media.video.pyav.h264_reader import SelectiveVideo, can_be_selective
+from vidlstm.media.video.pyav.reader import NoFrameError, PyAvVideo
 
 __all__ = ["ATTEMPTS", "DoubtError", "Frame", "Limits", "Video", "VideoInfo", "open_video", "probe"]
 

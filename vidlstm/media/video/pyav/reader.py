@@ -19,11 +19,11 @@ from av.video.stream import VideoStream
 from vidlstm.media.opencv import decoding_threads
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import DoubtError
-from vidlstm.media.video.completeness import num_missing
-from vidlstm.media.video.container import FFmpegError, Source, codec_name, packets_of
-from vidlstm.media.video.packets import read_packets, to_seconds
-from vidlstm.media.video.pyav_file import PyAvFile
-from vidlstm.media.video.threads import set_threads
+from vidlstm.media.video.pyav.completeness import num_missing
+from vidlstm.media.video.pyav.container import FFmpegError, Source, codec_name, packets_of
+from vidlstm.media.video.pyav.file import PyAvFile
+from vidlstm.media.video.pyav.packets import read_packets, to_seconds
+from vidlstm.media.video.pyav.threads import set_threads
 
 _SEEKABLE = ("avi", "matroska", "mov")  # containers with an index; others are searched byte by byte
 _SEEK_OVERHEAD = 40

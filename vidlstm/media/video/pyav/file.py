@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.file_types import check_pixels
 from vidlstm.media.video.base import Image, Video, VideoInfo
-from vidlstm.media.video.container import FFmpegError, Source, frame_rate, header_info
+from vidlstm.media.video.pyav.container import FFmpegError, Source, frame_rate, header_info
 
 
 class PyAvFile(Video):

@@ -15,8 +15,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidlstm.media.sampling import known_fps
-from vidlstm.media.video.container import frame_rate, last_seconds
-from vidlstm.media.video.packets import Packets
+from vidlstm.media.video.pyav.container import frame_rate, last_seconds
+from vidlstm.media.video.pyav.packets import Packets
 
 _MAX_BOXES = 100_000
 _EBML = b"\x1aE\xdf\xa3"

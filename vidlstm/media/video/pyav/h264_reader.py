@@ -5,7 +5,7 @@ sent to the decoder unless they are wanted. Where possible, the reader seeks to 
 
 The frames are proven to be those of a full decode: every packet is complete and has a time of its own; the
 decoder knows the reordering depth from the start, so it drops nothing; and every packet sent comes back as a
-frame, in order and with its time. In any doubt this reader gives up and `pyav_reader` decodes the whole file.
+frame, in order and with its time. In any doubt this reader gives up and `reader` decodes the whole file.
 Damage inside a skipped picture is not noticed.
 """
 
@@ -28,11 +28,11 @@ from vidlstm.errors import InputError
 from vidlstm.media.opencv import decoding_threads
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import DoubtError, Image
-from vidlstm.media.video.container import FFmpegError, Source, codec_name
-from vidlstm.media.video.h264 import BrokenPacketError, Role, length_size, role_of
-from vidlstm.media.video.packets import to_seconds
-from vidlstm.media.video.pyav_file import PyAvFile
-from vidlstm.media.video.threads import set_threads
+from vidlstm.media.video.pyav.container import FFmpegError, Source, codec_name
+from vidlstm.media.video.pyav.file import PyAvFile
+from vidlstm.media.video.pyav.h264 import BrokenPacketError, Role, length_size, role_of
+from vidlstm.media.video.pyav.packets import to_seconds
+from vidlstm.media.video.pyav.threads import set_threads
 
 _MAX_REORDERED = 32
 """Above the limit of H.264 (16)."""

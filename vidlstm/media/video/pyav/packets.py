@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vidlstm.media.video.container import codec_name, packets_of
+from vidlstm.media.video.pyav.container import codec_name, packets_of
 
 Ticks = TypeVar("Ticks", int, NDArray[np.int64])
 _VP8_IS_SHOWN = 0x10

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from vidlstm.cli.rows.formats import ColumnType, Format, RowKind, csv_line, decode, tsv_field
+from vidlstm.cli.rows.formats.predictions import ColumnType, Format, RowKind, csv_line, decode, tsv_field
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import SCHEMA, Failure, FilmSpans, Prediction
 from vidlstm.report.text import printable

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from av.video.stream import VideoStream
 
-from vidlstm.media.video.container import codec_name
+from vidlstm.media.video.pyav.container import codec_name
 
 _BY_FRAMES = ("av1", "h264", "vp9")
 _BY_SLICES = ("dnxhd", "ffv1", "prores")

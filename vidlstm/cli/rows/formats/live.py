@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
-from vidlstm.cli.rows.formats import encode, tsv_field
+from vidlstm.cli.rows.formats.predictions import encode, tsv_field
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.report.text import printable, shortened
 
