@@ -33,7 +33,7 @@ class TestTrain:
         assert 0 <= trained.report.top1 <= 1
         assert not trained.interrupted
 
-    def test_tells_what_happens_and_prints_nothing(
+    def test_yields_events_and_prints_nothing(
         self, tiny_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         told: list[object] = []

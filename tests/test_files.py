@@ -61,7 +61,7 @@ class TestWriteAtomically:
         write_atomically(tmp_path / "f", b"content")
         assert calls == ["flush file", "rename", "flush folder"]
 
-    def test_what_can_be_made_again_is_not_waited_for(self, tmp_path: Path, calls: list[str]) -> None:
+    def test_reproducible_files_are_not_flushed(self, tmp_path: Path, calls: list[str]) -> None:
         write_atomically(tmp_path / "f", b"content", durable=False)
         assert calls == ["rename"]
 

@@ -40,7 +40,7 @@ def test_an_unknown_keeps_its_score_and_a_picture_has_no_length() -> None:
         ("unknown", 0.0, 0.05, True), ("another", 0.0, 0.05, False),
     ],
 )  # fmt: skip
-def test_unknown_is_what_is_too_new_or_of_a_class_for_everything_else(
+def test_unknown_is_novel_or_of_the_other_class(
     label: str, novelty: float, rate: float, unknown: bool
 ) -> None:
     assert is_unknown(label, novelty, rate) is unknown

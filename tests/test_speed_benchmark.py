@@ -36,7 +36,7 @@ class TestMeasuring:
     def test_a_bar_holds_at_its_limit(self, value: float, at_least: bool, holds: bool) -> None:
         assert Bar("b", value, 2.5, at_least).holds is holds
 
-    def test_a_missed_bar_is_said(self) -> None:
+    def test_a_missed_bar_is_reported(self) -> None:
         text = Result(
             "T", ("what", "s"), [("a", 1.234)], [Bar("times", 1.0, 2.0, at_least=True)], ["left out"]
         ).to_text()

@@ -88,7 +88,7 @@ def test_everything_that_is_wrong_is_found(data: Path) -> None:
         assert {f[field] for f in found["files"]} == {"train", "val"}
 
 
-def test_people_are_told_the_same(data: Path) -> None:
+def test_text_output_shows_the_same_findings(data: Path) -> None:
     outcome = check(data)
     assert outcome.status == 1
     for text in (
@@ -117,7 +117,7 @@ def test_a_folder_without_labels_is_checked_all_the_same(clips: Path) -> None:
     assert "not a data set" in found["notes"][0]
 
 
-def test_a_copy_on_the_other_side_is_a_leak(tmp_path: Path, clips: Path) -> None:
+def test_a_copy_in_another_subset_is_a_leak(tmp_path: Path, clips: Path) -> None:
     for side in ("train", "test"):
         for number, label in enumerate(("sit", "wave")):
             for seed in range(3):

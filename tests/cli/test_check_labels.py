@@ -49,7 +49,9 @@ def test_the_wrong_label_comes_first_in_every_format(data: Path) -> None:
         (("--labels", "--fix-list"), "cannot be combined"),
     ],
 )
-def test_what_makes_no_sense_together_is_said(arguments: tuple[str, ...], said: str, data: Path) -> None:
+def test_options_that_do_not_fit_together_are_refused(
+    arguments: tuple[str, ...], said: str, data: Path
+) -> None:
     outcome = vidlstm("check", data, *arguments)
     assert (outcome.status, outcome.out) == (2, "")
     assert said in outcome.err
@@ -61,7 +63,7 @@ def test_files_without_labels_have_none_to_check(data: Path) -> None:
     assert "has no labels to check" in outcome.err
 
 
-def test_what_crossval_has_left_is_used_where_it_fits(
+def test_results_of_crossval_are_reused_when_they_match(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -15,7 +15,7 @@ from tests.tiny import write_action
 QUICK = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--json")
 
 
-def test_json_pools_the_held_out_clips_and_tells_every_fold(tiny_data: Path) -> None:
+def test_json_pools_the_held_out_clips_and_reports_every_fold(tiny_data: Path) -> None:
     ended = vidlstm("crossval", tiny_data, *QUICK, "--folds", "3")
     assert ended.status == 0
     assert ended.out.count("\n") == 1
@@ -41,7 +41,7 @@ def test_one_fold_a_group_is_named_after_it(tiny_data: Path) -> None:
     assert [fold["held_out"] for fold in said["per_fold"]] == [f"person{n:02}" for n in range(1, 7)]
 
 
-def test_folds_side_by_side_give_what_one_after_the_other_gives(tiny_data: Path) -> None:
+def test_parallel_folds_give_the_results_of_sequential_ones(tiny_data: Path) -> None:
     """Processes of their own, and the same seed: the same figures."""
     options = ("crossval", tiny_data, "--streams", "motion", "--epochs", "2", "--members", "1", "--json")
     alone, together = (json.loads(vidlstm(*options, "--folds", "2", "--workers", n).out) for n in ("1", "2"))
@@ -63,7 +63,7 @@ def test_unreadable_clips_count_as_mistakes_and_status_1(tmp_path: Path) -> None
     assert f"{clip}: not_a_video" in ended.err
 
 
-class TestControl:
+class TestBaseline:
     def test_stands_beside_the_headline(self, tiny_data: Path) -> None:
         ended = vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--repeat", "2")
         baselines = json.loads(ended.out)["baselines"]
@@ -90,13 +90,13 @@ class TestControl:
         ("each", "--folds each: must be a number, group or split"),
     ],
 )
-def test_folds_that_make_no_sense_are_refused(folds: str, said: str, tiny_data: Path) -> None:
+def test_invalid_numbers_of_folds_are_refused(folds: str, said: str, tiny_data: Path) -> None:
     ended = vidlstm("crossval", tiny_data, "--folds", folds)
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err.splitlines()[-1]
 
 
-def test_an_encoder_that_learns_serves_its_control_as_well(tmp_path: Path) -> None:
+def test_a_fine_tuned_encoder_serves_its_baseline_too(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label, grey in (("dark", 40), ("light", 200)):
         for number in range(6):

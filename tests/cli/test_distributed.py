@@ -58,17 +58,17 @@ def losses(run: Path) -> list[float]:
 class TestShares:
     @pytest.mark.parametrize("total", [0, 1, 5, 12])
     @pytest.mark.parametrize("size", [1, 2, 3])
-    def test_every_item_is_one_process_s(self, total: int, size: int) -> None:
+    def test_every_item_belongs_to_one_process(self, total: int, size: int) -> None:
         shares = [World(rank, size).shard(range(total)) for rank in range(size)]
         assert sorted(item for share in shares for item in share) == [*range(total)]
         assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
-    def test_alone_everything_stays_as_it_is(self) -> None:
+    def test_a_single_process_keeps_everything(self) -> None:
         world, tensor = World(), torch.ones(3)
         world.all_reduce([tensor])
         assert (world.gather([1, 2]), world.broadcast("x"), tensor.tolist()) == ([1, 2], "x", [1, 1, 1])
 
-    def test_torchrun_names_the_team(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_torchrun_sets_rank_and_world_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert World.from_environment() == World()
         for name, value in {"RANK": 3, "WORLD_SIZE": 4, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
             monkeypatch.setenv(name, str(value))
@@ -88,7 +88,7 @@ def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
     assert same(tmp_path / "one", tmp_path / "two")
 
 
-def test_fine_tuning_as_well_and_a_dead_one_ends_the_run_which_goes_on_alone(
+def test_fine_tuning_too_and_a_run_with_a_dead_process_ends_and_can_be_resumed(
     data: Path, tmp_path: Path
 ) -> None:
     start = ("--streams", "rgb", "--size", "32", "--epochs", "2", "--hidden", "8", "--members", "2")

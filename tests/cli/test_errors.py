@@ -35,14 +35,12 @@ def complaint(*arguments: str | Path) -> str:
         ("crossval x --num-frames 8", "--num-frames: no such option; use --frames N"),
     ],
 )
-def test_an_option_of_other_programs_is_told_its_name_here(arguments: str, meant: str) -> None:
+def test_options_of_other_programs_get_a_suggestion(arguments: str, meant: str) -> None:
     assert complaint(*arguments.split()) == f"vidlstm: {meant}"
 
 
 @pytest.mark.parametrize("command", ["crossval", "eval"])
-def test_a_device_that_is_not_there_is_said_before_the_data_is_looked_at(
-    command: str, tmp_path: Path
-) -> None:
+def test_a_missing_device_is_reported_before_the_data_is_scanned(command: str, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     checkpoint = ("-c", tmp_path / "model.safetensors") if command == "eval" else ()
     ended = vidlstm(command, tmp_path, *checkpoint, "--device", "warp")
@@ -77,7 +75,7 @@ class TestValues:
             ),
         ],
     )
-    def test_that_make_no_sense_are_named(
+    def test_that_are_invalid_are_named(
         self, options: str, words: str, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -149,13 +147,13 @@ class TestDebug:
         assert "Traceback" in debug.err
         assert debug.err.endswith(plain.err)
 
-    def test_names_that_are_no_text_do_not_drive_the_terminal(self, tmp_path: Path) -> None:
+    def test_control_characters_in_names_do_not_reach_the_terminal(self, tmp_path: Path) -> None:
         said = shell("train", os.fsdecode(b"\xff\x1b[31m"), cwd=tmp_path).err
         assert "\x1b" not in said
         assert "\\xff\\x1b[31m: there is no such" in said
 
 
-def test_what_the_rooms_below_log_is_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_messages_of_lower_layers_are_shown_once(capsys: pytest.CaptureFixture[str]) -> None:
     @command
     def act() -> None:
         for _ in range(2):

@@ -46,7 +46,7 @@ class TestJson:
         ] * 2
         assert [row["label"] for row in said["per_class"]] == ["rise", "sink"]
 
-    def test_tells_the_calibration_error_with_and_without_the_temperature(
+    def test_reports_the_calibration_error_with_and_without_the_temperature(
         self, trained_run: TrainedRun
     ) -> None:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", "all", "--verbose")
@@ -54,7 +54,7 @@ class TestJson:
         assert said["temperature"] != 1
         assert said["ece"] != said["ece_uncalibrated"]
 
-    def test_tells_what_the_figures_do_not_carry(self, trained_run: TrainedRun) -> None:
+    def test_reports_cautions(self, trained_run: TrainedRun) -> None:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--verbose")
         assert any("2 clips" in caution for caution in said["cautions"])
         assert all(caution in err for caution in said["cautions"])
@@ -62,36 +62,36 @@ class TestJson:
         page = html.unescape((trained_run.run / "report.html").read_text(encoding="utf-8"))
         assert all(caution in page for caution in said["cautions"])
 
-    def test_names_clips_that_were_learned_from_among_them(self, trained_run: TrainedRun) -> None:
+    def test_names_scored_clips_that_were_trained_on(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model, "--split", "train")
         assert "the model was trained on 10 of these 10 clips" in said["cautions"][0]
 
-    def test_agrees_with_what_train_said(self, trained_run: TrainedRun) -> None:
+    def test_agrees_with_the_score_of_train(self, trained_run: TrainedRun) -> None:
         said, _, _ = evaluate(trained_run.data, "-c", trained_run.model)
         assert {key: said[key] for key in trained_run.said["val"]} == trained_run.said["val"]
 
 
-def test_a_report_makes_the_folders_it_is_to_lie_in(trained_run: TrainedRun, tmp_path: Path) -> None:
+def test_the_folders_of_a_report_are_created(trained_run: TrainedRun, tmp_path: Path) -> None:
     page = tmp_path / "new" / "dir" / "out.html"
     assert vidlstm("eval", trained_run.data, "-c", trained_run.model, "--report", page).status == 0
     assert page.is_file()
     assert page.with_name("out.predictions.csv").is_file()
 
 
-class TestSide:
-    def test_is_by_default_what_training_held_out(self, trained_run: TrainedRun) -> None:
+class TestSubset:
+    def test_is_the_held_out_set_by_default(self, trained_run: TrainedRun) -> None:
         said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do
         assert said["num_clips"] == len(held_out(trained_run)) == 2
         assert "val subset" in err
         assert "was trained on" not in err
 
-    def test_may_be_chosen_and_known_clips_are_warned_of(self, trained_run: TrainedRun) -> None:
+    def test_may_be_chosen_with_a_warning_about_training_clips(self, trained_run: TrainedRun) -> None:
         for side, num_clips, known in (("all", 12, 10), ("train", 10, 10)):
             said, _, err = evaluate(trained_run.data, "-c", trained_run.model, "--split", side)
             assert said["num_clips"] == num_clips
             assert f"the model was trained on {known} of these {num_clips} clips" in err
 
-    def test_known_clips_are_found_under_other_names_and_in_other_places(
+    def test_training_clips_are_recognised_after_a_rename_or_move(
         self, trained_run: TrainedRun, tmp_path: Path
     ) -> None:
         known = next(
@@ -144,7 +144,7 @@ class TestRefused:
         assert "rise, sink" in ended.err.splitlines()[-1]
 
     @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
-    def test_a_checkpoint_that_is_none(self, tiny_data: Path, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_that_is_no_checkpoint(self, tiny_data: Path, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "m.safetensors").write_bytes(content)
         ended = vidlstm("eval", tiny_data, "-c", tmp_path / "m.safetensors")
         assert (ended.status, ended.out) == (2, "")

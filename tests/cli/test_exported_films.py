@@ -56,7 +56,7 @@ def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, object
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_model_json_tells_how_spans_are_found(folder: Path, film_run: Path) -> None:
+def test_model_json_holds_the_settings_of_spans(folder: Path, film_run: Path) -> None:
     spans = read_header(film_run / "model.safetensors").config.spans
     assert spans is not None
     facts = json.loads((folder / "model.json").read_text())
@@ -90,7 +90,7 @@ def test_is_compared_on_the_films_of_the_run(precision: str, film_run: Path, tmp
 
 
 @pytest.mark.slow
-def test_watch_tells_what_begins_and_ends(folder: Path, film: Path) -> None:
+def test_watch_reports_starts_and_ends(folder: Path, film: Path) -> None:
     rows = without_torch(folder, "watch", film, "--realtime")
     assert [row["event"] for row in rows] == ["start", "end"] * (len(rows) // 2) != []
     assert {row["label"] for row in rows} <= {"rise", "sink"}

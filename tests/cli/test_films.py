@@ -20,7 +20,7 @@ def test_training_keeps_windows_background_and_a_fitted_cost(film_run: Path) -> 
     assert config.spans.background == "background"
 
 
-def test_the_split_names_parts_of_films_and_no_film_is_on_both_sides(film_run: Path) -> None:
+def test_the_split_names_parts_of_films_and_no_film_is_in_two_subsets(film_run: Path) -> None:
     rows = list(csv.DictReader((film_run / "split.csv").read_text().splitlines()))
     subsets: dict[str, set[str]] = {}
     for row in rows:
@@ -52,7 +52,7 @@ def test_crossval_on_films(films: Path) -> None:
     assert told["spans_per_seed"]["0"]["edit"] == told["edit"]
 
 
-def test_bad_annotations_are_said_and_the_rest_is_used(films: Path, tmp_path: Path) -> None:
+def test_bad_annotations_are_reported_and_the_rest_is_used(films: Path, tmp_path: Path) -> None:
     table = tmp_path / "spans.csv"
     rows = [line.replace("film", f"{films.parent}/film", 1) for line in films.read_text().splitlines()[1:]]
     table.write_text(

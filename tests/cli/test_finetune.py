@@ -55,7 +55,7 @@ def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
     assert (rows.status, len(rows.lines)) == (0, 12)
 
 
-def test_where_nothing_gets_better_the_run_s_own_model_comes_back_whole(
+def test_without_improvement_the_starting_model_is_kept_unchanged(
     data: Path, start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "_validate", lambda self: (1.0 + self.epoch, 0.5))
@@ -93,7 +93,7 @@ def test_without_a_run_to_start_from_the_head_begins_anew(data: Path, tmp_path: 
         (("--unfreeze", "1", "--encoder-lr", "0"), "must be more than 0"),
     ],
 )
-def test_what_makes_no_sense_is_said_before_any_work(
+def test_invalid_options_are_refused_before_any_work(
     data: Path, tmp_path: Path, options: tuple[str, ...], says: str
 ) -> None:
     ended = vidlstm("train", data, *options, "--out", tmp_path / "run")
@@ -102,7 +102,7 @@ def test_what_makes_no_sense_is_said_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_gpu_with_too_little_memory_says_what_needs_less(
+def test_a_gpu_out_of_memory_names_options_that_need_less(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(self: Trainer) -> float:

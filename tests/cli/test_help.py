@@ -49,7 +49,7 @@ main()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_overview_says_what_the_command_says_of_itself(command: str) -> None:
+def test_the_overview_repeats_the_first_line_of_each_command(command: str) -> None:
     group = get_command(main.app)
     assert isinstance(group, TyperGroup)
     own = group.get_command(None, command)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ class TestNothingHeavy:
             (["info"], "no model found in runs/"),
         ],
     )
-    def test_what_is_missing_is_found_before_a_model_is_loaded(
+    def test_missing_inputs_are_found_before_a_model_is_loaded(
         self, arguments: list[str], said: str, tmp_path: Path
     ) -> None:
         ended, modules = loaded(arguments, tmp_path)

@@ -28,13 +28,13 @@ def test_json_holds_the_whole_config_and_the_facts(trained_run: TrainedRun) -> N
     assert "learned_from" not in said["training"]  # a hash for every clip is for machines
 
 
-def test_the_table_tells_classes_streams_and_figures(trained_run: TrainedRun) -> None:
+def test_the_table_shows_classes_streams_and_metrics(trained_run: TrainedRun) -> None:
     said = vidlstm("info", trained_run.run).out
     for words in ("rise, sink", "motion", "uniform", "lstm", "num_clips"):
         assert words in said
 
 
-def test_names_from_a_file_cannot_drive_the_terminal(tmp_path: Path) -> None:
+def test_names_from_a_file_cannot_control_the_terminal(tmp_path: Path) -> None:
     from tests.cli.conftest import make_model
 
     make_model(tmp_path / "m.safetensors", classes=("\x1b[31mred", "[bold]b[/bold]", "new\nline"))
@@ -44,7 +44,7 @@ def test_names_from_a_file_cannot_drive_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "folder"])
-def test_what_is_no_checkpoint_is_refused_with_the_way_out(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused_with_a_hint(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     ended = vidlstm("info", tmp_path / name)
     assert (ended.status, ended.out) == (2, "")

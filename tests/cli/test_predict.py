@@ -82,7 +82,7 @@ def test_names_are_passed_on_as_given(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes links, pipes and sockets")
-def test_loops_and_special_files_are_passed_over_and_broken_links_get_a_row(tmp_path: Path) -> None:
+def test_link_loops_and_special_files_are_skipped_and_broken_links_get_a_row(tmp_path: Path) -> None:
     plant(tmp_path, "a.mp4", "sub/b.mp4")
     (tmp_path / "sub/loop").symlink_to(tmp_path)
     (tmp_path / "self.mp4").symlink_to("self.mp4")
@@ -218,7 +218,7 @@ def test_every_input_gets_one_row_in_order_and_failures_say_why(
     assert "missing.avi: not_found: no such file" in outcome.err
 
 
-def test_names_of_every_sort_come_out_unharmed(predict: Predict, clips: Path, tmp_path: Path) -> None:
+def test_unusual_names_are_unchanged_in_the_output(predict: Predict, clips: Path, tmp_path: Path) -> None:
     for name in ODD_NAMES:
         shutil.copy(clips / "a.avi", tmp_path / name)
     outcome = predict("-f", "jsonl", tmp_path)
@@ -229,7 +229,7 @@ def test_names_of_every_sort_come_out_unharmed(predict: Predict, clips: Path, tm
     assert outcome.err == ""
 
 
-def test_nothing_to_label_is_told_before_a_model_is_loaded(predict: Predict, tmp_path: Path) -> None:
+def test_an_empty_folder_is_reported_before_a_model_is_loaded(predict: Predict, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     outcome = predict(tmp_path)
     assert outcome.status == 2
@@ -248,9 +248,7 @@ def test_nothing_to_label_is_told_before_a_model_is_loaded(predict: Predict, tmp
         (["--output", "x.tsv", "--format", "table"], "is for terminals"),
     ],
 )
-def test_options_that_make_no_sense_are_refused(
-    predict: Predict, clips: Path, arguments: list[str], said: str
-) -> None:
+def test_invalid_options_are_refused(predict: Predict, clips: Path, arguments: list[str], said: str) -> None:
     outcome = predict(*arguments, clips)
     assert (outcome.status, outcome.out) == (2, "")
     assert said in outcome.err
@@ -313,13 +311,13 @@ def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: 
         ("/dev/video0", "vidlstm watch /dev/video0"),
     ],
 )
-def test_what_can_only_be_watched_says_how(predict: Predict, name: str, way: str) -> None:
+def test_cameras_and_streams_point_to_watch(predict: Predict, name: str, way: str) -> None:
     outcome = predict(name)
     assert (outcome.status, outcome.out) == (2, "")
     assert way in outcome.err
 
 
-def test_a_file_that_is_called_like_a_camera_is_a_file(
+def test_a_file_named_like_a_camera_number_is_a_file(
     predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -327,9 +325,7 @@ def test_a_file_that_is_called_like_a_camera_is_a_file(
     assert predict("0").status == 0
 
 
-def test_pictures_that_are_numbered_like_frames_are_one_clip_and_it_says_so(
-    predict: Predict, tmp_path: Path
-) -> None:
+def test_numbered_pictures_are_one_clip_with_a_note(predict: Predict, tmp_path: Path) -> None:
     from PIL import Image
 
     for number in range(1, 5):
@@ -452,7 +448,7 @@ class TestKilledWhileSorting:
         assert [path.name for path in target.parent.iterdir()] == [source.name]
         return target
 
-    def test_both_names_of_one_file(self, tmp_path: Path) -> None:
+    def test_a_file_that_still_has_both_names(self, tmp_path: Path) -> None:
         plant(tmp_path, "a.avi", "out/wave/b.avi").joinpath("out/wave/b.avi").unlink()
         os.link(tmp_path / "a.avi", tmp_path / "out/wave/a.avi")
         assert self.finish(tmp_path / "a.avi", tmp_path / "out").read_bytes() == b"x"
@@ -553,7 +549,7 @@ def test_a_path_that_is_too_long_is_a_row(predict: Predict, clips: Path, tmp_pat
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
-def test_a_resumed_run_sorts_into_the_same_folders_whatever_the_classes_are_called(
+def test_a_resumed_run_sorts_into_the_same_folders_for_any_class_name(
     clips: Path, tmp_path: Path, suffix: str
 ) -> None:
     labels = ("back\\slash", "=eq")

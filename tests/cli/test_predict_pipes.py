@@ -160,7 +160,7 @@ def test_ctrl_c_finishes_the_row_it_is_on(place: Path, surroundings: dict[str, s
     assert "Traceback" not in said
 
 
-def test_a_reader_that_leaves_ends_it_even_while_it_waits(surroundings: dict[str, str], place: Path) -> None:
+def test_a_closed_pipe_ends_it_even_while_it_waits(surroundings: dict[str, str], place: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "predict", "-"], env=surroundings, cwd=place,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

@@ -84,12 +84,12 @@ def test_every_row_is_one_line_without_control_characters(name: str, output_form
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_comes_out_of_jsonl_unharmed(name: str) -> None:
+def test_names_survive_jsonl(name: str) -> None:
     assert json.loads(jsonl_row(prediction(name)))["path"] == name
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_names_come_out_of_tsv_unharmed_by_printf() -> None:
+def test_names_survive_tsv_and_printf() -> None:
     rows = b"".join(encode(tsv_row(prediction(name))) for name in NAMES)
     script = r"""cut -f1 | while IFS= read -r path; do printf '%b\0' "$path"; done"""
     done = subprocess.run(["bash", "-c", script], input=rows, capture_output=True, check=True)
@@ -230,7 +230,7 @@ def test_colours_mark_what_has_no_label_and_control_characters_are_still_escaped
 @pytest.mark.parametrize(
     ("env", "wanted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
 )
-def test_who_wants_no_colour_gets_none(
+def test_no_colour_if_it_is_switched_off(
     monkeypatch: pytest.MonkeyPatch, env: dict[str, str], wanted: bool
 ) -> None:
     for name in ("NO_COLOR", "TERM"):

@@ -85,7 +85,7 @@ def test_killed_while_it_writes_and_resumed(
     assert len(lines) == 3  # of three epochs, none lost, none twice
 
 
-def test_a_run_that_ended_is_resumed_to_the_same_end(data: Path, whole: bytes, tmp_path: Path) -> None:
+def test_resuming_a_finished_run_changes_nothing(data: Path, whole: bytes, tmp_path: Path) -> None:
     vidlstm("train", data, *OPTIONS, "-q", "--out", tmp_path / "run")
     assert vidlstm("train", data, "--resume", tmp_path / "run").status == 0
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
@@ -123,7 +123,7 @@ class TestChanged:
             "1 clip with other content (rise/person01_rise_d1.avi)",
         )
 
-    def test_other_shapes_cannot_be_allowed_and_leave_the_run_as_it_was(self, run: Path, data: Path) -> None:
+    def test_other_network_shapes_are_refused_and_the_run_is_unchanged(self, run: Path, data: Path) -> None:
         settings = (run / "config.json").read_bytes()
         ended = vidlstm("train", data, "--resume", run, "--hidden", "9", "--allow-changes", "--workers", "1")
         assert ended.status == 2
@@ -146,7 +146,7 @@ class TestChanged:
         (("--allow-changes",), "--allow-changes needs --resume"),
     ],
 )
-def test_what_makes_no_sense_is_said(data: Path, options: tuple[str, ...], says: str) -> None:
+def test_invalid_options_are_named(data: Path, options: tuple[str, ...], says: str) -> None:
     ended = vidlstm("train", data, *options)
     assert ended.status == 2
     assert says in ended.err

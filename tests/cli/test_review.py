@@ -61,7 +61,7 @@ def test_decisions_move_files_and_can_be_undone(pictures: Path, tmp_path: Path) 
     assert (ended.status, (pictures / "cat/2.png").exists()) == (0, True)
 
 
-def test_what_cannot_be_done_is_said_and_the_status_is_1(pictures: Path, tmp_path: Path) -> None:
+def test_failures_are_reported_and_the_status_is_1(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "decisions.csv").write_text(f"{HEADER}data/cat/1.png,,,cat,dog,\n")
     ended = shell("review", "--apply", "decisions.csv", "data", cwd=tmp_path)
     assert ended.status == 1
@@ -78,7 +78,7 @@ def test_what_cannot_be_done_is_said_and_the_status_is_1(pictures: Path, tmp_pat
         (["rows.jsonl", "-o", "new/page.html"], "new/page.html"),
     ],
 )
-def test_what_makes_no_sense_is_said(arguments: list[str], said: str, tmp_path: Path) -> None:
+def test_invalid_options_are_named(arguments: list[str], said: str, tmp_path: Path) -> None:
     ended = shell("review", *arguments, cwd=tmp_path)
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err

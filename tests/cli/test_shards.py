@@ -46,7 +46,7 @@ def test_the_shard_of_a_job(text: str | None, environment: Mapping[str, str], sh
 
 
 @pytest.mark.parametrize("first", [0, 1, 5])
-def test_jobs_with_consecutive_ids_take_everything_once(first: int) -> None:
+def test_jobs_with_consecutive_ids_cover_every_input_once(first: int) -> None:
     shards = {parse_shard("auto/6", {"PBS_ARRAY_INDEX": str(i)}) for i in range(first, first + 6)}
     assert shards == {(i, 6) for i in range(1, 7)}
 
@@ -71,6 +71,6 @@ def test_jobs_with_consecutive_ids_take_everything_once(first: int) -> None:
         ("4/3", {}, "give i/n"),
     ],
 )
-def test_what_does_not_tell_a_shard_is_said(text: str, environment: Mapping[str, str], says: str) -> None:
+def test_variables_without_a_shard_are_an_error(text: str, environment: Mapping[str, str], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         parse_shard(text, environment)

@@ -196,13 +196,13 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         (["--scores", "a.parquet", "--resume", "a.tsv"], "cannot append to Parquet; name a .csv"),
     ],
 )
-def test_options_that_make_no_sense(film_run: Path, options: list[str], message: str) -> None:
+def test_invalid_options(film_run: Path, options: list[str], message: str) -> None:
     outcome = vidlstm("spans", "a.mp4", "-c", film_run, *options)
     assert outcome.status == 2
     assert message in outcome.err
 
 
-def test_a_model_without_windows_says_what_to_do(model: Path, film: tuple[Path, list[Span]]) -> None:
+def test_a_model_without_windows_is_refused_with_a_hint(model: Path, film: tuple[Path, list[Span]]) -> None:
     outcome = vidlstm("spans", film[0], "-c", model, *MACHINE)
     assert outcome.status == 2
     assert "it has no window lengths; train it again" in outcome.err
@@ -285,7 +285,7 @@ def test_each_span_is_cut_into_a_clip_and_drawn_into_a_copy(
     assert inside[:12, :24].std() > before[:12, :24].std()  # a label stands there
 
 
-def test_a_clip_that_cannot_be_written_is_said_and_counts_and_the_row_stays(
+def test_a_clip_that_cannot_be_written_is_counted_and_its_row_is_kept(
     film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
 ) -> None:
     first = rows[0].split("\t")

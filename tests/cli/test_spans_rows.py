@@ -48,9 +48,7 @@ def test_films_with_rows_are_found_again(tmp_path: Path, output_format: Format) 
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_wherever_a_kill_cuts_the_last_film_it_has_all_rows_or_none(
-    tmp_path: Path, output_format: Format
-) -> None:
+def test_after_a_kill_the_last_film_has_all_rows_or_none(tmp_path: Path, output_format: Format) -> None:
     file = tmp_path / "rows"
     first, second = film("a.mp4", "walk", "sit"), film("b.mp4", "walk", "sit", "walk")
     kept, whole = text_of(output_format, first), text_of(output_format, first, second)
@@ -63,7 +61,7 @@ def test_wherever_a_kill_cuts_the_last_film_it_has_all_rows_or_none(
         assert (rows.take("a.mp4") is None) is (file.read_bytes() == text_of(output_format))
 
 
-def test_rows_that_end_at_the_end_of_a_block_are_not_believed(tmp_path: Path) -> None:
+def test_rows_that_end_with_a_block_are_not_taken_as_complete(tmp_path: Path) -> None:
     file = tmp_path / "rows.tsv"
     first = "a\t1.00\t2.00\tx\t0.5000\n"
     row = "b\t1.00\t2.00\ty\t0.5000\n"

@@ -30,7 +30,7 @@ SECRET = "very-secret-key"
         "hf://d/a",
     ],
 )
-def test_an_address_stays_what_it_is_as_a_path(address: str) -> None:
+def test_an_address_is_unchanged_as_a_path(address: str) -> None:
     assert is_address(address)
     assert address_of(to_path(address)) == address
 
@@ -50,7 +50,7 @@ def test_a_password_is_refused_and_not_repeated() -> None:
     assert SECRET not in str(raised.value)
 
 
-def test_what_a_library_says_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_of_a_library_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError(f"signed with {SECRET}")
 

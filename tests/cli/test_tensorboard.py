@@ -58,14 +58,14 @@ class TestResume:
             log.write(epoch)
         log.close()
 
-    def test_what_was_told_of_epochs_that_were_lost_is_gone(self, tmp_path: Path) -> None:
+    def test_events_of_lost_epochs_are_removed(self, tmp_path: Path) -> None:
         self.write(tmp_path, 0, 3)
         self.write(tmp_path, 2, 5, rate=0.7)
         assert steps(tmp_path) == [1, 2, 3, 4, 5]
         rates = [value for _, value in read(tmp_path)["learning_rate"]]
         assert rates == pytest.approx([0.1, 0.1, 0.7, 0.7, 0.7])
 
-    def test_that_asks_for_events_first_tells_of_the_earlier_epochs_too(self, tmp_path: Path) -> None:
+    def test_that_asks_for_events_writes_earlier_epochs_too(self, tmp_path: Path) -> None:
         self.write(tmp_path, 3, 5)
         assert steps(tmp_path) == [1, 2, 3, 4, 5]
 
@@ -93,7 +93,9 @@ def test_a_package_that_is_not_there_is_found_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
-def test_nobody_else_needs_it(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_not_imported_without_the_option(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)  # importing it is an error
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     assert vidlstm("train", tiny_data, *QUICK, "-q", "--out", tmp_path / "run").status == 0

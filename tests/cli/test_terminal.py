@@ -19,7 +19,7 @@ from tests.cli.pseudo_terminal import terminal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 80, 160])
-def test_a_training_fits_the_terminal_and_breaks_no_word(
+def test_training_output_fits_the_terminal_and_breaks_no_word(
     columns: int, tiny_data: Path, tmp_path: Path
 ) -> None:
     seen = terminal("train", tiny_data, *QUICK, "--out", "r", cwd=tmp_path, columns=columns)

@@ -39,8 +39,8 @@ def rows_of(data: Path) -> list[tuple[Path, str, str, str]]:
     ]
 
 
-class TestSaid:
-    def test_what_was_found_comes_first(self, trained_run: TrainedRun) -> None:
+class TestOutput:
+    def test_findings_come_first(self, trained_run: TrainedRun) -> None:
         said = trained_run.ended.err.splitlines()
         assert said[0] == f"{trained_run.data}: 12 clips of 2 classes, 6 each (class folders)."
         assert said[1].startswith("Groups: 6. ")
@@ -58,9 +58,7 @@ class TestSaid:
             in err
         )
 
-    def test_what_the_figures_do_not_show_is_one_line_that_points_to_the_report(
-        self, trained_run: TrainedRun
-    ) -> None:
+    def test_cautions_are_one_line_that_points_to_the_report(self, trained_run: TrainedRun) -> None:
         err = trained_run.ended.err
         (line,) = [line for line in err.splitlines() if line.startswith("Caution: ")]
         assert line.startswith("Caution: only 2 clips; only 1 group; ")
@@ -70,7 +68,7 @@ class TestSaid:
         )
         assert 'What would help most: more clips of "rise"' in err
 
-    def test_a_model_that_knows_no_order_has_no_other_control(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_a_model_without_frame_order_has_no_other_baseline(self, tiny_data: Path, tmp_path: Path) -> None:
         ended = vidlstm("train", tiny_data, *QUICK, "--head", "mean", "--out", tmp_path / "r", "--json")
         assert json.loads(ended.out)["val"]["baselines"].keys() == {"majority"}
         assert "without frame order" not in ended.err
@@ -99,9 +97,7 @@ class TestSaid:
         assert (trained_run.folder / said["run"]).samefile(trained_run.run)
 
     @pytest.mark.skipif(os.name == "nt", reason="makes links")
-    def test_quiet_says_what_went_wrong_and_not_what_is_passed_over(
-        self, tiny_data: Path, tmp_path: Path
-    ) -> None:
+    def test_quiet_shows_failures_but_not_skipped_files(self, tiny_data: Path, tmp_path: Path) -> None:
         data = tmp_path / "data"
         shutil.copytree(tiny_data, data)
         (data / "rise" / "make.py").write_text("")
@@ -111,7 +107,7 @@ class TestSaid:
         assert ended.err.splitlines() == ["1 broken link passed over: rise/gone.avi"]
         assert ".py 1" in vidlstm("train", data, *QUICK, "--out", tmp_path / "s").err
 
-    def test_quiet_says_nothing(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_quiet_prints_nothing(self, tiny_data: Path, tmp_path: Path) -> None:
         ended = vidlstm("train", tiny_data, *QUICK, "--quiet", "--out", tmp_path / "r")
         assert (ended.status, ended.out, ended.err) == (0, "", "")
 
@@ -127,7 +123,7 @@ class TestRunFolder:
         }  # fmt: skip
         assert not [name for name in names if name.startswith(".")]
 
-    def test_split_csv_puts_every_clip_on_a_side_and_no_performer_on_two(
+    def test_split_csv_puts_every_clip_in_one_subset_and_no_performer_in_two(
         self, trained_run: TrainedRun
     ) -> None:
         """Fault 10 of the peers: clips of one recording on both sides of a random split."""
@@ -139,7 +135,7 @@ class TestRunFolder:
         sides = {(row["group"], row["split"]) for row in rows}
         assert len(sides) == len({group for group, _ in sides}) == 6
 
-    def test_metrics_tell_every_epoch(self, trained_run: TrainedRun) -> None:
+    def test_metrics_have_a_line_per_epoch(self, trained_run: TrainedRun) -> None:
         lines = [json.loads(line) for line in (trained_run.run / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == list(range(1, 9))
         assert all(line["train_loss"] > 0 and 0 <= line["validation_top1"] <= 1 for line in lines)
@@ -147,7 +143,7 @@ class TestRunFolder:
         best = [line["epoch"] for line in lines if line["is_best"]][-1]
         assert best == trained_run.said["best_epoch"]
 
-    def test_predictions_tell_every_held_out_clip(self, trained_run: TrainedRun) -> None:
+    def test_predictions_hold_every_held_out_clip(self, trained_run: TrainedRun) -> None:
         with (trained_run.run / "predictions.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         columns = [
@@ -168,7 +164,7 @@ class TestRunFolder:
         right = sum(row["predicted"] == row["label"] for row in rows) / 2
         assert right == trained_run.said["held_out"]["top1"]
 
-    def test_config_tells_the_settings(self, trained_run: TrainedRun) -> None:
+    def test_config_holds_the_settings(self, trained_run: TrainedRun) -> None:
         config = json.loads((trained_run.run / "config.json").read_text())
         assert config["model"]["streams"] == ["motion"]
         assert config["training"]["epochs"] == 8
@@ -184,7 +180,9 @@ class TestRunFolder:
         assert again.status == 2
         assert "--overwrite" in again.err
 
-    def test_the_checkpoint_alone_is_enough_and_tells_how_it_was_made(self, trained_run: TrainedRun) -> None:
+    def test_the_checkpoint_alone_is_enough_and_records_how_it_was_made(
+        self, trained_run: TrainedRun
+    ) -> None:
         header = read_header(trained_run.model)
         assert header.config.classes == ("rise", "sink")
         assert header.config.streams == ("motion",)
@@ -265,7 +263,7 @@ class TestEncoders:
 
 
 class TestUnreadableClips:
-    def test_on_the_training_side_are_named_and_left_out(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_in_the_training_set_are_named_and_left_out(self, tiny_data: Path, tmp_path: Path) -> None:
         (tmp_path / "bad.avi").write_bytes(b"no clip")
         rows = [*rows_of(tiny_data), (tmp_path / "bad.avi", "rise", "x", "train")]
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
@@ -274,7 +272,7 @@ class TestUnreadableClips:
         assert "1 clip unreadable, 0 only partly readable:" in ended.err
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
-    def test_on_the_validation_side_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_in_the_held_out_set_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:
         """Fault 8 of the peers: an unreadable validation clip is replaced by another one."""
         rows = rows_of(tiny_data)
         for number in range(12):
@@ -287,7 +285,7 @@ class TestUnreadableClips:
         assert "12 of them could not be read; each counts as a mistake" in ended.err
         assert ended.status == 1
 
-    def test_if_all_are_unreadable_it_says_why(self, tmp_path: Path) -> None:
+    def test_if_all_are_unreadable_the_reason_is_given(self, tmp_path: Path) -> None:
         for name in ("a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"):
             (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "data" / name).write_bytes(name.encode())
@@ -311,7 +309,7 @@ class TestSharedGroups:
         assert "--allow-shared-groups" in ended.err.splitlines()[-1]
         assert not (tmp_path / "r").exists()
 
-    def test_are_accepted_by_a_flag_that_says_so(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_are_accepted_with_the_flag(self, tiny_data: Path, tmp_path: Path) -> None:
         data = self.leaky(tiny_data, tmp_path)
         ended = vidlstm("train", data, *QUICK, "--allow-shared-groups", "--out", tmp_path / "r")
         assert ended.status == 0
@@ -354,7 +352,7 @@ class TestCtrlC:
         assert model.training["best_epoch"] in (best, len(epochs) + 1)
         assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
 
-    def test_while_the_baseline_is_trained_leaves_that_out(
+    def test_during_the_baseline_leaves_the_baseline_out(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> Trainer:
@@ -395,7 +393,7 @@ class TestKept:
         assert not (tmp_path / "store").exists()
 
 
-def test_a_training_that_diverges_says_so_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
+def test_divergence_is_reported_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
     options = ("--lr", "1e20", "--batch-size", "2")  # so that it shows in the first epoch
     ended = vidlstm("train", tiny_data, *QUICK, *options, "--out", tmp_path / "r")
     assert ended.status == 2

@@ -96,7 +96,7 @@ def test_a_file_at_its_own_pace(film: Path, film_run: Path, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_closes_what_is_open_and_ends_with_130(
+def test_a_signal_ends_open_spans_and_exits_with_130(
     number: signal.Signals, camera: MjpegServer, film_run: Path
 ) -> None:
     process = start(camera.url, "-c", film_run, "-f", "jsonl", "--delay", "0.5s")
@@ -134,7 +134,7 @@ def test_a_source_that_goes_and_comes_back(pictures: list[bytes], film_run: Path
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a pipeline of a Unix shell")
-def test_a_reader_that_leaves_ends_it_without_a_word(camera: MjpegServer, film_run: Path) -> None:
+def test_a_closed_pipe_ends_it_silently(camera: MjpegServer, film_run: Path) -> None:
     with start(camera.url, "-c", film_run, "--delay", "0.5s") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -213,7 +213,7 @@ def test_clips_need_a_folder(film_run: Path, film: Path) -> None:
     assert (outcome.status, outcome.err) == (2, f"vidlstm: --record {film}: is a file; name a folder\n")
 
 
-def test_a_model_without_windows_says_what_to_do(model: Path) -> None:
+def test_a_model_without_windows_is_refused_with_a_hint(model: Path) -> None:
     outcome = vidlstm("watch", "0", "-c", model)
     assert outcome.status == 2
     assert "it has no window lengths; train it again" in outcome.err

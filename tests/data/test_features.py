@@ -54,7 +54,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 class TestIdentity:
-    def test_is_the_same_while_nothing_happens(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_is_stable(self, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         before = clip_identity(clip)
         assert clip_identity(clip) == before
         monkeypatch.chdir(clip.parent)
@@ -142,7 +142,7 @@ class TestKey:
 
 class TestEntries:
     @pytest.mark.parametrize("info", [INFO, CUT], ids=["whole", "truncated"])
-    def test_come_back_as_they_went_in(self, store: FeatureStore, info: ClipInfo) -> None:
+    def test_are_read_back_unchanged(self, store: FeatureStore, info: ClipInfo) -> None:
         key = entry_key("a", RECIPE)
         assert store.get(key) is None
         store.put(key, features(0.5, info))
@@ -301,7 +301,7 @@ for number in itertools.count():
 
 
 class TestHousekeeping:
-    def test_size_and_count_are_told(self, store: FeatureStore) -> None:
+    def test_size_and_count_are_reported(self, store: FeatureStore) -> None:
         assert store.measure() == (0, 0)
         for number in range(3):
             store.put(entry_key(str(number), RECIPE), features())
@@ -330,7 +330,7 @@ class TestHousekeeping:
         store.clear()
         assert store.measure() == (0, 0)
 
-    def test_its_place_is_the_user_s_cache_folder_or_where_the_environment_says(
+    def test_it_lies_in_the_user_s_cache_folder_or_where_the_environment_says(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "here"))
@@ -342,7 +342,7 @@ class TestHousekeeping:
                 monkeypatch.setenv("VIDLSTM_CACHE_DIR", unset)
             assert default_root() == Path(platformdirs.user_cache_path("vidlstm"))
 
-    def test_nothing_is_made_before_something_is_kept(self, store: FeatureStore) -> None:
+    def test_the_folder_is_created_with_the_first_entry(self, store: FeatureStore) -> None:
         store.get("ab" * 16)
         store.measure()
         store.clear()

@@ -96,7 +96,7 @@ def test_a_film_is_in_one_subset(table: Path) -> None:
         ("path,start,end,label\na.mp4,,,\n", r'holds only one class \("background"\)'),
     ],
 )
-def test_tables_that_say_nothing(table: Path, text: str, message: str) -> None:
+def test_tables_without_spans(table: Path, text: str, message: str) -> None:
     table.write_text(text)
     with pytest.raises(DataError, match=message):
         find_samples(table, probe=probe)

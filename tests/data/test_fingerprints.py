@@ -58,7 +58,7 @@ def test_a_folder_of_frames_is_known_by_its_frames_in_order(tmp_path: Path) -> N
     assert a == b != c
 
 
-def test_what_cannot_be_read_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_files_give_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkfifo(tmp_path / "pipe")
     plant(tmp_path, ["locked"], b"x")
     real = Path.open

@@ -40,7 +40,7 @@ def test_the_official_hmdb51_splits_keep_films_apart_within_a_class_only() -> No
     assert by_names(*clips, per_class=True).names == ("run/Crash", "hug/Crash")
 
 
-def test_a_rule_that_fits_most_clips_holds_and_the_rest_stand_alone() -> None:
+def test_a_rule_that_fits_most_clips_is_used_and_the_rest_are_groups_of_one() -> None:
     grouping = by_names("a/person01_a_d1.mp4", "a/person01_a_d2.mp4", "b/person02_b_d1.mp4", "b/mine.mp4")
     assert grouping.names == ("person01", "person01", "person02", "b/mine.mp4")
     assert "KTH" in grouping.rule

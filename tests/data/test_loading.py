@@ -59,12 +59,12 @@ class TestViewBatch:
     ) -> None:
         assert view_batch([clip(1)], view).sequences["motion"][0, 0, 0] == expected
 
-    def test_side_1_is_the_mirrored_clip(self) -> None:
+    def test_index_1_is_the_mirrored_clip(self) -> None:
         batch = view_batch([clip(2, 1)], index=0, mirrored=True)
         assert batch.sequences["motion"][0, :, 0].tolist() == [1100, 1101]
         assert batch.summaries["colour"].tolist() == [[1.5]]
 
-    def test_a_stream_that_keeps_no_mirrored_side_gives_its_only_one(self) -> None:
+    def test_a_stream_without_mirrored_features_gives_its_only_ones(self) -> None:
         batch = view_batch([clip(1, 1, sides=1)], index=0, mirrored=True)
         assert batch.sequences["motion"][0, 0, 0] == 1000
         assert batch.summaries["colour"].tolist() == [[1]]
@@ -119,7 +119,7 @@ class TestTrainingBatch:
         assert (views == views[:, :1]).all()
         assert set(views[:, 0].tolist()) == {0, 1, 2}
 
-    def test_all_streams_show_the_same_side(self) -> None:
+    def test_all_streams_are_mirrored_together(self) -> None:
         rng = np.random.default_rng(1)
         for _ in range(20):
             batch = draw_batch([clip(4)], rng, mix_views=True, mirror=True)

@@ -53,7 +53,7 @@ class TestClassFolders:
         assert data.kind == "video"
         assert [name for name, _, _ in rows(data)] == ["hug/a", "hug/b", "run/a", "run/b", "run/c.mp4"]
 
-    def test_frames_are_pictures_to_who_asks_for_pictures(self, tmp_path: Path) -> None:
+    def test_frames_are_pictures_if_pictures_are_asked_for(self, tmp_path: Path) -> None:
         plant(tmp_path, [f"{c}/a/{n}.jpg" for c in ("x", "y") for n in range(3)])
         data = find_samples(tmp_path, kind="picture")
         assert (data.kind, len(data.samples)) == ("picture", 6)
@@ -67,7 +67,7 @@ class TestClassFolders:
         assert len(data.samples) == 3
         assert said(data, "2 files passed over", "no picture", ".mp4 2")
 
-    def test_what_is_passed_over_is_said(self, tmp_path: Path) -> None:
+    def test_skipped_files_are_reported(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "a/notes.txt", "b/x.json", "a/.DS_Store", "loose.mp4"])
         (tmp_path / "empty").mkdir()
         (tmp_path / "a/loop").symlink_to(tmp_path)
@@ -86,7 +86,7 @@ class TestClassFolders:
         assert data.classes == ("sit", "wave")
         assert said(data, "1 folder of films with spans passed over: films")
 
-    def test_an_unreadable_folder_is_said(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unreadable_folder_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "b/locked/3.mp4"])
         lock(monkeypatch, "locked")
         data = find_samples(tmp_path)
@@ -109,9 +109,9 @@ class TestClassFolders:
             find_samples(tmp_path)
 
 
-class TestSides:
+class TestSubsetFolders:
     @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
-    def test_class_folders_may_lie_under_sides(self, tmp_path: Path, val: str) -> None:
+    def test_class_folders_may_lie_in_subset_folders(self, tmp_path: Path, val: str) -> None:
         plant(tmp_path, [f"{side}/{c}/{side}.mp4" for side in ("train", val, "test") for c in ("hug", "run")])
         data = find_samples(tmp_path)
         assert [(label, split) for _, label, split in rows(data)] == [
@@ -130,7 +130,7 @@ class TestSides:
         data = find_samples(plant(tmp_path, ["train/1.mp4", "bus/2.mp4", "tram/3.mp4"]))
         assert data.classes == ("bus", "train", "tram")
 
-    def test_other_things_beside_the_sides_are_said(self, tmp_path: Path) -> None:
+    def test_other_entries_beside_subset_folders_are_reported(self, tmp_path: Path) -> None:
         plant(
             tmp_path,
             ["train/a/1.mp4", "train/b/2.mp4", "test/a/3.mp4", "papers/x.mp4", "stray.mp4", "test/b/x.txt"],
@@ -140,12 +140,12 @@ class TestSides:
         assert said(data, "papers/", "stray.mp4")
         assert said(data, "1 class folder without clips", "test/b")
 
-    def test_sides_without_class_folders_are_refused(self, tmp_path: Path) -> None:
+    def test_subset_folders_without_class_folders_are_refused(self, tmp_path: Path) -> None:
         plant(tmp_path, ["train/1.mp4", "test/2.mp4"])
         with pytest.raises(DataError, match="2 clips found, but not in class folders"):
             find_samples(tmp_path)
 
-    def test_pictures_under_sides(self, tmp_path: Path) -> None:
+    def test_pictures_in_subset_folders(self, tmp_path: Path) -> None:
         plant(tmp_path, [f"{s}/{c}/{n:04}.jpg" for s in ("train", "test") for c in "ab" for n in range(3)])
         data = find_samples(tmp_path)
         assert (data.kind, len(data.samples)) == ("picture", 12)
@@ -195,7 +195,7 @@ class TestTable:
         table(tmp_path / "labels.csv", "path,label\nv/a.mp4,hug\nv/b.mp4,run\n")
         assert find_samples(tmp_path).classes == ("hug", "run")
 
-    def test_a_missing_file_keeps_its_row_and_is_said(self, tmp_path: Path) -> None:
+    def test_a_missing_file_keeps_its_row_and_is_reported(self, tmp_path: Path) -> None:
         data = find_samples(table(tmp_path / "l.csv", "path,label\nv/a.mp4,hug\nv/gone.mp4,run\n"))
         assert len(data.samples) == 2
         assert said(data, "1 of 2 listed files missing", "v/gone.mp4")
@@ -357,7 +357,7 @@ class TestLists:
         assert rows(data) == [("my clips/a.mp4", "hug", None), ("my clips/b.mp4", "run", None)]
         assert find_samples(tmp_path, split_file=file, class_list=names).samples == data.samples
 
-    def test_lists_of_other_sides_are_found_by_name(self, tmp_path: Path) -> None:
+    def test_lists_of_other_subsets_are_found_by_name(self, tmp_path: Path) -> None:
         names = table(tmp_path / "names.txt", "hug\nrun\n")
         table(tmp_path / "set_val_1.txt", "c.mp4 0\n")
         file = table(tmp_path / "set_train_1.txt", "my clips/a.mp4 0\nmy clips/b.mp4 1\n")
@@ -402,7 +402,7 @@ class TestRefusals:
         with pytest.raises(DataError, match="no such split file"):
             find_samples(tmp_path, split_file=tmp_path / "s.txt")
 
-    def test_options_that_make_no_sense(self, tmp_path: Path) -> None:
+    def test_invalid_options(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4"])
         with pytest.raises(UsageError, match="cannot be combined"):
             find_samples(tmp_path, group_column="g", group_by="x")
@@ -455,7 +455,7 @@ class TestTablesFromElsewhere:
             self.read(tmp_path, "path,label\ncaf\u00e9.mp4,x\ncafe\u0301.mp4,y\n")
 
     @pytest.mark.parametrize("other", ["Run", "run ", "ru\uff4e", "r\u00fan"])
-    def test_classes_that_look_alike_are_said(self, tmp_path: Path, other: str) -> None:
+    def test_similar_class_names_are_reported(self, tmp_path: Path, other: str) -> None:
         found = self.read(tmp_path, f"path,label\na.mp4,run\nb.mp4,{other}\n")
         assert len(found.classes) == 2
         assert said(found, "look alike", '"run"') is (other != "r\u00fan")

@@ -30,7 +30,7 @@ def rows_of(data: Dataset, split: Split) -> dict[str, SplitRow]:
 
 
 class TestTable:
-    def test_comes_back_as_it_was_written(self, tmp_path: Path) -> None:
+    def test_is_read_back_as_written(self, tmp_path: Path) -> None:
         names = [
             f"{c}/{n}.mp4" for c in ("hug", 'a, "b"') for n in ("1", "new\nline", "-x", "tab\t", "=1", " ")
         ]
@@ -52,7 +52,7 @@ class TestTable:
         write_split(tmp_path / "split.csv", rows_of(data, split))
         assert read_split(tmp_path / "split.csv", data) == split
 
-    def test_holds_wherever_the_data_lies_and_serves_as_a_split_file(self, tmp_path: Path) -> None:
+    def test_is_independent_of_the_data_s_location_and_is_a_split_file(self, tmp_path: Path) -> None:
         names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
         here, there = (find_samples(plant(tmp_path / place, names)) for place in ("here", "there"))
         split = make_split(here, seed=0)
@@ -61,7 +61,7 @@ class TestTable:
         again = find_samples(tmp_path / "there", split_file=tmp_path / "split.csv")
         assert make_split(again, seed=9) == split
 
-    def test_says_what_has_come_and_gone_since(self, tmp_path: Path) -> None:
+    def test_reports_added_and_removed_clips(self, tmp_path: Path) -> None:
         names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
         data = find_samples(plant(tmp_path / "data", names))
         write_split(tmp_path / "split.csv", rows_of(data, make_split(data, seed=0)))
@@ -94,12 +94,12 @@ class TestTable:
 class TestChanges:
     ROWS: ClassVar = {f"a/{n}.mp4": SplitRow("a", f"g{n}", "train", f"print {n}") for n in range(4)}
 
-    def test_rows_come_back_as_they_were_written(self, tmp_path: Path) -> None:
+    def test_rows_are_read_back_as_written(self, tmp_path: Path) -> None:
         strange = {**self.ROWS, 'x, "y"\n.mp4': SplitRow("b", "", "val", "")}
         write_split(tmp_path / "split.csv", strange)
         assert read_split_rows(tmp_path / "split.csv") == strange
 
-    def test_none_where_all_is_as_it_was(self) -> None:
+    def test_none_without_changes(self) -> None:
         assert describe_changes(self.ROWS, dict(reversed(self.ROWS.items()))) == []
 
     def test_each_kind_is_counted_and_named(self) -> None:

@@ -68,7 +68,7 @@ def labels_of(data: Dataset, indices: Sequence[int]) -> Counter[str]:
 class TestSplit:
     @every_shape
     @pytest.mark.parametrize("seed", range(3))
-    def test_no_group_crosses_and_every_class_is_learned(self, rows: Rows, seed: int) -> None:
+    def test_no_group_is_split_and_every_class_is_trained(self, rows: Rows, seed: int) -> None:
         data = dataset(rows)
         split = make_split(data, seed=seed)
         assert sorted(split.train + split.val) == list(range(len(rows)))
@@ -102,24 +102,24 @@ class TestSplit:
             (recordings(25, 4, "ab"), 0.2, {"a": 20, "b": 20}),
         ],
     )
-    def test_where_the_share_can_be_met_in_every_class_it_is(
+    def test_the_share_is_met_in_every_class_where_possible(
         self, rows: Rows, share: float, counts: dict[str, int]
     ) -> None:
         for seed in range(5):
             data = dataset(rows)
             assert labels_of(data, make_split(data, seed=seed, val_share=share).val) == counts
 
-    def test_where_it_cannot_it_comes_near(self) -> None:
+    def test_otherwise_the_share_is_approximate(self) -> None:
         for seed in range(8):
             data = dataset(ragged(seed))
             split = make_split(data, seed=0)
             assert len(split.val) / len(data.samples) == pytest.approx(0.2, abs=0.1)
 
-    def test_no_validation_side_if_none_is_wanted(self) -> None:
+    def test_no_held_out_set_if_none_is_wanted(self) -> None:
         split = make_split(dataset(singles(4, "ab")), seed=0, val_share=0)
         assert (len(split.train), split.val, split.test) == (8, (), ())
 
-    def test_a_class_of_one_group_is_learned_and_the_notes_say_so(self) -> None:
+    def test_a_class_of_one_group_is_trained_with_a_note(self) -> None:
         data = dataset(singles(5, "ab") + recordings(1, 6, "c"))
         split = make_split(data, seed=0)
         assert labels_of(data, split.train)["c"] == 6
@@ -145,32 +145,32 @@ def given(sides: dict[Subset, Rows]) -> Dataset:
     return dataset([(label, group, side) for side, rows in sides.items() for label, group, _ in rows])
 
 
-class TestGivenSides:
-    def test_a_given_test_side_stays_and_validation_is_cut_from_training(self) -> None:
+class TestGivenSubsets:
+    def test_a_given_test_set_stays_and_validation_is_taken_from_training(self) -> None:
         data = given({"train": persons(10, "ab"), "test": [("a", "x", None), ("b", "y", None)]})
         split = make_split(data, seed=0, val_share=0.2)
         assert (len(split.train), len(split.val), split.test) == (16, 4, (20, 21))
         assert not groups_of(data, split.train) & groups_of(data, split.val)
 
-    def test_a_given_test_side_is_there_to_score_by_so_nothing_more_is_held_out(self) -> None:
+    def test_with_a_given_test_set_nothing_more_is_held_out(self) -> None:
         data = given({"train": persons(10, "ab"), "test": [("a", "x", None), ("b", "y", None)]})
         assert make_split(data, seed=0).val == ()
 
-    def test_given_sides_stay_as_they_are(self) -> None:
+    def test_given_subsets_stay_as_they_are(self) -> None:
         data = given({"train": singles(5, "ab"), "val": [("a", "x", None), ("b", "y", None)]})
         split = make_split(data, seed=0)
         assert split == Split(tuple(range(10)), (10, 11))
 
-    def test_a_class_that_a_given_side_lacks_is_named(self) -> None:
+    def test_a_class_missing_from_a_given_subset_is_named(self) -> None:
         data = given({"train": singles(5, "ab"), "test": [("a", "x", None)]})
         assert make_split(data, seed=0).notes == ('class "b" is not in test',)
 
-    def test_a_class_must_be_taught(self) -> None:
+    def test_every_class_needs_training_clips(self) -> None:
         data = given({"train": singles(5, "ab"), "test": [("c", "x", None)]})
         with pytest.raises(DataError, match='no clip of "c" in the train subset'):
             make_split(data, seed=0)
 
-    def test_a_group_on_two_sides_is_refused_and_named(self) -> None:
+    def test_a_group_in_two_subsets_is_refused_and_named(self) -> None:
         data = given({"train": persons(8, "ab"), "test": persons(7, "ab")})
         with pytest.raises(LeakError) as caught:
             make_split(data, seed=0)
@@ -187,7 +187,7 @@ class TestGivenSides:
         assert len(split.test) == 2
         assert "1 group is in several subsets" in split.notes[0]
 
-    def test_leaks_are_counted_by_side(self) -> None:
+    def test_leaks_are_counted_by_subset(self) -> None:
         data = given({"train": persons(2, "ab"), "val": persons(1, "ab"), "test": [("a", "z", None)]})
         (leak,) = find_leaks(data)
         assert (leak.group, leak.num_samples) == ("person00", {"train": 2, "val": 2})
@@ -203,7 +203,7 @@ class TestGivenSides:
 class TestFolds:
     @every_shape
     @pytest.mark.parametrize("num_folds", [2, 5])
-    def test_every_clip_is_held_out_once_and_no_group_crosses(self, rows: Rows, num_folds: int) -> None:
+    def test_every_clip_is_held_out_once_and_no_group_is_split(self, rows: Rows, num_folds: int) -> None:
         data = dataset(rows)
         folds = make_folds(data, num_folds, seed=1)
         assert sorted(i for fold in folds for i in fold.test_indices) == list(range(len(rows)))
@@ -240,6 +240,6 @@ class TestFolds:
             make_folds(dataset(persons(1, "ab")), "group", seed=0)
 
     @pytest.mark.parametrize("folds", [2, "group"])
-    def test_a_class_of_one_group_cannot_be_learned_and_tested(self, folds: int) -> None:
+    def test_a_class_of_one_group_cannot_be_both_trained_and_tested(self, folds: int) -> None:
         with pytest.raises(DataError, match='"c" has only one group'):
             make_folds(dataset(singles(5, "ab") + recordings(1, 6, "c")), folds, seed=0)

@@ -73,7 +73,7 @@ class TestFrameFolder:
     def test_given_itself_is_one_path(self, tmp_path: Path) -> None:
         assert list(walk(plant(tmp_path, ["1.jpg", "2.jpg"]))) == [tmp_path]
 
-    def test_is_a_folder_of_pictures_to_who_asks_for_pictures(self, tmp_path: Path) -> None:
+    def test_is_a_folder_of_pictures_if_pictures_are_asked_for(self, tmp_path: Path) -> None:
         plant(tmp_path, ["clip/1.jpg", "clip/2.jpg", "a.mp4"])
         assert names(tmp_path, kind="picture") == ["clip/1.jpg", "clip/2.jpg"]
 
@@ -100,7 +100,7 @@ class TestWalk:
         plant(tmp_path, ["b.mp4", "a/z.mp4", "a/b/c.avi", "d.dat"])
         assert names(tmp_path, glob) == found
 
-    def test_tells_what_it_passes_over(
+    def test_reports_what_it_skips(
         self, tmp_path: Path, skipped: dict[str, SkipReason], on_skip: Callable[[Path, SkipReason], None]
     ) -> None:
         plant(tmp_path, ["a.mp4", ".DS_Store", ".git/x.mp4", "notes.txt"])
@@ -152,13 +152,13 @@ class TestWalk:
         assert names(tmp_path, on_skip=on_skip) == ["a/1.mp4", "z/3.mp4"]
         assert skipped == {"locked": "unreadable folder"}
 
-    def test_what_is_no_folder_is_yielded_as_it_is(self, tmp_path: Path) -> None:
+    def test_a_path_that_is_no_folder_is_yielded_unchanged(self, tmp_path: Path) -> None:
         plant(tmp_path, ["notes.txt"])
         for name in ("notes.txt", "missing.mp4"):
             assert list(walk(tmp_path / name)) == [tmp_path / name]
 
     @pytest.mark.parametrize("name", [b"new\nline.mp4", b"tab\t.mp4", b"-dash.mp4", b"caf\xe9.mp4", b" .mp4"])
-    def test_odd_names_come_out_unharmed(self, tmp_path: Path, name: bytes) -> None:
+    def test_unusual_names_are_unchanged(self, tmp_path: Path, name: bytes) -> None:
         path = os.path.join(os.fsencode(tmp_path), name)  # noqa: PTH118
         with open(path, "wb"):  # noqa: PTH123
             pass

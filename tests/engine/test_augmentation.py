@@ -35,7 +35,7 @@ def test_all_frames_of_a_clip_are_changed_alike_and_clips_differently() -> None:
     assert len({round(float(clip.sum()), 1) for clip in changed}) == 6
 
 
-def test_the_draws_say_it_all() -> None:
+def test_the_result_depends_only_on_the_draws() -> None:
     pixels, draws = clips(4), draw_changes(4)
     whole = augment(pixels, draws, mirror=True)
     torch.rand(100)

@@ -85,7 +85,7 @@ def last(session: Generator[object, None, R]) -> R:
             return result
 
 
-def test_clips_of_one_place_are_told_and_can_be_groups(tmp_path: Path) -> None:
+def test_clips_with_one_background_are_reported_and_can_be_groups(tmp_path: Path) -> None:
     root = plant(tmp_path, 6)
     plain = found(root)
     assert plain.num_groups == 24
@@ -99,7 +99,9 @@ def test_clips_of_one_place_are_told_and_can_be_groups(tmp_path: Path) -> None:
     assert "similar backgrounds" in grouped.group_rule
 
 
-def test_clips_of_a_place_each_are_not_suspected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_with_different_backgrounds_are_not_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     vectors = list(np.random.default_rng(0).normal(size=(60, 20)).astype(np.float32))
 
     def describe(*_: object, **__: object) -> Generator[object, None, list[Vectors]]:
@@ -110,14 +112,16 @@ def test_clips_of_a_place_each_are_not_suspected(tmp_path: Path, monkeypatch: py
     assert found(plant(tmp_path, 15)).cautions == ()
 
 
-def test_nobody_looks_where_names_tell_the_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backgrounds_are_not_compared_if_names_give_the_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(backgrounds, "_describe", None)
     data = found(plant(tmp_path, 3, rule="person01_"), r"person\d+")
     assert data.groups_known
     assert data.cautions == ()
 
 
-def test_too_many_to_compare_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_clips_to_compare_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backgrounds, "FEWEST_CLIPS", 2)
     monkeypatch.setattr(backgrounds, "MOST_CLIPS", 5)
     root = plant(tmp_path, 2)

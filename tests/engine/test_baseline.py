@@ -53,23 +53,23 @@ def model(clips: Clips) -> Model:
 
 
 class TestWhatItIs:
-    def test_the_model_with_the_head_that_knows_no_order(self) -> None:
+    def test_the_model_with_a_head_that_ignores_order(self) -> None:
         config = ModelConfig.default("video", ("a", "b")).changed(members=3, views=5)
         baseline = baseline_config(config)
         assert baseline is not None
         assert baseline.head.kind == "mean"
         assert baseline.changed(head={"kind": "lstm"}) == config
 
-    def test_there_is_none_of_a_model_that_knows_no_order_itself(self) -> None:
+    def test_a_model_that_ignores_order_has_none(self) -> None:
         assert baseline_config(model_config("mean")) is None
 
-    def test_an_encoder_that_has_learned_serves_the_control_as_a_frozen_one_would(self) -> None:
+    def test_the_baseline_uses_a_fine_tuned_encoder_as_if_frozen(self) -> None:
         config = ModelConfig.default("picture", ("a", "b"), "simple")
         assert baseline_config(config) == config.changed(head={"kind": "mean"})
 
 
 class TestTraining:
-    def test_follows_from_the_seed_and_leaves_the_model_alone(self, clips: Clips, model: Model) -> None:
+    def test_depends_on_the_seed_and_does_not_change_the_model(self, clips: Clips, model: Model) -> None:
         before = {name: tensor.clone() for name, tensor in model.classifier.state_dict().items()}
         assert model.baseline is not None
         first = model.baseline.state_dict()
@@ -90,7 +90,7 @@ class TestTraining:
 
 
 class TestReport:
-    def test_order_alone_is_what_the_control_cannot_know(self, clips: Clips, model: Model) -> None:
+    def test_order_is_what_the_baseline_cannot_see(self, clips: Clips, model: Model) -> None:
         report = score_with_baseline(model, clips, HELD_OUT)
         assert report.baselines.keys() == {"majority", "mean"}
         assert report.top1 > 0.9
@@ -112,7 +112,7 @@ class TestReport:
             "mean": 0.0,
         }
 
-    def test_without_one_only_the_commonest_class_is_named(self, clips: Clips, model: Model) -> None:
+    def test_without_one_only_the_majority_class_is_named(self, clips: Clips, model: Model) -> None:
         report = score_with_baseline(replace(model, baseline=None), clips, HELD_OUT)
         assert report.to_json()["baselines"] == {"majority": 0.5}
         assert report.to_json()["gain_ci95"] is None
@@ -125,12 +125,12 @@ class TestCheckpoint:
         file.write_bytes(serialise(model))
         return file
 
-    def test_it_travels_beside_the_model(self, file: Path, clips: Clips, model: Model) -> None:
+    def test_it_is_stored_beside_the_model(self, file: Path, clips: Clips, model: Model) -> None:
         assert score_with_baseline(load_model(file, baseline=True), clips, HELD_OUT) == score_with_baseline(
             model, clips, HELD_OUT
         )
 
-    def test_whoever_does_not_ask_for_it_does_not_load_it(self, file: Path, model: Model) -> None:
+    def test_it_is_loaded_only_on_request(self, file: Path, model: Model) -> None:
         assert load_model(file).baseline is None
         assert model.baseline is not None
         sizes = [p.numel() for p in model.classifier.state_dict().values()]

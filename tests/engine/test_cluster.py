@@ -37,7 +37,7 @@ def test_a_reader_gives_first_items_alone_and_then_more() -> None:
     assert reader.is_over()
 
 
-def test_a_reader_reads_no_further_than_it_was_told() -> None:
+def test_a_reader_reads_no_further_than_asked() -> None:
     read: list[int] = []
 
     def numbers() -> Iterator[int]:
@@ -172,11 +172,11 @@ class TestCrew:
         items = [*range(6), f"once {tmp_path / 'mark'}", *range(6, 12)]
         assert [result[0] for result in flat(crew.run(items))] == items
 
-    def test_an_error_that_no_item_is_to_blame_for_ends_it(self, crew: Crew[Any, Any]) -> None:
+    def test_an_error_outside_the_items_ends_it(self, crew: Crew[Any, Any]) -> None:
         with pytest.raises(UsageError, match="broken"):
             flat(crew.run([1, "broken", 2]))
 
-    def test_what_keeps_an_actor_from_starting_is_said(self, cluster: Cluster) -> None:
+    def test_the_reason_why_an_actor_does_not_start_is_given(self, cluster: Cluster) -> None:
         with pytest.raises(UsageError, match="`device=cuda`: there is none"):
             flat(cluster.crew(open_never, work, 4).run([1]))
 
@@ -200,7 +200,7 @@ class TestCrew:
         time.sleep(1)
         assert len(taken) < 200
 
-    def test_an_early_end_gives_what_is_due_and_no_more(self, cluster: Cluster) -> None:
+    def test_an_early_end_yields_what_is_due_and_no_more(self, cluster: Cluster) -> None:
         run = cluster.crew(open_odd, work, 4).run(range(100_000))
         first = flat([next(run)])
         cluster.end_early()
@@ -221,7 +221,7 @@ class TestCrew:
         more.set()
         assert flat([next(run)])[0][0] == 2
 
-    def test_a_node_that_goes_and_one_that_comes_cost_no_item(self, nodes: Any, crew: Crew[Any, Any]) -> None:
+    def test_removing_and_adding_nodes_loses_no_item(self, nodes: Any, crew: Crew[Any, Any]) -> None:
         extra = nodes.add_node(num_cpus=1)
         results: list[Any] = []
         for batch in crew.run(range(3000)):

@@ -122,7 +122,7 @@ def test_a_worker_that_is_killed_while_idle_is_replaced() -> None:
         assert outcomes(pool, ["b"]) == [("b", "B")]
 
 
-def test_what_decoders_write_reaches_no_stream(pool: DecodePool, capfd: pytest.CaptureFixture[str]) -> None:
+def test_output_of_decoders_is_suppressed(pool: DecodePool, capfd: pytest.CaptureFixture[str]) -> None:
     assert outcomes(pool, ["noise"]) == [("noise", "NOISE")]
     assert capfd.readouterr() == ("", "")
 
@@ -226,7 +226,7 @@ def test_a_process_that_is_killed_while_it_starts_is_started_again(monkeypatch: 
     assert len(killed) == 3
 
 
-def test_once_jobs_were_done_a_start_that_fails_costs_a_job_and_not_the_run(
+def test_a_later_failure_to_start_costs_one_job_and_not_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("vidlstm.engine.extraction.processes.worker._PAUSE", 0.0)
@@ -239,13 +239,13 @@ def test_once_jobs_were_done_a_start_that_fails_costs_a_job_and_not_the_run(
         assert outcomes(pool, ["c"]) == [("c", "C")]
 
 
-def test_processes_that_cannot_start_are_no_fault_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_start_is_not_blamed_on_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vidlstm.engine.extraction.processes.worker._PROGRAM", "raise SystemExit(1)")
     with DecodePool(1, LIMIT) as pool, pytest.raises(VidlstmError, match="cannot be started"):
         outcomes(pool, ["a"])
 
 
-def test_whoever_stops_asking_lets_the_source_go_and_leaves_no_jobs_behind() -> None:
+def test_stopping_early_closes_the_source_and_leaves_no_jobs() -> None:
     let_go = threading.Event()
 
     def source() -> Iterator[str]:
@@ -264,7 +264,7 @@ def test_whoever_stops_asking_lets_the_source_go_and_leaves_no_jobs_behind() -> 
         assert pool._jobs.empty()
 
 
-def test_where_no_process_can_be_started_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_starts_no_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -303,7 +303,7 @@ def test_processes_start_when_there_is_something_to_do() -> None:
         assert outcomes(pool, ["a"]) == [("a", "A")]
 
 
-def test_or_at_once() -> None:
+def test_processes_can_start_at_once() -> None:
     with DecodePool(1, LIMIT, at_once=True) as pool:
         deadline = time.monotonic() + 20
         while pool._workers[0]._process is None:
@@ -391,7 +391,7 @@ def test_a_film_that_fails_in_the_middle_keeps_its_parts(name: str, code: str) -
         assert parts_of(pool, [f"5_{name}", "2_next"]) == [(f"5_{name}", [0, 1, code]), ("2_next", [0, 1])]
 
 
-def test_a_film_that_is_left_in_the_middle_stops_being_read() -> None:
+def test_an_abandoned_film_is_read_no_further() -> None:
     with DecodePool(1, LIMIT) as pool:
         for result in pool.run(["1000000_long"], film):
             if result is not None:

@@ -163,7 +163,7 @@ class TestGain:
         assert gain.low == pytest.approx(-0.25 - np.hypot(0.5 - a, d - 0.75), abs=0.02)
         assert gain.high == pytest.approx(-0.25 + np.hypot(b - 0.5, 0.75 - c), abs=0.02)
 
-    def test_is_narrower_where_both_stumble_over_the_same_clips(self) -> None:
+    def test_is_narrower_where_both_fail_on_the_same_clips(self) -> None:
         hit = np.repeat([True, False], [30, 10])
         alike = gain_interval(hit, np.repeat([True, False], [28, 12]), np.arange(40))
         otherwise = gain_interval(hit, np.repeat([False, True], [12, 28]), np.arange(40))
@@ -183,7 +183,7 @@ class TestGain:
 
 
 class TestCalibration:
-    def test_is_told_with_and_without_the_temperature(self) -> None:
+    def test_is_reported_with_and_without_the_temperature(self) -> None:
         """By hand: two clips of logits (2, 0), one right, at a temperature of 2."""
         sure = [1 / (1 + np.exp(-2 / t)) for t in (1.0, 2.0)]
         rows = [clip(label, (sure[1], 1 - sure[1])) for label in "ab"]
@@ -205,7 +205,7 @@ class TestCalibration:
         rows = [clip("ab"[c], tuple(p)) for c, p in zip(labels, score_clips(calibrated, clips), strict=True)]
         assert told == pytest.approx(summarise(("a", "b"), rows).ece, abs=1e-6)
 
-    def test_of_clips_that_nobody_could_read_is_none(self) -> None:
+    def test_of_unreadable_clips_is_none(self) -> None:
         report = summarise(("a", "b"), [clip("a", ())], temperature=1.2)
         assert (report.ece, report.ece_uncalibrated) == (0, 0)
 

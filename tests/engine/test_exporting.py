@@ -111,7 +111,7 @@ def test_its_program_is_short(exported: Export) -> None:
     assert len(list(filter(None, lines))) <= 80
 
 
-def test_info_tells_of_it(exported: Export, trained_run: TrainedRun) -> None:
+def test_info_describes_it(exported: Export, trained_run: TrainedRun) -> None:
     paths = (folder_of(exported), trained_run.run)
     ours, theirs = (json.loads(shell("info", path, "--json", cwd=path).out) for path in paths)
     assert ours["model"] == theirs["model"]
@@ -196,7 +196,7 @@ def change(folder: Path, name: str, fact: str) -> None:
     ],
     ids=["damaged", "missing", "not JSON", "other", "bytes", "nested", "huge", "NaN", "infinite", "path"],
 )
-def test_a_spoilt_folder_is_refused(
+def test_a_damaged_folder_is_refused(
     spoil: Callable[[Path], object], message: str, exported: Export, tmp_path: Path
 ) -> None:
     for file in folder_of(exported).iterdir():
@@ -214,7 +214,7 @@ def test_a_spoilt_folder_is_refused(
         ({"precision": "bfloat16"}, "precision=bfloat16.*float32"),
     ],
 )
-def test_what_it_cannot_do_is_said(options: dict[str, str], message: str, exported: Export) -> None:
+def test_unsupported_models_are_refused(options: dict[str, str], message: str, exported: Export) -> None:
     with pytest.raises(UsageError, match=message):
         vidlstm.load(folder_of(exported), workers=1, **options)  # type: ignore[arg-type]
 
@@ -279,7 +279,7 @@ def test_int8_needs_an_encoder(trained_run: TrainedRun, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_tells_how_far_labels_agree(trained_run: TrainedRun, tmp_path: Path) -> None:
+def test_the_command_reports_the_agreement_of_labels(trained_run: TrainedRun, tmp_path: Path) -> None:
     model = tmp_path / "half of it"
     ended = shell("export", trained_run.run, "--precision", "float16", "-o", model, cwd=tmp_path)
     assert (ended.status, ended.out) == (0, f"{model}{os.linesep}")

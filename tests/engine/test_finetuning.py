@@ -124,7 +124,7 @@ def changed(before: dict[str, Tensor], encoder: Encoder) -> set[str]:
 
 
 @pytest.mark.parametrize(("unfrozen", "learning"), [(1, {"1"}), (2, {"0", "1"}), (None, {"0", "1"})])
-def test_the_unfrozen_stages_learn_and_no_other_and_statistics_stay(
+def test_only_the_unfrozen_stages_are_trained_and_statistics_stay(
     unfrozen: int | None, learning: set[str]
 ) -> None:
     trainer, encoder = make(unfrozen=unfrozen)
@@ -136,7 +136,7 @@ def test_the_unfrozen_stages_learn_and_no_other_and_statistics_stay(
             assert torch.equal(value, before[name])
 
 
-def test_what_starts_from_nothing_learns_its_statistics_too() -> None:
+def test_an_encoder_from_scratch_also_learns_its_statistics() -> None:
     trainer, encoder = make(unfrozen=None, keeps_statistics=False)
     before = copy.deepcopy(encoder.state_dict())
     run(trainer)
@@ -177,7 +177,7 @@ def test_saving_memory_changes_the_result_by_rounding_alone(setting: dict[str, i
 
 
 @pytest.mark.parametrize("after", [1, 3])
-def test_resumed_it_ends_bit_for_bit_where_the_unbroken_run_ends(after: int) -> None:
+def test_a_resumed_run_is_bit_identical(after: int) -> None:
     unbroken = make()
     run(unbroken[0])
     broken = make()
@@ -222,7 +222,7 @@ class TestNeverWorse:
         trainer, _ = make(replace(CONFIG, epochs=9, patience=2), warm_start=True)
         assert len(run(trainer)) == 2
 
-    def test_one_that_has_not_learned_takes_its_first_epoch(self) -> None:
+    def test_an_untrained_start_takes_its_first_epoch(self) -> None:
         trainer, _ = make(replace(CONFIG, epochs=1))
         run(trainer)
         assert trainer.best_epoch == 1

@@ -61,7 +61,7 @@ def test_one_clip_moves_the_weights_only_a_little() -> None:
     assert temperature > 0
 
 
-def test_who_is_too_sure_is_cooled_and_who_is_too_timid_is_warmed() -> None:
+def test_overconfidence_raises_the_temperature_and_underconfidence_lowers_it() -> None:
     _, too_sure = fitted(*[branch(0.75, sure=0.99)] * 3)
     _, fitting = fitted(*[branch(0.75, sure=0.75)] * 3)
     _, timid = fitted(*[branch(0.95, sure=0.6)] * 3)
@@ -70,7 +70,7 @@ def test_who_is_too_sure_is_cooled_and_who_is_too_timid_is_warmed() -> None:
     assert timid < 0.5
 
 
-def test_certainty_without_a_mistake_stays_finite() -> None:
+def test_perfect_scores_keep_the_temperature_finite() -> None:
     perfect = torch.full((40, 2), -1e4)
     perfect[torch.arange(40), LABELS] = 0
     for branches in ([perfect] * 3, [branch(1.0, 0.7)] * 3, [perfect, branch(0.5), branch(0.5)]):

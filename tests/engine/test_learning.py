@@ -68,7 +68,7 @@ class TestMemberParts:
     GROUPS = tuple(f"g{i // 4}" for i in range(40))
 
     @pytest.mark.parametrize("members", [2, 3, 4, 5])
-    def test_are_disjoint_and_cover_the_training_side_and_no_group_crosses(self, members: int) -> None:
+    def test_are_disjoint_and_cover_the_training_set_and_split_no_group(self, members: int) -> None:
         side = [i for i in range(40) if i // 4 != 7]
         parts = member_parts(side, self.LABELS, self.GROUPS, members, seed=0)
         assert len(parts) == members
@@ -87,7 +87,7 @@ class TestMemberParts:
         parts = [member_parts(range(40), self.LABELS, self.GROUPS, 4, seed) for seed in (1, 1, 2)]
         assert parts[0] == parts[1] != parts[2]
 
-    def test_go_through_groups_only_where_a_class_could_not_be_learned_otherwise(self) -> None:
+    def test_split_a_group_only_where_a_class_could_not_be_trained_otherwise(self) -> None:
         groups = ["only a"] * 20 + [f"b{i}" for i in range(20)]
         labels = ["a"] * 20 + ["b"] * 20
         parts = member_parts(range(40), labels, groups, 4, seed=0)
@@ -101,7 +101,7 @@ class TestMemberParts:
 
 
 class TestTrainer:
-    def test_learns_only_from_readable_clips_of_the_training_side(self) -> None:
+    def test_trains_only_on_readable_clips_of_the_training_set(self) -> None:
         clips = toy(unreadable=(3, 8))
         trainer = make_trainer(start_model(model_config(), clips, None, 0), clips, range(30), QUICK)
         for part in trainer.parts:
@@ -169,7 +169,7 @@ class TestScore:
         assert all(s.failed for s in score(model, clips, [30, 31]))
 
 
-class TestTeam:
+class TestDistributed:
     @pytest.mark.parametrize(("batch_size", "num_clips"), [(7, 30), (8, 4)])
     def test_every_process_must_have_clips_in_every_step(self, batch_size: int, num_clips: int) -> None:
         clips = toy()
@@ -178,7 +178,7 @@ class TestTeam:
         with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(`batch_size`\)"):
             make_trainer(model, clips, range(num_clips), config, world=World(0, 2))
 
-    def test_what_learns_its_statistics_is_not_divided(self) -> None:
+    def test_an_encoder_that_learns_its_statistics_is_not_divided(self) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=8))
         learning = EncoderTraining(encoder)
         clips = toy()
@@ -233,7 +233,7 @@ class TestStartFrom:
 
 
 class TestDescription:
-    def test_holds_facts_as_plain_json_and_what_was_learned_from(self, tmp_path: Path) -> None:
+    def test_holds_plain_json_and_the_training_clips(self, tmp_path: Path) -> None:
         clips = toy(12)
         samples = []
         for number, sample in enumerate(clips.dataset.samples):
@@ -339,14 +339,14 @@ class TestCrossvalidation:
         assert stream_subsets(("rgb", "texture")) == [("rgb", "texture")]
 
 
-class TestSides:
+class TestScoredSubset:
     DATA = make_dataset([("a", f"g{i}", None) if i % 2 else ("b", f"g{i}", None) for i in range(8)])
 
     @staticmethod
     def names(data: Dataset) -> list[str]:
         return [s.path.stem for s in data.samples]
 
-    def test_the_data_s_test_side_comes_first(self, tmp_path: Path) -> None:
+    def test_the_test_set_of_the_data_comes_first(self, tmp_path: Path) -> None:
         given = make_dataset(
             [("a", "1", "train"), ("b", "2", "val"), ("a", "3", "test"), ("b", "4", "train")]
         )
@@ -355,7 +355,7 @@ class TestSides:
         assert self.names(choose_subset(given, tmp_path, "train").dataset) == ["00000", "00003"]
         assert len(choose_subset(given, tmp_path, "all").dataset.samples) == 4
 
-    def test_else_what_the_run_held_out_of_this_data(self, tmp_path: Path) -> None:
+    def test_otherwise_the_clips_that_the_run_held_out(self, tmp_path: Path) -> None:
         split = Split((0, 1, 2, 3, 4), (5, 6, 7))
         write_split(tmp_path / "split.csv", split_rows(self.DATA, split, [""] * 8))
         side = choose_subset(self.DATA, tmp_path, None)
@@ -364,12 +364,12 @@ class TestSides:
         assert "split.csv, 3 clips" in side.description
         assert len(choose_subset(self.DATA, tmp_path, "train").dataset.samples) == 5
 
-    def test_else_all_of_it(self, tmp_path: Path) -> None:
+    def test_otherwise_all_clips(self, tmp_path: Path) -> None:
         assert choose_subset(self.DATA, tmp_path, None).description == "all 8 clips"
         (tmp_path / "split.csv").write_text("path,label,group,split\nother.mp4,a,g,val\n")
         assert choose_subset(self.DATA, tmp_path, None).description == "all 8 clips"
 
-    def test_a_side_that_is_not_there_is_refused(self, tmp_path: Path) -> None:
+    def test_a_missing_subset_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"`subset=test`: neither .* try `subset=all`"):
             choose_subset(self.DATA, tmp_path, "test")
 
@@ -382,9 +382,7 @@ class TestSides:
         with pytest.raises(DataError, match=r"does not know class 'b' \(1 unknown in all\); it knows a, z"):
             with_classes_of(self.DATA, model)
 
-    def test_learned_clips_are_found_wherever_they_were_copied_and_missing_ones_do_no_harm(
-        self, tmp_path: Path
-    ) -> None:
+    def test_copied_training_clips_are_recognised_and_missing_ones_ignored(self, tmp_path: Path) -> None:
         (tmp_path / "copy.mp4").write_bytes(b"seen")
         (tmp_path / "new.mp4").write_bytes(b"never seen")
         (tmp_path / "original.mp4").write_bytes(b"seen")

@@ -55,14 +55,14 @@ class TestReading:
         assert reading.sequences["pose"].shape == (2, 16, pose.width(2))
         assert reading.sequences["motion"].shape[:2] == (2, 16)
 
-    def test_steps_without_anybody_are_left_out_of_this_stream_alone(
+    def test_steps_without_people_are_masked_in_this_stream_only(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reading = pose_of(clip, cast(range(8, 20)), monkeypatch)
         assert reading.sequences["pose"].shape[:2] == (2, 6)
         assert reading.sequences["motion"].shape[:2] == (2, 16)
 
-    def test_of_a_clip_without_anybody_one_step_is_left_that_knows_nothing(
+    def test_a_clip_without_people_keeps_one_empty_step(
         self, clip: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         steps = pose_of(clip, cast(), monkeypatch).sequences["pose"]

@@ -68,7 +68,7 @@ def test_files_come_as_text_as_paths_alone_or_from_an_iterator(
     assert paths(predictor.predict([])) == []
 
 
-def test_a_name_comes_out_as_it_went_in(
+def test_names_are_returned_unchanged(
     predictor: Predictor, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(files[0].parent)
@@ -82,9 +82,7 @@ def test_a_score_below_the_least_leaves_the_label_out(predictor: Predictor, file
     assert {score.label for score in record.top} == set(predictor.classes) == {"rise", "sink"}
 
 
-def test_whoever_stops_in_the_middle_goes_on_with_other_files(
-    predictor: Predictor, files: list[Path]
-) -> None:
+def test_it_can_be_reused_after_stopping_early(predictor: Predictor, files: list[Path]) -> None:
     assert paths(islice(predictor.predict(files), 1)) == [str(files[0])]
     records = predictor.predict(files[:4])
     next(records)
@@ -103,7 +101,7 @@ def test_the_caller_keeps_its_number_of_threads(predictor: Predictor, files: lis
         torch.set_num_threads(before)
 
 
-def test_an_interrupted_source_is_the_callers_matter(predictor: Predictor, files: list[Path]) -> None:
+def test_an_interrupted_source_raises_in_the_caller(predictor: Predictor, files: list[Path]) -> None:
     def source() -> Iterator[Path]:
         yield files[0]
         raise KeyboardInterrupt
@@ -118,7 +116,7 @@ def workers(predictor: Predictor) -> list[Worker]:
     return predictor._extractor.source.pool._workers
 
 
-def test_a_closed_one_ends_its_processes_and_never_leaves_files_out_in_silence(
+def test_a_closed_predictor_ends_its_processes_and_raises_for_remaining_files(
     trained_run: TrainedRun, files: list[Path]
 ) -> None:
     with vidlstm.load(trained_run.model, workers=1) as predictor:
@@ -134,9 +132,7 @@ def test_a_closed_one_ends_its_processes_and_never_leaves_files_out_in_silence(
         list(predictor.predict(files))
 
 
-def test_the_processes_of_one_that_nobody_holds_any_more_end(
-    trained_run: TrainedRun, files: list[Path]
-) -> None:
+def test_a_garbage_collected_predictor_ends_its_processes(trained_run: TrainedRun, files: list[Path]) -> None:
     predictor = vidlstm.load(trained_run.model, workers=1)
     list(predictor.predict(files[0]))
     process = workers(predictor)[0]._process
@@ -145,7 +141,7 @@ def test_the_processes_of_one_that_nobody_holds_any_more_end(
     assert process.poll() is not None
 
 
-def test_what_makes_no_sense_is_said_at_once(
+def test_invalid_settings_are_refused_at_once(
     predictor: Predictor, trained_run: TrainedRun, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="no such checkpoint"):
@@ -248,7 +244,7 @@ class TestFrames:
             ((4, 48, 64, 3), {"times": [0, 2, 1, 3]}, "must be finite and increase"),
         ],
     )
-    def test_that_make_no_sense_are_refused(
+    def test_that_are_invalid_are_refused(
         self, predictor: Predictor, shape: tuple[int, ...], clock: dict[str, Any], says: str
     ) -> None:
         with pytest.raises(UsageError, match=says):

@@ -44,7 +44,7 @@ class TestCreate:
             ("last.pt", "holds an unfinished run; continue it with"),
         ],
     )
-    def test_a_run_is_not_written_over_unless_told(self, tmp_path: Path, left: str, says: str) -> None:
+    def test_a_run_is_overwritten_only_on_request(self, tmp_path: Path, left: str, says: str) -> None:
         run = RunFolder(tmp_path / "r")
         run.create(SETTINGS, ROWS, overwrite=False)
         (run.path / left).write_bytes(b"precious")
@@ -97,7 +97,7 @@ class TestReopen:
     def test_before_the_end_of_the_first_epoch_there_is_none(self, tmp_path: Path) -> None:
         assert reopen(tmp_path) is None
 
-    def test_what_is_otherwise_is_said_and_refused(self, tmp_path: Path) -> None:
+    def test_differences_are_named_and_refused(self, tmp_path: Path) -> None:
         RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
         says = (
             r"data or settings have changed: training\.epochs 4 is now 9; "
@@ -131,7 +131,7 @@ class TestReopen:
 
 
 class TestEpochs:
-    def test_each_adds_a_line_and_what_is_needed_to_go_on(self, tmp_path: Path) -> None:
+    def test_each_adds_a_line_and_the_state_for_resuming(self, tmp_path: Path) -> None:
         trainer = make_trainer(*shaped(12))
         run = RunFolder(tmp_path)
         reports = []

@@ -63,7 +63,7 @@ class TestMembers:
 
     ROWS = (np.array([4, 0, 6]), np.array([5]))
 
-    def test_rows_are_filled_with_a_clip_of_the_member_s_own(self) -> None:
+    def test_rows_are_padded_with_a_clip_of_the_same_member(self) -> None:
         table, real = align_members(self.ROWS, [9, 7])
         assert table.tolist() == [[4, 0, 6], [5, 7, 7]]
         assert real.tolist() == [[True, True, True], [True, False, False]]
@@ -79,7 +79,7 @@ class TestMembers:
         )
         return Step.draw(batch, table % K, real, slice(0, 3), mixup, np.random.default_rng(0), CPU)
 
-    def test_none_is_mixed_with_another_member_s_or_with_what_fills_up(self) -> None:
+    def test_none_is_mixed_with_another_member_s_or_with_padding(self) -> None:
         mixed = self.draw(self.ROWS, mixup=1.0)
         assert sorted(mixed.partners[0].tolist()) == [0, 1, 2]
         assert mixed.partners[1].tolist() == [0, 1, 2]
@@ -87,7 +87,7 @@ class TestMembers:
         assert mixed.sequences["motion"][1, :, 0, 0].tolist() == [5, 7, 7]
 
     @pytest.mark.parametrize("weights", [None, torch.stack([WEIGHTS, WEIGHTS.flip(0)])])
-    def test_what_fills_up_has_no_part_in_the_loss(self, weights: Tensor | None) -> None:
+    def test_padding_has_no_part_in_the_loss(self, weights: Tensor | None) -> None:
         given = torch.randn(2, 2, 3, K, generator=torch.Generator().manual_seed(0), requires_grad=True)
         losses = self.draw(self.ROWS, mixup=0.0).loss(given, slice(0, 3), weights, 0.1)
         for member, (rows, loss) in enumerate(zip(self.ROWS, losses, strict=True)):
@@ -214,5 +214,5 @@ class TestPixels:
         step = self.step(slice(0, 7), mixup=0.0)
         assert step.shares == 1
 
-    def test_it_is_not_the_features_that_are_read_but_the_pixels(self) -> None:
+    def test_pixels_are_read_and_not_features(self) -> None:
         assert set(self.step(slice(0, 7)).inputs(slice(0, 2))[0]) == {"motion", "rgb"}

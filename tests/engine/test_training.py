@@ -102,7 +102,7 @@ class TestSeed:
 
 class TestResume:
     @pytest.mark.parametrize("after", [1, 3, 5])
-    def test_a_resumed_run_ends_bit_for_bit_where_the_unbroken_one_ends(self, after: int) -> None:
+    def test_a_resumed_run_is_bit_identical(self, after: int) -> None:
         clips, labels = shaped(24)
         config = replace(QUICK, epochs=6)
         unbroken = make_trainer(clips, labels, config=config)
@@ -214,8 +214,8 @@ class TestStoppingEarly:
         assert last["val_top1"] == pytest.approx(float((scores.argmax(1) == target).double().mean()))
 
 
-class TestTestSide:
-    def test_is_never_used_to_choose(self) -> None:
+class TestTestSet:
+    def test_is_never_used_for_selection(self) -> None:
         """Fault 9 of the peers: with every test label and feature corrupted, no weight changes."""
         clips, labels = shaped(30)
         parts = [Part(np.arange(0, 16), np.arange(16, 24)), Part(np.arange(8, 24), np.arange(0, 8))]

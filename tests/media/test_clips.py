@@ -334,7 +334,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 
 @pytest.mark.real_data
-def test_every_odd_file_gets_what_it_deserves(real_data: Path) -> None:
+def test_every_odd_file_gives_the_expected_frames_or_error(real_data: Path) -> None:
     folder = real_data / "odd_inputs"
     start = time.monotonic()
     done = subprocess.run(

@@ -48,7 +48,7 @@ def test_a_slightly_lighter_picture_has_a_slightly_different_histogram() -> None
     assert max(step) < 0.08
 
 
-def test_where_the_colours_are_does_not_matter() -> None:
+def test_positions_of_colours_do_not_matter() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (1, 20, 20, 3), dtype=np.uint8)
     np.testing.assert_allclose(colour.describe(frames), colour.describe(frames[:, :, ::-1]), atol=1e-6)
 

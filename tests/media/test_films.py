@@ -100,15 +100,13 @@ def test_what_is_held_does_not_grow_with_the_film(numbered: Callable[..., Path])
     assert held(2000) < 1.05 * held(1000)
 
 
-def test_times_that_jump_are_not_believed(
-    numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jumping_times_are_corrected(numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(films, "_MAX_GAP", 0.5)
     with pytest.raises(InputError, match="its times jump by 1 s"):
         list(read_film(numbered(3, fps=1), FilmSpec(8, 32)))
 
 
-def test_frames_behind_the_last_known_time_are_looked_at(
+def test_frames_after_the_last_known_time_are_read(
     numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     init = PyAvVideo.__init__
@@ -123,7 +121,7 @@ def test_frames_behind_the_last_known_time_are_looked_at(
     assert frames == [0, 3, 6, 10, 13, 16, 19, 22]
 
 
-def test_a_rate_of_a_frame_in_years_is_not_believed(tmp_path: Path) -> None:
+def test_an_absurd_frame_rate_is_ignored(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "clip.avi", 3)
     content = bytearray(path.read_bytes())
     scale = content.index(b"strh") + 8 + 20

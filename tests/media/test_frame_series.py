@@ -67,7 +67,7 @@ def test_no_clip(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert frame_series(plant(tmp_path, *names)) is None
 
 
-def test_what_was_passed_over_is_said(tmp_path: Path) -> None:
+def test_skipped_files_are_reported(tmp_path: Path) -> None:
     for name in ("img_1.png", "img_2.png", "flow_x_1.png", "img_2 (1).png"):
         Image.new("RGB", (8, 8), (int(name[-5]), 0, 0) if name[-5].isdigit() else 0).save(tmp_path / name)
     clip = read_clip(tmp_path, ClipSpec(Sampling(), size=8))

@@ -147,7 +147,7 @@ def test_a_zooming_and_turning_camera_gives_little() -> None:
     )
 
 
-def test_a_thing_is_seen_before_a_moving_camera() -> None:
+def test_an_object_shows_in_front_of_a_moving_camera() -> None:
     whole = scenery(160, 200)
     first = square(65, 45, behind=whole[20:140, 20:180])
     second = square(65, 45, behind=whole[20:140, 16:176])  # the camera follows the square to the left

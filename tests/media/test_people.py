@@ -135,7 +135,7 @@ class TestFollowing:
         assert sorted(track[0] for track in tracks) == [40, 180]
         assert all(list(track) == list(range(6)) for track in tracks)
 
-    def test_the_detector_rests_while_everybody_wanted_is_seen(self) -> None:
+    def test_the_detector_is_skipped_while_all_people_are_tracked(self) -> None:
         stage = Stage()
         track_of([stage.picture((60, 200), (160, 200))] * 9, stage, wanted=2, detect_every=4)
         assert stage.looks == 3
@@ -143,20 +143,20 @@ class TestFollowing:
         track_of([stage.picture((60, 200))] * 9, stage, wanted=2, detect_every=4)
         assert stage.looks == 9
 
-    def test_who_is_detected_late_is_followed_back(self) -> None:
+    def test_a_late_detection_is_tracked_backwards(self) -> None:
         stage = Stage(plain=150)
         pictures = [stage.picture((60, 100))] * 3 + [stage.picture((60, 200))] * 3
         assert track_of(pictures, stage) == [dict.fromkeys(range(6), 60)]
 
-    def test_who_is_hidden_for_some_moments_comes_back_as_the_same(self) -> None:
+    def test_a_person_hidden_for_some_moments_keeps_the_track(self) -> None:
         stage = Stage()
         pictures = [stage.picture((60, 200))] * 3 + [stage.picture()] * 5 + [stage.picture((60, 200))] * 3
         assert [list(track) for track in track_of(pictures, stage)] == [[0, 1, 2, 8, 9, 10]]
 
-    def test_nobody_is_nobody(self) -> None:
+    def test_an_empty_picture_has_no_people(self) -> None:
         stage = Stage()
         assert track_of([stage.picture()] * 3, stage) == []
 
-    def test_a_still_clip_of_one_colour_is_nobody(self) -> None:
+    def test_a_still_clip_of_one_colour_has_no_people(self) -> None:
         stage = Stage()
         assert track_of([np.zeros((1, 1, 3), np.uint8)], stage) == []

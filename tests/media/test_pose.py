@@ -105,7 +105,7 @@ class TestSlots:
         placed = pose.slots([first, again, person(200, 1)], 12, 2)
         assert np.isfinite(placed[:, 0]).all((1, 2)).tolist() == [True] * 5 + [False] * 2 + [True] * 5
 
-    def test_a_glimpse_is_nobody(self) -> None:
+    def test_a_glimpse_is_ignored(self) -> None:
         assert np.isnan(pose.slots([person(90, 0, range(1))], 12, 2)).all()
 
 
@@ -114,7 +114,7 @@ class TestSeen:
         seen = pose.is_seen(described(person(90, 0, range(3, 7)), person(200, 1, range(5, 9))))
         assert seen.tolist() == [False] * 3 + [True] * 6 + [False] * 3
 
-    def test_who_is_hidden_is_filled_in_from_the_moments_around(self) -> None:
+    def test_hidden_moments_are_interpolated(self) -> None:
         whole = person(90, 0)
         gap = described({m: p for m, p in whole.items() if m != 5})
         assert gap[5, :26] == pytest.approx((gap[4, :26] + gap[6, :26]) / 2, abs=0.2)

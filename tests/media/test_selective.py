@@ -275,7 +275,7 @@ def test_goto_needs_an_announced_frame(tmp_path: Path) -> None:
         assert video.count == 60
 
 
-def test_without_being_told_it_gives_every_frame(tmp_path: Path) -> None:
+def test_without_a_plan_it_gives_every_frame(tmp_path: Path) -> None:
     with opened(write_h264(tmp_path / "clip.mp4", 40)) as video:
         numbers = [number_of(video.image())]
         while video.step():
@@ -307,7 +307,7 @@ def test_odd_files_are_decoded_whole(tmp_path: Path, name: str, x264: str) -> No
         (f"{GROUPS}:colorprim=bt2020:transfer=arib-std-b67", "yuv420p"),
     ],
 )
-def test_unusual_pixels_are_no_reason(tmp_path: Path, x264: str, pixels: str) -> None:
+def test_unusual_pixel_formats_do_not_matter(tmp_path: Path, x264: str, pixels: str) -> None:
     assert_same_as_full_decode(write_h264(tmp_path / "clip.mp4", 60, x264, pixels=pixels), [0, 7, 31, 59])
 
 

@@ -90,7 +90,7 @@ def test_going_back_is_refused(numbered: Numbered) -> None:
 
 
 @pytest.mark.parametrize("claim", [0, 1, 12, 49, 51, 60, 5000, 2**31 - 1, 2**32 - 1])
-def test_a_header_that_lies_about_the_count_changes_no_frame(numbered: Numbered, claim: int) -> None:
+def test_a_wrong_frame_count_in_the_header_changes_no_frame(numbered: Numbered, claim: int) -> None:
     path = numbered(50)
     lie_about_length(path, claim)
     assert read_numbers(path, [0, 25, 49]) == [0, 25, 49]
@@ -111,9 +111,7 @@ def test_seeks_give_the_frames_of_a_full_decode(long_clip: Path) -> None:
         np.testing.assert_array_equal(sought.image, stepped.image)
 
 
-def test_a_seek_that_lands_elsewhere_is_not_believed(
-    long_clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_seek_to_a_wrong_place_is_detected(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeks overshoot here, as on files whose index lies: the clip is decoded in order instead."""
     key_before = Packets.key_before
 
@@ -167,7 +165,7 @@ def test_probe_reads_the_header(numbered: Numbered) -> None:
     assert info.codec == "ffv1"
 
 
-def test_probe_does_not_repeat_an_absurd_claim(numbered: Numbered) -> None:
+def test_probe_drops_an_absurd_length(numbered: Numbered) -> None:
     path = numbered(50)
     lie_about_length(path, 2**32 - 1)
     assert probe(path).num_frames in (0, 50)
@@ -348,7 +346,7 @@ for name in sys.argv[1:]:
     assert done.stdout.splitlines()[1:] == ["not_a_video", "not_a_video", "1"]
 
 
-def test_opencv_that_cannot_be_loaded_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_opencv_library_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
     program = f"""
 import sys
@@ -429,7 +427,7 @@ def test_av1_is_read(real_data: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["webp", "png"])
-def test_an_animated_picture_says_what_to_do(tmp_path: Path, suffix: str) -> None:
+def test_an_animated_picture_is_refused_with_a_hint(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"wave.{suffix}"
     frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue", "green")]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
@@ -444,7 +442,7 @@ def test_an_animated_picture_says_what_to_do(tmp_path: Path, suffix: str) -> Non
         pass
 
 
-def test_a_frame_of_too_many_pixels_says_what_to_do(tmp_path: Path) -> None:
+def test_a_frame_with_too_many_pixels_is_refused_with_a_hint(tmp_path: Path) -> None:
     path = write_numbered(tmp_path / "clip.avi", 3)
     with pytest.raises(InputError, match=r"more than 100 pixels; scale it down$"):
         open_video(path, Limits(max_pixels=100))

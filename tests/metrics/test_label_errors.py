@@ -73,7 +73,7 @@ def test_the_same_clips_as_the_authors_library(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_most_of_what_it_finds_is_wrong_indeed(seed: int) -> None:
+def test_most_of_what_it_finds_is_mislabelled(seed: int) -> None:
     given, true, scores = noisy(seed)
     first = [error.index for error in find_label_errors(given, scores)][:20]
     assert np.mean([given[i] != true[i] for i in first]) >= 0.8

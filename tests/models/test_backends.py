@@ -230,7 +230,7 @@ class TestOpenVino:
         assert_close(again(pictures(1)), reference(lite0, pictures(1)), ROUNDING)
         assert (network / "encoder.xml").stat().st_size > 1000
 
-    def test_does_without_a_place_to_keep_it(self, tmp_path: Path) -> None:
+    def test_works_without_a_cache(self, tmp_path: Path) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()
         (tmp_path / "file").write_text("no folder")
         for kept_in in (None, tmp_path / "file"):
@@ -243,7 +243,7 @@ class TestOpenVino:
             features = openvino_encoder(encoder, SIZE, 3, 1, kept_in=kept_in)(pictures(2))
             assert_close(features, reference(encoder, pictures(2)), 2e-3)
 
-    def test_calls_nobody(self, openvino: FrameEncoder) -> None:
+    def test_makes_no_network_request(self, openvino: FrameEncoder) -> None:
         """OpenVINO tells its makers of every import, where it finds the package that does so."""
         openvino(pictures(1))
         assert sys.modules["openvino_telemetry"] is None

@@ -84,7 +84,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "streams", [("rgb", "motion", "colour"), ("rgb",), ("motion",), ("motion", "colour")], ids="+".join
     )
-    def test_everything_that_predicting_needs_travels(
+    def test_everything_needed_to_predict_is_stored(
         self, streams: tuple[StreamName, ...], tmp_path: Path
     ) -> None:
         model = make(*streams)
@@ -129,7 +129,7 @@ class TestRoundTrip:
         )  # fmt: skip
         assert header.num_parameters == sum(t.numel() for t in model.modules().state_dict().values())
 
-    def test_its_encoder_s_weights_are_not_fetched_again(
+    def test_encoder_weights_are_not_fetched_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = make("rgb")

@@ -82,7 +82,7 @@ class TestBranchSpecs:
             ("picture", "mean", "rgb+texture", "regions(texture)"),
         ],
     )
-    def test_who_reads_which_stream_and_what_joins(
+    def test_branches_and_joined_streams(
         self, kind: Kind, head: HeadKind, streams: str, branches: str
     ) -> None:
         specs = branch_specs(config(parse_streams(streams), kind, head))
@@ -125,7 +125,7 @@ class TestBranches:
         after = network(sequences, masks, {**summaries, name: summaries[name] + 1})
         assert (before - after).abs().max() > 1e-3
 
-    def test_a_branch_that_is_off_is_not_looked_at(self) -> None:
+    def test_a_branch_of_weight_zero_is_not_computed(self) -> None:
         sequences, masks, summaries = inputs([9, 4])
         network = classifier(config(("motion",)))
         scores = network({"motion": sequences["motion"]}, {"motion": masks["motion"]}, {})
@@ -238,7 +238,7 @@ class TestFuse:
             torch.testing.assert_close(network.fusion, torch.full((count,), 1 / count))
             assert float(network.temperature) == 1
 
-    def test_temperature_changes_how_sure_it_is_and_never_the_label(self) -> None:
+    def test_temperature_changes_confidence_and_never_the_label(self) -> None:
         scores = torch.randn(3, 20, 3, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
         cold, warm = (self.fused([0.2, 0.3, 0.5], t, scores).softmax(-1) for t in (0.5, 3.0))
         assert torch.equal(cold.argmax(1), warm.argmax(1))
@@ -253,7 +253,7 @@ class TestFuse:
 class TestGate:
     """The pose branch is trusted as far as it is sure: its last feature says how far."""
 
-    def test_a_clip_of_which_it_knows_nothing_gives_no_class_an_advantage(self) -> None:
+    def test_a_clip_without_confidence_favours_no_class(self) -> None:
         torch.manual_seed(0)
         network = Classifier(config(("motion", "pose")), {"motion": 4, "pose": 3}).eval()
         steps = torch.randn(2, 5, 3)

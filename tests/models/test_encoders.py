@@ -286,7 +286,7 @@ class TestFrozen:
         assert torch.equal(first, second)  # and its dropout is off
         assert not any(p.requires_grad for p in encoder.parameters())
 
-    def test_the_last_stages_may_learn_and_the_others_stay(self) -> None:
+    def test_the_last_stages_are_trained_and_the_others_stay(self) -> None:
         encoder = build_encoder(EncoderConfig("efficientnet_lite0", "none"))
         encoder.unfreeze(2, keeps_statistics=False)
         encoder.train()

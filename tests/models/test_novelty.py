@@ -68,7 +68,7 @@ def test_it_is_the_share_of_known_clips_that_are_nearer() -> None:
 
 
 @pytest.mark.parametrize("number", [3, 10, 40])
-def test_few_known_clips_claim_no_more_than_they_show(number: int) -> None:
+def test_few_known_clips_bound_the_claim(number: int) -> None:
     """Of H known clips the farthest is beyond H / (H + 1) of them, not beyond all."""
     novelty = fitted(200, number)
     known = [
@@ -92,7 +92,7 @@ def test_what_is_far_away_is_new_and_ever_newer_and_never_more_than_one() -> Non
     assert (found[-1] <= 1).all()
 
 
-def test_a_class_that_nobody_learned_is_new() -> None:
+def test_an_unseen_class_is_novel() -> None:
     vectors, labels = draw(300, 0)
     third = draw(90, 1)[0][labels[:90] == 2]
     two = vectors[labels < 2], labels[labels < 2]

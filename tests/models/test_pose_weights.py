@@ -105,7 +105,7 @@ class TestKeeping:
         (own / LANDMARKS).write_bytes(b"\x1c\0\0\0TFL3")
         assert find_pose_weights(WEIGHTS.put_into(tmp_path)) == WEIGHTS
 
-    def test_does_without_a_folder_that_cannot_be_written(self, tmp_path: Path) -> None:
+    def test_works_without_a_writable_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("in the way")
         own = WEIGHTS.put_into(tmp_path / "file")
         assert own.name == WEIGHTS.digest

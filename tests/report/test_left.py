@@ -18,7 +18,7 @@ from vidlstm.engine.extraction.thumbnails import thumbnail_strip, thumbnail_stri
 from vidlstm.media.jpeg import encode_jpeg
 
 
-def test_training_leaves_the_page_and_the_plots(trained_run: TrainedRun) -> None:
+def test_training_writes_the_page_and_the_plots(trained_run: TrainedRun) -> None:
     page = (trained_run.run / "report.html").read_text(encoding="utf-8")
     assert "data:image/jpeg;base64," in page
     assert "Trained on" in page
@@ -26,7 +26,7 @@ def test_training_leaves_the_page_and_the_plots(trained_run: TrainedRun) -> None
         assert (trained_run.run / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_eval_leaves_the_page_where_it_is_told_with_plots_beside_it(
+def test_eval_writes_the_page_where_asked_with_plots_beside_it(
     trained_run: TrainedRun, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()  # of the same name but for its end: not to be written into
@@ -60,7 +60,7 @@ def test_a_report_that_could_not_be_written_is_found_early(trained_run: TrainedR
         assert "top-1" not in ended.err
 
 
-def test_a_strip_shows_the_clip_in_its_shape(trained_run: TrainedRun) -> None:
+def test_thumbnails_keep_the_aspect_ratio(trained_run: TrainedRun) -> None:
     clip = next(trained_run.data.rglob("*.avi"))
     strip = thumbnail_strip(clip, "video")
     assert len(strip) == 6
@@ -68,14 +68,14 @@ def test_a_strip_shows_the_clip_in_its_shape(trained_run: TrainedRun) -> None:
         assert (image.format, image.height) == ("JPEG", 96)
 
 
-def test_a_clip_that_cannot_be_read_has_no_strip(tmp_path: Path) -> None:
+def test_a_clip_that_cannot_be_read_has_no_thumbnails(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     assert thumbnail_strips([broken, tmp_path / "gone.mp4"], "video") == {}
 
 
 @pytest.mark.parametrize("harm", ["crash", "hang"])
-def test_a_clip_that_harms_its_decoder_has_no_strip_and_the_page_is_written(
+def test_a_clip_that_crashes_its_decoder_has_no_thumbnails_and_the_page_is_written(
     trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
     good, bad = sorted(trained_run.data.rglob("*.avi"))[:2]
@@ -91,7 +91,7 @@ def _harm(bad: Path, harm: str, path: Path, kind: Kind) -> list[bytes]:
     return [b"strip"]
 
 
-def test_a_picture_is_a_strip_of_one_and_keeps_its_colours(tmp_path: Path) -> None:
+def test_a_picture_is_one_thumbnail_and_keeps_its_colours(tmp_path: Path) -> None:
     file = tmp_path / "red.png"
     Image.new("RGB", (200, 100), (220, 30, 20)).save(file)
     (jpeg,) = thumbnail_strip(file, "picture")

@@ -58,7 +58,7 @@ def test_the_page_stays_small(num_clips: int, number: int) -> None:
     assert len(mistakes(report, MAX_CLIPS)) <= MAX_CLIPS
 
 
-def test_mistakes_come_surest_first_and_hits_least_sure_first() -> None:
+def test_mistakes_come_most_confident_first_and_hits_least_confident_first() -> None:
     report = make_report(200, skill=1.5)
     wrong, right = mistakes(report, 8), doubtful_hits(report, 8)
     assert [max(s.scores) for s in wrong] == sorted((max(s.scores) for s in wrong), reverse=True)
@@ -96,7 +96,7 @@ class TestCalibration:
         assert f"Before calibration (grey): {report.ece_uncalibrated:.3f}" in page
         assert "Temperature: 1.500" in page
 
-    def test_a_page_that_knows_of_no_temperature_says_nothing_of_before(self) -> None:
+    def test_without_a_temperature_the_page_shows_one_curve(self) -> None:
         assert "Before calibration" not in make_page(make_report(temperature=None))
 
     def test_undoing_no_calibration_changes_nothing(self) -> None:
@@ -104,7 +104,7 @@ class TestCalibration:
         assert calibration(report, calibrated=False) == calibration(report)
 
 
-def test_a_side_too_small_for_the_claim_is_said_to_be() -> None:
+def test_too_few_held_out_clips_are_mentioned() -> None:
     small = cautions(make_report(18, num_failed=0))
     assert any("points wide" in line for line in small)
     assert any("Fewer than 5 clips" in line for line in small)
@@ -112,16 +112,16 @@ def test_a_side_too_small_for_the_claim_is_said_to_be() -> None:
     assert cautions(make_report(1200, skill=5)) == []
 
 
-def test_no_mistake_among_few_clips_is_not_called_perfect() -> None:
+def test_a_perfect_score_on_few_clips_is_not_called_perfect() -> None:
     perfect = make_report(24, ["a", "b"], skill=50, num_failed=0)
     assert any("up to 14 %" in line for line in cautions(perfect))
 
 
-def test_a_model_no_better_than_naming_one_class_is_said_to_be() -> None:
+def test_a_model_no_better_than_the_majority_class_is_reported() -> None:
     assert any("most frequent class gives" in line for line in cautions(make_report(120, skill=0)))
 
 
-def test_what_the_model_has_to_beat_stands_beside_it() -> None:
+def test_the_baseline_is_shown_beside_the_accuracy() -> None:
     report = make_report(120, skill=2)
     as_good = replace(report, baseline=Baseline(report.top1, Interval(-0.031, 0.024)))
     page = make_page(as_good)

@@ -23,7 +23,7 @@ def test_every_class_of_a_confusion_matrix_has_room_for_its_name(number: int) ->
     assert min(width, height) >= 20 * number
 
 
-def test_labels_are_not_taken_for_mathematics_nor_for_a_script_the_font_must_have() -> None:
+def test_labels_are_not_parsed_as_mathematics_and_any_script_is_drawn() -> None:
     assert _size(confusion_png(make_report(12, ["$x_", "\udcff\n", "跳跃", "$a$"])))
 
 
@@ -38,7 +38,7 @@ def test_reliability_with_and_without_the_uncalibrated_model() -> None:
     assert _size(reliability_png(make_report(temperature=None)))
 
 
-def test_nothing_readable_can_be_drawn_too() -> None:
+def test_plots_without_readable_clips() -> None:
     nothing = make_report(6, num_failed=6)
     assert _size(confusion_png(nothing))
     assert _size(reliability_png(nothing))

@@ -74,7 +74,7 @@ def test_keys_decide_and_the_file_has_what_was_decided(page: Browser) -> None:
     assert page.run("return document.getElementById('count').textContent") == "3 of 4 decided, 2 changed"
 
 
-def test_undo_takes_one_back_and_stands_on_it(page: Browser) -> None:
+def test_undo_takes_one_decision_back_and_shows_its_clip(page: Browser) -> None:
     press(page, "1", "2", "u")
     assert [row[0] for row in saved(page)] == ["a.mp4"]
     press(page, "3")
@@ -93,7 +93,7 @@ def test_skipping_decides_nothing(page: Browser) -> None:
     assert [row[0] for row in saved(page)] == ["film.mp4"]
 
 
-def test_decisions_outlive_the_page(page: Browser, tmp_path: Path) -> None:
+def test_decisions_survive_a_reload(page: Browser, tmp_path: Path) -> None:
     press(page, "1", "1")
     page.open(tmp_path / "review.html")
     assert [row[4] for row in saved(page)] == ["kick", "kick"]

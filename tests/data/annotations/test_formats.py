@@ -122,7 +122,7 @@ def test_elan_media_that_begin_later_than_the_timeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("last", "label"), [("ts3", "walk"), ("ts9", "walk"), ("ts2", "")])
-def test_elan_annotations_that_make_no_sense(tmp_path: Path, last: str, label: str) -> None:
+def test_invalid_elan_annotations(tmp_path: Path, last: str, label: str) -> None:
     file = write(tmp_path, "a.eaf", EAF.format(more="", annotations=ALIGNED.format(last=last, label=label)))
     assert codes(file) == [SpanCode.UNREADABLE]
 
@@ -220,7 +220,7 @@ def test_activitynet(tmp_path: Path) -> None:
         (",1,2,walk", [SpanCode.UNREADABLE]),
     ],
 )
-def test_each_bad_row_is_reported_and_none_ends_the_reading(
+def test_each_bad_row_is_reported_and_reading_continues(
     tmp_path: Path, rows: str, expected: list[SpanCode]
 ) -> None:
     file = write(tmp_path, "s.csv", f"path,start,end,label\n{rows}\nb,1,2,walk\n")
@@ -228,7 +228,7 @@ def test_each_bad_row_is_reported_and_none_ends_the_reading(
     assert read_annotations([file]).spans[-1].film == "b"
 
 
-def test_a_span_that_runs_beyond_the_end_is_used_as_far_as_the_film_goes() -> None:
+def test_a_span_beyond_the_end_is_cut_at_the_end_of_the_film() -> None:
     span = LabelledSpan("a", 50, 70, "walk", "s.csv, line 2")
     annotations = Annotations(("a",), (span,), (), "table")
     (used,), (problem,) = settle(annotations, {"a": Film(Path("a"), 60, 25)})
@@ -272,7 +272,7 @@ WRITERS: dict[str, Writer] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_what_is_written_reads_back_to_half_a_frame(tmp_path: Path, film: Path, name: str) -> None:
+def test_written_spans_are_read_back_to_half_a_frame(tmp_path: Path, film: Path, name: str) -> None:
     spans = [Span(3.017 * n, 3.017 * n + 1.9 + n / 7, label, 0.5) for n, label in enumerate(LABELS)]
     file = write(tmp_path, *WRITERS[name](film, spans))
     again = settled(file)
@@ -288,7 +288,7 @@ def test_no_spans_are_written_and_read_too(tmp_path: Path, film: Path, name: str
     assert settled(file) == []
 
 
-def test_labels_that_no_xml_may_hold(tmp_path: Path, film: Path) -> None:
+def test_labels_that_xml_cannot_hold(tmp_path: Path, film: Path) -> None:
     file = write(tmp_path, "f.eaf", write_elan(film, [Span(0, 1, "a\x00\x1b\udc80b")]))
     assert settled(file) == [(film.name, 0, 1, "a\ufffd\ufffd\ufffdb")]
 

@@ -59,7 +59,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.0)
 
 
-def test_frames_that_nobody_took_give_way_to_the_newest() -> None:
+def test_unused_frames_are_replaced_by_the_newest() -> None:
     go_on = threading.Event()
 
     def frames() -> Iterator[LiveFrame]:
@@ -75,7 +75,7 @@ def test_frames_that_nobody_took_give_way_to_the_newest() -> None:
     assert items[-1] == Ended()
 
 
-def test_a_lost_source_is_opened_again_and_told_once() -> None:
+def test_a_lost_source_is_reopened_and_reported_once() -> None:
     def once() -> Iterator[LiveFrame]:
         yield frame(1)
         raise SourceError("cable out")
@@ -89,14 +89,14 @@ def test_a_lost_source_is_opened_again_and_told_once() -> None:
     assert items[2] == Lost("cable out")
 
 
-def test_a_source_that_never_opened_is_not_tried_again() -> None:
+def test_a_source_that_never_opened_is_not_retried() -> None:
     (first, ended) = taken(Feed(Script(fails("refused")).open, reopens=True))
     assert isinstance(first, Opened)
     assert isinstance(ended, Ended)
     assert str(ended.error) == "refused"
 
 
-def test_what_cannot_be_opened_again_ends_with_its_reason() -> None:
+def test_a_source_that_cannot_be_reopened_ends_with_its_reason() -> None:
     def frames() -> Iterator[LiveFrame]:
         yield frame(1)
         raise SourceError("damaged")
@@ -106,7 +106,7 @@ def test_what_cannot_be_opened_again_ends_with_its_reason() -> None:
     assert str(ended.error) == "damaged"
 
 
-def test_a_decoder_that_fails_otherwise_is_told_too() -> None:
+def test_other_decoder_failures_are_reported_too() -> None:
     def frames() -> Iterator[LiveFrame]:
         yield frame(1)
         raise ZeroDivisionError("by nought")
@@ -116,7 +116,7 @@ def test_a_decoder_that_fails_otherwise_is_told_too() -> None:
     assert str(ended.error) == "the source cannot be read: ZeroDivisionError: by nought"
 
 
-def test_whoever_ends_it_waits_for_nothing() -> None:
+def test_closing_does_not_wait() -> None:
     never = threading.Event()
 
     def frames() -> Iterator[LiveFrame]:

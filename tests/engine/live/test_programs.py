@@ -36,7 +36,7 @@ def event(label: str | None = "wave", kind: str = "start") -> LiveEvent:
         "ünï",
     ],
 )
-def test_a_label_is_one_argument_whatever_is_in_it(tmp_path: Path, label: str) -> None:
+def test_a_label_is_always_one_argument(tmp_path: Path, label: str) -> None:
     out = tmp_path / "arguments.json"
     told: list[str] = []
     template = f'{PYTHON} -c "{WRITE}" {out} {{event}} "a {{label}} b" {{score}} {{time}} {{end}}'
@@ -48,7 +48,7 @@ def test_a_label_is_one_argument_whatever_is_in_it(tmp_path: Path, label: str) -
     assert [p.name for p in tmp_path.iterdir()] == ["arguments.json"]
 
 
-def test_what_fails_is_told() -> None:
+def test_failures_are_reported() -> None:
     told: list[str] = []
     programs = Programs(f'{PYTHON} -c "raise SystemExit(3)"', told.append)
     programs.run(event())
@@ -60,7 +60,7 @@ def test_what_fails_is_told() -> None:
     ]
 
 
-def test_a_label_that_cannot_be_passed_is_told() -> None:
+def test_a_label_that_cannot_be_an_argument_is_reported() -> None:
     told: list[str] = []
     programs = Programs(f'{PYTHON} -c "" {{label}}', told.append)
     programs.run(event("a\0b"))
@@ -68,7 +68,7 @@ def test_a_label_that_cannot_be_passed_is_told() -> None:
     assert told == [f"`exec`: {sys.executable}: embedded null byte"]
 
 
-def test_a_program_that_hangs_holds_up_nobody_and_is_killed() -> None:
+def test_a_program_that_hangs_delays_nothing_and_is_killed() -> None:
     told: list[str] = []
     programs = Programs(f'{PYTHON} -c "import time; time.sleep(600)"', told.append)
     began = time.monotonic()
@@ -81,7 +81,7 @@ def test_a_program_that_hangs_holds_up_nobody_and_is_killed() -> None:
     assert told[-1] == f"`exec`: {sys.executable}: killed because it did not end in time (start of wave)"
 
 
-def test_a_program_may_run_only_so_long() -> None:
+def test_a_program_has_a_time_limit() -> None:
     told: list[str] = []
     programs = Programs(f'{PYTHON} -c "import time; time.sleep(600)"', told.append, run_seconds=0.1)
     programs.run(event())
@@ -99,6 +99,6 @@ def test_a_program_may_run_only_so_long() -> None:
         (f"{PYTHON} 'a", "no closing quotation"),
     ],
 )
-def test_templates_that_make_no_sense(template: str, message: str) -> None:
+def test_invalid_templates(template: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Programs(template, print)

@@ -192,7 +192,7 @@ def test_every_moment_is_encoded_once_however_often_the_heads_run(film: Path) ->
     assert encoder.num_frames == 27 * 4  # every second moment of 8 a second
 
 
-def test_a_loop_that_is_slow_drops_frames_and_says_so(film: Path) -> None:
+def test_a_slow_loop_drops_frames_and_counts_them(film: Path) -> None:
     script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())], takes=0.2)
     items = list(script.run(WatchSettings()))
     dropped = [item.dropped for item in items if isinstance(item, LiveEvent)]
@@ -201,7 +201,7 @@ def test_a_loop_that_is_slow_drops_frames_and_says_so(film: Path) -> None:
     assert max(item.lag for item in items if isinstance(item, LiveState)) < 0.5  # not ever later
 
 
-def test_a_source_that_is_lost_ends_what_is_open_and_begins_anew(film: Path) -> None:
+def test_a_lost_source_ends_open_spans_and_starts_again(film: Path) -> None:
     frames = frames_of(film)
     cut = next(n for n, (due, _) in enumerate(frames) if due > 4.9)  # in the first action
     again = frames_of(film, begin=20.0)
@@ -230,7 +230,7 @@ def test_times_that_jump_begin_another_film(film: Path) -> None:
     assert shape(ended) == shape(once) + shape(once, shift=27.0)
 
 
-def test_the_end_closes_what_is_open_and_an_error_is_raised_after_it(film: Path) -> None:
+def test_open_spans_end_before_an_error_is_raised(film: Path) -> None:
     frames = [f for f in frames_of(film) if f[0] < 5.5]
     script = Script([(0.0, Opened(8.0)), *frames, (5.5, Ended(SourceError("damaged")))])
     found: list[LiveEvent] = []
@@ -240,7 +240,7 @@ def test_the_end_closes_what_is_open_and_an_error_is_raised_after_it(film: Path)
     assert found[-1].end == pytest.approx(5.5, abs=0.13)
 
 
-def test_a_source_that_does_not_open_gives_its_reason_alone() -> None:
+def test_a_source_that_does_not_open_gives_only_its_reason() -> None:
     script = Script([(0.1, Ended(SourceError("refused")))])
     with pytest.raises(SourceError, match="refused"):
         list(script.run(WatchSettings()))

@@ -46,7 +46,7 @@ class TestFolders:
         assert "already exists" in applied.problems[0]
         assert not (tmp_path / "undo.csv").exists()
 
-    def test_the_list_that_is_left_undoes_it(self, folders: Path, tmp_path: Path) -> None:
+    def test_the_log_undoes_it(self, folders: Path, tmp_path: Path) -> None:
         before = tree(folders)
         decisions = [
             Decision(str(folders / "walk/2.mp4"), "walk", "a new class"),
@@ -76,7 +76,7 @@ class TestFolders:
         assert (applied.changed, len(applied.problems)) == (0, 1)
         assert tree(tmp_path) == before
 
-    def test_nor_does_a_file_outside_it_move(self, folders: Path, tmp_path: Path) -> None:
+    def test_files_outside_it_are_not_moved(self, folders: Path, tmp_path: Path) -> None:
         stranger = tmp_path / "walk" / "stranger.mp4"
         stranger.parent.mkdir()
         stranger.write_text("x")
@@ -125,7 +125,7 @@ class TestTables:
 
 
 class TestDecisions:
-    def test_are_read_with_their_odd_names(self, tmp_path: Path) -> None:
+    def test_are_read_with_unusual_names(self, tmp_path: Path) -> None:
         file = tmp_path / "decisions.csv"
         file.write_text(HEADER + '"a, ""b""\nc.mp4",,,walk,wave,val\n')
         assert read_decisions(file) == [Decision('a, "b"\nc.mp4', "walk", "wave", subset="val")]
@@ -141,7 +141,7 @@ class TestDecisions:
             HEADER + "a.mp4,,,x,y,\na.mp4,,,x,z,\n",
         ],
     )
-    def test_a_file_that_holds_none_is_named(self, text: str, tmp_path: Path) -> None:
+    def test_a_file_without_decisions_is_named(self, text: str, tmp_path: Path) -> None:
         file = tmp_path / "decisions.csv"
         file.write_text(text)
         with pytest.raises(DataError, match=r"decisions\.csv"):
@@ -158,7 +158,7 @@ def test_a_link_moves_and_what_it_points_to_stays(folders: Path, tmp_path: Path)
     assert not link.is_symlink()
 
 
-def test_what_could_not_be_moved_is_not_in_the_list_that_undoes(folders: Path, tmp_path: Path) -> None:
+def test_the_undo_log_lists_only_what_was_moved(folders: Path, tmp_path: Path) -> None:
     decisions = [Decision(str(folders / f"walk/{n}.mp4"), "walk", "wave") for n in (1, 2)]
     applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
     assert (applied.changed, len(applied.problems)) == (1, 1)

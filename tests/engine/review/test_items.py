@@ -50,7 +50,7 @@ def test_suspicious_labels(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-def test_a_run_gives_its_mistakes_first_the_surest_at_the_top(tmp_path: Path) -> None:
+def test_mistakes_of_a_run_come_first_the_most_confident_at_the_top(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text(
         "path,group,split,label,predicted,score,score_a,score_b\n"
         "1.mp4,g,val,a,a,0.9,0.9,0.1\n"
@@ -77,7 +77,7 @@ def test_a_run_gives_its_mistakes_first_the_surest_at_the_top(tmp_path: Path) ->
         "path,name\na,b\n",
     ],
 )
-def test_what_is_none_of_these_is_named(text: str, tmp_path: Path) -> None:
+def test_other_inputs_are_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "odd.txt"
     file.write_text(text)
     with pytest.raises(DataError, match=r"odd\.txt"):
@@ -99,7 +99,7 @@ class TestBudget:
         top = ((suggested, 0.5 + ahead / 2), ("other", 0.5 - ahead / 2))
         return ReviewItem(name, suggested=suggested, top=top, unknown=unknown)
 
-    def test_takes_the_least_sure_of_every_class(self) -> None:
+    def test_takes_the_least_certain_of_every_class(self) -> None:
         items = [self.item(f"a{n}", "a", n / 10) for n in range(8)]
         items += [self.item(f"b{n}", "b", 0.5 + n / 10) for n in range(2)]
         chosen = choose(ReviewList(tuple(items), ("a", "b")), 4).items

@@ -46,7 +46,7 @@ def test_the_settled_path_is_the_best_path(seed: int, cost: float) -> None:
     assert longest_wait < len(scores) / 2 or cost == 16.0
 
 
-def test_a_doubt_ends_at_the_horizon() -> None:
+def test_uncertainty_ends_at_the_horizon() -> None:
     decoder = PathDecoder(5.0, horizon=8)
     told = 0
     for number in range(1, 1001):  # two classes are equally good, for ever
@@ -106,7 +106,7 @@ def test_each_beginning_has_one_end_and_comes_before_it(seed: int, delay: float 
     assert all(a.span.end <= b.span.start for a, b in zip(edges[1::2], edges[2::2], strict=False))
 
 
-def test_a_delay_tells_sooner() -> None:
+def test_a_delay_reports_sooner() -> None:
     scores = np.eye(3)[[0] * 10 + [1] * 20] * 0.7 + 0.1
 
     def told_at(delay: float | None) -> int:
@@ -119,7 +119,7 @@ def test_a_delay_tells_sooner() -> None:
     assert told_at(0.0) < told_at(2.0) < told_at(None)
 
 
-def test_a_score_that_comes_to_suffice_begins_then() -> None:
+def test_a_span_starts_when_its_score_suffices() -> None:
     scores = np.array([[0.4, 0.6, 0.0]] * 4 + [[0.0, 1.0, 0.0]] * 6)
     edges = edges_of(scores, SpanRules(min_score=0.75), 5.0)
     assert [edge.kind for edge in edges] == ["start", "end"]

@@ -63,7 +63,7 @@ def test_a_film_without_cells_has_no_spans() -> None:
     assert thresholded(timeline, CLASSES, "background") == []
 
 
-def test_a_score_of_nought_makes_no_path_impossible() -> None:
+def test_a_score_of_zero_makes_no_path_impossible() -> None:
     scores = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
     assert best_path(scores, 100.0).tolist() == [0, 0, 0]
 
@@ -99,7 +99,7 @@ def test_rules(
     assert all(s.score == pytest.approx(0.5) for s in found)
 
 
-def test_thresholding_leaves_out_what_is_unsure() -> None:
+def test_thresholding_leaves_out_low_scores() -> None:
     timeline = Timeline(np.array([[0.2, 0.6, 0.2], [0.3, 0.4, 0.3], [0.6, 0.2, 0.2]]), 1.0, 3.0)
     assert [(s.start, s.end) for s in thresholded(timeline, CLASSES, "background")] == [(0, 1)]
 

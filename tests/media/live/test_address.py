@@ -60,7 +60,7 @@ def test_a_file_is_replayed_only_when_asked_for(tmp_path: Path) -> None:
         ("-", True, "- is live; only files are replayed"),
     ],
 )
-def test_what_is_no_source(given: str, realtime: bool, message: str) -> None:
+def test_invalid_sources(given: str, realtime: bool, message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
         parse_address(given, realtime=realtime)
     assert "secret" not in str(raised.value)

@@ -29,7 +29,7 @@ def shades(path: Path) -> list[int]:
     return [round((mean - 30) / 3) for mean in means]
 
 
-def test_a_clip_begins_before_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_clip_begins_before_its_event(tmp_path: Path) -> None:
     told: list[str] = []
     recorder = Recorder(3.0, told.append)
     path = tmp_path / "wave" / "2026-11-25T20-14-03.2Z.mp4"
@@ -46,7 +46,7 @@ def test_a_clip_begins_before_it_was_asked_for(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_no_more_is_kept_than_asked_for(tmp_path: Path) -> None:
+def test_no_more_is_buffered_than_asked_for(tmp_path: Path) -> None:
     recorder = Recorder(2.05, print)
     give(recorder, 0, 50)
     recorder.begin(tmp_path / "a.mp4", since=0.0)
@@ -68,7 +68,7 @@ def test_a_clip_may_follow_another_and_a_camera_may_change_its_size(tmp_path: Pa
         assert (container.streams.video[0].width, container.streams.video[0].height) == (130, 96)
 
 
-def test_what_cannot_be_written_is_told_once_and_the_next_clip_is_tried(tmp_path: Path) -> None:
+def test_a_failed_write_is_reported_once_and_the_next_clip_is_tried(tmp_path: Path) -> None:
     told: list[str] = []
     (tmp_path / "wave").write_text("a file where a folder is needed")
     recorder = Recorder(1.0, told.append)
@@ -81,7 +81,7 @@ def test_what_cannot_be_written_is_told_once_and_the_next_clip_is_tried(tmp_path
     assert len(shades(tmp_path / "sit" / "b.mp4")) == 3
 
 
-def test_whoever_gives_frames_never_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adding_frames_never_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> tuple[bool, Any]:
         time.sleep(0.05)
         return True, np.zeros(4, np.uint8)

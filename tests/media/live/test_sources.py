@@ -24,7 +24,7 @@ def pictures(number: int) -> list[bytes]:
     return [cv2.imencode(".jpg", shade)[1].tobytes() for shade in shades]
 
 
-def test_mjpeg_over_http_comes_by_our_clock_and_is_lost_when_the_server_goes() -> None:
+def test_mjpeg_over_http_is_timed_by_our_clock_and_lost_with_its_server() -> None:
     with MjpegServer(pictures(6), fps=50) as server, open_source(parse_address(server.url)) as source:
         frames = [next(source.frames) for _ in range(6)]
         shades = np.array([round(f.image.mean() / 8) for f in frames])
@@ -36,7 +36,7 @@ def test_mjpeg_over_http_comes_by_our_clock_and_is_lost_when_the_server_goes() -
             list(source.frames)
 
 
-def test_an_address_that_does_not_answer_says_why_without_the_password() -> None:
+def test_an_unreachable_address_gives_the_reason_without_the_password() -> None:
     with socket.socket() as bound:  # nobody listens
         bound.bind(("127.0.0.1", 0))
         address = parse_address(f"http://user:secret@127.0.0.1:{bound.getsockname()[1]}/?token=secret")
@@ -77,7 +77,7 @@ def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> N
     assert sum(slept) > 0  # it waits for frames that are not due
 
 
-def test_a_file_that_is_no_film_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_no_film_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"x" * 100)
     with pytest.raises(SourceError, match="is not a video"):
