@@ -176,9 +176,9 @@ def _parts_of_films(dataset: Dataset, films: tuple[Extracted, ...], request: Rea
 def _encode_kept(encoder: Encoder, clip: ClipFeatures) -> ClipFeatures:
     """Replace pixels `(M, V, T, S, S, C)` by the encoder's features `(M, V, T, D)`."""
     pixels = torch.from_numpy(clip.sequences["rgb"]).to(encoder.mean.device)
-    sides, views, moments = pixels.shape[:3]
-    there = torch.ones(sides * views, moments, dtype=torch.bool, device=pixels.device)
+    copies, views, moments = pixels.shape[:3]
+    there = torch.ones(copies * views, moments, dtype=torch.bool, device=pixels.device)
     with torch.inference_mode(), full_precision():
         steps, _ = encode_clips(encoder, pixels.flatten(0, 1), there)
-    values = steps.view(sides, views, -1, steps.shape[-1]).to("cpu", torch.float16).numpy()
+    values = steps.view(copies, views, -1, steps.shape[-1]).to("cpu", torch.float16).numpy()
     return ClipFeatures({**clip.sequences, "rgb": values}, clip.summaries)

@@ -186,8 +186,8 @@ def _read_picture(path: Path, request: ReadRequest) -> Reading:
     read_head(path, request.limits)
     picture = image.load_picture(path, image.PictureLimits(request.limits.max_pixels))
     boxes = image.region_boxes(picture.shape[0], picture.shape[1], request.grid)
-    sides = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
-    regions = np.stack([image.cut_regions(side, boxes, request.size) for side in sides])
+    copies = [picture, np.ascontiguousarray(picture[:, ::-1])] if request.mirror else [picture]
+    regions = np.stack([image.cut_regions(copy, boxes, request.size) for copy in copies])
     return Reading(
         to_channels(regions, request.channels) if "rgb" in request.streams else None,
         np.arange(regions.shape[1])[None],

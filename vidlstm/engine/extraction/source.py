@@ -171,8 +171,8 @@ class LocalSource:
             made["rgb"] = StreamFeatures(steps.reshape(*steps.shape[:2], -1, steps.shape[-1]), reading.info)
         for stream, values in reading.sequences.items():
             mirror = self._request.mirror
-            sides = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if mirror else [values]
-            made[stream] = StreamFeatures(np.stack(sides).astype(np.float16), reading.info)
+            copies = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if mirror else [values]
+            made[stream] = StreamFeatures(np.stack(copies).astype(np.float16), reading.info)
         for stream, row in reading.summaries.items():
             made[stream] = StreamFeatures(row[None].astype(np.float16), reading.info)
         return made
