@@ -40,7 +40,7 @@ def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -
     assert set(told["map"]) == {"0.3", "0.4", "0.5", "0.6", "0.7"}
     assert set(told["baselines"]) == {"majority", "threshold"}
     assert told["frame_accuracy"] > told["baselines"]["majority"]["frame_accuracy"]
-    assert "Spans: 4 in 1 films of 1 groups" in outcome.err
+    assert "Spans: 4 in 1 film of 1 group" in outcome.err
 
 
 def test_crossval_on_films(films: Path) -> None:

@@ -104,7 +104,7 @@ class TestOutput:
         (data / "rise" / "gone.avi").symlink_to(tmp_path / "nowhere")
         ended = vidlstm("train", data, *QUICK, "--quiet", "--out", tmp_path / "r")
         assert (ended.status, ended.out) == (0, "")
-        assert ended.err.splitlines() == ["1 broken link passed over: rise/gone.avi"]
+        assert ended.err.splitlines() == ["1 broken link skipped: rise/gone.avi"]
         assert ".py 1" in vidlstm("train", data, *QUICK, "--out", tmp_path / "s").err
 
     def test_quiet_prints_nothing(self, tiny_data: Path, tmp_path: Path) -> None:

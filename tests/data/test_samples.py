@@ -65,7 +65,7 @@ class TestClassFolders:
         assert len(find_samples(tmp_path, kind="video").samples) == 2
         data = find_samples(tmp_path, kind="picture")
         assert len(data.samples) == 3
-        assert said(data, "2 files passed over", "no picture", ".mp4 2")
+        assert said(data, "2 files skipped", "no picture", ".mp4 2")
 
     def test_skipped_files_are_reported(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "a/notes.txt", "b/x.json", "a/.DS_Store", "loose.mp4"])
@@ -74,7 +74,7 @@ class TestClassFolders:
         (tmp_path / "again").symlink_to(tmp_path)
         data = find_samples(tmp_path)
         assert data.classes == ("a", "b")
-        assert said(data, "2 files passed over", ".json 1", ".txt 1")
+        assert said(data, "2 files skipped", ".json 1", ".txt 1")
         assert said(data, "1 hidden file", "a/.DS_Store")
         assert said(data, "2 link loops", "a/loop", "again")
         assert said(data, "1 class folder without clips", "empty")
@@ -84,7 +84,7 @@ class TestClassFolders:
         plant(tmp_path, ["wave/a.avi", "sit/b.avi", "films/day.mp4", "films/spans.csv"])
         data = find_samples(tmp_path)
         assert data.classes == ("sit", "wave")
-        assert said(data, "1 folder of films with spans passed over: films")
+        assert said(data, "1 folder of films with spans skipped: films")
 
     def test_an_unreadable_folder_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4", "b/locked/3.mp4"])
@@ -324,7 +324,7 @@ class TestHmdb51:
             ("wave", "wave/B", "test"),
         ]
         assert data.layout == "HMDB51 split 1"
-        assert said(data, "1 clip passed over", "does not use them")
+        assert said(data, "1 clip skipped", "does not use them")
 
     def test_without_official_splits_a_film_is_one_group(self, tmp_path: Path) -> None:
         groups = {s.path.name: s.group for s in find_samples(tmp_path / "hmdb51").samples}
@@ -384,7 +384,7 @@ class TestRefusals:
         ("files", "message"),
         [
             ([], "no video or picture found.*empty.*DATA/<class>/clip.mp4"),
-            (["a/x.txt", "b/y.txt", "b/z.pdf"], r"no video or picture found \(3 files passed over.*\.txt 2"),
+            (["a/x.txt", "b/y.txt", "b/z.pdf"], r"no video or picture found \(3 files skipped.*\.txt 2"),
             (["a.mp4", "b.mp4"], "2 clips found, but not in class folders"),
             (["only/a.mp4", "only/b.mp4"], r'only one class \("only"\)'),
         ],

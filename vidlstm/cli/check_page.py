@@ -36,7 +36,7 @@ class CheckPage:
     def show(self) -> None:
         """Print the report, with the most serious findings last, where they stay visible."""
         report = self.report
-        self.say(f"{report.root}: {len(report.files)} files, {report.layout}")
+        self.say(f"{report.root}: {count(len(report.files), 'file')}, {report.layout}")
         self._show_media()
         self._show_classes()
         for note in report.notes:

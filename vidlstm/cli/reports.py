@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidlstm.cli.console import Console
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.evaluations import EvalReport, SpanReport
 from vidlstm.report.text import printable
@@ -88,8 +89,8 @@ def show_spans(console: Console, report: SpanReport) -> None:
     """Print the metrics of spans in films, next to the baselines."""
     intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
     console.say(
-        f"Spans: {report.num_spans} in {report.num_films} films of {report.num_groups} groups; "
-        "95 % intervals resampled over groups"
+        f"Spans: {report.num_spans} in {count(report.num_films, 'film')} "
+        f"of {count(report.num_groups, 'group')}; 95 % intervals resampled over groups"
     )
     rows = [("model", report.scores), *report.baselines.items()]
     for name, scores in rows:
@@ -102,4 +103,4 @@ def show_spans(console: Console, report: SpanReport) -> None:
             f"edit {scores.edit:.3f}{shown.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
         )
     if report.failed:
-        console.warn(f"{len(report.failed)} films could not be read; they count as films without spans")
+        console.warn(f"{count(len(report.failed), 'film')} could not be read and counted as having no spans")

@@ -290,8 +290,8 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
     if kind is None:
         if counts["video"] and counts["picture"]:
             raise DataError(
-                f"{listing.root}: holds {counts['video']} videos and {counts['picture']} pictures; "
-                "choose with `kind=video` or `kind=picture`"
+                f"{listing.root}: holds {count(counts['video'], 'video')} and "
+                f"{count(counts['picture'], 'picture')}; choose with `kind=video` or `kind=picture`"
             )
         kind = "picture" if counts["picture"] else "video"
     rows = [row for row in listing.rows if row.kind in (kind, None)]
@@ -307,7 +307,7 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
     notes = []
     if len(rows) < len(listing.rows):
         other = "picture" if kind == "video" else "video"
-        notes.append(f"{count(len(listing.rows) - len(rows), other)} passed over, as `kind={kind}` asks")
+        notes.append(f"{count(len(listing.rows) - len(rows), other)} skipped, because of `kind={kind}`")
     missing = [relative_name(row.path, listing.root) for row in rows if not row.exists]
     if missing:
         notes.append(

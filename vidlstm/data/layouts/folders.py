@@ -115,7 +115,7 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         layout += f" under {', '.join(f'{p.name}/' for p in subsets)}"
         others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in subsets]
         if others:
-            notes.append(f"passed over beside {layout.partition('under ')[2]}: {some(others)}")
+            notes.append(f"skipped beside {layout.partition('under ')[2]}: {some(others)}")
     if skipped.loose and not rows:
         raise DataError(
             f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
@@ -127,10 +127,10 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
     films = [c for c in classes if _holds_films(c)]
     if films:
         names = some([f.relative_to(root).as_posix() for f in films])
-        notes.append(f"{count(len(films), 'folder')} of films with spans passed over: {names}")
+        notes.append(f"{count(len(films), 'folder')} of films with spans skipped: {names}")
     empty = [c.relative_to(root).as_posix() for c in classes if c.parts not in filled and c not in films]
     if empty and rows:
-        notes.append(f"{count(len(empty), 'class folder')} without clips passed over: {some(empty)}")
+        notes.append(f"{count(len(empty), 'class folder')} without clips skipped: {some(empty)}")
     notes += skipped.notes(kind)
     return Listing(root, tuple(rows), layout, tuple(notes), tuple(skipped.lost()))
 
@@ -191,17 +191,17 @@ class _Skipped:
                 suffixes = Counter(p.suffix.lower() or "no suffix" for p in paths)
                 counts = ", ".join(f"{suffix} {n}" for suffix, n in suffixes.most_common(5))
                 what = {None: "neither video nor picture", "video": "no video", "picture": "no picture"}[kind]
-                yield f"{count(len(paths), 'file')} passed over ({what}): {counts}"
+                yield f"{count(len(paths), 'file')} skipped ({what}): {counts}"
             elif reason not in _LOST:
                 yield self._sentence(reason)
         if self.loose:
-            yield f"{count(len(self.loose), 'clip')} outside of class folders passed over: " + some(
+            yield f"{count(len(self.loose), 'clip')} outside of class folders skipped: " + some(
                 [self._name(p) for p in self.loose]
             )
 
     def _sentence(self, reason: SkipReason) -> str:
         paths = self._paths[reason]
-        return f"{count(len(paths), reason)} passed over: {some([self._name(p) for p in paths])}"
+        return f"{count(len(paths), reason)} skipped: {some([self._name(p) for p in paths])}"
 
     def entered_folders(self, folder: Path) -> list[Path]:
         """Return the subfolders of a folder, without skipped ones."""

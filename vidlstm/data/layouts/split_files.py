@@ -101,7 +101,7 @@ def _read_hmdb51(folder: Path, number: int, root: Path) -> Listing:
             name = name.rstrip()
             rows.append(locate(root, (f"{label}/{name}", name), label, subset))
     notes = (
-        (f"{count(unused, 'clip')} passed over, because HMDB51 split {number} does not use them",)
+        (f"{count(unused, 'clip')} skipped, because HMDB51 split {number} does not use them",)
         if unused
         else ()
     )

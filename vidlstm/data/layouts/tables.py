@@ -71,7 +71,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         rows.append(locate(root, (values[path_at],), label, split, group))
     if not rows:
         raise DataError(f"{file}: has a header and no row below it")
-    notes = [f"{count(num_repeated, 'row')} passed over as repeated"] if num_repeated else []
+    notes = [f"{count(num_repeated, 'row')} skipped as repeated"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
 
