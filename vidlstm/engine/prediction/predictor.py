@@ -1,4 +1,4 @@
-"""A loaded model for Python programs and notebooks; the counterpart of `vidlstm predict`."""
+"""A loaded model for Python programs and notebooks: what `vidlstm predict` and `vidlstm spans` do."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from numpy.typing import NDArray
 
 from vidlstm.config import Backend, Precision
 from vidlstm.engine.extraction.processes.pool import CLIP_SECONDS, DecodePool, default_workers
+from vidlstm.engine.spans.smoothing import SpanRules
 from vidlstm.errors import UsageError
 from vidlstm.models.header import checkpoint_file, read_header
-from vidlstm.records import NOVELTY_RATE, Failure, Prediction
+from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans, Prediction
 
 if TYPE_CHECKING:
+    from vidlstm.engine.extraction.films.extractor import FilmExtractor
     from vidlstm.media.video.frame_array import Frames
 
 File = str | os.PathLike[str]
 
 
 class Predictor:
-    """A loaded model that labels files, with the processes that read them.
+    """A loaded model that labels clips and finds the spans of films, with the processes that read them.
 
     It can label any number of files, from one thread at a time. Its processes end with `close`, with its
     `with` block, or when the last reference to it is gone.
@@ -59,8 +61,8 @@ class Predictor:
         path = checkpoint_file(Path(checkpoint))
         self.classes: tuple[str, ...] = read_header(path).config.classes
         """The classes of the model."""
-        pool = DecodePool(workers or default_workers(), timeout, at_once=True)
-        self._end = weakref.finalize(self, pool.close)
+        self._pool = DecodePool(workers or default_workers(), timeout, at_once=True)
+        self._end = weakref.finalize(self, self._pool.close)
         try:
             # As in the command: idle threads must sleep. Read when torch is first imported.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -68,7 +70,7 @@ class Predictor:
             from vidlstm.engine.prediction.predict import make_extractor
 
             self._labeller = load_labeller(path, device=device, backend=backend, precision=precision)
-            self._extractor = make_extractor(self._labeller, pool)
+            self._extractor = make_extractor(self._labeller, self._pool)
         except BaseException:
             self.close()
             raise
@@ -105,19 +107,56 @@ class Predictor:
         """
         if top_k < 1:
             raise UsageError(f"`top_k={top_k}`: at least 1 is needed")
-        if not 0 <= min_score <= 1:
-            raise UsageError(f"`min_score={min_score}`: must be from 0 to 1")
-        if not 0 <= novelty_rate <= 1:
-            raise UsageError(f"`novelty_rate={novelty_rate}`: must be from 0 to 1")
+        _require_shares(min_score=min_score, novelty_rate=novelty_rate)
         if isinstance(files, np.ndarray):
             frames = _frames(files, fps, times)
             return self._predict_frames(frames, top_k=top_k, min_score=min_score, novelty_rate=novelty_rate)
         if fps is not None or times is not None:
             raise UsageError("fps and times are for frames only; files have their own times")
-        given = [files] if isinstance(files, (str, bytes, os.PathLike)) else files
-        return self._predict(
-            map(os.fsdecode, given), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate
-        )
+        return self._predict(_names(files), top_k=top_k, min_score=min_score, novelty_rate=novelty_rate)
+
+    def spans(
+        self,
+        films: File | Iterable[File],
+        *,
+        min_score: float = 0.0,
+        min_duration: float = 0.5,
+        max_gap: float = 0.3,
+        novelty_rate: float = NOVELTY_RATE,
+    ) -> Iterator[FilmSpans | Failure]:
+        """Find when what happens in films: one record per film, in order, as soon as each is ready.
+
+        A film that cannot be read gives a `Failure`. Iteration may stop early.
+
+        Args:
+            films: One film or several; an iterable is consumed as in `predict`.
+            min_score: Minimum score of a span.
+            min_duration: Minimum duration of a span in seconds.
+            max_gap: Two spans of one label with a gap of at most this many seconds are joined.
+            novelty_rate: Share of known clips that may be reported as unknown; 0: none.
+
+        Raises:
+            UsageError: A value is out of range, or the model cannot be used for films.
+            ValueError: The predictor was closed before the last record.
+        """
+        _require_shares(min_score=min_score, novelty_rate=novelty_rate)
+        for name, seconds in (("min_duration", min_duration), ("max_gap", max_gap)):
+            if not seconds >= 0:
+                raise UsageError(f"`{name}={seconds}`: must be at least 0 seconds")
+        from vidlstm.engine.prediction.films import make_film_extractor
+
+        extractor = make_film_extractor(self._labeller, self._pool)
+        rules = SpanRules(min_duration, max_gap, min_score)
+        return self._spans(extractor, _names(films), rules, novelty_rate)
+
+    def _spans(
+        self, extractor: FilmExtractor, names: Iterator[str], rules: SpanRules, novelty_rate: float
+    ) -> Iterator[FilmSpans | Failure]:
+        from vidlstm.engine.prediction.films import label_films
+
+        for film in label_films(self._labeller, extractor, names, rules=rules, novelty_rate=novelty_rate):
+            yield film.record
+        self._require_open()
 
     def _predict_frames(
         self, frames: Frames, *, top_k: int, min_score: float, novelty_rate: float
@@ -146,6 +185,9 @@ class Predictor:
             min_score=min_score,
             novelty_rate=novelty_rate,
         )
+        self._require_open()
+
+    def _require_open(self) -> None:
         if not self._end.alive:
             raise ValueError("the predictor was closed before the last record was taken")
 
@@ -158,6 +200,16 @@ class Predictor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _names(files: File | Iterable[File]) -> Iterator[str]:
+    return map(os.fsdecode, [files] if isinstance(files, (str, bytes, os.PathLike)) else files)
+
+
+def _require_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UsageError(f"`{name}={share}`: must be from 0 to 1")
 
 
 def _frames(
