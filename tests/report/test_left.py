@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.shell import TrainedRun, shell
+from tests.media.conftest import write_video
 from vidlstm.config import Kind
-from vidlstm.engine.extraction.thumbnails import thumbnail_strip, thumbnail_strips
+from vidlstm.engine.extraction.thumbnails import contact_sheet, thumbnail_strip, thumbnail_strips
 from vidlstm.media.jpeg import encode_jpeg
 
 
@@ -66,6 +67,19 @@ def test_thumbnails_keep_the_aspect_ratio(trained_run: TrainedRun) -> None:
     assert len(strip) == 6
     with Image.open(io.BytesIO(strip[0])) as image:
         assert (image.format, image.height) == ("JPEG", 96)
+
+
+def test_thumbnails_of_a_span_show_nothing_else(tmp_path: Path) -> None:
+    levels = [np.full((48, 64, 3), 200 if 20 <= number < 30 else 20, np.uint8) for number in range(60)]
+    film = write_video(tmp_path / "film.avi", levels, fps=10)
+    for span, level in (((0.0, 2.0), 20), ((2.0, 3.0), 200), ((3.0, 6.5), 20)):
+        strip = thumbnail_strip(film, "video", span)
+        assert [np.asarray(Image.open(io.BytesIO(jpeg))).mean() for jpeg in strip] == pytest.approx(
+            [level] * 6, abs=5
+        )
+    assert len(thumbnail_strip(film, "video", (2.0, 2.1))) == 1  # one frame
+    sheet, width, height = contact_sheet(film, "video", (2.0, 3.0))
+    assert Image.open(io.BytesIO(sheet)).size == (width, height) == (6 * 256, 192)
 
 
 def test_a_clip_that_cannot_be_read_has_no_thumbnails(tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import Clip, clip_info
-from vidlstm.media.descriptors.motion import small_grey
+from vidlstm.media.descriptors.motion import small_grey, small_size
 from vidlstm.media.file_types import Limits
-from vidlstm.media.frame_pairs import PairSpec, square
+from vidlstm.media.frame_pairs import PairSpec
+from vidlstm.media.resize import square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
@@ -147,9 +148,7 @@ class MomentGrid:
         # Times in files are rounded, so a frame may be up to a quarter of a frame early.
         self.slack = 0.25 / max(known_fps(fps), spec.rate)
         self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
-        height, width = shape
-        scale = min(1.0, spec.pairs.side / max(height, width)) if spec.pairs else 1.0
-        self._shape = max(1, round(width * scale)), max(1, round(height * scale))
+        self._size = small_size(*shape, spec.pairs.side) if spec.pairs else (1, 1)
         self._next = 0
         self._moments: deque[_Moment] = deque()
         self._recent: deque[tuple[float, Image]] = deque(maxlen=_RECENT)
@@ -223,7 +222,7 @@ class MomentGrid:
             frame_table=np.arange(len(frames), dtype=np.int64)[None],
             times=np.array([m.seconds for m in moments]),
             table=np.arange(len(moments), dtype=np.int64)[None],
-            pairs=np.array(pairs, np.uint8).reshape(-1, 2, *self._shape[::-1]) if has_pairs else None,
+            pairs=np.array(pairs, np.uint8).reshape(-1, 2, *self._size[::-1]) if has_pairs else None,
             pair_seconds=np.array([m.pair_seconds for m in moments]) if has_pairs else None,
             info=info,
         )
@@ -231,4 +230,4 @@ class MomentGrid:
     def _reduced(self, image: Image) -> Image | None:
         if self.spec.pairs is None:
             return None
-        return small_grey(image, *self._shape)
+        return small_grey(image, *self._size)

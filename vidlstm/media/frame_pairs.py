@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.media.descriptors.motion import small_grey
-from vidlstm.media.opencv import cv2, decoding_threads
+from vidlstm.media.descriptors.motion import small_grey, small_size
+from vidlstm.media.opencv import decoding_threads
+from vidlstm.media.resize import square, whole
 from vidlstm.media.sampling import EARLY, known_fps, neighbour
 from vidlstm.media.video.base import Image, Video
 
@@ -53,7 +54,7 @@ def read_moments(
     pictured: NDArray[np.bool_],
     size: int | None,
     pair_spec: PairSpec | None,
-    at_least: int,
+    num_frames: int,
     picture_side: int | None = None,
 ) -> Moments | None:
     """Read moments of a clip that stands on its first frame.
@@ -64,7 +65,7 @@ def read_moments(
         pictured: Which of them the square frames are wanted of, `(U,)`.
         size: Side of the square frames; None for none.
         pair_spec: Which pairs are wanted; None for none.
-        at_least: The fewest frames that the clip may turn out to have without being read again.
+        num_frames: Number of frames in the clip, as far as is known.
         picture_side: Longest side of the whole pictures of the moments, in pixels; None for none.
 
     Returns:
@@ -76,7 +77,7 @@ def read_moments(
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
     chosen = set(slots)
     if pairs is not None:
-        chosen |= pairs.spare_frames(slots, at_least)
+        chosen |= pairs.spare_frames(slots, num_frames)
         if video.times is not None:
             chosen |= pairs.neighbours(slots, video.times)
     stops = sorted(chosen, reverse=True)
@@ -109,27 +110,6 @@ def read_moments(
     if pairs is None:
         return Moments(squares.frames, times, None, None, stacked)
     return Moments(squares.frames, times, *pairs.stack(len(moments)), stacked)
-
-
-def square(image: Image, size: int) -> Image:
-    """Bring a BGR frame, `(H, W, 3)`, to a square RGB one, `(size, size, 3)`, whatever its shape."""
-    # The small picture is the cheap one to reorder.
-    return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def whole(image: Image, side: int) -> Image:
-    """Reduce a BGR frame to an RGB picture in its proportions, the longest side at most `side`."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def resize(image: Image, width: int, height: int) -> Image:
-    """Bring a picture to a size, well when it shrinks."""
-    shrinks = width <= image.shape[1] and height <= image.shape[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
 
 
 class _Squares:
@@ -180,9 +160,7 @@ class _Pairs:
         self._gap = spec.seconds
         self._fps = known_fps(video.info.fps)
         self._gap_at_least = spec.seconds - EARLY / self._fps
-        height, width = video.image().shape[:2]
-        scale = min(1.0, spec.side / max(height, width))
-        self._shape = max(1, round(height * scale)), max(1, round(width * scale))
+        self._size = small_size(*video.image().shape[:2], spec.side)
         self._seen: list[tuple[float, Image]] = []
         self._own: dict[int, int] = {}  # slot -> place in `_seen`
         self._other: dict[int, int] = {}
@@ -202,12 +180,12 @@ class _Pairs:
             found.update((index + 1 + late[:1]).tolist())
         return found
 
-    def spare_frames(self, moments: Iterable[int], at_least: int) -> set[int]:
+    def spare_frames(self, moments: Iterable[int], num_frames: int) -> set[int]:
         """Return the frames to keep in case that the clip ends before a moment's neighbour comes."""
         span = math.ceil(self._gap * self._fps) + 1
         spare: set[int] = set()
         for index in moments:
-            if index + span >= at_least:
+            if index + span >= num_frames:
                 spare.update(range(max(0, index - span), index if index >= span else index + span))
         return spare
 
@@ -221,15 +199,14 @@ class _Pairs:
         for waiting in [w for w in self._waiting if seconds - self._time(w) >= self._gap_at_least]:
             self._other[waiting] = place
             self._waiting.remove(waiting)
-        height, width = self._shape
-        self._seen.append((seconds, small_grey(image, width, height)))
+        self._seen.append((seconds, small_grey(image, *self._size)))
         if slot is not None:
             self._own[slot] = place
             self._waiting.append(slot)
 
     def stack(self, num_moments: int) -> tuple[Image, NDArray[np.float64]]:
         """Return all pairs, each in time order, and the seconds between."""
-        pairs = np.zeros((num_moments, 2, *self._shape), dtype=np.uint8)
+        pairs = np.zeros((num_moments, 2, *self._size[::-1]), dtype=np.uint8)
         seconds = np.zeros(num_moments)
         for slot in range(num_moments):
             other = self._other[slot] if slot in self._other else self._best_place(slot)

@@ -72,19 +72,21 @@ class RecurrentHead(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Read `(M, B, T, D)` with `mask` `(M, B, T)` in order; return `(M, B, H)`."""
-        mask = mask.expand(steps.shape[:-1])
         # A forward LSTM reads padding after the real steps, so it needs no packing.
         packs = self.bidirectional and not bool(mask.all())
         outputs = torch.stack(
             [
                 _read_packed(rnn, x, real) if packs else rnn(x)[0]
-                for rnn, x, real in zip(self.rnns, steps, mask, strict=True)
+                for rnn, x, real in zip(self.rnns, steps, mask.expand(steps.shape[:-1]), strict=True)
             ]
         )
         return self.summarise(outputs, mask)
 
     def summarise(self, outputs: Tensor, mask: Tensor) -> Tensor:
-        """Reduce the outputs `(M, B, T, H)` with `mask` `(M, B, T)` to a summary `(M, B, H)`."""
+        """Reduce the outputs `(M, B, T, H)` with `mask` `(M, B, T)` to a summary `(M, B, H)`.
+
+        A mask that all members share is not expanded: OpenVINO 2026.4 then takes wrong steps of a single clip.
+        """
         if self.attention is not None:
             scores = self.attention(outputs).squeeze(-1).masked_fill(~mask, -torch.inf)
             weights: Tensor = scores.softmax(-1).unsqueeze(-1)
@@ -95,8 +97,8 @@ class RecurrentHead(nn.Module):
 
     def _last(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Return the output of each direction after it has read the whole clip."""
-        last = (mask.sum(-1) - 1).clamp(min=0)[..., None, None].expand(-1, -1, 1, self.width)
-        at_end = outputs.gather(2, last).squeeze(2)
+        last = (mask.sum(-1, keepdim=True) - 1).clamp(min=0)
+        at_end = masked_mean(outputs, torch.arange(mask.shape[-1], device=mask.device) == last)
         if not self.bidirectional:
             return at_end
         return torch.cat([at_end[..., : self.hidden], outputs[:, :, 0, self.hidden :]], dim=-1)

@@ -21,7 +21,7 @@ from tests.benchmarks.speed.readers import (
     ffmpeg_for_torchcodec,
 )
 from vidlstm.config import Sampling
-from vidlstm.media.frame_pairs import square
+from vidlstm.media.resize import square
 from vidlstm.media.sampling import plan
 from vidlstm.media.video.open import open_video
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.engine.review.apply import Decision, apply_decisions, read_decisions
+from vidlstm.engine.review.answers import read_decisions
+from vidlstm.engine.review.apply import apply_decisions
+from vidlstm.engine.review.decisions import Decision
 from vidlstm.errors import DataError
 
 HEADER = "path,start,end,label,decision,subset\n"

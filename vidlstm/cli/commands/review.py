@@ -10,15 +10,19 @@ from typer import Argument, Option
 
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command
+from vidlstm.config import ReviewFormat
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
+from vidlstm.files import write_atomically
 
 if TYPE_CHECKING:
+    from vidlstm.engine.review.items import ReviewList
     from vidlstm.report.review import ReviewCard
 
 EXAMPLES = (
     "vidlstm check clips/ --labels --json > labels.json && vidlstm review labels.json",
     "vidlstm predict new/ -f jsonl > rows.jsonl && vidlstm review rows.jsonl --budget 50",
+    "vidlstm review labels.json --format label-studio -o tasks.json",
     "vidlstm review --apply decisions.csv clips/",
 )
 
@@ -38,12 +42,21 @@ def review(
         Option(
             "--output",
             "-o",
-            help="Page to write; with --apply: the new table, or the list that undoes the moves.",
-            show_default="review.html; with --apply: named after DECISIONS",
+            help="File to write; with --apply: the new table, or the list that undoes the moves.",
+            show_default="review.html, .json or .zip; with --apply: named after DECISIONS",
         ),
     ] = None,
+    layout: Annotated[
+        ReviewFormat,
+        Option("--format", "-f", help="html: an offline page. Others: tasks for these programs."),
+    ] = "html",
     apply: Annotated[
-        Path | None, Option("--apply", help="Apply this decisions.csv to DATA.", metavar="DECISIONS")
+        Path | None,
+        Option(
+            "--apply",
+            help="Apply this decisions.csv, or an export of Label Studio or CVAT, to DATA.",
+            metavar="DECISIONS",
+        ),
     ] = None,
     budget: Annotated[
         int | None,
@@ -54,18 +67,17 @@ def review(
         Option(help="Folder that paths are relative to.", show_default="this folder, then INPUT's"),
     ] = None,
 ) -> int:
-    """Review labels on an offline page, and apply the decisions."""
+    """Review labels on an offline page, in Label Studio or in CVAT, and apply the decisions."""
     console = Console.of(console_options)
     if apply is not None:
-        if budget is not None or root is not None:
+        if budget is not None or root is not None or layout != "html":
             raise UsageError("--apply can be combined only with DATA and --output")
         return _apply(console, apply, source, output)
 
     from vidlstm.engine.review.budget import choose
     from vidlstm.engine.review.items import read_review
-    from vidlstm.engine.review.page import write_review
 
-    target = output or Path("review.html")
+    target = output or Path("review").with_suffix(_SUFFIXES[layout])
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: not a file in an existing folder; name another one with --output")
     found = read_review(source)
@@ -73,19 +85,51 @@ def review(
     if budget is not None:
         found = choose(found, budget)
 
-    def progress(cards: Iterable[ReviewCard]) -> Iterable[ReviewCard]:
-        return console.progress(cards, total=len(found.items), label="Thumbnails", unit="clip")
-
     start = root or (source if source.is_dir() else source.parent)
-    write_review(found, target, title=f"Review of {source}", root=start, progress=progress)
     number = count(len(found.items), "clip") if budget is None else f"{len(found.items)} of {total} clips"
-    console.say(f"{number} to review: open {target} in a browser.")
-    console.say("Then: vidlstm review --apply decisions.csv DATA")
+    console.say(f"{number} to review: {_write(console, found, target, layout, source, start)}")
+    console.say(_NEXT[layout])
     return Exit.DONE
 
 
+_SUFFIXES: dict[ReviewFormat, str] = {"html": ".html", "label-studio": ".json", "cvat": ".zip"}
+_NEXT: dict[ReviewFormat, str] = {
+    "html": "Then: vidlstm review --apply decisions.csv DATA",
+    "label-studio": "Export as JSON, then: vidlstm review --apply EXPORT.json DATA",
+    "cvat": 'Export as "CVAT for images 1.1", then: vidlstm review --apply EXPORT.zip DATA',
+}
+
+
+def _write(
+    console: Console, review: ReviewList, file: Path, layout: ReviewFormat, source: Path, root: Path
+) -> str:
+    """Write the clips; return what to do with the file."""
+    number = len(review.items)
+    if layout == "html":
+        from vidlstm.engine.review.page import write_review
+
+        def progress(cards: Iterable[ReviewCard]) -> Iterable[ReviewCard]:
+            return console.progress(cards, total=number, label="Thumbnails", unit="clip")
+
+        write_review(review, file, title=f"Review of {source}", root=root, progress=progress)
+        return f"open {file} in a browser."
+    if layout == "cvat":
+        from vidlstm.engine.review.cvat import to_archive
+
+        items = console.progress(review.items, total=number, label="Film strips", unit="clip")
+        write_atomically(file, to_archive(review.classes, items, root))
+        return f'in CVAT, make a project with the classes as labels, and import {file} as "CVAT 1.1".'
+    from vidlstm.engine.review.label_studio import document_root, to_interface, to_tasks
+
+    interface, served = file.with_suffix(".xml"), document_root(review, root)
+    write_atomically(file, to_tasks(review, root))
+    write_atomically(interface, to_interface(review))
+    return f"in Label Studio, set up labels by {interface}, add local storage {served} and import {file}."
+
+
 def _apply(console: Console, decisions: Path, data: Path, output: Path | None) -> int:
-    from vidlstm.engine.review.apply import apply_decisions, read_decisions
+    from vidlstm.engine.review.answers import read_decisions
+    from vidlstm.engine.review.apply import apply_decisions
 
     is_table = data.is_file() or any((data / f"labels{suffix}").is_file() for suffix in (".csv", ".tsv"))
     name = f"{decisions.stem}.labels.csv" if is_table else f"{decisions.stem}.undo.csv"

@@ -23,7 +23,7 @@ from vidlstm.engine.exporting.clips import NUM_COMPARED, RunFiles, random_clips,
 from vidlstm.engine.exporting.parity import Agreement, Parity, agree, compare
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
-from vidlstm.media import sampling
+from vidlstm.media import resize, sampling
 from vidlstm.media.descriptors import motion
 from vidlstm.models.backends import openvino
 from vidlstm.models.backends.convert import convert_model
@@ -174,11 +174,12 @@ def _program(config: ModelConfig, networks: ExportFormat) -> dict[str, bytes]:
     source = (samples / "sample.py").read_text(encoding="utf-8")
     source = source.replace("from vidlstm.engine.exporting.sample_onnxruntime import", "from network import")
     source = source.replace("from vidlstm.media.descriptors import", "import")
-    source = source.replace("from vidlstm.media.sampling import", "from sampling import")
+    for module in ("resize", "sampling"):
+        source = source.replace(f"from vidlstm.media.{module} import", f"from {module} import")
     network = (samples / f"sample_{_RUNTIMES[networks]}.py").read_bytes()
     files = {"predict.py": source.encode(), "network.py": network}
-    for module in (motion, sampling):
-        file = Path(str(module.__file__))
+    for copied in (motion, resize, sampling):
+        file = Path(str(copied.__file__))
         files[file.name] = file.read_bytes()
     return files
 

@@ -1,11 +1,12 @@
 """Print path, label (empty: unknown) and score of clips, as `vidlstm predict`: python predict.py clip.mp4 ...
 
-`network.py`, `motion.py` and `sampling.py` are from vidlstm.
+`motion.py`, `network.py`, `resize.py` and `sampling.py` are from vidlstm.
 """
 
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 
 from vidlstm.engine.exporting.sample_onnxruntime import load
 from vidlstm.media.descriptors import motion
+from vidlstm.media.resize import square
 from vidlstm.media.sampling import every_second, known_fps, neighbour, plan_at
 
 # A playlist that calls itself a video opens no other file and no address.
@@ -22,46 +24,38 @@ os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file"
 
 
 def read_times(path: str) -> tuple[Any, float]:
-    """Decode a clip once; return the time of each frame, in seconds, and the frame rate."""
+    """Return the time of each frame, in seconds from the first one, and the frame rate."""
     capture, times = cv2.VideoCapture(path), list[float]()
     fps = known_fps(capture.get(cv2.CAP_PROP_FPS))
     while capture.grab():
         seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         times.append(seconds if not times or seconds > times[-1] else times[-1] + 1 / fps)
-    return np.array(times), fps
+    return np.array(times) - times[:1], fps
 
 
-def read_features(path: str, config: dict[str, Any], encode: Any) -> dict[str, Any] | None:
-    """Read a clip; return the inputs of the head, or None if no frame can be decoded."""
-    times, fps = read_times(path)
-    if not len(times):
-        return None
-    times -= times[0]
-    sampling: Any = SimpleNamespace(**config["sampling"])
-    moments = plan_at(times, fps, sampling, config["views"])  # (V, T)
-    shown, pictured = np.unique(every_second(moments), return_inverse=True)
-    moved, places = np.unique(moments, return_inverse=True)
-    second = [neighbour(times, i, motion.FLOW_SECONDS, fps) for i in moved.tolist()]
-    pairs = np.sort(np.stack([moved, second], axis=1), axis=1)
-    capture, squares, greys = cv2.VideoCapture(path), {}, {}
-    for i in range(len(times)):
+def read_frames(path: str, numbers: Any, reduce: Callable[[Any], Any]) -> Any:
+    """Decode a clip, and return what `reduce` makes of the frames with these numbers, in their order."""
+    capture, distinct, reduced = cv2.VideoCapture(path), np.unique(numbers), []
+    for number in range(distinct[-1] + 1):
         capture.grab()
-        if i in shown or i in pairs:
-            image: Any = capture.retrieve()[1]
-            size, shape = config["encoder"]["size"], image.shape[1::-1]
-            how = cv2.INTER_AREA if size <= min(shape) else cv2.INTER_LINEAR
-            squares[i] = cv2.resize(image, (size, size), interpolation=how)[..., ::-1]
-            small = [max(1, round(side * min(1, motion.FLOW_SIZE / max(shape)))) for side in shape]
-            greys[i] = motion.small_grey(image, *small)
-    inputs, sides = {}, 1 + config["mirror"]
+        if number in distinct:
+            reduced.append(reduce(capture.retrieve()[1]))
+    return np.stack(reduced)[np.searchsorted(distinct, numbers)]
+
+
+def describe(path: str, times: Any, fps: float, config: dict[str, Any], encode: Any) -> dict[str, Any]:
+    """Return the inputs of the head: for each stream `(1, views, steps, width)`, and a mask."""
+    moments = plan_at(times, fps, SimpleNamespace(**config["sampling"]), config["views"])
+    size, sides = config["encoder"]["size"], 1 + config["mirror"]
+    inputs = {}
     if "rgb" in config["streams"]:
-        plain = encode({"pictures": np.stack([squares[i] for i in shown])})[0][pictured]
-        plain = plain.reshape(len(moments), -1, plain.shape[-1])
-        inputs["rgb"] = np.repeat(plain, sides, axis=0)
+        pictures = read_frames(path, every_second(moments), lambda image: square(image, size))
+        features = encode({"pictures": pictures.reshape(-1, size, size, 3)})[0]
+        inputs["rgb"] = np.repeat(features.reshape(*pictures.shape[:2], -1), sides, axis=0)
     if "motion" in config["streams"]:
-        stacked = np.array([[greys[i] for i in pair] for pair in pairs.tolist()])
-        plain = motion.describe(stacked, np.diff(times[pairs])[:, 0])[places]
-        plain = plain.reshape(*moments.shape, -1)
+        pairs = np.array([sorted((i, neighbour(times, i, motion.FLOW_SECONDS, fps))) for i in moments.flat])
+        greys = read_frames(path, pairs, lambda i: motion.small_grey(i, *motion.small_size(*i.shape[:2])))
+        plain = motion.describe(greys, np.diff(times[pairs])[:, 0]).reshape(*moments.shape, -1)
         both = np.stack([plain, motion.mirror(plain)][:sides], axis=1)
         inputs["motion"] = both.reshape(-1, *plain.shape[1:])
     masks = {f"{name}_mask": np.ones((1, value.shape[1]), bool) for name, value in inputs.items()}
@@ -74,11 +68,11 @@ def main() -> None:
     config, unknown = model["config"], model["preprocessing"]["unknown"]
     encode, classify = load("encoder") if "rgb" in config["streams"] else None, load("head")
     for path in sys.argv[1:]:
-        features = read_features(path, config, encode)
-        if features is None:
+        times, fps = read_times(path)
+        if not len(times):
             print(path, "", "", "no_frames", sep="\t")
             continue
-        scores, novelty = (output[0] for output in classify(features))
+        scores, novelty = (output[0] for output in classify(describe(path, times, fps, config, encode)))
         label = config["classes"][scores.argmax()]
         known = label.lower() not in unknown["classes"] and novelty <= unknown["novelty_above"]
         print(path, label if known else "", f"{scores.max():.4f}", sep="\t")

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vidlstm.config import Kind, Sampling
 from vidlstm.engine.extraction.processes.jobs import Job
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
+from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
+from vidlstm.media.resize import square
+from vidlstm.media.sampling import known_fps
+from vidlstm.media.video.open import open_video
+
+Span = tuple[float, float]
+"""Start and end of a part of a film, in seconds."""
 
 CLIP_SECONDS = 20.0
 """Time limit of one strip."""
@@ -21,18 +31,30 @@ _MAX_WIDTH = 192
 _SIDE = 192  # frames are read as squares of this side, then resized to their shape
 
 
-def thumbnail_strip(path: Path, kind: Kind) -> list[bytes]:
+def thumbnail_strip(path: Path, kind: Kind, span: Span | None = None) -> list[bytes]:
     """Return frames spread over a clip, or a single one for a picture, as JPEG files 96 pixels high.
+
+    Args:
+        path: A video, a folder of frames, or a picture.
+        kind: Which of them.
+        span: Start and end in seconds, for a part of a film.
 
     Raises:
         InputError: The file cannot be read.
     """
-    if kind == "picture":
-        picture = load_picture(path)
-        return [encode_jpeg(picture, _width(picture.shape[1], picture.shape[0]), _HEIGHT)]
-    clip = read_clip(path, ClipSpec(Sampling("uniform", _FRAMES), size=_SIDE))
-    width = _width(clip.info.width, clip.info.height)
-    return [encode_jpeg(frame, width, _HEIGHT) for frame in clip.frames]
+    frames, width = _frames(path, kind, span)
+    return [encode_jpeg(frame, width, _HEIGHT) for frame in frames]
+
+
+def contact_sheet(path: Path, kind: Kind, span: Span | None = None) -> tuple[bytes, int, int]:
+    """Return the same frames side by side in one JPEG file, twice as large, with its width and height.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    frames, width = _frames(path, kind, span)
+    size = 2 * width * len(frames), 2 * _HEIGHT
+    return encode_jpeg(np.concatenate(frames, axis=1), *size), *size
 
 
 def thumbnail_strips(
@@ -47,6 +69,30 @@ def thumbnail_strips(
             if result is not None and isinstance(result[1], list):
                 strips[result[0]] = result[1]
     return strips
+
+
+def _frames(path: Path, kind: Kind, span: Span | None) -> tuple[Sequence[NDArray[np.uint8]], int]:
+    """Return RGB frames, all of one size, and the width of their thumbnails."""
+    if kind == "picture":
+        picture = load_picture(path)
+        return [picture], _width(picture.shape[1], picture.shape[0])
+    if span is not None:
+        return _frames_of_span(path, *span)
+    clip = read_clip(path, ClipSpec(Sampling("uniform", _FRAMES), size=_SIDE))
+    return list(clip.frames), _width(clip.info.width, clip.info.height)
+
+
+def _frames_of_span(path: Path, start: float, end: float) -> tuple[Sequence[NDArray[np.uint8]], int]:
+    with open_video(path, num_threads=1) as video:
+        times = video.times
+        if times is None:
+            times = np.arange(max(video.expected, 1)) / known_fps(video.info.fps)
+        wanted = start + (end - start) * (np.arange(_FRAMES) + 0.5) / _FRAMES
+        shown = np.unique((np.searchsorted(times, wanted, side="right") - 1).clip(0))
+        frames = [square(frame.image, _SIDE) for frame in video.read(shown.tolist())]
+        if not frames:
+            raise InputError(path, FailureCode.NO_FRAMES, f"ends before {start:.2f} s")
+        return frames, _width(video.info.width, video.info.height)
 
 
 def _width(width: int, height: int) -> int:

@@ -17,8 +17,8 @@ from vidlstm.engine.inspection.near_duplicates import SIDE, Signature, signature
 from vidlstm.errors import InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.file_types import Limits, picture_format, read_head
-from vidlstm.media.frame_pairs import square
 from vidlstm.media.image import load_picture
+from vidlstm.media.resize import square
 from vidlstm.media.video.open import probe
 from vidlstm.records import Problem
 

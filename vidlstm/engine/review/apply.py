@@ -8,36 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidlstm.data.layouts.tables import TABLE_NAMES, read_records, read_text
+from vidlstm.data.layouts.folders import read_folders
+from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
+from vidlstm.engine.review.decisions import Decision, to_table
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
-
-COLUMNS = ("path", "start", "end", "label", "decision", "subset")
-
-
-@dataclass(frozen=True)
-class Decision:
-    """A user's decision about one clip or span.
-
-    Args:
-        path: Path as in the review.
-        label: The old label; empty if none.
-        decision: The new label.
-        start: Start of the span as text; empty for a whole clip.
-        end: End of the span as text; empty for a whole clip.
-        subset: Subset of the split; empty if unknown.
-    """
-
-    path: str
-    label: str
-    decision: str
-    start: str = ""
-    end: str = ""
-    subset: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,34 +36,6 @@ class Applied:
     held_out: int
     written: Path | None
     problems: tuple[str, ...] = ()
-
-
-def read_decisions(file: Path) -> list[Decision]:
-    """Read a `decisions.csv` from the review page.
-
-    Raises:
-        DataError: The file cannot be read, or has another format.
-    """
-    text = read_text(file)
-    try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
-    except csv.Error as error:
-        raise DataError(f"{file}: is not a valid CSV file ({error})") from None
-    found: dict[tuple[str, str, str], Decision] = {}
-    for line, row in enumerate(rows, 2):
-        values = {name: row.get(name) or "" for name in COLUMNS}
-        if None in row or not values["path"] or not values["decision"] or "\0" in "".join(values.values()):
-            raise DataError(f"{file}, line {line}: not a decision; the columns are {', '.join(COLUMNS)}")
-        decision = Decision(
-            values["path"], values["label"], values["decision"], values["start"], values["end"],
-            values["subset"],
-        )  # fmt: skip
-        known = found.setdefault((decision.path, decision.start, decision.end), decision)
-        if known.decision != decision.decision:
-            raise DataError(f"{file}, line {line}: second decision about {decision.path}; keep one row")
-    if not found:
-        raise DataError(f"{file}: holds no decisions")
-    return list(found.values())
 
 
 def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> Applied:
@@ -142,21 +93,22 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
     moves: list[tuple[Decision, Path, Path]] = []
     problems: list[str] = []
     kept = 0
-    for decision in decisions:
+    for decision in _with_labels(decisions, root):
         if decision.label == decision.decision:
             kept += 1
             continue
-        source = next((p for p in (Path(decision.path), root / decision.path) if p.exists()), None)
+        source = _find(decision, root)
         target = None if source is None else _target(source, root, decision)
         if source is None:
             problems.append(f"{decision.path}: no such file")
         elif target is None:
-            problems.append(f'{decision.path}: not in a class folder "{decision.label}" of {root}')
+            where = f'class folder "{decision.label}"' if decision.label else "class folder"
+            problems.append(f"{decision.path}: not in a {where} of {root}")
         else:
             moves.append((decision, source, target))
     done: list[Decision] = []
     if moves:
-        _write_undo(output, [_undo(d, target) for d, _, target in moves])
+        write_atomically(output, to_table(_undo(d, target) for d, _, target in moves))
     for decision, source, target in moves:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -171,8 +123,23 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
         output.unlink(missing_ok=True)
     elif len(done) < len(moves):
         moved = set(done)
-        _write_undo(output, [_undo(d, target) for d, _, target in moves if d in moved])
+        write_atomically(output, to_table(_undo(d, target) for d, _, target in moves if d in moved))
     return Applied(len(done), kept, _held_out(done), output if done else None, tuple(problems))
+
+
+def _find(decision: Decision, root: Path) -> Path | None:
+    return next((p for p in (Path(decision.path), root / decision.path) if p.exists()), None)
+
+
+def _with_labels(decisions: Sequence[Decision], root: Path) -> Iterator[Decision]:
+    """Fill in labels and subsets from the folders where they are not known."""
+    rows = {}
+    if not all(decision.label for decision in decisions):
+        rows = {row.path.absolute(): row for row in read_folders(root, None).rows}
+    for decision in decisions:
+        source = None if decision.label else _find(decision, root)
+        row = None if source is None else rows.get(source.absolute())
+        yield decision if row is None else replace(decision, label=row.label, subset=row.split or "")
 
 
 def _target(source: Path, root: Path, decision: Decision) -> Path | None:
@@ -219,14 +186,6 @@ def _move(source: Path, target: Path) -> None:
 
 def _undo(decision: Decision, target: Path) -> Decision:
     return Decision(str(target), decision.decision, decision.label, "", "", decision.subset)
-
-
-def _write_undo(file: Path, decisions: Sequence[Decision]) -> None:
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(COLUMNS)
-    lines.writerows((d.path, d.start, d.end, d.label, d.decision, d.subset) for d in decisions)
-    write_atomically(file, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _held_out(decisions: Sequence[Decision]) -> int:

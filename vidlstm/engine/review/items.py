@@ -55,6 +55,16 @@ class ReviewItem:
         """Video or picture, by the name."""
         return suffix_kind(self.path) or "video"
 
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Start and end in seconds; None for a whole clip."""
+        return None if self.start is None or self.end is None else (self.start, self.end)
+
+    def find(self, root: Path) -> Path:
+        """Return the path of the file; a relative one that does not exist is taken as relative to `root`."""
+        path = Path(self.path)
+        return path if path.is_absolute() or path.exists() else root / path
+
 
 @dataclass(frozen=True)
 class ReviewList:

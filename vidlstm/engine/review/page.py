@@ -54,9 +54,7 @@ def _cards(items: Iterable[ReviewItem], root: Path) -> Iterator[ReviewCard]:
 
 
 def _thumbnails(item: ReviewItem, root: Path) -> list[bytes]:
-    path = Path(item.path)
-    path = path if path.is_absolute() or path.exists() else root / path
     try:
-        return thumbnail_strip(path, item.kind)
+        return thumbnail_strip(item.find(root), item.kind, item.span)
     except (InputError, OSError):
         return []  # the page works without thumbnails

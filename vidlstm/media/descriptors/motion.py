@@ -80,6 +80,12 @@ _CAMERA_ROUNDS = 5
 """Rounds of reweighting in that fit."""
 
 
+def small_size(height: int, width: int, side: int = FLOW_SIZE) -> tuple[int, int]:
+    """Return width and height of the small grey frames of a clip: longest side `side`, never enlarged."""
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def small_grey(image: Pixels, width: int, height: int) -> Pixels:
     """Bring a BGR frame, uint8 `(H, W, 3)`, to a small grey one, uint8 `(height, width)`.
 

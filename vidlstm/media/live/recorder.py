@@ -20,9 +20,9 @@ import av
 import numpy as np
 
 from vidlstm.media.encode import TICK, add_h264
-from vidlstm.media.frame_pairs import resize
 from vidlstm.media.live.sources import LiveFrame
 from vidlstm.media.opencv import cv2
+from vidlstm.media.resize import resize
 from vidlstm.media.video.base import Image
 from vidlstm.media.video.pyav.container import FFmpegError
 

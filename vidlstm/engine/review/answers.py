@@ -1,0 +1,25 @@
+"""Read decisions from any of the places where they are made: the review page, Label Studio or CVAT."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+from vidlstm.data.layouts.tables import read_text
+from vidlstm.engine.review import cvat, label_studio
+from vidlstm.engine.review.decisions import Decision, read_table, require_unique
+
+
+def read_decisions(file: Path) -> list[Decision]:
+    """Read decisions; the first character tells the format.
+
+    Raises:
+        DataError: The file cannot be read, has another format, or contradicts itself.
+    """
+    if zipfile.is_zipfile(file):
+        found = cvat.read_answers(file)
+    else:
+        first = read_text(file).lstrip()[:1]
+        readers = {"<": cvat.read_answers, "[": label_studio.read_answers}
+        found = readers.get(first, read_table)(file)
+    return require_unique(file, found)

@@ -1,0 +1,28 @@
+"""Bring frames to the sizes that encoders and descriptors take."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Bring a BGR frame, `(H, W, 3)`, to a square RGB one, `(size, size, 3)`, whatever its shape."""
+    # The small picture is the cheap one to reorder.
+    return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def whole(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Reduce a BGR frame to an RGB picture in its proportions, the longest side at most `side`."""
+    height, width = image.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Bring a picture to a size, well when it shrinks."""
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), dtype=np.uint8)
