@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Outcome, vidlstm
+from vidlstm.engine.exporting.clips import run_files
 from vidlstm.models.backends.convert import convert_model
 from vidlstm.models.checkpoint import Model, load_model
 
@@ -61,7 +62,9 @@ def write_coloured(path: Path, colour: tuple[int, int, int], number: int) -> Non
 
 
 def labels(model: Path, run: Path) -> list[object]:
-    outcome = vidlstm("predict", "-c", model, run.parent / "data", "-f", "jsonl", "--workers", "1")
+    """Return the labels of the run's held-out clips."""
+    clips = run_files(load_model(run / "model.safetensors"), run, "val").paths
+    outcome = vidlstm("predict", "-c", model, *clips, "-f", "jsonl", "--workers", "1")
     assert outcome.status == 0, outcome.err
     return [(row["path"], row["label"]) for row in map(json.loads, outcome.lines)]
 

@@ -109,7 +109,7 @@ def test_a_mirrored_clip_gives_nearly_the_mirrored_descriptor(size: tuple[int, i
 def test_a_small_grey_frame_is_the_average_of_what_it_covers(size: tuple[int, int]) -> None:
     grey = cv2.resize(scenery(40, 40), size[::-1], interpolation=cv2.INTER_CUBIC)
     frame = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR).astype(np.uint8)
-    width, height = motion.small_size(*size)
+    width, height = motion.small_size(size)
     assert max(width, height) == min(motion.FLOW_SIZE, max(size))
     expected = cv2.resize(frame[..., 0], (width, height), interpolation=cv2.INTER_AREA)
     found = motion.small_grey(frame, width, height)

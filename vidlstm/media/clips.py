@@ -172,7 +172,7 @@ def _plan_stands(video: Video, counted: int, assumed: int, chosen: NDArray[np.in
     if not isinstance(video, FrameFolder):
         return counted == assumed
     steps = plan(counted, video.info.fps, spec.sampling).shape[1]
-    return steps == chosen.shape[1] and abs(counted - assumed) < assumed / steps / 2
+    return bool(steps == chosen.shape[1] and abs(counted - assumed) < assumed / steps / 2)
 
 
 def _measure(video: Video) -> tuple[int, NDArray[np.float64] | None]:

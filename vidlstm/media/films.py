@@ -148,7 +148,7 @@ class MomentGrid:
         # Times in files are rounded, so a frame may be up to a quarter of a frame early.
         self.slack = 0.25 / max(known_fps(fps), spec.rate)
         self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
-        self._size = small_size(*shape, spec.pairs.side) if spec.pairs else (1, 1)
+        self._size = small_size(shape, spec.pairs.side) if spec.pairs else (1, 1)
         self._next = 0
         self._moments: deque[_Moment] = deque()
         self._recent: deque[tuple[float, Image]] = deque(maxlen=_RECENT)

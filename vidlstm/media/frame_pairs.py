@@ -160,7 +160,7 @@ class _Pairs:
         self._gap = spec.seconds
         self._fps = known_fps(video.info.fps)
         self._gap_at_least = spec.seconds - EARLY / self._fps
-        self._size = small_size(*video.image().shape[:2], spec.side)
+        self._size = small_size(video.image().shape, spec.side)
         self._seen: list[tuple[float, Image]] = []
         self._own: dict[int, int] = {}  # slot -> place in `_seen`
         self._other: dict[int, int] = {}

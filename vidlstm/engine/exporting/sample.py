@@ -45,7 +45,8 @@ def read_frames(path: str, numbers: Any, reduce: Callable[[Any], Any]) -> Any:
 
 def describe(path: str, times: Any, fps: float, config: dict[str, Any], encode: Any) -> dict[str, Any]:
     """Return the inputs of the head: for each stream `(1, views, steps, width)`, and a mask."""
-    moments = plan_at(times, fps, SimpleNamespace(**config["sampling"]), config["views"])
+    sampling: Any = SimpleNamespace(**config["sampling"])
+    moments = plan_at(times, fps, sampling, config["views"])
     size, sides = config["encoder"]["size"], 1 + config["mirror"]
     inputs = {}
     if "rgb" in config["streams"]:
@@ -54,7 +55,7 @@ def describe(path: str, times: Any, fps: float, config: dict[str, Any], encode: 
         inputs["rgb"] = np.repeat(features.reshape(*pictures.shape[:2], -1), sides, axis=0)
     if "motion" in config["streams"]:
         pairs = np.array([sorted((i, neighbour(times, i, motion.FLOW_SECONDS, fps))) for i in moments.flat])
-        greys = read_frames(path, pairs, lambda i: motion.small_grey(i, *motion.small_size(*i.shape[:2])))
+        greys = read_frames(path, pairs, lambda i: motion.small_grey(i, *motion.small_size(i.shape)))
         plain = motion.describe(greys, np.diff(times[pairs])[:, 0]).reshape(*moments.shape, -1)
         both = np.stack([plain, motion.mirror(plain)][:sides], axis=1)
         inputs["motion"] = both.reshape(-1, *plain.shape[1:])

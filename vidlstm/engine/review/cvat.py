@@ -38,7 +38,7 @@ def to_archive(classes: Iterable[str], items: Iterable[ReviewItem], root: Path) 
     Raises:
         DataError: No clip can be read, or a path is too long for the name of a picture.
     """
-    file, images = io.BytesIO(), []
+    file, images = io.BytesIO(), list[str]()
     with zipfile.ZipFile(file, "w") as archive:  # JPEG files do not get smaller
         for item in items:
             try:

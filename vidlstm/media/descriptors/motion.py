@@ -26,6 +26,7 @@ two frames hardly overlap; the first look like stillness, the second like a cut.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -80,8 +81,14 @@ _CAMERA_ROUNDS = 5
 """Rounds of reweighting in that fit."""
 
 
-def small_size(height: int, width: int, side: int = FLOW_SIZE) -> tuple[int, int]:
-    """Return width and height of the small grey frames of a clip: longest side `side`, never enlarged."""
+def small_size(shape: Sequence[int], side: int = FLOW_SIZE) -> tuple[int, int]:
+    """Return width and height of the small grey frames of a clip: longest side `side`, never enlarged.
+
+    Args:
+        shape: Height and width of its frames; more is ignored.
+        side: In pixels.
+    """
+    height, width, *_ = shape
     scale = min(1.0, side / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -174,8 +174,8 @@ class _BothWays(nn.Module):
     """A bidirectional head whose backward half reads reversed clips forwards.
 
     It computes the same function without packing. OpenVINO's bidirectional LSTM starts at the padding, even
-    if it is given the lengths: probabilities were 2e-3 off. All members share the mask: with a mask for each of
-    them, OpenVINO 2026.4 computed nothing, without an error, for fewer rows than members.
+    if it is given the lengths: probabilities were 2e-3 off. All members share the mask: with a mask for each
+    of them, OpenVINO 2026.4 computed nothing, without an error, for fewer rows than members.
     """
 
     def __init__(self, head: RecurrentHead) -> None:
