@@ -67,7 +67,7 @@ def review(
         Option(help="Folder that paths are relative to.", show_default="this folder, then INPUT's"),
     ] = None,
 ) -> int:
-    """Review labels on an offline page, in Label Studio or in CVAT, and apply the decisions."""
+    """Review labels on an offline page, and apply the decisions."""
     console = Console.of(console_options)
     if apply is not None:
         if budget is not None or root is not None or layout != "html":
