@@ -91,21 +91,26 @@ class Trial:
         """Choose at random."""
         return self.rng.permutation(self.others)[:number]
 
-    def by_review(self, number: int, *, novel_first: bool = True) -> Indices:
+    def by_review(self, number: int) -> Indices:
         """Choose as `review --budget`."""
         items = []
         for i, record in zip(self.others.tolist(), self.scored, strict=True):
             top = sorted(zip(self.config.classes, record.scores, strict=True), key=lambda pair: -pair[1])
-            unknown = novel_first and is_unknown(top[0][0], record.novelty or 0.0)
-            items.append(
-                ReviewItem(str(i), suggested=top[0][0], score=top[0][1], top=tuple(top), unknown=unknown)
-            )
+            unknown = is_unknown(top[0][0], record.novelty or 0.0)
+            items.append(ReviewItem(str(i), suggested=top[0][0], top=tuple(top), unknown=unknown))
         chosen = choose(ReviewList(tuple(items), self.config.classes), number)
         return np.array([int(item.path) for item in chosen.items], np.int64)
 
     def by_margin(self, number: int) -> Indices:
         """Choose the most doubtful."""
         return self.others[np.argsort(1 - self._doubt())[:number]]
+
+    def by_classes(self, number: int) -> Indices:
+        """Choose the most doubtful of every suggested class in turn."""
+        order = np.argsort(1 - self._doubt())
+        suggested = np.array([np.argmax(self.scored[i].scores) for i in order])
+        turns = [np.count_nonzero(suggested[:place] == name) for place, name in enumerate(suggested)]
+        return self.others[order[np.argsort(turns, kind="stable")[:number]]]
 
     def by_clusters(self, number: int) -> Indices:
         """Choose one of each cluster of the encoder's features, weighted by doubt."""
@@ -141,8 +146,8 @@ def main() -> None:
         ways = {
             "random": trial.at_random(options.budget),
             "review --budget": trial.by_review(options.budget),
-            "the same without novelty": trial.by_review(options.budget, novel_first=False),
             "margin": trial.by_margin(options.budget),
+            "classes in turn": trial.by_classes(options.budget),
             "k-means": trial.by_clusters(options.budget),
         }
         found.setdefault("start", []).append(trial.accuracy(trial.model))

@@ -10,7 +10,7 @@ import torch
 
 from tests.cli.conftest import ROOT
 from tests.cli.conftest import vidlstm as command
-from tests.cli.test_exported_films import without
+from tests.cli.test_exported_films import TRAINING, without
 from vidlstm.config import ModelConfig
 from vidlstm.engine.prediction.labeller import load_labeller
 from vidlstm.errors import WeightsError
@@ -64,7 +64,7 @@ def test_predicts_without_torch_what_the_model_predicts(tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.safetensors", weights)
     clip = ROOT / "sample_videos" / "wave" / "person01_wave_d1.mp4"
     assert command("export", model, "-o", tmp_path / "model").status == 0
-    [row] = without(("torch", "torchvision", "onnx"), tmp_path / "model", "predict", clip, "--workers", "1")
+    [row] = without(TRAINING, tmp_path / "model", "predict", clip, "--workers", "1")
     [wanted] = map(json.loads, command("predict", clip, "-c", model, "-f", "jsonl", "--workers", "1").lines)
     assert row.pop("score") == pytest.approx(wanted.pop("score"), abs=1e-4)
     assert {**row, "top": None, "novelty": None} == {**wanted, "top": None, "novelty": None}

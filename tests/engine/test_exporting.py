@@ -59,7 +59,10 @@ def test_holds_what_it_says(exported: Export) -> None:
     facts = json.loads((folder / "model.json").read_text())
     assert facts["config"]["classes"] == ["rise", "sink"]
     assert set(facts["sha256"]) == names - {"model.json"}
-    assert len((folder / "README.md").read_text().splitlines()) <= 16
+    readme = (folder / "README.md").read_text()
+    assert len(readme.splitlines()) <= 16
+    for command in ("vidlstm predict -c THIS_FOLDER clip.mp4", "python predict.py clip.mp4"):
+        assert f"    {command}\n" in readme
 
 
 def test_predicts_without_torch_what_the_model_predicts(

@@ -218,27 +218,29 @@ def _readme(config: ModelConfig, networks: ExportFormat) -> str:
     suffix = {"onnx": "onnx", "openvino": "xml"}[networks]
     inputs = [f"{s} (B, V, T, D), {s}_mask (B, T)" for s in config.streams if s in SEQUENCE_STREAMS]
     inputs += [f"{s} (B, V, D)" for s in config.streams if s in SUMMARY_STREAMS]
+    clip = "clip.mp4" if config.kind == "video" else "picture.jpg"
     lines = [
         f"# A vidlstm model: {', '.join(config.classes[:8])}{', ...' * (len(config.classes) > 8)}",
         "",
-        f"    vidlstm {'predict' if config.spans is None else 'spans'} -c THIS_FOLDER clip.mp4",
-        "",
+        f"    vidlstm predict -c THIS_FOLDER {clip}",
+    ]
+    if config.spans is not None:
+        lines.append("    vidlstm spans -c THIS_FOLDER film.mp4")
+    if _has_program(config):
+        packages = f"numpy opencv-python-headless {_RUNTIMES[networks]}"
+        lines += ["", "or without vidlstm:", ""]
+        lines += [f"    pip install {packages}", f"    python predict.py {clip}"]
+    lines.append("")
+    if "rgb" in config.streams:
+        shape = f"(N, {config.encoder.size}, {config.encoder.size}, {config.encoder.channels})"
+        lines.append(f"- encoder.{suffix}: pictures uint8 {shape} -> features.")
+    lines += [
         f"- head.{suffix}: {'; '.join(inputs)} -> probabilities (B, K), novelty (B,).",
         "  B clips, V views, T steps (each stream its own); masks are true on real steps.",
         "- model.json: classes, sampling, preprocessing, and the digest of each file.",
     ]
-    if "rgb" in config.streams:
-        shape = f"(N, {config.encoder.size}, {config.encoder.size}, {config.encoder.channels})"
-        lines.insert(4, f"- encoder.{suffix}: pictures uint8 {shape} -> features.")
-    if _has_program(config):
-        packages = f"numpy opencv-python-headless {_RUNTIMES[networks]}"
-        lines[3:3] = [
-            "",
-            "or without vidlstm:",
-            "",
-            f"    pip install {packages}",
-            "    python predict.py clip.mp4",
-        ]
-    else:
+    if not _has_program(config):
         lines.append("- These streams need vidlstm to compute their features, so there is no predict.py.")
+    if "pose" in config.streams:
+        lines.append("- The pose stream needs `pip install 'vidlstm[cpu]'`; its networks are in this folder.")
     return "\n".join(lines) + "\n"
