@@ -86,8 +86,71 @@ class TestFolders:
         assert "class folder" in applied.problems[0]
         assert stranger.exists()
 
+    def test_a_new_clip_is_copied_into_its_class(self, folders: Path, tmp_path: Path) -> None:
+        new = tmp_path / "new" / "3.mp4"
+        new.parent.mkdir()
+        new.write_text("new")
+        decisions = [Decision(str(new), "", "wave"), Decision(str(new.with_name("gone.mp4")), "", "wave")]
+        applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
+        assert (applied.changed, applied.added, applied.written) == (0, 1, None)
+        assert applied.problems == (f"{new.with_name('gone.mp4')}: no such file",)
+        assert (folders / "wave/3.mp4").read_text() == new.read_text() == "new"
+        again = apply_decisions(decisions[:1], folders, tmp_path / "undo.csv")
+        assert (again.added, again.problems) == (0, (f"{new}: {folders / 'wave/3.mp4'} already exists",))
+        assert sorted(file.name for file in (folders / "wave").iterdir()) == ["1.mp4", "3.mp4"]
+
+    def test_a_new_folder_of_frames_goes_to_the_training_set(self, tmp_path: Path) -> None:
+        for name in ("data/train/walk/1.mp4", "data/test/walk/2.mp4", "new/frames/img_1.jpg"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(name)
+        decision = Decision(str(tmp_path / "new/frames"), "", "walk")
+        applied = apply_decisions([decision], tmp_path / "data", tmp_path / "undo.csv")
+        assert applied.added == 1
+        assert (tmp_path / "data/train/walk/frames/img_1.jpg").is_file()
+
+    def test_held_out_clips_are_known_by_their_folder(self, tmp_path: Path) -> None:
+        for name in ("train/walk/1.mp4", "train/sit/3.mp4", "test/walk/2.mp4"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(name)
+        decision = Decision(str(tmp_path / "test/walk/2.mp4"), "walk", "sit")
+        assert apply_decisions([decision], tmp_path, tmp_path / "undo.csv").held_out == 1
+
 
 class TestTables:
+    def test_paths_hold_in_the_folder_of_the_new_table(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "labels.csv").write_text(
+            f"path,label,split\na.mp4,walk,test\n{tmp_path}/b.mp4,sit,train\n"
+        )
+        decision = Decision(str(tmp_path / "data/a.mp4"), "", "sit")
+        applied = apply_decisions([decision], tmp_path / "data", tmp_path / "new.csv")
+        assert (applied.changed, applied.held_out) == (1, 1)
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "data/a.mp4,sit,test", f"{tmp_path}/b.mp4,sit,train",
+        ]  # fmt: skip
+
+    def test_a_new_clip_becomes_a_row(self, tmp_path: Path) -> None:
+        for name in ("a.mp4", "new/b.mp4"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(name)
+        (tmp_path / "labels.csv").write_text("path,label,group,split,note\na.mp4,walk,1,train,x\n")
+        decision = Decision(str(tmp_path / "new/b.mp4"), "", "sit")
+        applied = apply_decisions([decision], tmp_path, tmp_path / "new.csv")
+        assert (applied.changed, applied.added, applied.problems) == (0, 1, ())
+        row = f"{tmp_path}/new/b.mp4,sit,{tmp_path}/new/b.mp4,train,"
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == ["a.mp4,walk,1,train,x", row]
+
+    def test_a_clip_in_two_rows_changes_in_both(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,label\na.mp4,walk\n./a.mp4,walk\n")
+        applied = apply_decisions([Decision("a.mp4", "walk", "sit")], tmp_path, tmp_path / "new.csv")
+        assert (applied.kept, applied.problems) == (0, ())
+        assert (tmp_path / "new.csv").read_text().count("sit") == 2
+
+    def test_a_row_that_is_too_short_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,group,label\na.mp4,1\n")
+        with pytest.raises(DataError, match=r"labels\.csv, line 2: has 2 values where the header has 3"):
+            apply_decisions([Decision("a.mp4", "walk", "sit")], tmp_path, tmp_path / "new.csv")
+
     def test_a_new_table_is_written_and_the_old_one_stays(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"
         table.write_text('path,label,group,note\na.mp4,walk,1,"x, y"\nb.mp4,walk,2,\nc.mp4,wave,3,\n')

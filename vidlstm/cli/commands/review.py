@@ -141,7 +141,8 @@ def _apply(console: Console, decisions: Path, data: Path, output: Path | None) -
             f"{count(applied.held_out, 'held-out clip')} relabelled: "
             "scores from before and after are not comparable"
         )
-    console.say(f"{count(applied.changed, 'label')} changed, {applied.kept} confirmed.")
+    added = f", {count(applied.added, 'clip')} added" if applied.added else ""
+    console.say(f"{count(applied.changed, 'label')} changed, {applied.kept} confirmed{added}.")
     if applied.written is not None:
         prefix = "New table:" if is_table else f"To undo: vidlstm review {data} --apply"
         console.say(f"{prefix} {applied.written}")

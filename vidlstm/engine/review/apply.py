@@ -1,6 +1,7 @@
 """Apply decisions: write a new table for tables, move files for class folders.
 
-Nothing is overwritten. For moves, a list of decisions that undoes them is written.
+Nothing is overwritten. For moves, a list of decisions that undoes them is written. Clips that had no label
+and are not in the data set are added to it: as rows of the table, or as copies in the class folders.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vidlstm.data.layouts.folders import read_folders
+from vidlstm.data.layouts.folders import SUBSETS, Row, read_folders
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
 from vidlstm.engine.review.decisions import Decision, to_table
 from vidlstm.errors import DataError
@@ -26,6 +29,7 @@ class Applied:
     Args:
         changed: Number of clips whose label was changed.
         kept: Number of clips whose label was confirmed.
+        added: Number of clips that were not in the data set.
         held_out: Number of changed clips in a validation or test set.
         written: The new table, or the list of decisions that undoes the moves; None if nothing changed.
         problems: Decisions that could not be applied, one sentence each, with the path.
@@ -33,6 +37,7 @@ class Applied:
 
     changed: int
     kept: int
+    added: int
     held_out: int
     written: Path | None
     problems: tuple[str, ...] = ()
@@ -60,40 +65,65 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
 
 
 def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) -> Applied:
-    lines = [values for _, values in read_records(table)]
-    if not lines:
-        raise DataError(f"{table}: is empty")
-    column = {name.strip().lower(): i for i, name in enumerate(lines[0])}
+    lines = list(read_records(table))
+    header = lines[0][1] if lines else []
+    column = {name.strip().lower(): i for i, name in enumerate(header)}
     if not {"path", "label"} <= set(column):
         raise DataError(f"{table}: has no columns path and label")
     wanted = {_key(table.parent, d.path, d.start, d.end): d for d in decisions}
     changed: list[Decision] = []
-    kept = 0
-    for values in lines[1:]:
-        start, end = (values[column[n]] if n in column else "" for n in ("start", "end"))
-        decision = wanted.pop(_key(table.parent, values[column["path"]], start, end), None)
-        if decision is None:
-            continue
-        if values[column["label"]] == decision.decision:
-            kept += 1
-        else:
-            values[column["label"]] = decision.decision
-            changed.append(decision)
-    problems = tuple(f"{d.path}: not in {table}" for d in wanted.values())
-    if not changed:
-        return Applied(0, kept, 0, None, problems)
+    found = set()
+    for line, values in lines[1:]:
+        if len(values) < len(header):
+            raise DataError(
+                f"{table}, line {line}: has {len(values)} values where the header has {len(header)}"
+            )
+        row = {name: values[i] for name, i in column.items()}
+        key = _key(table.parent, row["path"], row.get("start", ""), row.get("end", ""))
+        values[column["path"]] = _relative(table.parent / row["path"], row["path"], output)
+        if key in wanted:
+            found.add(key)
+            if row["label"] != wanted[key].decision:
+                values[column["label"]] = wanted[key].decision
+                changed.append(_with_subset(wanted[key], row.get("split", "")))
+    missing = [d for key, d in wanted.items() if key not in found]
+    added = [
+        d for d in missing if not d.label and Path(d.path).exists() and (not d.start or "start" in column)
+    ]
+    problems = tuple(f"{d.path}: not in {table}" for d in missing if d not in added)
+    kept = len(found) - len({(d.path, d.start, d.end) for d in changed})
+    if not changed and not added:
+        return Applied(0, kept, 0, 0, None, problems)
+    rows = [values for _, values in lines]
+    for d in added:
+        path = _relative(Path(d.path), d.path, output)
+        facts = {"path": path, "label": d.decision, "start": d.start, "end": d.end}
+        facts |= {"group": path, "split": "train"}
+        rows.append([facts.get(name.strip().lower(), "") for name in header])
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
+    csv.writer(text, lineterminator="\n").writerows(rows)
     write_atomically(output, text.getvalue().encode("utf-8", "surrogateescape"))
-    return Applied(len(changed), kept, _held_out(changed), output, problems)
+    return Applied(len(changed), kept, len(added), _held_out(changed), output, problems)
+
+
+def _relative(file: Path, name: str, table: Path) -> str:
+    """Return the path of a file in a table in another folder; an absolute path stays as it is."""
+    if Path(name).is_absolute():
+        return name
+    try:
+        return Path(os.path.relpath(file, table.parent)).as_posix()
+    except ValueError:  # on another drive
+        return str(file.absolute())
 
 
 def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
     """Move files. The list that undoes the moves is written before the first move."""
+    rows = read_folders(root, None).rows
     moves: list[tuple[Decision, Path, Path]] = []
+    copies: list[tuple[Decision, Path, Path]] = []
     problems: list[str] = []
     kept = 0
-    for decision in _with_labels(decisions, root):
+    for decision in _with_labels(decisions, root, rows):
         if decision.label == decision.decision:
             kept += 1
             continue
@@ -101,45 +131,64 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
         target = None if source is None else _target(source, root, decision)
         if source is None:
             problems.append(f"{decision.path}: no such file")
-        elif target is None:
+        elif target is not None:
+            moves.append((decision, source, target))
+        elif not decision.label and not decision.start and _is_name(decision.decision):
+            copies.append((decision, source, _training_folder(root, rows) / decision.decision / source.name))
+        else:
             where = f'class folder "{decision.label}"' if decision.label else "class folder"
             problems.append(f"{decision.path}: not in a {where} of {root}")
-        else:
-            moves.append((decision, source, target))
-    done: list[Decision] = []
     if moves:
         write_atomically(output, to_table(_undo(d, target) for d, _, target in moves))
-    for decision, source, target in moves:
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _move(source, target)
-        except FileExistsError:
-            problems.append(f"{decision.path}: {target} already exists")
-        except OSError as error:
-            problems.append(f"{decision.path}: not moved ({error.strerror})")
-        else:
-            done.append(decision)
+    done = [d for d, source, target in moves if _transfer(_move, d, source, target, problems)]
     if not done:
         output.unlink(missing_ok=True)
     elif len(done) < len(moves):
         moved = set(done)
         write_atomically(output, to_table(_undo(d, target) for d, _, target in moves if d in moved))
-    return Applied(len(done), kept, _held_out(done), output if done else None, tuple(problems))
+    added = sum(_transfer(_copy, d, source, target, problems) for d, source, target in copies)
+    return Applied(len(done), kept, added, _held_out(done), output if done else None, tuple(problems))
+
+
+def _transfer(
+    how: Callable[[Path, Path], None], decision: Decision, source: Path, target: Path, problems: list[str]
+) -> bool:
+    """Move or copy a clip, or add the reason why not to the problems."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        how(source, target)
+    except FileExistsError:
+        problems.append(f"{decision.path}: {target} already exists")
+    except OSError as error:
+        problems.append(f"{decision.path}: stays where it is ({error.strerror})")
+    else:
+        return True
+    return False
+
+
+def _training_folder(root: Path, rows: Sequence[Row]) -> Path:
+    """Return the folder that holds the class folders of the training set."""
+    train = next((row.path for row in rows if row.split == "train"), None)
+    return root if train is None else root / train.relative_to(root).parts[0]
 
 
 def _find(decision: Decision, root: Path) -> Path | None:
     return next((p for p in (Path(decision.path), root / decision.path) if p.exists()), None)
 
 
-def _with_labels(decisions: Sequence[Decision], root: Path) -> Iterator[Decision]:
+def _with_labels(decisions: Sequence[Decision], root: Path, rows: Sequence[Row]) -> Iterator[Decision]:
     """Fill in labels and subsets from the folders where they are not known."""
-    rows = {}
-    if not all(decision.label for decision in decisions):
-        rows = {row.path.absolute(): row for row in read_folders(root, None).rows}
+    known = {row.path.absolute(): row for row in rows}
     for decision in decisions:
-        source = None if decision.label else _find(decision, root)
-        row = None if source is None else rows.get(source.absolute())
-        yield decision if row is None else replace(decision, label=row.label, subset=row.split or "")
+        source = _find(decision, root)
+        row = None if source is None else known.get(source.absolute())
+        if row is not None:
+            decision = _with_subset(replace(decision, label=decision.label or row.label), row.split or "")
+        yield decision
+
+
+def _with_subset(decision: Decision, subset: str) -> Decision:
+    return decision if decision.subset else replace(decision, subset=SUBSETS.get(subset.lower(), ""))
 
 
 def _target(source: Path, root: Path, decision: Decision) -> Path | None:
@@ -152,11 +201,15 @@ def _target(source: Path, root: Path, decision: Decision) -> Path | None:
     if decision.label not in parts:
         return None
     at = parts.index(decision.label)
-    name = decision.decision
-    if name in ("", ".", "..") or "/" in name or "\\" in name:
+    if not _is_name(decision.decision):
         return None
-    parts[at] = name
+    parts[at] = decision.decision
     return root.joinpath(*parts, source.name)
+
+
+def _is_name(label: str) -> bool:
+    """Tell whether a label can be the name of a class folder."""
+    return label not in ("", ".", "..") and "/" not in label and "\\" not in label
 
 
 def _move(source: Path, target: Path) -> None:
@@ -182,6 +235,26 @@ def _move(source: Path, target: Path) -> None:
         if os.path.lexists(target):
             raise FileExistsError(target) from None
         source.replace(target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder of frames to a free name; a file takes no space on the same drive.
+
+    Raises:
+        FileExistsError: The name is taken.
+    """
+    beside = target.with_name(f".{secrets.token_hex(8)}")
+    try:
+        if source.is_dir():
+            shutil.copytree(source, beside)
+        else:
+            try:
+                os.link(source.resolve(), beside)
+            except OSError:  # another drive, or a file system without hard links
+                shutil.copyfile(source, beside)
+        _move(beside, target)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True) if beside.is_dir() else beside.unlink(missing_ok=True)
 
 
 def _undo(decision: Decision, target: Path) -> Decision:
