@@ -35,7 +35,8 @@ def test_rows_of_predict(tmp_path: Path) -> None:
 
 def test_rows_of_spans_keep_their_times(tmp_path: Path) -> None:
     file = tmp_path / "spans.jsonl"
-    file.write_text(row("day.mp4", "wave", ("wave", 0.9), start=12.4, end=15.12))
+    idle = row("night.mp4", None, start=None, end=None)
+    file.write_text(row("day.mp4", "wave", ("wave", 0.9), start=12.4, end=15.12) + idle)
     [item] = read_review(file).items
     assert (item.start, item.end, item.suggested) == (12.4, 15.12, "wave")
 

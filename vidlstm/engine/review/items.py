@@ -155,7 +155,7 @@ def _from_json(file: Path, text: str) -> Iterator[ReviewItem]:
             item = _item(row)
             if item is None:
                 raise DataError(f"{file}, line {number}: has no usable path; give {_WANTED}")
-            if not (isinstance(row, dict) and row.get("error") and not item.suggested):
+            if item.suggested or not (row.get("error") or _is_idle(row)):
                 yield item
 
 
@@ -182,6 +182,11 @@ def _item(row: Any) -> ReviewItem | None:
         end=_seconds(row.get("end")),
         unknown=row.get("unknown") is True,
     )
+
+
+def _is_idle(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row stands for a film without spans."""
+    return "start" in row and row["start"] is None
 
 
 def _text(value: object) -> str:
