@@ -155,6 +155,13 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
             _debug()
             _complain(str(error))
             raise typer.Exit(Exit.NO_SENSE) from None
+        except ModuleNotFoundError as error:
+            package = (error.name or "vidlstm").partition(".")[0]
+            if package == "vidlstm":
+                raise
+            _debug()
+            _complain(f"{package} is not installed, and this command needs it: pip install vidlstm")
+            raise typer.Exit(Exit.NO_SENSE) from None
         except BrokenPipeError:
             # The reader is done (`| head -1`). Nothing more may be written, not even at exit.
             with contextlib.suppress(OSError):

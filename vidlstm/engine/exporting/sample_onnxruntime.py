@@ -1,8 +1,11 @@
 """Run a network of this folder in onnxruntime."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported; it would send usage data to Microsoft
 
 import onnxruntime
 

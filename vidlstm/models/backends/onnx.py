@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -83,6 +84,8 @@ def _open(file: bytes) -> Any:
 @contextlib.contextmanager
 def as_onnx_errors() -> Iterator[Any]:
     """Import onnxruntime, and turn its exceptions into a `BackendError`."""
+    # Since 1.32 its wheels send usage data to Microsoft, and keep an identifier in the home folder.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         import onnxruntime
     except ImportError as error:
