@@ -75,7 +75,7 @@ def test_the_image_holds_everything_but_what_is_missing_here() -> None:
 def test_a_command_that_needs_torch_says_so(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(BLOCKED.replace("PACKAGES", repr(TRAINING)))
-    command = [sys.executable, program, "train", tmp_path]
+    command = [sys.executable, str(program), "train", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
     assert done.returncode == 2
     assert done.stderr == "vidlstm: torch is not installed, and this command needs it: pip install vidlstm\n"

@@ -114,13 +114,13 @@ def test_its_program_prints_what_the_command_prints(
 @pytest.mark.skipif(sys.platform == "win32", reason="telemetry of Windows is not in files")
 def test_onnxruntime_sends_no_usage_data(exported: Export, trained_run: TrainedRun, tmp_path: Path) -> None:
     """Where it would, it first makes an identifier in the home folder."""
-    clip = next(trained_run.data.rglob("*.avi"))
+    clip = str(next(trained_run.data.rglob("*.avi")))
     # CI systems are left alone, and so are tests.
     kept = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
     outside = {name: value for name, value in os.environ.items() if name not in kept}
-    folder = folder_of(exported)
+    folder = str(folder_of(exported))
     for name, command in {
-        "program": [sys.executable, folder / "predict.py", clip],
+        "program": [sys.executable, f"{folder}/predict.py", clip],
         "command": [sys.executable, "-m", "vidlstm", "predict", "-c", folder, clip],
     }.items():
         home = tmp_path / name
