@@ -43,17 +43,16 @@ def read_frames(path: str, numbers: Any, reduce: Callable[[Any], Any]) -> Any:
     return np.stack(reduced)[np.searchsorted(distinct, numbers)]
 
 
-def describe(path: str, times: Any, fps: float, config: dict[str, Any], encode: Any) -> dict[str, Any]:
+def describe(path: str, times: Any, fps: float, config: Any, encode: Any) -> dict[str, Any]:
     """Return the inputs of the head: for each stream `(1, views, steps, width)`, and a mask."""
-    sampling: Any = SimpleNamespace(**config["sampling"])
-    moments = plan_at(times, fps, sampling, config["views"])
-    size, sides = config["encoder"]["size"], 1 + config["mirror"]
+    moments = plan_at(times, fps, config.sampling, config.views)
+    size, sides = config.encoder.size, 1 + config.mirror
     inputs = {}
-    if "rgb" in config["streams"]:
+    if "rgb" in config.streams:
         pictures = read_frames(path, every_second(moments), lambda image: square(image, size))
         features = encode({"pictures": pictures.reshape(-1, size, size, 3)})[0]
         inputs["rgb"] = np.repeat(features.reshape(*pictures.shape[:2], -1), sides, axis=0)
-    if "motion" in config["streams"]:
+    if "motion" in config.streams:
         pairs = np.array([sorted((i, neighbour(times, i, motion.FLOW_SECONDS, fps))) for i in moments.flat])
         greys = read_frames(path, pairs, lambda i: motion.small_grey(i, *motion.small_size(i.shape)))
         plain = motion.describe(greys, np.diff(times[pairs])[:, 0]).reshape(*moments.shape, -1)
@@ -65,17 +64,18 @@ def describe(path: str, times: Any, fps: float, config: dict[str, Any], encode: 
 
 def main() -> None:
     """Print a row for each clip."""
-    model = json.loads(Path(__file__).with_name("model.json").read_text(encoding="utf-8"))
-    config, unknown = model["config"], model["preprocessing"]["unknown"]
-    encode, classify = load("encoder") if "rgb" in config["streams"] else None, load("head")
+    text = Path(__file__).with_name("model.json").read_text(encoding="utf-8")
+    model = json.loads(text, object_hook=lambda fields: SimpleNamespace(**fields))
+    config, unknown = model.config, model.preprocessing.unknown
+    encode, classify = load("encoder") if "rgb" in config.streams else None, load("head")
     for path in sys.argv[1:]:
         times, fps = read_times(path)
         if not len(times):
             print(path, "", "", "no_frames", sep="\t")
             continue
         scores, novelty = (output[0] for output in classify(describe(path, times, fps, config, encode)))
-        label = config["classes"][scores.argmax()]
-        known = label.lower() not in unknown["classes"] and novelty <= unknown["novelty_above"]
+        label = config.classes[scores.argmax()]
+        known = label.lower() not in unknown.classes and novelty <= unknown.novelty_above
         print(path, label if known else "", f"{scores.max():.4f}", sep="\t")
 
 
