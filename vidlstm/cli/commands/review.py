@@ -118,7 +118,7 @@ def _write(
 
         items = console.progress(review.items, total=number, label="Film strips", unit="clip")
         write_atomically(file, to_archive(review.classes, items, root))
-        return f'in CVAT, make a project with the classes as labels, and import {file} as "CVAT 1.1".'
+        return f'in CVAT, make a project without labels, and import the dataset {file} as "CVAT 1.1".'
     from vidlstm.engine.review.label_studio import document_root, to_interface, to_tasks
 
     interface, served = file.with_suffix(".xml"), document_root(review, root)
