@@ -267,10 +267,10 @@ class TestCrossvalidation:
         clips = toy()
         folds = make_folds(clips.dataset, 3, seed=0)
         for fold in folds:
-            sides = [
+            subsets = [
                 {clips.dataset.samples[i].group for i in f} for f in (fold.train_indices, fold.test_indices)
             ]
-            assert not sides[0] & sides[1]
+            assert not subsets[0] & subsets[1]
         scored = self.run(clips, folds)
         assert sorted(s.path for s in scored) == [s.path for s in clips.dataset.samples]
         assert summarise(("a", "b"), scored).top1 > 0.7
@@ -312,7 +312,7 @@ class TestCrossvalidation:
     @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
     def test_ctrl_c_that_the_command_ignores_does_not_end_its_processes(self) -> None:
         """A command in the background of a script ignores it, and so must the processes."""
-        ended = self.interrupted(3.0, "SIG_IGN", epochs=200)
+        ended = self.interrupted(3.0, "SIG_IGN", epochs=60)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
     @staticmethod
@@ -320,7 +320,7 @@ class TestCrossvalidation:
         """Run a cross-validation to which Ctrl-C is sent after some seconds."""
         return subprocess.run(
             [sys.executable, "-c", INTERRUPTED, str(seconds), handler, str(epochs)],
-            capture_output=True, text=True, timeout=120, start_new_session=True, check=False,
+            capture_output=True, text=True, timeout=300, start_new_session=True, check=False,
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
 
