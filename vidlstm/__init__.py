@@ -33,7 +33,7 @@ from vidlstm.version import __version__
 
 if TYPE_CHECKING:
     from vidlstm.api import crossval, evaluate, train
-    from vidlstm.config import Backend, Precision
+    from vidlstm.config import Backend, LabelPrecision
     from vidlstm.engine.prediction.predictor import Predictor
 
 # Fallbacks are logged as warnings. The calling program decides whether to show them.
@@ -66,7 +66,7 @@ def load(
     *,
     device: str = "auto",
     backend: Backend = "auto",
-    precision: Precision = "float32",
+    precision: LabelPrecision = "float32",
     workers: int | None = None,
     timeout: float = 120.0,
 ) -> Predictor:
@@ -76,7 +76,7 @@ def load(
         checkpoint: A `model.safetensors`, or the run folder that holds one.
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs the encoder: `auto`, `torch` or `openvino`.
-        precision: Precision of the encoder: `float32` or `bfloat16`.
+        precision: LabelPrecision of the encoder: `float32`, `bfloat16` or `int8`.
         workers: Decoder processes; by default one per core, at most 8.
         timeout: Seconds allowed per file.
 

@@ -22,6 +22,8 @@ RegionOrder = Literal["raster", "serpentine"]
 BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
+LabelPrecision = Literal["float32", "bfloat16", "int8"]
+"""Precision of a trained model that labels; features for training are never int8."""
 ExportFormat = Literal["onnx", "openvino"]
 ReviewFormat = Literal["html", "label-studio", "cvat"]
 ExportPrecision = Literal["float32", "float16", "int8"]

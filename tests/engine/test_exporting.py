@@ -18,8 +18,9 @@ import pytest
 import vidlstm
 from tests.cli.shell import TrainedRun, shell
 from vidlstm.config import ExportFormat
-from vidlstm.engine.exporting.clips import random_clips, run_files
+from vidlstm.engine.exporting.clips import random_clips
 from vidlstm.engine.exporting.export import Export, export
+from vidlstm.engine.precision.clips import run_files
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.backends.convert import convert_model
 from vidlstm.models.checkpoint import load_model

@@ -15,6 +15,8 @@ from vidlstm.engine.events import (
     Diverged,
     EpochEnded,
     FeaturesNotKept,
+    Int8Compared,
+    Int8Failed,
     Interrupted,
     KnownClips,
     Progress,
@@ -33,8 +35,14 @@ if TYPE_CHECKING:
 E = TypeVar("E")
 
 _SHOWN = 20  # clips named before "and N more"
-_LABELS = {"extraction": "Reading", "training": "Training", "baseline": "Baseline", "folds": "Folds"}
-_UNITS = {"extraction": "clip", "training": "epoch", "baseline": "epoch", "folds": "fold"}
+_LABELS = {
+    "extraction": "Reading",
+    "training": "Training",
+    "baseline": "Baseline",
+    "folds": "Folds",
+    "int8": "Int8",
+}
+_UNITS = {"extraction": "clip", "training": "epoch", "baseline": "epoch", "folds": "fold", "int8": "model"}
 
 
 def follow(console: Console, events: Generator[E, None, None]) -> E | None:
@@ -136,6 +144,12 @@ def _say(console: Console, event: object) -> None:
             )
         case BaselineInterrupted():
             console.warn("Interrupted: the model is saved without the baseline.")
+        case Int8Compared(clips, same_labels, difference, kept):
+            found = f"{same_labels} of {clips} labels agree, scores differ by {difference:.4f} on average"
+            use = "`predict` with `precision=int8` is faster" if kept else "`precision=int8` is not available"
+            console.say(f"int8: {found}; {use}.")
+        case Int8Failed(reason):
+            console.warn(f"The model was not compared in int8: {reason}.")
         case StartKept(start):
             console.warn(f"Fine-tuning did not improve the model. The model of {start} is kept.")
 

@@ -19,6 +19,9 @@ from vidlstm.data.splits import SUBSETS, Split
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
 
+SPLIT = "split.csv"
+"""Name of the table in a run folder."""
+
 _COLUMNS = ("path", "label", "group", "split", "fingerprint")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
     from vidlstm.data.splits import Split
 
-Stage = Literal["extraction", "training", "baseline", "folds"]
+Stage = Literal["extraction", "training", "baseline", "folds", "int8"]
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,32 @@ class Saved:
     checkpoint: Path
 
 
+@dataclass(frozen=True)
+class Int8Compared:
+    """The model was compared with itself in int8 on held-out clips.
+
+    Args:
+        clips: Number of clips that were compared.
+        same_labels: Number of them with the same label.
+        difference: Largest difference in probability of a clip, averaged over clips.
+        kept: Whether the model can be used in int8.
+    """
+
+    clips: int
+    same_labels: int
+    difference: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Int8Failed:
+    """The model was saved, but could not be compared with itself in int8."""
+
+    reason: str
+
+
 Event = (
     DataFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted | FeaturesNotKept
     | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained | BaselineInterrupted | StartKept
-    | Saved
+    | Saved | Int8Compared | Int8Failed
 )  # fmt: skip

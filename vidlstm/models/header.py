@@ -121,7 +121,7 @@ def check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]:
 
 def check_training(training: Any) -> dict[str, Any]:
     """Check the facts that commands use. Facts that are only printed may have any value."""
-    parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list}
+    parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list, "int8": dict}
     if not isinstance(training, dict) or any(
         not isinstance(training[name], kind) for name, kind in parts.items() if name in training
     ):

@@ -51,6 +51,8 @@ def info(
     header = read_header(path)
     config = to_dict(header.config)
     training = {k: v for k, v in header.training.items() if k != "learned_from"}
+    if "int8" in training:
+        training["int8"] = {k: v for k, v in training["int8"].items() if k != "inputs"}
     if as_json:
         facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
         print(json.dumps({**facts, "model": config, "training": training}))

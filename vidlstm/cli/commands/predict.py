@@ -51,7 +51,7 @@ EXAMPLES = (
 
 @command
 def predict(
-    machine: options.ClusterOptions,
+    machine: options.LabellingOptions,
     console_options: options.ConsoleOptions,
     paths: options.PathsArgument,
     checkpoint: options.CheckpointOption = None,

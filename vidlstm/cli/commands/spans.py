@@ -55,7 +55,7 @@ EXAMPLES = (
 
 @command
 def spans(
-    machine: options.ClusterOptions,
+    machine: options.LabellingOptions,
     console_options: options.ConsoleOptions,
     paths: options.PathsArgument,
     checkpoint: options.CheckpointOption = None,

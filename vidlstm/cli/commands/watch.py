@@ -103,7 +103,7 @@ def watch(
     novelty_rate: options.NoveltyRateOption = NOVELTY_RATE,
     device: options.DeviceOption = "auto",
     backend: options.BackendOption = "auto",
-    precision: options.PrecisionOption = None,
+    precision: options.LabelPrecisionOption = None,
 ) -> int:
     """Watch a camera or stream live: a row when an action begins, and when it ends."""
     console = Console.of(console_options)

@@ -14,6 +14,8 @@ from vidlstm.cli.options.machine import (
     CacheOption,
     ClusterOptions,
     DeviceOption,
+    LabellingOptions,
+    LabelPrecisionOption,
     MachineOptions,
     PrecisionOption,
 )
@@ -69,6 +71,8 @@ __all__ = [
     "GlobOption",
     "HelpAllOption",
     "JsonOption",
+    "LabelPrecisionOption",
+    "LabellingOptions",
     "MachineOptions",
     "MaxGapOption",
     "MaxSizeOption",

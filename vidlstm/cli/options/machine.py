@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from vidlstm.cli.options.panels import MACHINE
-from vidlstm.config import Backend, Precision
+from vidlstm.config import Backend, LabelPrecision, Precision
 from vidlstm.settings import MachineSettings
 
 DeviceOption = Annotated[str, Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -24,6 +24,15 @@ PrecisionOption = Annotated[
     Option(
         help="Precision of the encoder. bfloat16 is faster on some machines; scores differ a little.",
         show_default="float32; bfloat16 for fine-tuning on a GPU",
+        rich_help_panel=MACHINE,
+    ),
+]
+LabelPrecisionOption = Annotated[
+    LabelPrecision | None,
+    Option(
+        help="Precision of the encoder. bfloat16 is faster on some machines, int8 (OpenVINO) on most; scores "
+        "differ a little. int8 is refused if it changed labels of held-out clips.",
+        show_default="float32",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -68,6 +77,13 @@ class ClusterOptions(MachineOptions):
         ),
     ] = None
     ray_gpus: Annotated[float, Option(help="GPUs per actor.", rich_help_panel=MACHINE)] = 0.0
+
+
+@dataclass(frozen=True)
+class LabellingOptions(ClusterOptions):
+    """Which hardware and libraries to use, optionally on a Ray cluster, and in which precision to label."""
+
+    precision: LabelPrecisionOption = None  # type: ignore[assignment]
 
 
 CacheOption = Annotated[

@@ -9,9 +9,8 @@ from typing import Literal
 
 from vidlstm.data.fingerprints import fingerprint
 from vidlstm.data.samples import Dataset
-from vidlstm.data.split_table import read_split
+from vidlstm.data.split_table import SPLIT, read_split
 from vidlstm.data.splits import Split
-from vidlstm.engine.training.run_folder import SPLIT
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.models.checkpoint import Model
 

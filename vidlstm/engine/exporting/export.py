@@ -14,19 +14,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, ExportFormat, ExportPrecision, ModelConfig
 from vidlstm.engine import exporting
 from vidlstm.engine.devices import one_thread
-from vidlstm.engine.exporting.clips import NUM_COMPARED, RunFiles, random_clips, read_clips, run_files, spread
-from vidlstm.engine.exporting.parity import Agreement, Parity, agree, compare
+from vidlstm.engine.exporting.clips import NUM_COMPARED, random_clips
+from vidlstm.engine.exporting.parity import Parity, compare
+from vidlstm.engine.precision.agreement import Agreement, agree
+from vidlstm.engine.precision.clips import RunFiles, read_clips, run_files, spread
+from vidlstm.engine.precision.int8 import NUM_MEASURED, measure_inputs, pictures_of
+from vidlstm.engine.views import stack_views
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 from vidlstm.media import resize, sampling
 from vidlstm.media.descriptors import motion
 from vidlstm.models.backends import openvino
 from vidlstm.models.backends.convert import convert_model
+from vidlstm.models.backends.int8 import quantised
 from vidlstm.models.backends.shrink import in_int8, with_float16_weights
 from vidlstm.models.checkpoint import Model, load_model
 from vidlstm.models.exported import describe, open_networks
@@ -38,8 +41,6 @@ _NEEDS: dict[ExportFormat, tuple[tuple[str, ...], str]] = {
     "onnx": (("onnx", "onnxruntime"), "onnx"),
     "openvino": (("onnx", "openvino"), "cpu"),
 }
-_CALIBRATION = 12
-"""Number of training clips, or windows of films, on whose pictures the ranges of int8 are measured."""
 _RUNTIMES: dict[ExportFormat, str] = {"onnx": "onnxruntime", "openvino": "openvino"}
 
 
@@ -86,7 +87,7 @@ def export(
         raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
     held_out = run_files(model, path.parent, "val", "test")
-    training = spread(run_files(model, path.parent, "train"), _CALIBRATION)
+    training = spread(run_files(model, path.parent, "train"), NUM_MEASURED)
     missing = [
         name
         for name, is_needed, there in (
@@ -116,7 +117,14 @@ def export(
                 result = Export(folder, parity, len(clips), None, sizes)
                 passed = all(row.passed for row in parity)
             else:
-                agreement = agree(model, *opened, read_clips(model, held_out), held_out.num_missing)
+                encoder, head = opened
+                agreement = agree(
+                    model,
+                    encoder,
+                    lambda clip: head(stack_views(model.config, [clip])),
+                    read_clips(model, held_out),
+                    held_out.num_missing,
+                )
                 result, passed = Export(folder, (), agreement.clips, agreement, sizes), agreement.passed
         if not passed:
             return replace(result, folder=None)
@@ -129,7 +137,7 @@ def export(
 
 def _require_packages(networks: ExportFormat, precision: ExportPrecision) -> None:
     needs = [(f"format={networks}", package, _NEEDS[networks][1]) for package in _NEEDS[networks][0]]
-    if precision == "int8":
+    if precision == "int8" and networks == "onnx":
         needs.append(("precision=int8", "onnxruntime", "onnx"))  # it quantises
     for setting, package, extra in needs:
         if importlib.util.find_spec(package) is None:
@@ -147,10 +155,13 @@ def _write(
     """Write all files into a folder; return their sizes."""
     converted = convert_model(model)
     if precision == "int8":
-        readable = islice(filter(None, read_clips(model, training)), _CALIBRATION)
-        clips = (clip.sequences["rgb"].astype(np.uint8, copy=False) for clip in readable)
-        pictures = (pixels.reshape(-1, *pixels.shape[3:]) for pixels in clips)
-        converted["encoder.onnx"] = in_int8(converted["encoder.onnx"], pictures)
+        encoder = converted["encoder.onnx"]
+        # Each library is slow on networks that are quantised for the other.
+        converted["encoder.onnx"] = (
+            in_int8(encoder, pictures_of(model, training))
+            if networks == "onnx"
+            else quantised(encoder, measure_inputs(model, training))
+        )
     if networks == "openvino":
         openvino.save_networks(openvino.read_networks(converted), folder, float16=precision != "float32")
         converted = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}

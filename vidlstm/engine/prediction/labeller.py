@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import vidlstm.models
-from vidlstm.config import Backend, ModelConfig, Precision
+from vidlstm.config import Backend, LabelPrecision, ModelConfig, Precision
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.views import stack_views
 from vidlstm.errors import BackendError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import NETWORKS, default_root
+from vidlstm.models.backends.int8 import ConvInputs, int8_inputs, quantised
 from vidlstm.models.backends.openvino import (
     OpenVinoEncoder,
     OpenVinoHead,
@@ -57,7 +58,7 @@ class ModelChoice:
     path: Path
     device: str = "auto"
     backend: Backend = "auto"
-    precision: Precision = "float32"
+    precision: LabelPrecision = "float32"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Labeller:
 
 
 def load_labeller(
-    path: Path, *, device: str = "auto", backend: Backend = "auto", precision: Precision = "float32"
+    path: Path, *, device: str = "auto", backend: Backend = "auto", precision: LabelPrecision = "float32"
 ) -> Labeller:
     """Load a checkpoint or an exported model for prediction.
 
@@ -91,11 +92,11 @@ def load_labeller(
         path: Path of the file, see `vidlstm.models.header.checkpoint_file`.
         device: Where it runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it. With OpenVINO, `auto` means the CPU.
-        precision: Precision of the encoder.
+        precision: LabelPrecision of the encoder.
 
     Raises:
         CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
-        UsageError: The device or backend is not available.
+        UsageError: The device or backend is not available, or not in this precision.
         BackendError: OpenVINO was requested and cannot run the model.
     """
     choice = ModelChoice(path, device, backend, precision)
@@ -115,7 +116,7 @@ def _load_choice(choice: ModelChoice) -> Labeller:
     return _load(path, device, backend, precision)
 
 
-def _load(path: Path, device: str, backend: Backend, precision: Precision) -> Labeller:
+def _load(path: Path, device: str, backend: Backend, precision: LabelPrecision) -> Labeller:
     on_cpu = device == "cpu" or (device == "auto" and (backend == "openvino" or not _may_have_gpu()))
     if backend != "torch" and on_cpu and is_installed():
         return _by_openvino(path, precision)
@@ -124,6 +125,8 @@ def _load(path: Path, device: str, backend: Backend, precision: Precision) -> La
     place = choose_device(device)
     if choose_backend(backend, place) == "openvino":
         return _by_openvino(path, precision)
+    if precision == "int8":
+        raise UsageError("`precision=int8`: needs OpenVINO, on the CPU: pip install 'vidlstm[cpu]'")
     return _by_torch(path, place, precision)
 
 
@@ -154,39 +157,47 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
     return Labeller(model.config, encoder, score, model.pose)
 
 
-def _by_exported(path: Path, device: str, backend: Backend, precision: Precision) -> Labeller:
+def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrecision) -> Labeller:
     networks = exported_format(path)
     if device not in ("auto", "cpu"):
         raise UsageError(f"`device={device}`: {path.parent} was exported for the CPU")
     if backend not in ("auto", networks):
         raise UsageError(f"`backend={backend}`: {path.parent} was exported for {networks}")
+    if precision == "int8":
+        raise UsageError(f"`precision=int8`: {path.parent} computes in the precision it was exported in")
     config = read_header(path).config
     encoder, head = open_networks(path, num_cores(), precision)
     pose = read_exported_pose(path) if "pose" in config.streams else None
     return _labeller(config, encoder, head, pose)
 
 
-def _by_openvino(path: Path, precision: Precision) -> Labeller:
-    config = read_header(path).config
-    digest = _digest(path)
+def _by_openvino(path: Path, precision: LabelPrecision) -> Labeller:
+    header = read_header(path)
+    config, digest = header.config, _digest(path)
+    inputs = int8_inputs(header, path) if precision == "int8" else None
+    if inputs is not None:
+        digest = f"{digest}-int8"
     names = ("encoder", "head") if "rgb" in config.streams else ("head",)
-    networks = kept_or_converted(default_root() / NETWORKS / digest, names, partial(_convert, path))
+    networks = kept_or_converted(default_root() / NETWORKS / digest, names, partial(_convert, path, inputs))
     encoder = None
     if "encoder" in networks:
-        precision = supported_precision(precision, has_bfloat16)
-        encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), precision)
+        hint = supported_precision("float32" if precision == "int8" else precision, has_bfloat16)
+        encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), hint)
         encoder.prepare()
     pose = read_pose_weights(path) if "pose" in config.streams else None
     return _labeller(config, encoder, OpenVinoHead(networks["head"]), pose)
 
 
-def _convert(path: Path) -> dict[str, bytes]:
+def _convert(path: Path, inputs: ConvInputs | None) -> dict[str, bytes]:
     from vidlstm.engine.devices import one_thread
     from vidlstm.models.backends.convert import convert_model
     from vidlstm.models.checkpoint import load_model
 
     with one_thread():
-        return convert_model(load_model(path))
+        networks = convert_model(load_model(path))
+    if inputs is not None:
+        networks["encoder.onnx"] = quantised(networks["encoder.onnx"], inputs)
+    return networks
 
 
 def _digest(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.config import Backend, Precision
+from vidlstm.config import Backend, LabelPrecision
 from vidlstm.engine.extraction.processes.pool import CLIP_SECONDS, DecodePool, default_workers
 from vidlstm.engine.spans.smoothing import SpanRules
 from vidlstm.errors import UsageError
@@ -35,7 +35,7 @@ class Predictor:
         checkpoint: A `model.safetensors`, or the run folder or exported folder that holds the model.
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it: `auto`, `torch` or `openvino`.
-        precision: Precision of the encoder: `float32` or `bfloat16`.
+        precision: LabelPrecision of the encoder: `float32`, `bfloat16` or `int8`.
         workers: Decoder processes; by default one per core, at most 8.
         timeout: Seconds allowed per file.
 
@@ -50,7 +50,7 @@ class Predictor:
         *,
         device: str = "auto",
         backend: Backend = "auto",
-        precision: Precision = "float32",
+        precision: LabelPrecision = "float32",
         workers: int | None = None,
         timeout: float = CLIP_SECONDS,
     ) -> None:

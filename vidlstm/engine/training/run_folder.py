@@ -18,7 +18,7 @@ import torch
 
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.config_dict import from_dict, to_dict
-from vidlstm.data.split_table import SplitRow, describe_changes, read_split_rows, write_split
+from vidlstm.data.split_table import SPLIT, SplitRow, describe_changes, read_split_rows, write_split
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, sync_folder, write_atomically
@@ -29,7 +29,6 @@ from vidlstm.records import EpochReport
 MODEL = FILE
 LAST = "last.pt"
 METRICS = "metrics.jsonl"
-SPLIT = "split.csv"
 CONFIG = "config.json"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from vidlstm.data.layouts.folders import Subset
-from vidlstm.data.split_table import read_split_rows
+from vidlstm.data.split_table import SPLIT, read_split_rows
 from vidlstm.engine.devices import choose_device
 from vidlstm.engine.distributed import World, process_group
 from vidlstm.engine.events import (
@@ -26,6 +26,8 @@ from vidlstm.engine.events import (
     Diverged,
     EpochEnded,
     Event,
+    Int8Compared,
+    Int8Failed,
     Interrupted,
     Progress,
     Resumed,
@@ -36,6 +38,7 @@ from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.precision.int8 import compare_int8
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.facts import describe_training
@@ -50,10 +53,11 @@ from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.plan import Plan, TrainRequest, make_plan
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.result import StartingRun, TrainResult
-from vidlstm.engine.training.run_folder import MODEL, SPLIT, RunFolder, claim_run
+from vidlstm.engine.training.run_folder import MODEL, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
-from vidlstm.errors import CheckpointError, DataError, UsageError
+from vidlstm.errors import BackendError, CheckpointError, DataError, UsageError
 from vidlstm.evaluations import EvalReport
+from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16
 from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
@@ -124,6 +128,8 @@ class _Session:
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
         report = yield from self._save(run, model, clips, trainer)
+        if report is not None and not interrupted and self._labels_in_int8(model):
+            interrupted = yield from self._compare_int8(run, model)
         yield TrainResult(
             run=run.path,
             checkpoint=run.model,
@@ -304,6 +310,32 @@ class _Session:
             command=self.request.command,
         )
         return report
+
+    def _labels_in_int8(self, model: Model) -> bool:
+        """Tell whether this machine can compute the model in int8."""
+        return model.encoder is not None and self.request.machine.backend != "torch" and is_installed()
+
+    def _compare_int8(self, run: RunFolder, model: Model) -> Generator[Event, None, bool]:
+        """Compare the saved model with itself in int8, and add the result to it; Ctrl-C leaves it out.
+
+        Returns:
+            Whether it was interrupted.
+        """
+        try:
+            yield Progress("int8", 0, 1)
+            agreement, inputs = compare_int8(load_model(run.model), run.path)
+        except BackendError as error:
+            yield Int8Failed(str(error))
+            return False
+        except KeyboardInterrupt:
+            yield Int8Failed("interrupted")
+            return True
+        model.training["int8"] = agreement.to_json()
+        if agreement.passed:
+            model.training["int8"]["inputs"] = [astuple(given) for given in inputs]
+        run.write_model(model)
+        yield Int8Compared(agreement.clips, agreement.same_labels, agreement.mean, agreement.passed)
+        return False
 
     def _starting_run(self, start: Model) -> StartingRun | None:
         """Return the run that fine-tuning started from, if it was scored on the same clips."""

@@ -8,17 +8,19 @@ installed. bfloat16 features are a few hundredths off: bfloat16 is never the def
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidlstm.config import Precision
 from vidlstm.errors import BackendError
+from vidlstm.models.backends.fused import FusedConv2d
+from vidlstm.models.backends.int8 import ConvInput, ConvInputs
 from vidlstm.models.backends.protocol import CPU_BATCH
 from vidlstm.models.encoders import Encoder, for_inference, weights_digest
 
@@ -107,3 +109,41 @@ def features_digest(encoder: Encoder, precision: Precision) -> str:
     """Return a text that differs for encoders with different features."""
     weights = weights_digest(encoder)
     return weights if precision == "float32" else f"{weights} {precision}"
+
+
+@torch.inference_mode()
+def conv_inputs(encoder: Encoder, pictures: Iterable[NDArray[np.uint8]]) -> ConvInputs:
+    """Return the range and the means of each convolution's input, in the order of computation.
+
+    They are rounded to four digits, as their last digits depend on the machine.
+
+    Args:
+        encoder: On the CPU.
+        pictures: Batches of pictures, `(N, S, S, C)`.
+    """
+    quick = for_inference(encoder)
+    bounds: dict[nn.Module, tuple[float, float]] = {}
+    sums: dict[nn.Module, Tensor] = {}
+
+    def watch(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        low, high = (float(bound) for bound in inputs[0].aminmax())
+        before = bounds.get(layer, (low, high))
+        bounds[layer] = min(low, before[0]), max(high, before[1])
+        sums[layer] = sums.get(layer, torch.zeros(())) + inputs[0].mean((2, 3)).double().sum(0)
+
+    for layer in quick.modules():
+        if isinstance(layer, (nn.Conv2d, FusedConv2d)):
+            layer.register_forward_pre_hook(watch)
+    number = 0
+    for part in pictures:
+        number += len(part)
+        for start in range(0, len(part), CPU_BATCH):
+            _encode(quick, encoder.mean.device, part[start : start + CPU_BATCH])
+    return [
+        ConvInput(_rounded(low), _rounded(high), tuple(map(_rounded, (sums[layer] / number).tolist())))
+        for layer, (low, high) in bounds.items()
+    ]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
