@@ -1,6 +1,7 @@
 """How fast, against what people would use instead, and against the limit.
 
     python -m tests.benchmarks.speed [--real FOLDER] [--json FILE] [--parts sampling,labelling,...]
+    python -m tests.benchmarks.speed --quick
 
 Run it by hand, on a quiet machine, with the peers installed (`pip install -e '.[bench,cpu]'`); those
 that are not are named and left out. Everything is timed in alternation with what it is compared to.
@@ -35,6 +36,10 @@ def run_part(name: str, kept: Path, real: Path | None, rounds: int) -> Iterable[
         from tests.benchmarks.speed.labelling import compare_labelling
 
         return compare_labelling(kept, rounds)
+    if name == "quick":
+        from tests.benchmarks.speed.quick import check_quick
+
+        return [check_quick(kept)]
     if name == "training":
         from tests.benchmarks.speed.training import measure_training
 
@@ -64,11 +69,14 @@ def main() -> int:
     parser.add_argument("--real", type=Path, help="folder of real clips, with a labels.csv")
     parser.add_argument("--json", type=Path, help="write everything to this file, too")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--quick", action="store_true", help="only labelling against the plain script, in under two minutes"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="times that each thing is timed")
     parser.add_argument("--kept", type=Path, default=platformdirs.user_cache_path("vidlstm-benchmark"))
     options = parser.parse_args()
-    chosen = options.parts.split(",")
-    if unknown := set(chosen) - set(PARTS):
+    chosen = ["quick"] if options.quick else options.parts.split(",")
+    if unknown := set(chosen) - {*PARTS, "quick"}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     machine = describe_machine()
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))

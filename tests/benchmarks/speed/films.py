@@ -1,4 +1,4 @@
-"""`spans` on long films: against real time, against reading the grid alone, and memory over length.
+"""`spans` on long films: against real time, against reading the grid alone, and memory over length; `watch`.
 
     python -m tests.benchmarks.speed.films MODEL FILM
 
@@ -16,6 +16,7 @@ from tests.benchmarks.speed.measure import VIDLSTM, Bar, Cost, Result, alternate
 
 _SAMPLE_FILMS = Path(__file__).parents[3] / "sample_videos" / "films"
 _SECONDS = 600
+_WATCHED = 25
 _LENGTHS = {"1 min": 60, "10 min": 600, "2 h": 7200}
 
 
@@ -28,7 +29,7 @@ def film_model(kept: Path) -> Path:
 
 
 def measure_films(kept: Path, rounds: int, model: Path | None = None) -> list[Result]:
-    """Time ten minutes of 720p, and take the memory of up to two hours of it.
+    """Time ten minutes of 720p and a film that is watched, and take the memory of up to two hours of it.
 
     Args:
         kept: Folder of films and models.
@@ -58,11 +59,20 @@ def measure_films(kept: Path, rounds: int, model: Path | None = None) -> list[Re
             Bar("spans over reading the grid, in CPU seconds", spans.cpu / grid.cpu, 1.3, False),
         ],
     )
+    watched = run(
+        *VIDLSTM, "watch", make_clip(kept, HD.lasting(_WATCHED)), "--realtime", "-c", model, "--quiet"
+    )
+    live = Result(
+        f"watch, {_WATCHED} s of 720p at its speed",
+        ("what", "seconds", "CPU seconds", "cores used"),
+        [("watch", watched.wall, watched.cpu, watched.cpu / watched.wall)],
+        [Bar("watch, cores used", watched.cpu / watched.wall, 1.0, False)],
+    )
     rows = [(name, *label(model, [make_clip(kept, HD.lasting(s))], "spans")) for name, s in _LENGTHS.items()]
     megabytes = {name: size for name, _, size in rows}
     bar = Bar("memory of 2 h over that of 10 min", megabytes["2 h"] / megabytes["10 min"], 1.05, False)
     memory = Result("Memory over length", ("720p", "seconds", "peak MB, all processes"), rows, [bar])
-    return [speed, memory]
+    return [speed, live, memory]
 
 
 def read_grid(model: Path, film: Path) -> None:

@@ -1,16 +1,17 @@
-"""The straightforward script: what one writes with a decoder, a CNN and an LSTM in half an hour.
+"""The plain script: what one writes with a decoder, a CNN, optical flow and an LSTM in half an hour.
 
-    python -m tests.benchmarks.speed.script MODEL torchcodec|decord < names
+    python -m tests.benchmarks.speed.script MODEL torchcodec|decord|opencv < names
 
-Reads clip after clip, encodes its frames in float32 as torch does it by itself, and has the LSTM
-label them. It takes the weights of a model of ours and looks at the same frames, so that it comes
-to the same labels.
+Reads clip after clip, encodes its frames in float32 as torch does it by itself, describes the optical flow of
+its frame pairs with our function, and lets the LSTM label them. It takes the weights of a model of ours and
+the same frames, so that it gives the same labels.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 
 from vidlstm.engine.scoring import score_clips
-from vidlstm.features.batches import ClipFeatures
-from vidlstm.media.sampling import every_second, plan
+from vidlstm.features.batches import ClipFeatures, Values
+from vidlstm.media.descriptors import motion
+from vidlstm.media.sampling import every_second, neighbour, plan
 from vidlstm.models.checkpoint import Model, load_model
 
 
@@ -55,27 +57,70 @@ class Decord:
         return self._reader.get_batch(indices).asnumpy()
 
 
-def label(model: Model, video: Torchcodec | Decord) -> NDArray[np.float64]:
+class OpenCv:
+    """A file, read from its start to the last frame that is wanted."""
+
+    def __init__(self, path: str) -> None:
+        self._capture = cv2.VideoCapture(path)
+        self.num_frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+
+    def frames(self, indices: list[int]) -> Any:
+        """Return RGB frames `(T, H, W, 3)`."""
+        images = [self._capture.read()[1][..., ::-1] for _ in range(max(indices) + 1)]
+        return np.stack([images[i] for i in indices])
+
+
+READERS = {"torchcodec": Torchcodec, "decord": Decord, "opencv": OpenCv}
+
+
+def label(model: Model, video: Torchcodec | Decord | OpenCv) -> NDArray[np.float64]:
     """Return the scores of a clip, `(K,)`."""
-    assert model.encoder is not None
     config = model.config
-    table = every_second(plan(video.num_frames, video.fps, config.sampling, config.views))
-    moments, places = np.unique(table, return_inverse=True)
-    side = config.encoder.size
-    small = [
-        cv2.resize(f, (side, side), interpolation=cv2.INTER_AREA) for f in video.frames(moments.tolist())
-    ]
+    table = plan(video.num_frames, video.fps, config.sampling, config.views)
+    shown = every_second(table)
+    first, places = np.unique(table, return_inverse=True)
+    times = np.arange(video.num_frames) / video.fps
+    pairs = np.zeros((0, 2), int)
+    if "motion" in config.streams:
+        second = [neighbour(times, i, motion.FLOW_SECONDS, video.fps) for i in first.tolist()]
+        pairs = np.sort(np.stack([first, second], axis=1), axis=1)
+    wanted = np.unique(np.concatenate([shown.ravel(), pairs.ravel()]))
+    frames = dict(zip(wanted.tolist(), video.frames(wanted.tolist()), strict=True))
+    sequences: dict[str, Values] = {"rgb": _encode(model, frames, shown)[None]}
+    if "motion" in config.streams:
+        greys = {i: _grey(frames[i]) for i in np.unique(pairs).tolist()}
+        stacked = np.array([[greys[i] for i in pair] for pair in pairs.tolist()])
+        steps = motion.describe(stacked, np.diff(times[pairs])[:, 0])[places.reshape(table.shape)]
+        copies = [steps, motion.mirror(steps)] if config.mirror else [steps]
+        sequences["motion"] = np.stack(copies).astype(np.float16)
+    scores: NDArray[np.float64] = score_clips(model, [ClipFeatures(sequences, {})])[0]
+    return scores
+
+
+def _encode(model: Model, frames: Mapping[int, Any], shown: NDArray[np.int64]) -> Values:
+    """Return the CNN's features `(V, T, D)` of the frames shown, `(V, T)`."""
+    assert model.encoder is not None
+    moments, places = np.unique(shown, return_inverse=True)
+    side = model.config.encoder.size
+    small = [cv2.resize(frames[i], (side, side), interpolation=cv2.INTER_AREA) for i in moments.tolist()]
     pixels = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
     with torch.inference_mode():
-        features = model.encoder(pixels).to(torch.float16).numpy()[places.reshape(table.shape)]
-    scores: NDArray[np.float64] = score_clips(model, [ClipFeatures({"rgb": features[None]}, {})])[0]
-    return scores
+        features: Values = model.encoder(pixels).to(torch.float16).numpy()[places.reshape(shown.shape)]
+    return features
+
+
+def _grey(frame: Any) -> Any:
+    """Return the small grey picture of an RGB frame."""
+    shape = frame.shape[1::-1]
+    width, height = (max(1, round(side * min(1, motion.FLOW_SIZE / max(shape)))) for side in shape)
+    return motion.small_grey(frame[..., ::-1], width, height)
 
 
 def main() -> None:
     """Label the files named on standard input, one JSON row each."""
     model = load_model(Path(sys.argv[1]))
-    reader = Torchcodec if sys.argv[2] == "torchcodec" else Decord
+    reader = READERS[sys.argv[2]]
     for line in sys.stdin:
         path = line.rstrip("\n")
         scores = label(model, reader(path))

@@ -67,7 +67,7 @@ def int8_inputs(header: Header, path: Path) -> ConvInputs:
     if facts is None:
         raise UsageError(
             f"`precision=int8`: {path} was trained without OpenVINO or without held-out clips; train it "
-            "again with vidlstm[cpu] installed, or `vidlstm export` it with `format=openvino` and `precision=int8`"
+            "again with vidlstm[cpu] installed, or export it with `format=openvino` and `precision=int8`"
         )
     with as_checkpoint_errors(path):
         inputs = [ConvInput(low, high, tuple(means)) for low, high, means in facts.get("inputs", ())]
