@@ -71,7 +71,11 @@ class OpenCv:
         return np.stack([images[i] for i in indices])
 
 
-READERS = {"torchcodec": Torchcodec, "decord": Decord, "opencv": OpenCv}
+READERS: dict[str, type[Torchcodec] | type[Decord] | type[OpenCv]] = {
+    "torchcodec": Torchcodec,
+    "decord": Decord,
+    "opencv": OpenCv,
+}
 
 
 def label(model: Model, video: Torchcodec | Decord | OpenCv) -> NDArray[np.float64]:
