@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.speed import labelling, sampling
-from tests.benchmarks.speed.labelling import OPENVINO, SCRIPTS, TORCH, VIDEOMAE, Limit, agreement
+from tests.benchmarks.speed.labelling import INT8, OPENVINO, SCRIPTS, TORCH, VIDEOMAE, Limit, agreement
 from tests.benchmarks.speed.measure import Bar, Cost, Result, alternate
 from tests.benchmarks.speed.readers import CONTENDERS, Contender
 from tests.benchmarks.speed.sampling import SHORT, best_of, same_frames
@@ -87,16 +87,18 @@ class TestLabelling:
         costs = {
             TORCH: cost(10),
             OPENVINO: cost(5),
+            INT8: cost(4),
             SCRIPTS[0]: cost(30),
             SCRIPTS[1]: cost(24),
             VIDEOMAE: cost(90),
         }
-        scores = {TORCH: self.REFERENCE, OPENVINO: self.REFERENCE}
+        scores = dict.fromkeys((TORCH, OPENVINO, INT8), self.REFERENCE)
         result = labelling.summarise(costs, scores, self.REFERENCE, [])
         values = {bar.name: (bar.value, bar.holds) for bar in result.bars}
         assert values[f"{TORCH}: times faster than the faster script"] == (2.4, False)
-        assert values[f"{OPENVINO}: times faster than the faster script"] == (4.8, True)
+        assert values[f"{OPENVINO}: times faster than the faster script"] == (4.8, False)
         assert values[f"{TORCH}: times faster than {VIDEOMAE}"] == (9, False)
+        assert values["int8: times faster than float32"] == (1.25, False)
 
     def test_the_limit_is_decoding_and_the_fastest_encoding_on_all_cores(
         self, monkeypatch: pytest.MonkeyPatch
@@ -104,5 +106,6 @@ class TestLabelling:
         monkeypatch.setattr(labelling, "num_cores", lambda: 2)
         limit = Limit(4, {TORCH: 10, OPENVINO: 6}, self.REFERENCE)
         assert limit.seconds() == 5
-        (bar,) = labelling.summarise_limit({TORCH: cost(8), OPENVINO: cost(7)}, limit).bars
-        assert (bar.value, bar.holds) == (1.4, False)
+        wall, cpu = labelling.summarise_limit({TORCH: cost(8), OPENVINO: cost(7)}, limit).bars
+        assert (wall.value, wall.holds) == (1.4, False)
+        assert (cpu.value, cpu.holds) == (0.7, True)

@@ -51,8 +51,8 @@ def export(
 ) -> int:
     """Write a model as ONNX or OpenVINO, in a folder that predicts without torch.
 
-    The folder is written only if its scores agree with the model's; with a lower precision, only if the
-    labels of all held-out clips agree.
+    The folder is written only if its scores agree with the model's; with a lower precision, only if 99.5 %
+    of the labels of held-out clips agree, and scores are within 0.02 on average.
     """
     console = Console.of(console_options)
     path = find_checkpoint(console, checkpoint)

@@ -1,0 +1,137 @@
+"""Training compares a model with itself in int8; what labels in int8 is what was compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import vidlstm
+from tests.cli.conftest import vidlstm as command
+from tests.cli.shell import TrainedRun, shell
+from vidlstm.config import LabelPrecision
+from vidlstm.engine.precision.agreement import Agreement
+from vidlstm.engine.precision.int8 import compare_int8
+from vidlstm.errors import BackendError, UsageError
+from vidlstm.models.backends.openvino import is_installed
+from vidlstm.models.checkpoint import load_model, serialise
+from vidlstm.records import Prediction
+
+SMALL = ("--encoder", "simple", "--size", "32", "--streams", "rgb", "--hidden", "8")
+needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+
+
+class TestAgreement:
+    @pytest.mark.parametrize(
+        ("clips", "same", "mean", "passed"),
+        [
+            (24, 24, 0.02, True),
+            (24, 23, 0.001, False),
+            (200, 199, 0.001, True),
+            (200, 198, 0.001, False),
+            (24, 24, 0.021, False),
+            (0, 0, 0.0, False),
+        ],
+    )
+    def test_bars(self, clips: int, same: int, mean: float, passed: bool) -> None:
+        assert Agreement(clips, 0, same, mean, 0.5).passed is passed
+
+
+@pytest.fixture(scope="module")
+def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    """A model of the rgb stream with a small encoder. To be read only."""
+    folder = tmp_path_factory.mktemp("int8")
+    ended = shell("train", tiny_data, *SMALL, "--epochs", "2", "--json", cwd=folder)
+    assert ended.status == 0, ended.err
+    return TrainedRun(folder, tiny_data, ended, json.loads(ended.out))
+
+
+@needs_openvino
+class TestTraining:
+    def test_says_how_far_the_labels_agree_and_stores_it(self, run: TrainedRun) -> None:
+        stored = load_model(run.model).training["int8"]
+        agrees = f"int8: {stored['same_labels']} of {stored['clips']} labels agree"
+        assert agrees in run.ended.err
+        assert stored["clips"] == 2
+        shown = json.loads(shell("info", run.run, "--json", cwd=run.folder).out)["training"]["int8"]
+        assert shown == {name: value for name, value in stored.items() if name != "inputs"}
+
+    def test_is_the_same_each_time(self, run: TrainedRun) -> None:
+        model = load_model(run.model)
+        assert compare_int8(model, run.run) == compare_int8(model, run.run)
+
+    @pytest.mark.parametrize(
+        ("error", "status", "reason"),
+        [
+            (BackendError("no such operation"), 0, "no such operation"),
+            (KeyboardInterrupt(), 130, "interrupted"),
+        ],
+    )
+    def test_where_it_fails_the_model_is_saved_without_it(
+        self,
+        error: BaseException,
+        status: int,
+        reason: str,
+        tiny_data: Path,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr("vidlstm.engine.training.session.compare_int8", fail)
+        ended = command("train", tiny_data, *SMALL, "--epochs", "1", "-o", tmp_path / "run")
+        assert ended.status == status
+        assert f"The model was not compared in int8: {reason}." in ended.err
+        assert "int8" not in load_model(tmp_path / "run" / "model.safetensors").training
+
+    def test_with_torch_there_is_none(self, tiny_data: Path, tmp_path: Path) -> None:
+        given = ("--epochs", "1", "--backend", "torch", "-o", tmp_path / "run")
+        assert "int8" not in command("train", tiny_data, *SMALL, *given).err
+
+
+@needs_openvino
+class TestLabelling:
+    @pytest.fixture(scope="class")
+    def passed(self, run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The same model, as if it had passed the comparison."""
+        model = load_model(run.model)
+        agreement, inputs = compare_int8(model, run.run)
+        model.training["int8"] = agreement.to_json() | {"inputs": [dataclasses.astuple(i) for i in inputs]}
+        path = tmp_path_factory.mktemp("passed") / "model.safetensors"
+        path.write_bytes(serialise(model))
+        return path
+
+    def test_scores_differ_a_little(self, passed: Path, run: TrainedRun) -> None:
+        exact, coarse = scores(passed, run.data, "float32"), scores(passed, run.data, "int8")
+        assert coarse == pytest.approx(exact, abs=0.05)
+        assert coarse != exact
+
+    def test_float32_does_not_change(self, passed: Path, run: TrainedRun) -> None:
+        assert scores(passed, run.data, "float32") == scores(run.model, run.data, "float32")
+
+    @pytest.mark.parametrize("name", ["spans", "watch"])
+    def test_other_commands_have_it_too(self, name: str) -> None:
+        assert "int8" in command(name, "--help-all").out
+
+    def test_needs_openvino(self, passed: Path) -> None:
+        with pytest.raises(UsageError, match=r"precision=int8.*vidlstm\[cpu\]"):
+            vidlstm.load(passed, device="cpu", backend="torch", precision="int8")
+
+    def test_is_refused_without_the_comparison(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+        ended = command("predict", "-c", trained_run.run, "--precision", "int8", tmp_path)
+        assert (ended.status, ended.out) == (2, "")
+        assert "--precision int8: is for the rgb stream" in ended.err
+
+    def test_training_does_not_offer_it(self, tiny_data: Path) -> None:
+        ended = command("train", tiny_data, "--precision", "int8")
+        assert ended.status == 2
+        assert "float32" in ended.err
+
+
+def scores(model: Path, data: Path, precision: LabelPrecision) -> list[float]:
+    with vidlstm.load(model, workers=1, device="cpu", precision=precision) as predictor:
+        found = predictor.predict(sorted(data.rglob("*.avi")))
+        return [record.score for record in found if isinstance(record, Prediction)]
