@@ -92,18 +92,19 @@ class TestTraining:
         assert "int8" not in command("train", tiny_data, *SMALL, *given).err
 
 
+@pytest.fixture(scope="module")
+def passed(run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, as if it had passed the comparison."""
+    model = load_model(run.model)
+    agreement, inputs = compare_int8(model, run.run)
+    model.training["int8"] = agreement.to_json() | {"inputs": [dataclasses.astuple(i) for i in inputs]}
+    path = tmp_path_factory.mktemp("passed") / "model.safetensors"
+    path.write_bytes(serialise(model))
+    return path
+
+
 @needs_openvino
 class TestLabelling:
-    @pytest.fixture(scope="class")
-    def passed(self, run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The same model, as if it had passed the comparison."""
-        model = load_model(run.model)
-        agreement, inputs = compare_int8(model, run.run)
-        model.training["int8"] = agreement.to_json() | {"inputs": [dataclasses.astuple(i) for i in inputs]}
-        path = tmp_path_factory.mktemp("passed") / "model.safetensors"
-        path.write_bytes(serialise(model))
-        return path
-
     def test_scores_differ_a_little(self, passed: Path, run: TrainedRun) -> None:
         exact, coarse = scores(passed, run.data, "float32"), scores(passed, run.data, "int8")
         assert coarse == pytest.approx(exact, abs=0.05)
