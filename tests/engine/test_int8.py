@@ -121,8 +121,8 @@ class TestLabelling:
         with pytest.raises(UsageError, match=r"precision=int8.*vidlstm\[cpu\]"):
             vidlstm.load(passed, device="cpu", backend="torch", precision="int8")
 
-    def test_is_refused_without_the_comparison(self, trained_run: TrainedRun, tmp_path: Path) -> None:
-        ended = command("predict", "-c", trained_run.run, "--precision", "int8", tmp_path)
+    def test_is_refused_without_the_comparison(self, trained_run: TrainedRun) -> None:
+        ended = command("predict", "-c", trained_run.run, "--precision", "int8", trained_run.data)
         assert (ended.status, ended.out) == (2, "")
         assert "--precision int8: is for the rgb stream" in ended.err
 
