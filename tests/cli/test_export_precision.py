@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Outcome, vidlstm
-from vidlstm.engine.exporting.clips import run_files
+from vidlstm.engine.precision.clips import run_files
 from vidlstm.models.backends.convert import convert_model
 from vidlstm.models.checkpoint import Model, load_model
 
