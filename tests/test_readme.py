@@ -32,6 +32,9 @@ def test_what_it_links_to_is_there() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+    assert {page.name for page in (ROOT / "vidlstm" / "docs").iterdir()} <= {
+        Path(link).name for link in links
+    }
 
 
 def test_its_pictures_are_small_and_load_nothing() -> None:
