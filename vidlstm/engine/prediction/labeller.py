@@ -92,7 +92,7 @@ def load_labeller(
         path: Path of the file, see `vidlstm.models.header.checkpoint_file`.
         device: Where it runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it. With OpenVINO, `auto` means the CPU.
-        precision: LabelPrecision of the encoder.
+        precision: Precision of the encoder.
 
     Raises:
         CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.

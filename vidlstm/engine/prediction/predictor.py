@@ -35,7 +35,7 @@ class Predictor:
         checkpoint: A `model.safetensors`, or the run folder or exported folder that holds the model.
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it: `auto`, `torch` or `openvino`.
-        precision: LabelPrecision of the encoder: `float32`, `bfloat16` or `int8`.
+        precision: Precision of the encoder: `float32`, `bfloat16` or `int8`.
         workers: Decoder processes; by default one per core, at most 8.
         timeout: Seconds allowed per file.
 
