@@ -26,11 +26,11 @@ from tests.benchmarks.speed.measure import Bar, Result, alternate
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.header import read_header
 
-_NUM_CLIPS = 20
+_NUM_CLIPS = 10
 _ROUNDS = 2
 _SCRIPT = "script with OpenCV"
-_LEAST = {TORCH: 1.5, OPENVINO: 2.0, INT8: 2.5}
-"""Times less CPU time than the script: three quarters of what was measured on an AMD EPYC with AVX-512."""
+_LEAST = {TORCH: 2.5, OPENVINO: 3.0, INT8: 4.0}
+"""Times less CPU time than the script: about half of what was measured on an AMD EPYC with AVX-512."""
 
 
 def check_quick(kept: Path) -> Result:
