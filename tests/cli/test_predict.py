@@ -293,6 +293,9 @@ def test_rows_are_never_added_to_a_file_by_mistake(predict: Predict, clips: Path
 
 
 def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: Path, tmp_path: Path) -> None:
+    refused = predict("-o", tmp_path / "rows.xlsx", clips)
+    assert refused.status == 2
+    assert f"spreadsheets open CSV files; name the file {tmp_path / 'rows.csv'}" in refused.err
     refused = predict("-o", tmp_path / "rows.json", clips)
     assert refused.status == 2
     assert f"name the file {tmp_path / 'rows.jsonl'}, or add --format jsonl" in refused.err

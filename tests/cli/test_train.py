@@ -54,8 +54,8 @@ class TestOutput:
         assert f"\n{right} of 2 held-out clips right (true accuracy probably " in err
         mean = 100 * said["baselines"]["mean"]
         assert (
-            f"on the same clips: always the most frequent class 50 %; without frame order {mean:.0f} %.\n"
-            in err
+            "on the same clips: always the most frequent class 50 %; "
+            f"the same model without frame order {mean:.0f} %.\n" in err
         )
 
     def test_cautions_are_one_line_that_points_to_the_report(self, trained_run: TrainedRun) -> None:

@@ -59,6 +59,11 @@ class CheckPage:
 
     def _verdict(self) -> str:
         report = self.report
+        if report.num_unused_spans:
+            return (
+                f"{count(report.num_unused_spans, 'annotation')} cannot be used (see the notes), "
+                f"{count(len(report.unusable), 'file')} unreadable."
+            )
         if not report.unusable and not report.leaks and not report.groups_known:
             return (
                 "All files can be read. It is unknown which clips belong to the same recording, so leaks "

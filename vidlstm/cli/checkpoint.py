@@ -28,5 +28,5 @@ def find_checkpoint(console: Console, given: Path | None) -> Path:
             "no model found in runs/ in this folder; train one with `vidlstm train DATA`, "
             "or name one with `checkpoint`"
         )
-    console.say(f"Model: {runs[-1]}")
+    console.say(f"Model: {runs[-1]} (the newest in runs/)")
     return runs[-1]

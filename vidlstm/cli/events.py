@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidlstm.cli.console import Console
+from vidlstm.data.films import BACKGROUND
 from vidlstm.data.layouts.folders import count
 from vidlstm.engine.events import (
     BaselineInterrupted,
@@ -163,6 +164,12 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
         f"{dataset.root}: {len(dataset.samples)} {noun} of {len(counts)} classes, {spread}"
         f" ({dataset.layout})."
     )
+    if dataset.films:
+        num_spans = sum(len(film.spans) for film in dataset.films)
+        console.say(
+            f"Films: {len(dataset.films)} with {count(num_spans, 'span')}; whole films are held out."
+            + (f' Unlabelled time is the class "{BACKGROUND}".' if BACKGROUND in dataset.classes else "")
+        )
     console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
     for note in dataset.notes:
         console.say(note)

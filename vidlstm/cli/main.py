@@ -19,7 +19,7 @@ from vidlstm.cli.standard_streams import prepare_streams
 COMMANDS = {
     "train": "Train a model on DATA and write a run folder.",
     "predict": "Label clips: one row per file, in order, as soon as it is ready.",
-    "spans": "Find when what happens in films: one row per span, film by film.",
+    "spans": "Find what happens when in films: one row per span, film by film.",
     "watch": "Watch a camera or stream live: a row when an action begins, and when it ends.",
     "eval": "Score a model on labelled clips that it was not trained on.",
     "crossval": "Estimate accuracy by cross-validation: train on all folds but one, score that one.",

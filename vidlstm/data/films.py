@@ -136,6 +136,9 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
         first = next(iter(annotations.films), None)
         reason = f"none of its {len(films)} films exists (first: {first})" if first else "names no film"
         raise DataError(f"{files[0]}: {reason}; films are searched for in {root}")
+    unused = [problem for problem in problems if problem.unused]
+    if unused and not spans:
+        raise DataError(f"{files[0]}: none of its annotations can be used; the first: {unused[0]}")
     found: dict[str, list[LabelledSpan]] = {
         name: list(own) for name, own in groupby(spans, key=lambda s: s.film)
     }

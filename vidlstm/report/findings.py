@@ -11,8 +11,14 @@ from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
 _BASELINES = {
-    "video": {"majority": "always the most frequent class", "mean": "without frame order"},
-    "picture": {"majority": "always the most frequent class", "mean": "without region order"},
+    "video": {
+        "majority": "always the most frequent class",
+        "mean": "the same model without frame order",
+    },
+    "picture": {
+        "majority": "always the most frequent class",
+        "mean": "the same model without region order",
+    },
 }
 
 
@@ -92,7 +98,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
     if high - low > 0.2:
         found.append(
             Caution(
-                f"only {_count(report.num_clips, noun)}",
+                f"scored on only {_count(report.num_clips, noun)}",
                 f"The 95 % interval of the accuracy is {100 * (high - low):.0f} points wide: "
                 f"{_count(report.num_clips, noun)} of {_count(report.num_groups, 'group')} cannot show how "
                 "good the model is.",
@@ -102,7 +108,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         groups = _count(report.num_groups, "group")
         found.append(
             Caution(
-                f"only {groups}",
+                f"scored on only {groups}",
                 f"The scored {noun}s come from {groups}. The interval is resampled over groups; with so few "
                 "it is too narrow.",
             )
@@ -111,7 +117,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         unseen = 1 - 0.025 ** (1 / report.num_clips)  # the exact binomial interval's end (Clopper & Pearson)
         found.append(
             Caution(
-                "no mistake seen yet",
+                f"no mistakes in {_count(report.num_clips, noun)} does not mean there are none",
                 f"No mistake in {_count(report.num_clips, noun)} does not mean that there are none. Even if "
                 f"all {noun}s are independent, an error rate of up to {100 * unseen:.0f} % is plausible.",
             )
@@ -128,8 +134,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         gain = report.baseline.gain
         found.append(
             Caution(
-                f"not clearly better than without {order}",
-                f"The baseline without {order} gives {report.baseline.top1:.2f}. The model differs "
+                f"not clearly better than ignoring the {order}",
+                f"The same model without {order} gives {report.baseline.top1:.2f}. The model differs "
                 f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on "
                 f"these {noun}s the difference is within chance.",
             )
@@ -139,7 +145,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         more = f" and {len(few) - _SHOWN_CLASSES} more" if len(few) > _SHOWN_CLASSES else ""
         found.append(
             Caution(
-                f"fewer than 5 {noun}s in {_count(len(few), 'class')}",
+                f"{_count(len(few), 'class')} scored on fewer than 5 {noun}s",
                 f"Fewer than 5 {noun}s each, so the figures of these classes are unreliable: {names}{more}.",
             )
         )

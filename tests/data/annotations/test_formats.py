@@ -15,6 +15,7 @@ from vidlstm.data.annotations.elan import write_elan
 from vidlstm.data.annotations.formats import annotation_files, locate_films, read_annotations
 from vidlstm.data.annotations.label_studio import write_label_studio
 from vidlstm.data.annotations.spans import Annotations, Film, LabelledSpan, SpanCode, settle
+from vidlstm.data.annotations.values import seconds_of
 from vidlstm.errors import DataError
 from vidlstm.records import Span
 
@@ -372,3 +373,14 @@ def test_a_film_outside_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     database = {name: {"annotations": [{"segment": [0, 1], "label": "x"}]} for name in names}
     file = write(inside, "a.json", json.dumps({"database": database}))
     assert set(locate_films(read_annotations([file]), inside, trusted=False).values()) == {None}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("65.5", 65.5), ("65,5", 65.5), ("1:05.5", 65.5), ("0:01:05,5", 65.5), (" 3 ", 3.0),
+        ("", None), ("1:75", None), ("1:-5", None), ("1:2:3:4", None), ("1,000.5", None), ("nan", None),
+    ],
+)  # fmt: skip
+def test_times_in_a_table(text: str, seconds: float | None) -> None:
+    assert seconds_of(text) == seconds

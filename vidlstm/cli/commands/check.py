@@ -54,7 +54,14 @@ def check(
         raise UsageError("--format csv needs --labels, and cannot be combined with --json")
     if labels and fix_list:
         raise UsageError("--fix-list and --labels cannot be combined; each prints its own list")
-    dataset, files, notes = _find(data)
+    from vidlstm.data.annotations.formats import annotation_files
+
+    root, films = data.data, None
+    if root.exists() and annotation_files(root):
+        dataset = None
+        films, files, notes = _find_films(data)
+    else:
+        dataset, files, notes = _find(data)
     if dataset is not None and not dataset.groups_known:
         dataset = _look_for_groups(console, data, machine)
     if labels and dataset is None:
@@ -68,7 +75,7 @@ def check(
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
         found = inspect_files(files, pool, Limits())
         facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))
-    report = diagnose(data.data, files, facts, dataset, seed=seed, val_share=val_share, notes=notes)
+    report = diagnose(root, files, facts, dataset, seed=seed, val_share=val_share, notes=notes, films=films)
     if labels:
         _check_labels(
             console, data, machine, report, seed=seed, as_json=as_json, as_csv=output_format == "csv"
@@ -82,7 +89,7 @@ def check(
         print_json(report.to_json())
     else:
         CheckPage(report, everything=console.verbose).show()
-    return Exit.SOME_FAILED if report.unusable else Exit.DONE
+    return Exit.SOME_FAILED if report.unusable or report.num_unused_spans else Exit.DONE
 
 
 def _look_for_groups(console: Console, data: options.DataOptions, machine: options.MachineOptions) -> Dataset:
@@ -151,14 +158,11 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
     Raises:
         DataError: There is nothing to check.
     """
-    from vidlstm.data.annotations.formats import annotation_files
     from vidlstm.data.samples import find_samples
     from vidlstm.data.walking import SkipReason, walk
     from vidlstm.files import kind_of, suffix_kind
 
     root = data.data
-    if root.exists() and annotation_files(root):
-        return _find_films(data)
     try:
         dataset = find_samples(
             root,
@@ -188,8 +192,8 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
     return None, files, notes + lost
 
 
-def _find_films(data: options.DataOptions) -> tuple[None, list[tuple[Path, Kind]], list[str]]:
-    """Return the films of annotation files, and a note for each problem in these files."""
+def _find_films(data: options.DataOptions) -> tuple[Dataset, list[tuple[Path, Kind]], list[str]]:
+    """Return the data set and the films of annotation files, and a note for each problem in these files."""
     from vidlstm.data.samples import find_dataset
     from vidlstm.engine.extraction.films.extractor import probe_film
 
@@ -201,4 +205,4 @@ def _find_films(data: options.DataOptions) -> tuple[None, list[tuple[Path, Kind]
         f" ({dataset.layout}): {', '.join(labels)}"
     ]
     notes += [f"{problem.code.value}: {problem}" for problem in dataset.problems]
-    return None, [(film.path, "video") for film in dataset.films], notes
+    return dataset, [(film.path, "video") for film in dataset.films], notes

@@ -34,7 +34,10 @@ def help(
             print(f"{name:{width}}  {title}")
         return
     if topic not in known:
-        raise UsageError(f"{topic}: no such page; the pages are {', '.join(known)}")
+        raise UsageError(
+            f"{topic}: no such page; the pages are {', '.join(known)}; for the options of a command: "
+            "vidlstm COMMAND --help"
+        )
     text = (_PAGES / f"{topic}.md").read_text(encoding="utf-8")
     if sys.stdout.isatty():
         from rich.markdown import Markdown

@@ -163,7 +163,7 @@ def _with_note(
             say_beside_bar(
                 console,
                 f"{record.path} is {record.seconds:.0f} s long, much longer than the training clips; "
-                "use `vidlstm spans` to find when what happens",
+                "use `vidlstm spans` to find what happens when",
             )
             longest = 0.0
         yield record

@@ -1,4 +1,4 @@
-"""`vidlstm spans PATH...`: find when what happens in films.
+"""`vidlstm spans PATH...`: find what happens when in films.
 
 As in `predict`, everything cheap is checked before the decoder processes start.
 """
@@ -115,7 +115,7 @@ def spans(
     shard: options.ShardOption = None,
     max_size: options.MaxSizeOption = "64G",
 ) -> int:
-    """Find when what happens in films: one row per span, film by film."""
+    """Find what happens when in films: one row per span, film by film."""
     console = Console.of(console_options)
     shortest, gap = parse_seconds("--min-duration", min_duration), parse_seconds("--max-gap", max_gap)
     document = output_format if output_format in SUFFIXES else None

@@ -1,4 +1,4 @@
-"""`vidlstm watch SOURCE`: find when what happens, live.
+"""`vidlstm watch SOURCE`: find what happens when, live.
 
 As in `predict`, everything cheap is checked first. Rows are written as the engine yields events. Programs and
 recordings run in threads of their own, fed by queues.

@@ -42,6 +42,8 @@ def choose_format(wanted: Format | None, file: Path | None) -> Format:
                 f"{file}: rows are JSON lines, one object per line; name the file "
                 f"{file.with_suffix('.jsonl')}, or add --format jsonl"
             )
+        if wanted is None and file.suffix.lower() in (".xlsx", ".xls", ".ods"):
+            raise UsageError(f"{file}: spreadsheets open CSV files; name the file {file.with_suffix('.csv')}")
         return wanted or _BY_SUFFIX.get(file.suffix.lower(), "tsv")
     if wanted == "parquet":
         raise UsageError("--format parquet: is for files; name one with --output")

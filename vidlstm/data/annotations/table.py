@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
-from vidlstm.data.annotations.values import number_of
+from vidlstm.data.annotations.values import seconds_of
 from vidlstm.data.layouts.tables import subset_of
 from vidlstm.errors import DataError
 
@@ -53,10 +53,11 @@ def read_span_table(
         films[film] = None
         if not (start_text or end_text or label):
             continue
-        start, end = number_of(start_text), number_of(end_text)
+        start, end = seconds_of(start_text), seconds_of(end_text)
         if start is None or end is None or not label:
             message = (
-                f"start {start_text!r}, end {end_text!r}, label {label!r}: two numbers and a name are needed"
+                f"start {start_text!r}, end {end_text!r}, label {label!r}: times such as 65.5 or 1:05.5 "
+                "and a label are needed"
             )
             problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message))
             continue

@@ -67,6 +67,17 @@ def number_of(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def seconds_of(text: str) -> float | None:
+    """Return the seconds in a cell of a table: `65.5`, `65,5` or `1:05.5`; None for anything else."""
+    parts = [number_of(part) for part in text.replace(",", ".").split(":")]
+    if len(parts) > 3 or any(part is None or (i and not 0 <= part < 60) for i, part in enumerate(parts)):
+        return None
+    seconds = 0.0
+    for part in parts:
+        seconds = 60 * seconds + (part or 0.0)
+    return seconds
+
+
 def text_of(value: object) -> str | None:
     """Return a non-blank text; None for anything else."""
     return value.strip() if isinstance(value, str) and value.strip() else None

@@ -109,6 +109,7 @@ class CheckReport:
         leaks: One sentence for each way in which a recording is in two subsets.
         notes: Other findings, one sentence each.
         groups_known: Whether the groups are known; if not, each clip is its own group.
+        num_unused_spans: Number of annotated spans that cannot be used.
     """
 
     root: Path
@@ -119,6 +120,7 @@ class CheckReport:
     leaks: tuple[str, ...]
     notes: tuple[str, ...]
     groups_known: bool = True
+    num_unused_spans: int = 0
 
     @property
     def unusable(self) -> tuple[CheckedFile, ...]:
@@ -164,6 +166,7 @@ class CheckReport:
             "num_truncated": len(self.damaged),
             "num_too_short": len(self.short),
             "num_wrong_headers": len(self.wrong_headers),
+            "num_unused_spans": self.num_unused_spans,
             "classes": self.class_counts,
             "imbalance": self.imbalance,
             "num_groups": len({f.group for f in self.files if f.group is not None}),
@@ -186,6 +189,7 @@ def diagnose(
     seed: int = 0,
     val_share: float | None = None,
     notes: Sequence[str] = (),
+    films: Dataset | None = None,
 ) -> CheckReport:
     """Combine what was found in every file with the data set.
 
@@ -197,6 +201,7 @@ def diagnose(
         seed: Seed of the split that training would make.
         val_share: Share of the samples that training would hold out.
         notes: Initial notes.
+        films: The data set of films with annotated spans that the files are.
     """
     notes, leaks = list(notes), []
     subsets: dict[int, Subset] = {}
@@ -235,5 +240,7 @@ def diagnose(
         notes += dataset.cautions
     rule = dataset.group_rule if dataset is not None else ""
     known = dataset is None or dataset.groups_known
-    layout = dataset.layout if dataset is not None else "files without labels"
-    return CheckReport(root, layout, checked, duplicates, rule, tuple(leaks), tuple(notes), known)
+    layout, unused = dataset.layout if dataset is not None else "files without labels", 0
+    if films is not None:
+        layout, unused = films.layout, sum(problem.unused for problem in films.problems)
+    return CheckReport(root, layout, checked, duplicates, rule, tuple(leaks), tuple(notes), known, unused)

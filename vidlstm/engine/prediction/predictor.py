@@ -124,7 +124,7 @@ class Predictor:
         max_gap: float = 0.3,
         novelty_rate: float = NOVELTY_RATE,
     ) -> Iterator[FilmSpans | Failure]:
-        """Find when what happens in films: one record per film, in order, as soon as each is ready.
+        """Find what happens when in films: one record per film, in order, as soon as each is ready.
 
         A film that cannot be read gives a `Failure`. Iteration may stop early.
 

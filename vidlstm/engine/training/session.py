@@ -102,7 +102,12 @@ class _Session:
         encoder = rgb_encoder(self.config, seed=self.training.seed) if model is None else model.encoder
         run, state = self._open_run()
         began = time.monotonic()
-        clips = yield from self._extract(None if self.config.encoder.keeps_pixels else encoder, self.world)
+        extracted_by = None if self.config.encoder.keeps_pixels else encoder
+        try:
+            clips = yield from self._extract(extracted_by, self.world)
+        except KeyboardInterrupt:
+            yield Interrupted(run.path, 0, None)
+            raise
         yield clips.summary()
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
