@@ -95,7 +95,7 @@ def test_a_film_is_in_one_subset(table: Path) -> None:
         ("path,start,end,label\n", "names no film"),
         (
             "path,start,end,label\na.mp4,1h,2h,walk\n",
-            "none of its annotations can be used; the first: .*line 2",
+            "none of its annotations can be used; .*line 2",
         ),
         ("path,start,end,label\na.mp4,,,\n", r'holds only one class \("background"\)'),
     ],

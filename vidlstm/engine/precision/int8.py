@@ -28,7 +28,7 @@ _NUM_COMPARED = 200
 def compare_int8(model: Model, run: Path) -> tuple[Agreement, ConvInputs]:
     """Measure what int8 needs on training clips, and compare its scores on held-out clips.
 
-    For 24 held-out clips of UT-Interaction this takes 7 s of CPU time.
+    It takes a few seconds.
 
     Args:
         model: A trained model with an encoder, on the CPU, in evaluation mode.
