@@ -61,7 +61,7 @@ class TestOutput:
     def test_cautions_are_one_line_that_points_to_the_report(self, trained_run: TrainedRun) -> None:
         err = trained_run.ended.err
         (line,) = [line for line in err.splitlines() if line.startswith("Caution: ")]
-        assert line.startswith("Caution: only 2 clips; only 1 group; ")
+        assert line.startswith("Caution: scored on only 2 clips; scored on only 1 group; ")
         assert line.endswith(f"(details in {Path('runs', '1', 'report.html')}).")
         assert (
             "Fewer than two held-out clips, so little is known about: rise, sink.\n" in trained_run.ended.err
