@@ -82,7 +82,9 @@ def test_names_are_passed_on_as_given(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.skipif(os.name == "nt", reason="makes links, pipes and sockets")
-def test_link_loops_and_special_files_are_skipped_and_broken_links_get_a_row(tmp_path: Path) -> None:
+def test_link_loops_and_special_files_are_skipped_and_broken_links_get_a_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plant(tmp_path, "a.mp4", "sub/b.mp4")
     (tmp_path / "sub/loop").symlink_to(tmp_path)
     (tmp_path / "self.mp4").symlink_to("self.mp4")
@@ -90,7 +92,7 @@ def test_link_loops_and_special_files_are_skipped_and_broken_links_get_a_row(tmp
     (tmp_path / "gone.txt").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.mp4")
     with socket.socket(socket.AF_UNIX) as door:
-        os.chdir(tmp_path)
+        monkeypatch.chdir(tmp_path)  # names of sockets must be short
         door.bind("socket.mp4")
         names, notes = names_in(tmp_path)
     assert sorted(names) == ["a.mp4", "gone.mp4", "self.mp4", "sub/b.mp4"]

@@ -389,7 +389,7 @@ def test_files_are_opened_in_one_place() -> None:
         if re.search(r"\bav\.open\b|av_open\(|VideoCapture\(", line)
     }
     assert {(name, how) for name, how in found if how == "read" and "/live/" not in name} == {
-        ("media/video/container.py", "read"),
+        ("media/video/pyav/container.py", "read"),
         ("engine/exporting/sample.py", "read"),  # a program of its own, see below
     }
 

@@ -117,7 +117,12 @@ class TestFolders:
 
 
 class TestTables:
-    def test_paths_hold_in_the_folder_of_the_new_table(self, tmp_path: Path) -> None:
+    def test_paths_hold_in_the_folder_of_the_new_table(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "a.mp4").touch()  # not the clip of the table
+        monkeypatch.chdir(tmp_path / "here")
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "labels.csv").write_text(
             f"path,label,split\na.mp4,walk,test\n{tmp_path}/b.mp4,sit,train\n"

@@ -70,7 +70,7 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
     column = {name.strip().lower(): i for i, name in enumerate(header)}
     if not {"path", "label"} <= set(column):
         raise DataError(f"{table}: has no columns path and label")
-    wanted = {_key(table.parent, d.path, d.start, d.end): d for d in decisions}
+    wanted = {_key(_find(d, table.parent) or table.parent / d.path, d.start, d.end): d for d in decisions}
     changed: list[Decision] = []
     found = set()
     for line, values in lines[1:]:
@@ -79,7 +79,7 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
                 f"{table}, line {line}: has {len(values)} values where the header has {len(header)}"
             )
         row = {name: values[i] for name, i in column.items()}
-        key = _key(table.parent, row["path"], row.get("start", ""), row.get("end", ""))
+        key = _key(table.parent / row["path"], row.get("start", ""), row.get("end", ""))
         values[column["path"]] = _relative(table.parent / row["path"], row["path"], output)
         if key in wanted:
             found.add(key)
@@ -265,9 +265,8 @@ def _held_out(decisions: Sequence[Decision]) -> int:
     return sum(d.subset in ("val", "test", "held-out") for d in decisions)
 
 
-def _key(root: Path, path: str, start: str, end: str) -> tuple[str, float | str, float | str]:
-    absolute = Path(path) if Path(path).is_absolute() or Path(path).exists() else root / path
-    return str(absolute.resolve()), _seconds(start), _seconds(end)
+def _key(file: Path, start: str, end: str) -> tuple[str, float | str, float | str]:
+    return str(file.resolve()), _seconds(start), _seconds(end)
 
 
 def _seconds(text: str) -> float | str:
