@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import vidlstm
 from tests.media.conftest import (
     HEIGHT,
     WIDTH,
@@ -360,6 +362,13 @@ except VidlstmError as error:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert "libGL.so.1" in done.stdout
     assert "opencv-python-headless" in done.stdout
+
+
+def test_opencv_is_imported_in_one_place() -> None:
+    """Elsewhere it would be loaded without its settings and without that sentence."""
+    root = Path(vidlstm.__path__[0]) / "media"
+    modules = {file.name: file.read_text(encoding="utf-8") for file in root.rglob("*.py")}
+    assert [name for name, text in modules.items() if re.search(r"(?m)^ *import cv2", text)] == ["opencv.py"]
 
 
 # A folder of numbered pictures is a clip as well.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vidlstm.media.opencv import cv2
 
 
 def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -182,3 +182,14 @@ class TestCvat:
             archive.writestr("labels.txt", "x")
         with pytest.raises(DataError, match=r"a\.zip: no archive of CVAT"):
             read_decisions(tmp_path / "a.zip")
+
+    def test_a_damaged_archive_is_named(self, tmp_path: Path) -> None:
+        file = tmp_path / "a.zip"
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("annotations.xml", "<annotations/>" * 100)
+        content = bytearray(file.read_bytes())
+        begin = 30 + len("annotations.xml")  # behind the local header
+        content[begin : begin + 8] = b"\xff" * 8
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.zip: no archive of CVAT"):
+            read_decisions(file)

@@ -83,7 +83,7 @@ class ClusterOptions(MachineOptions):
 class LabellingOptions(ClusterOptions):
     """Which hardware and libraries to use, optionally on a Ray cluster, and in which precision to label."""
 
-    precision: LabelPrecisionOption = None  # type: ignore[assignment]
+    precision: LabelPrecisionOption = None  # type: ignore[assignment]  # int8 is for labelling only
 
 
 CacheOption = Annotated[

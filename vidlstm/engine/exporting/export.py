@@ -191,7 +191,8 @@ def _program(config: ModelConfig, networks: ExportFormat) -> dict[str, bytes]:
     files = {"predict.py": source.encode(), "network.py": network}
     for copied in (motion, resize, sampling):
         file = Path(str(copied.__file__))
-        files[file.name] = file.read_bytes()
+        text = file.read_text(encoding="utf-8").replace("from vidlstm.media.opencv import cv2", "import cv2")
+        files[file.name] = text.encode()
     return files
 
 

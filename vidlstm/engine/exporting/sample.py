@@ -64,7 +64,7 @@ def describe(path: str, times: Any, fps: float, config: Any, encode: Any) -> dic
 
 def main() -> None:
     """Print a row for each clip."""
-    if not sys.argv[1:] or sys.argv[1].startswith("-"):
+    if sys.argv[1:] in ([], ["-h"], ["--help"]):
         sys.exit("usage: predict.py CLIP ...    (video files)")
     text = Path(__file__).with_name("model.json").read_text(encoding="utf-8")
     model = json.loads(text, object_hook=lambda fields: SimpleNamespace(**fields))

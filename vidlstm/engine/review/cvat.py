@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -108,7 +109,7 @@ def _annotations(file: Path) -> bytes:
                     f"{file}: its {_ANNOTATIONS} has {member.file_size:,} bytes, which is too many"
                 )
             return archive.read(member)
-    except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError) as error:
+    except (KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, OSError) as error:
         raise DataError(f"{file}: no archive of CVAT ({error})") from None
 
 

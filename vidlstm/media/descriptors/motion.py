@@ -30,9 +30,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from vidlstm.media.opencv import cv2
 
 Pixels: TypeAlias = NDArray[np.uint8]
 Floats: TypeAlias = NDArray[np.float32]
