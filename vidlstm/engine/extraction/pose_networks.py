@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vidlstm.config import StreamName
-from vidlstm.errors import UsageError
+from vidlstm.errors import BackendError, UsageError, WeightsError
 from vidlstm.features.store import NETWORKS, default_root
 from vidlstm.models.backends.blazepose import BlazePose
 from vidlstm.models.backends.openvino import is_installed
@@ -42,6 +42,14 @@ def require_networks(settings: ModelSettings, streams: Sequence[StreamName]) -> 
     if folder is not None:
         BlazePose(folder)  # fail now rather than on every clip
     return folder
+
+
+def installed_networks() -> Path | None:
+    """Return the folder of the networks if they are installed and can be run, otherwise None."""
+    try:
+        return require_networks(ModelSettings(), ("pose",)) if is_installed() else None
+    except (WeightsError, BackendError):
+        return None
 
 
 def write_networks(weights: PoseWeights | None) -> Path | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,26 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
+class PeopleFound:
+    """In how many of the clips in which people were looked for they were found.
+
+    Args:
+        num_clips: Clips in which people were looked for.
+        num_with_people: Clips with somebody in at least half of the frames.
+        num_with_two: Clips with two or more people in at least half of the frames.
+    """
+
+    num_clips: int
+    num_with_people: int
+    num_with_two: int
+
+    @property
+    def advises_pose(self) -> bool:
+        """Whether the `pose` stream has something to read in most clips; elsewhere it cannot help."""
+        return 2 * self.num_with_people > self.num_clips
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """The findings for a data set, or for a folder of files without labels.
 
@@ -154,6 +174,13 @@ class CheckReport:
         counts = self.class_counts.values()
         return max(counts) / min(counts) if counts and min(counts) else None
 
+    @property
+    def people(self) -> PeopleFound | None:
+        """In how many clips there are people; None if nobody has looked for them."""
+        numbers = [f.facts.people for f in self.files if f.facts.people is not None]
+        found = PeopleFound(len(numbers), sum(n > 0 for n in numbers), sum(n > 1 for n in numbers))
+        return found if numbers else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the object of `check --json`."""
         subsets = Counter(f.subset for f in self.files if f.subset is not None)
@@ -175,6 +202,7 @@ class CheckReport:
             "leaks": list(self.leaks),
             "exact_duplicates": [d.to_json() for d in self.duplicates if d.exact],
             "near_duplicates": [d.to_json() for d in self.duplicates if not d.exact],
+            "people": None if self.people is None else asdict(self.people),
             "notes": list(self.notes),
             "files": [f.to_json() for f in self.files],
         }
