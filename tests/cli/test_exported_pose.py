@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,10 @@ def test_predicts_without_torch_what_the_model_predicts(tmp_path: Path) -> None:
     clip = ROOT / "sample_videos" / "wave" / "person01_wave_d1.mp4"
     assert command("export", model, "-o", tmp_path / "model").status == 0
     [row] = without(TRAINING, tmp_path / "model", "predict", clip, "--workers", "1")
-    [wanted] = map(json.loads, command("predict", clip, "-c", model, "-f", "jsonl", "--workers", "1").lines)
+    outcome = command("predict", clip, "-c", model, "-o", tmp_path / "rows.jsonl", "--workers", "1")
+    assert re.search(
+        r"^Finding people for the pose stream took \d+\.\d\d CPU s per clip\.$", outcome.err, re.M
+    )
+    [wanted] = map(json.loads, (tmp_path / "rows.jsonl").read_text().splitlines())
     assert row.pop("score") == pytest.approx(wanted.pop("score"), abs=1e-4)
     assert {**row, "top": None, "novelty": None} == {**wanted, "top": None, "novelty": None}

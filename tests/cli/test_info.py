@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,30 @@ def test_the_table_shows_classes_streams_and_metrics(trained_run: TrainedRun) ->
     said = vidlstm("info", trained_run.run).out
     for words in ("rise, sink", "motion", "uniform", "lstm", "num_clips"):
         assert words in said
+
+
+def test_says_what_each_stream_costs_on_a_clip(trained_run: TrainedRun) -> None:
+    clip = trained_run.data / "rise" / "person01_rise_d1.avi"
+    ended = vidlstm("info", trained_run.run, "--cost", clip)
+    assert (ended.status, ended.err) == (0, "")
+    (row,) = [line for line in ended.lines if line.split()[0] == "cost"]
+    assert re.search(rf"motion \d+\.\d\d CPU s, decoding included, for {re.escape(str(clip))} on this", row)
+    cost = json.loads(vidlstm("info", trained_run.run, "--cost", clip, "--json").out)["cost"]
+    assert cost["clip"] == str(clip)
+    seconds = cost["cpu_seconds"]
+    assert seconds["streams"].keys() == {"motion"}
+    assert seconds["streams"]["motion"] > 0
+    assert seconds["together"] > 0
+
+
+def test_costs_need_a_clip_that_can_be_read_and_one_model(trained_run: TrainedRun, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    ended = vidlstm("info", trained_run.run, "--cost", tmp_path / "empty.mp4")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"vidlstm: {tmp_path / 'empty.mp4'}: ")
+    ended = vidlstm("info", trained_run.folder / "runs", "--cost", tmp_path / "empty.mp4")
+    assert (ended.status, ended.out) == (2, "")
+    assert "--cost needs one model, but" in ended.err
 
 
 def test_names_from_a_file_cannot_control_the_terminal(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from numpy.typing import NDArray
 from tests.media.conftest import write_video
 from vidlstm.config import ModelConfig, Sampling
 from vidlstm.engine.extraction import people, pose_networks
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import Reading, ReadRequest, read
+from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.errors import UsageError, WeightsError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.descriptors import pose
+from vidlstm.media.video.frame_array import Frames
 from vidlstm.models.backends.blazepose import BlazePose
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.pose_weights import PoseWeights, find_pose_weights
@@ -68,6 +72,26 @@ class TestReading:
         steps = pose_of(clip, cast(), monkeypatch).sequences["pose"]
         assert steps.shape == (2, 1, pose.width(2))
         assert not steps.any()
+
+
+def test_a_source_says_what_finding_people_took(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(pictures: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
+        began = time.process_time()
+        while time.process_time() - began < 0.02:
+            pass
+        return cast(range(len(pictures)))[: len(pictures)]
+
+    monkeypatch.setattr(people, "find_people", find)
+    config = ModelConfig.default("video", ("a", "b"))
+    frames = Frames.at(np.zeros((40, 48, 64, 3), np.uint8), 10)
+    with DecodePool(1) as pool:
+        for streams, takes in (("motion",), False), (("pose",), True):
+            request = ReadRequest.of(config.changed(streams=streams), views=1, pose_networks=NETWORKS)
+            source = LocalSource(request, None, pool)
+            assert source.people_seconds is None
+            source.frames(frames)
+            assert source.people_seconds is None or source.people_seconds >= 0.02
+            assert (source.people_seconds is not None) == takes
 
 
 class TestNetworks:

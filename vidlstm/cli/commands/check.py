@@ -73,7 +73,7 @@ def check(
     from vidlstm.engine.inspection.inspect import inspect_files
     from vidlstm.media.file_types import Limits
 
-    # Films, whose `pose` stream does not exist, pictures, and lists of files do not need to know about people.
+    # There is no `pose` stream for pictures and films.
     has_clips = films is None and any(kind == "video" for _, kind in files)
     networks = installed_networks() if has_clips and not (labels or fix_list) else None
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rich.table import Table
 from rich.text import Text
-from typer import Argument
+from typer import Argument, Option
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, command, rich_console
 from vidlstm.config_dict import to_dict
-from vidlstm.errors import CheckpointError
+from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import natural_key
 from vidlstm.report.text import printable
+
+if TYPE_CHECKING:
+    from vidlstm.engine.prediction.costs import Costs
 
 EXAMPLES = (
     "vidlstm info",
     "vidlstm info runs/first --json",
+    "vidlstm info runs/first --cost clip.mp4",
     "vidlstm info runs",
 )
 
@@ -35,6 +40,10 @@ def info(
             show_default="$VIDLSTM_CHECKPOINT, else the newest model in runs/",
         ),
     ] = None,
+    cost: Annotated[
+        Path | None,
+        Option(help="Measure what each stream of the model costs on this clip.", show_default="none"),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show a model's classes, settings and training data."""
@@ -42,6 +51,8 @@ def info(
 
     runs = [] if checkpoint is None or (checkpoint / FILE).exists() else [*checkpoint.glob(f"*/{FILE}")]
     if runs:
+        if cost is not None:
+            raise UsageError(f"--cost needs one model, but {checkpoint} is a folder of runs")
         _show_runs(sorted(runs, key=lambda file: natural_key(file.parent.name)), as_json=as_json)
         return
     path = find_checkpoint(Console(), checkpoint)
@@ -53,9 +64,11 @@ def info(
     training = {k: v for k, v in header.training.items() if k != "learned_from"}
     if "int8" in training:
         training["int8"] = {k: v for k, v in training["int8"].items() if k != "inputs"}
+    costs = None if cost is None else _measure(path, cost)
     if as_json:
         facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
-        print(json.dumps({**facts, "model": config, "training": training}))
+        measured = {} if costs is None else {"cost": {"clip": str(cost), "cpu_seconds": asdict(costs)}}
+        print(json.dumps({**facts, "model": config, "training": training, **measured}))
         return
     table = Table(show_header=False, box=None)
     table.add_column()
@@ -63,6 +76,12 @@ def info(
     table.add_row("checkpoint", _cell(path))
     table.add_row("classes", _cell(", ".join(header.config.classes)))
     table.add_row("streams", "+".join(header.config.streams))
+    if costs is not None:
+        alone = ", ".join(f"{stream} {seconds:.2f}" for stream, seconds in costs.streams.items())
+        together = f", together {costs.together:.2f}" if len(costs.streams) > 1 else ""
+        table.add_row(
+            "cost", _cell(f"{alone}{together} CPU s, decoding included, for {cost} on this machine")
+        )
     for name in ("kind", "views", "sampling", "encoder", "head"):
         table.add_row(name, _cell(_plain(config[name])))
     if header.config.kind == "picture":
@@ -71,6 +90,13 @@ def info(
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
     rich_console().print(table)
+
+
+def _measure(model: Path, clip: Path) -> Costs:
+    from vidlstm.engine.prediction.costs import measure_costs
+    from vidlstm.engine.prediction.labeller import load_labeller
+
+    return measure_costs(load_labeller(model), clip)
 
 
 def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:

@@ -119,6 +119,7 @@ def predict(
     may_be_done = sorter is not None and resume is not None and resume.exists()
     names = take_shard(expand(paths, search) if may_be_done else require_one(paths, search), part)
 
+    from vidlstm.engine.extraction.source import LocalSource
     from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
 
@@ -151,7 +152,11 @@ def predict(
         )
         if config.spans is not None:
             records = _with_note(console, records, _MUCH_LONGER * config.spans.windows[-1])
-        return run.write(records, out, partial(_count, paths, search, part, rows))
+        status = run.write(records, out, partial(_count, paths, search, part, rows))
+        seconds = extractor.source.people_seconds if isinstance(extractor.source, LocalSource) else None
+        if tells_end and seconds is not None:
+            console.say(f"Finding people for the pose stream took {seconds:.2f} CPU s per clip.")
+        return status
 
 
 def _with_note(

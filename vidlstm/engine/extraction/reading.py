@@ -5,6 +5,7 @@ Runs in a decoder process. Imports no torch.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -106,6 +107,7 @@ class Reading:
         sequences: By stream, float32 `(V, T, D)`; T may differ between streams.
         summaries: By stream, float32 `(D,)`.
         info: Facts about the clip.
+        people_seconds: CPU seconds that finding people took.
     """
 
     frames: NDArray[np.uint8] | None
@@ -113,6 +115,7 @@ class Reading:
     sequences: dict[StreamName, NDArray[np.float32]]
     summaries: dict[StreamName, NDArray[np.float32]]
     info: ClipInfo
+    people_seconds: float = 0.0
 
 
 def read(path: Path, request: ReadRequest) -> Reading:
@@ -149,11 +152,14 @@ def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
         picture_side=PEOPLE_SIDE if "pose" in request.streams else None,
     )
     clip = read_clip(path, spec, request.limits)
+    people_seconds = 0.0
     if clip.pictures is not None and request.pose_networks is not None:
         # Imported here, because other streams do not need the library that runs the networks.
         from vidlstm.engine.extraction.people import find_people
 
+        began = time.process_time()
         people = find_people(clip.pictures, request.pose_networks, request.people)
+        people_seconds = time.process_time() - began
         clip = replace(clip, pictures=None, people=people)
     frames, table = clip.frames, clip.frame_table
     few = np.linspace(0, len(frames) - 1, min(SUMMARY_FRAMES, len(frames))).astype(int)
@@ -166,6 +172,7 @@ def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
         {s: _describe(clip, d) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams},
         {s: d.describe(clip.frames[few]) for s, d in SUMMARY_DESCRIPTORS.items() if s in request.streams},
         clip.info,
+        people_seconds,
     )
 
 

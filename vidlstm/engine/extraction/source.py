@@ -82,10 +82,16 @@ class LocalSource:
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None, pool: DecodePool) -> None:
         self.digest = PIXELS if encoder is None else encoder.digest
+        self._people_seconds, self._num_searched = 0.0, 0
         self._request = request
         self._encoder = encoder
         self._fetcher = Fetcher(request.limits.max_bytes)
         self.pool = pool
+
+    @property
+    def people_seconds(self) -> float | None:
+        """CPU seconds per clip that finding people took so far; None if no clip was searched."""
+        return self._people_seconds / self._num_searched if self._num_searched else None
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:
         """Yield the result for each clip, in order, in lists of results that are ready at the same time."""
@@ -169,6 +175,9 @@ class LocalSource:
         if rgb is not None:
             steps = rgb[:, reading.table]
             made["rgb"] = StreamFeatures(steps.reshape(*steps.shape[:2], -1, steps.shape[-1]), reading.info)
+        if "pose" in reading.sequences:
+            self._people_seconds += reading.people_seconds
+            self._num_searched += 1
         for stream, values in reading.sequences.items():
             mirror = self._request.mirror
             copies = [values, SEQUENCE_DESCRIPTORS[stream].mirror(values)] if mirror else [values]
