@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tests.cli.shell import TrainedRun, shell
 from tests.media.conftest import write_video
-from vidlstm.config import Kind
+from vidlstm.config import Kind, ModelConfig, StreamName
+from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import contact_sheet, thumbnail_strip, thumbnail_strips
 from vidlstm.media.jpeg import encode_jpeg
 
@@ -69,6 +71,31 @@ def test_thumbnails_keep_the_aspect_ratio(trained_run: TrainedRun) -> None:
         assert (image.format, image.height) == ("JPEG", 96)
 
 
+def test_thumbnails_show_the_people_that_the_model_sees(
+    trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find(pictures: NDArray[np.uint8], networks: Path, wanted: int) -> NDArray[np.float32]:
+        assert (len(pictures), networks, wanted) == (16, Path("networks"), 2), "the moments that it reads"
+        people = np.full((16, 2, 13, 3), np.nan, np.float32)
+        people[5:, 0] = np.concatenate(
+            [np.random.default_rng(0).uniform(5, 40, (13, 2)), np.ones((13, 1))], 1
+        )
+        return people
+
+    monkeypatch.setattr("vidlstm.engine.extraction.people.find_people", find)
+    clip = next(trained_run.data.rglob("*.avi"))
+    streams: tuple[StreamName, ...]
+    orange = []
+    for streams in ("motion",), ("motion", "pose"):
+        config = ModelConfig.default("video", ("rise", "sink")).changed(streams=streams)
+        request = ReadRequest.of(config, views=1, pose_networks=Path("networks"))
+        strip = thumbnail_strip(clip, "video", request=request)
+        frames = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))).astype(int) for jpeg in strip])
+        assert frames.shape[:2] == (6, 96)
+        orange.append((frames[..., 0] - frames[..., 2] > 120).any((1, 2)).tolist())
+    assert orange == [[False] * 6, [False, False, True, True, True, True]]
+
+
 def test_thumbnails_of_a_span_show_nothing_else(tmp_path: Path) -> None:
     levels = [np.full((48, 64, 3), 200 if 20 <= number < 30 else 20, np.uint8) for number in range(60)]
     film = write_video(tmp_path / "film.avi", levels, fps=10)
@@ -97,7 +124,7 @@ def test_a_clip_that_crashes_its_decoder_has_no_thumbnails_and_the_page_is_writt
     assert set(thumbnail_strips([bad, good], "video", clip_seconds=5)) == {good}
 
 
-def _harm(bad: Path, harm: str, path: Path, kind: Kind) -> list[bytes]:
+def _harm(bad: Path, harm: str, path: Path, kind: Kind, request: None) -> list[bytes]:
     if path == bad and harm == "crash":
         os._exit(9)
     if path == bad:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from vidlstm.config import Kind, ModelConfig
+from vidlstm.config import ModelConfig
 from vidlstm.data.samples import Dataset
+from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
 from vidlstm.evaluations import EvalReport
 from vidlstm.files import make_folder, write_atomically
@@ -33,6 +34,7 @@ def write_report(
     notes: Sequence[str] = (),
     command: str = "",
     stem: str = "",
+    networks: Path | None = None,
 ) -> None:
     """Write the report page, and the plots next to it.
 
@@ -47,6 +49,7 @@ def write_report(
         notes: Caveats about the figures.
         command: The command line that repeats the report, if there is one.
         stem: Prefix of the plots' file names.
+        networks: Folder of the networks of the `pose` stream.
 
     Raises:
         OSError: A file cannot be written.
@@ -59,7 +62,7 @@ def write_report(
     write_page(
         file,
         report,
-        config.kind,
+        ReadRequest.of(config, views=config.views, pose_networks=networks),
         title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
         facts=describe(config, training or {}, dataset, subset),
         command=command,
@@ -101,7 +104,7 @@ def write_predictions(file: Path, report: EvalReport, *, column: str, parts: Seq
 def write_page(
     file: Path,
     report: EvalReport,
-    kind: Kind,
+    request: ReadRequest,
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
@@ -114,7 +117,7 @@ def write_page(
     Args:
         file: Path of the page.
         report: Report on the scored clips.
-        kind: Kind of the clips.
+        request: What the model reads from a clip.
         title: Title of the page.
         facts: Facts about data, split and model.
         command: The command line that repeats the report.
@@ -130,7 +133,7 @@ def write_page(
         report,
         title=title,
         facts=facts,
-        thumbnails=thumbnail_strips(pictured_clips(report), kind),
+        thumbnails=thumbnail_strips(pictured_clips(report), request.kind, request),
         command=command,
         curves=epochs,
         notes=notes,
@@ -196,6 +199,8 @@ def describe(
     if config.kind == "video":
         sampling = config.sampling
         facts.append(("Sampling", f"{sampling.method}, {sampling.num_frames} moments, {config.views} views"))
+    if "pose" in config.streams:
+        facts.append(("People", f"up to {config.people}; the thumbnails show their key points"))
     if "num_clips" in training:
         facts.append(("Trained on", f"{training['num_clips']['train']} clips of {training['data']}"))
     if "best_epoch" in training:

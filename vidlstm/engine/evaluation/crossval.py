@@ -17,7 +17,7 @@ from vidlstm.engine.events import DataFound, Event, Progress
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
-from vidlstm.engine.extraction.pose_networks import require_networks
+from vidlstm.engine.extraction.pose_networks import find_pose, require_networks, write_networks
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
@@ -240,6 +240,7 @@ class _Session:
             self.clips.dataset,
             subset=f"all clips, each by a model that was not trained on its fold ({len(self.folds)} folds)",
             command=self.request.command,
+            networks=write_networks(find_pose(self.request.model, self.config.streams)),
         )
 
     def _run_folds(

@@ -113,7 +113,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         write_report(
             request.page, report, model.config, dataset, subset=subset.description,
             training=model.training, epochs=read_epochs(run), notes=notes,
-            command=request.command, stem=f"{stem}.",
+            command=request.command, stem=f"{stem}.", networks=networks,
         )  # fmt: skip
     films = score_films(model, clips, {s.path for s in dataset.samples})
     yield EvaluateResult(report, tuple(notes), request.page, report_spans(films) if films else None)

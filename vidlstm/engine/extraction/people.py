@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
+from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.descriptors import pose
 from vidlstm.media.opencv import decoding_threads
 from vidlstm.media.people.tracking import follow
@@ -28,6 +30,22 @@ def find_people(pictures: NDArray[np.uint8], networks: Path, people: int) -> NDA
     blazepose = _load(networks)
     tracks = follow(list(pictures), blazepose.detect, blazepose.find_points, wanted=people)
     return pose.slots(tracks, len(pictures), people)
+
+
+def read_people(path: Path, request: ReadRequest) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Read the pictures of a clip that the `pose` stream is computed from, and find the people in them.
+
+    Returns:
+        RGB `(U, H, W, 3)`, and key points `(U, N, 13, 3)`.
+
+    Raises:
+        InputError: The clip cannot be used.
+    """
+    assert request.pose_networks is not None
+    spec = ClipSpec(request.sampling, request.views, size=None, picture_side=PEOPLE_SIDE)
+    pictures = read_clip(path, spec, request.limits).pictures
+    assert pictures is not None
+    return pictures, find_people(pictures, request.pose_networks, request.people)
 
 
 def count_people(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int64]:

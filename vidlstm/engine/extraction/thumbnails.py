@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from vidlstm.config import Kind, Sampling
 from vidlstm.engine.extraction.processes.jobs import Job
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
+from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
+from vidlstm.media.people.drawing import draw_people
 from vidlstm.media.resize import square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.open import open_video
@@ -31,18 +33,24 @@ _MAX_WIDTH = 192
 _SIDE = 192  # frames are read as squares of this side, then resized to their shape
 
 
-def thumbnail_strip(path: Path, kind: Kind, span: Span | None = None) -> list[bytes]:
+def thumbnail_strip(
+    path: Path, kind: Kind, span: Span | None = None, request: ReadRequest | None = None
+) -> list[bytes]:
     """Return frames spread over a clip, or a single one for a picture, as JPEG files 96 pixels high.
 
     Args:
         path: A video, a folder of frames, or a picture.
         kind: Which of them.
         span: Start and end in seconds, for a part of a film.
+        request: What a model reads from a clip. With the `pose` stream, the frames show the people it sees.
 
     Raises:
         InputError: The file cannot be read.
     """
-    frames, width = _frames(path, kind, span)
+    if request is not None and "pose" in request.streams and span is None:
+        frames, width = _frames_with_people(path, request)
+    else:
+        frames, width = _frames(path, kind, span)
     return [encode_jpeg(frame, width, _HEIGHT) for frame in frames]
 
 
@@ -58,14 +66,19 @@ def contact_sheet(path: Path, kind: Kind, span: Span | None = None) -> tuple[byt
 
 
 def thumbnail_strips(
-    paths: Sequence[Path], kind: Kind, *, clip_seconds: float = CLIP_SECONDS
+    paths: Sequence[Path],
+    kind: Kind,
+    request: ReadRequest | None = None,
+    *,
+    clip_seconds: float = CLIP_SECONDS,
 ) -> dict[Path, list[bytes]]:
     """Return the strips of the readable clips, read by decoder processes with a time limit each."""
     strips: dict[Path, list[bytes]] = {}
     if not paths:
         return strips
     with DecodePool(min(len(paths), default_workers()), clip_seconds) as pool:
-        for result in pool.run(paths, lambda path: Job(path, partial(thumbnail_strip, path, kind))):
+        strip = partial(thumbnail_strip, kind=kind, request=request)
+        for result in pool.run(paths, lambda path: Job(path, partial(strip, path))):
             if result is not None and isinstance(result[1], list):
                 strips[result[0]] = result[1]
     return strips
@@ -80,6 +93,17 @@ def _frames(path: Path, kind: Kind, span: Span | None) -> tuple[Sequence[NDArray
         return _frames_of_span(path, *span)
     clip = read_clip(path, ClipSpec(Sampling("uniform", _FRAMES), size=_SIDE))
     return list(clip.frames), _width(clip.info.width, clip.info.height)
+
+
+def _frames_with_people(path: Path, request: ReadRequest) -> tuple[Sequence[NDArray[np.uint8]], int]:
+    """Return some of the moments that a model reads, with the people that it sees there."""
+    # Imported here, because other strips do not need the library that runs the networks.
+    from vidlstm.engine.extraction.people import read_people
+
+    pictures, people = read_people(path, request)
+    shown = np.linspace(0, len(pictures) - 1, min(_FRAMES, len(pictures))).round().astype(int)
+    frames = [draw_people(pictures[moment], people[moment]) for moment in shown]
+    return frames, _width(pictures.shape[2], pictures.shape[1])
 
 
 def _frames_of_span(path: Path, start: float, end: float) -> tuple[Sequence[NDArray[np.uint8]], int]:

@@ -313,6 +313,7 @@ class _Session:
             epochs=run.epochs,
             notes=plan.split.notes,
             command=self.request.command,
+            networks=write_networks(plan.pose),
         )
         return report
 
