@@ -70,6 +70,17 @@ def test_a_film_of_one_frame_is_paired_with_itself(numbered: Callable[..., Path]
     assert part.pair_seconds.tolist() == [0.0]
 
 
+def test_whole_pictures_of_every_moment_in_smaller_parts(numbered: Callable[..., Path]) -> None:
+    parts = list(read_film(numbered(200), FilmSpec(8, None, PAIRS, picture_side=96)))
+    assert [len(part.times) for part in parts] == [32, 32]
+    for part in parts:
+        assert part.pictures is not None
+        assert part.pictures.shape[0] == 32
+        assert max(part.pictures.shape[1:3]) == 96
+        numbers = [number_of(picture) for picture in part.pictures]
+        assert numbers == [round(t * 25) for t in part.times]
+
+
 def test_a_long_film_comes_in_parts_and_the_last_one_knows_its_length(numbered: Callable[..., Path]) -> None:
     parts = list(read_film(numbered(600), FilmSpec(8, 32, PAIRS)))
     assert [len(part.times) for part in parts] == [CHUNK, CHUNK, CHUNK]

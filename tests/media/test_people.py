@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vidlstm.media.people import detection, regions
+from vidlstm.media.people import detection, packing, regions
 from vidlstm.media.people.regions import Region
-from vidlstm.media.people.tracking import follow
+from vidlstm.media.people.tracking import Tracker, follow
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -160,3 +160,61 @@ class TestFollowing:
     def test_a_still_clip_of_one_colour_has_no_people(self) -> None:
         stage = Stage()
         assert track_of([np.zeros((1, 1, 3), np.uint8)], stage) == []
+
+
+class TestFollowingAFilm:
+    def test_people_keep_their_numbers_from_part_to_part(self) -> None:
+        stage = Stage()
+        tracker = Tracker(stage.detect, stage.find_points)
+        whole: dict[int, list[float]] = {0: [], 1: []}
+        for start in range(0, 12, 4):
+            pictures = [stage.picture((40 + 4 * m, 200), (180 - 2 * m, 200)) for m in range(start, start + 4)]
+            for number, track in tracker.follow(pictures).items():
+                whole[number] += [float(track[m][0, 0]) for m in range(4)]
+        left, right = sorted(whole.values())
+        np.testing.assert_allclose(left, [40 + 4 * m for m in range(12)], atol=10)
+        np.testing.assert_allclose(right, [180 - 2 * m for m in range(12)], atol=10)
+
+    def test_who_comes_back_much_later_is_somebody_new(self) -> None:
+        stage = Stage()
+        tracker = Tracker(stage.detect, stage.find_points)
+        assert list(tracker.follow([stage.picture((60, 200))] * 2)) == [0]
+        assert tracker.follow([stage.picture()] * 20) == {}
+        assert list(tracker.follow([stage.picture((60, 200))] * 2)) == [1]
+
+    def test_a_late_detection_is_tracked_back_to_the_start_of_its_part(self) -> None:
+        stage = Stage(plain=150)
+        tracker = Tracker(stage.detect, stage.find_points)
+        assert tracker.follow([stage.picture((60, 100))] * 3) == {}
+        (track,) = tracker.follow([stage.picture((60, 100))] * 3 + [stage.picture((60, 200))]).values()
+        assert sorted(track) == [0, 1, 2, 3]
+
+
+def bodies(seed: int, *moments: int) -> dict[int, Floats]:
+    rng = np.random.default_rng(seed)
+    return {m: rng.uniform(0, 640, (33, 3)).astype(np.float32) for m in moments}
+
+
+class TestPacking:
+    def test_unpacks_what_was_packed_from_the_middle_of_the_picture(self) -> None:
+        tracks = {5: bodies(0, 0, 1, 4), 7: bodies(1, 2)}
+        rows = packing.pack(tracks, 6, (320, 180))
+        assert rows.shape == (6, packing.WIDTH)
+        assert not rows[[3, 5]].any()
+        first, second = packing.unpack(rows)
+        assert list(first) == [0, 1, 4]
+        np.testing.assert_allclose(first[4], tracks[5][4] - (320, 180, 0), atol=1e-4)
+        np.testing.assert_allclose(second[2], tracks[7][2] - (320, 180, 0), atol=1e-4)
+
+    def test_half_precision_keeps_a_quarter_of_a_pixel(self) -> None:
+        tracks = {0: bodies(0, 0)}
+        (track,) = packing.unpack(packing.pack(tracks, 1, (320, 320)).astype(np.float16))
+        np.testing.assert_allclose(track[0], tracks[0][0] - (320, 320, 0), atol=0.25)
+
+    def test_keeps_the_largest_people_of_a_crowd(self) -> None:
+        crowd = {n: bodies(n, 0) for n in range(9)}
+        for n, track in crowd.items():
+            track[0][:, 1:] *= n + 1
+        assert len(packing.unpack(packing.pack(crowd, 1, (0, 0)))) == packing.MOST
+        numbers = packing.pack(crowd, 1, (0, 0)).reshape(packing.MOST, -1)[:, 0] - 1
+        assert numbers.tolist() == [8, 7, 6, 5]

@@ -21,7 +21,7 @@ from vidlstm.media.clips import Clip, clip_info
 from vidlstm.media.descriptors.motion import small_grey, small_size
 from vidlstm.media.file_types import Limits
 from vidlstm.media.frame_pairs import PairSpec
-from vidlstm.media.resize import square
+from vidlstm.media.resize import square, whole
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
@@ -29,6 +29,8 @@ from vidlstm.records import ClipInfo
 
 CHUNK = 64
 """Maximum number of moments in a part."""
+_PICTURE_CHUNK = 32
+"""The same where whole pictures are read: up to three parts are held, a picture of 640x360 takes 0.7 MB."""
 _MAX_GAP = 600.0  # maximum plausible gap between two frames, in seconds
 _RECENT = 8  # frames kept for the last moments of a film, which have no later neighbour
 
@@ -42,12 +44,14 @@ class FilmSpec:
         size: Side of the square frames, in pixels; None: no square frames.
         pairs: Frame pairs to read at every moment; None: no pairs.
         every: Read square frames only at every n-th moment.
+        picture_side: Longest side of the whole pictures read at every moment, in pixels; None: no pictures.
     """
 
     rate: float
     size: int | None = 224
     pairs: PairSpec | None = None
     every: int = 2
+    picture_side: int | None = None
 
 
 @dataclass
@@ -58,6 +62,7 @@ class _Moment:
     seconds: float
     frame: Image | None
     grey: Image | None
+    picture: Image | None
     pair: tuple[Image, Image] | None = None
     pair_seconds: float = 0.0
 
@@ -91,19 +96,20 @@ def _read(
         grid = MomentGrid(spec, video.info.fps, video.image().shape[:2], first)
         targets = _targets(grid, video)
         last_seconds = 0.0
+        chunk = CHUNK if spec.picture_side is None else _PICTURE_CHUNK
         while True:
             _check_gap(path, video.seconds - last_seconds)
             last_seconds = video.seconds
             may_be_last = video.times is None or video.index >= len(video.times) - _RECENT
             grid.see(video.seconds, video.image, may_be_last=may_be_last)
             # Keep one part back: with several threads, damage may be reported some frames late.
-            while grid.num_ready() > 2 * CHUNK:
-                yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
+            while grid.num_ready() > 2 * chunk:
+                yield grid.take(chunk, replace(clip_info(video, video.index + 1), problem=None))
             if not video.goto(next(targets)):
                 break
         grid.end()
-        while grid.num_ready() > CHUNK:
-            yield grid.take(CHUNK, replace(clip_info(video, video.index + 1), problem=None))
+        while grid.num_ready() > chunk:
+            yield grid.take(chunk, replace(clip_info(video, video.index + 1), problem=None))
         yield grid.take(grid.num_ready(), clip_info(video, video.index + 1))
 
 
@@ -169,18 +175,21 @@ class MomentGrid:
             self._next += 1
         if not due and not numbers and not may_be_last:
             return
-        picture = image()
-        grey = self._reduced(picture)
+        whole_image = image()
+        grey = self._reduced(whole_image)
         for moment in due:
             if moment.grey is not None and grey is not None:
                 moment.pair, moment.pair_seconds = (moment.grey, grey), seconds - moment.seconds
         size = self.spec.size
         frame: Image | None = None
+        picture: Image | None = None
+        if numbers and self.spec.picture_side is not None:
+            picture = whole(whole_image, self.spec.picture_side)
         for number in numbers:
             wanted = size is not None and number % self.spec.every == 0
             if wanted and frame is None:
-                frame = square(picture, size or 0)
-            self._moments.append(_Moment(number, seconds, frame if wanted else None, grey))
+                frame = square(whole_image, size or 0)
+            self._moments.append(_Moment(number, seconds, frame if wanted else None, grey, picture))
         if grey is not None:
             self._recent.append((seconds, grey))
 
@@ -216,6 +225,7 @@ class MomentGrid:
         size = self.spec.size or 0
         frames = [m.frame for m in moments if m.frame is not None]
         pairs = [m.pair for m in moments if m.pair is not None]
+        pictures = [m.picture for m in moments if m.picture is not None]
         has_pairs = self.spec.pairs is not None
         return Clip(
             frames=np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8),
@@ -225,6 +235,7 @@ class MomentGrid:
             pairs=np.array(pairs, np.uint8).reshape(-1, 2, *self._size[::-1]) if has_pairs else None,
             pair_seconds=np.array([m.pair_seconds for m in moments]) if has_pairs else None,
             info=info,
+            pictures=np.stack(pictures) if pictures else None,
         )
 
     def _reduced(self, image: Image) -> Image | None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
-from vidlstm.engine.extraction.films.reading import FilmEncoder, film_spec, reading_of
+from vidlstm.engine.extraction.films.reading import FilmDescriber, FilmEncoder, film_spec
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.engine.live.feed import Ended, Item, Lost, Opened
@@ -98,9 +98,9 @@ def spans_of(path: Path, rules: SpanRules) -> list[Span]:
     request = ReadRequest.of(CONFIG, views=1)
     grid, scores = WindowGrid.of(CONFIG), FilmScores(LABELLER)
     scorer, encode = CellScorer(CONFIG, grid, scores.of_windows), FilmEncoder(request, None)
-    seconds = 0.0
+    seconds, describe = 0.0, FilmDescriber(request)
     for clip in read_film(path, film_spec(request, grid.rate)):
-        scorer.add(encode(reading_of(clip, request)))
+        scorer.add(encode(describe(clip)))
         seconds = clip.info.seconds or 0.0
     timeline = Timeline(scorer.finish(scores.of_clips), grid.cell, seconds)
     return find_spans(timeline, scores.classes, scores.idle, 2.0, rules)

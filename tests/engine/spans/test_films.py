@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
+from vidlstm.engine.extraction import people as people_module
 from vidlstm.engine.extraction import source as source_module
-from vidlstm.engine.extraction.films.extractor import FilmExtractor
+from vidlstm.engine.extraction.films.extractor import FilmExtractor, cut, gather
+from vidlstm.engine.extraction.films.reading import FilmEncoder, film_readings
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.spans.windows import WindowGrid, scores_of_film
 from vidlstm.errors import FailureCode
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore
+from vidlstm.media.descriptors import pose
+from vidlstm.media.people.packing import pack
 
 CONFIG = ModelConfig(
     "video", ("a", "b"), ("rgb", "motion"), views=2, mirror=True, members=1, spans=SpanConfig((2.0, 4.0, 8.0))
@@ -83,3 +88,74 @@ def test_a_film_is_read_once_and_then_kept(
         np.testing.assert_array_equal(values, again.features.sequences[stream])
     assert again.info == first.info
     assert encoder.num_frames == 27 * 4
+
+
+class Walkers:
+    """Stands in for the networks: two people, of whom the second one is seen for a second only."""
+
+    def __init__(self, networks: Path, people: int) -> None:
+        assert (networks, people) == (Path("networks"), 2)
+        self._moment = 0
+
+    def find(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        start, self._moment = self._moment, self._moment + len(pictures)
+        here = range(start, self._moment)
+        one = {m - start: _body(0, m) for m in here}
+        other = {m - start: _body(1, m) for m in here if 80 <= m < 88}
+        return pack({0: one, 1: other}, len(pictures), (0, 0))
+
+
+def _body(number: int, moment: int) -> NDArray[np.float32]:
+    points = np.random.default_rng(number).uniform(0, 40, (33, 3)).astype(np.float32)
+    points[:, 0] += 80 * number + moment / 4
+    points[:, 2] = 0.9
+    return points.astype(np.float16).astype(np.float32)
+
+
+@pytest.fixture
+def watched(film: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ClipFeatures, ReadRequest]:
+    """Return the features of a film in which people are found."""
+    monkeypatch.setattr(people_module, "FilmPeople", Walkers)
+    config = CONFIG.changed(streams=("motion", "pose"))
+    request = ReadRequest.of(config, views=2, pose_networks=Path("networks"))
+    encode = FilmEncoder(request, None)
+    parts = [encode(reading) for reading in film_readings(film, request, 8.0)]
+    assert len(parts) == 7  # 216 moments
+    whole = {s: np.concatenate([p.sequences[s] for p in parts], axis=1)[:, None] for s in config.streams}
+    return ClipFeatures({str(s): v for s, v in whole.items()}, {}), request
+
+
+def test_people_of_a_part_are_described_as_those_of_a_clip(
+    watched: tuple[ClipFeatures, ReadRequest],
+) -> None:
+    film, request = watched
+    part = gather(film, 76, 92, 8.0, request)
+    assert part.sequences["pose"].shape == (2, 2, 16, pose.width(2))
+    tracks = [{m: _body(0, 76 + m) for m in range(16)}, {m: _body(1, 76 + m) for m in range(4, 12)}]
+    expected = pose.describe(pose.slots(tracks, 16, 2), np.arange(76, 92) / 8)
+    np.testing.assert_array_equal(part.sequences["pose"][0, 0], expected.astype(np.float16))
+    np.testing.assert_array_equal(
+        part.sequences["pose"][1], pose.mirror(np.stack([expected] * 2)).astype(np.float16)
+    )
+
+
+def test_only_who_is_in_a_part_has_a_place_in_it(watched: tuple[ClipFeatures, ReadRequest]) -> None:
+    film, request = watched
+    alone = cut(film, 8.0, 2.0, 4.0, request).sequences["pose"]
+    both = cut(film, 8.0, 10.0, 11.0, request).sequences["pose"]
+    second = slice(pose.width(2) // 2 - 12, pose.width(2) // 2)
+    assert not alone[0, ..., second].any()
+    assert both[0, ..., second].any()
+
+
+def test_moments_without_people_are_left_out_of_the_stream(
+    watched: tuple[ClipFeatures, ReadRequest],
+) -> None:
+    film, request = watched
+    film.sequences["pose"][:, :, 100:110] = 0
+    part = gather(film, 96, 112, 8.0, request)
+    assert part.sequences["pose"].shape[2] == 6
+    assert part.sequences["motion"].shape[2] == 16
+    empty = gather(film, 101, 109, 8.0, request)
+    assert empty.sequences["pose"].shape[2] == 1
+    assert not empty.sequences["pose"].any()

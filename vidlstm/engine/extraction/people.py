@@ -1,4 +1,4 @@
-"""Find the people in a clip, in a decoder process. Imports no torch."""
+"""Find the people in a clip or film, in a decoder process. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.descriptors import pose
 from vidlstm.media.opencv import decoding_threads
-from vidlstm.media.people.tracking import follow
+from vidlstm.media.people.packing import pack
+from vidlstm.media.people.tracking import Tracker, follow
 from vidlstm.models.backends.blazepose import BlazePose
 
 
@@ -58,6 +59,25 @@ def count_people(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int6
     blazepose = _load(networks)
     found = [follow([picture], blazepose.detect, blazepose.find_points) for picture in pictures]
     return np.array([len(people) for people in found], np.int64)
+
+
+class FilmPeople:
+    """Finds and follows the people of a film, whose pictures come in parts.
+
+    Args:
+        networks: Folder of the networks' files.
+        people: The maximum number of people that are described.
+    """
+
+    def __init__(self, networks: Path, people: int) -> None:
+        blazepose = _load(networks)
+        self._tracker = Tracker(blazepose.detect, blazepose.find_points, wanted=people)
+
+    def find(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the people of the next pictures, RGB `(U, H, W, 3)`, packed: `(U, packing.WIDTH)`."""
+        height, width = pictures.shape[1:3]
+        tracks = self._tracker.follow(list(pictures))
+        return pack(tracks, len(pictures), (width / 2, height / 2))
 
 
 @cache

@@ -177,11 +177,12 @@ def _read_video(path: Path | Frames, request: ReadRequest) -> Reading:
 
 
 def _describe(clip: Clip, descriptor: SequenceDescriptor) -> NDArray[np.float32]:
-    """Describe a clip's views, `(V, T, D)`, without the steps that have no information.
+    """Describe a clip's views, `(V, T, D)`, without the steps that have no information."""
+    return without_empty(descriptor.describe(clip)[clip.table], descriptor)
 
-    If no step has any, one step is kept.
-    """
-    steps = descriptor.describe(clip)[clip.table]
+
+def without_empty(steps: NDArray[np.float32], descriptor: SequenceDescriptor) -> NDArray[np.float32]:
+    """Leave out the steps `(V, T, D)` that have no information; if none has any, one is kept."""
     if descriptor.is_there is None:
         return steps
     there = np.asarray(descriptor.is_there(steps).any(0))  # a step is the same moment in all views

@@ -16,7 +16,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from vidlstm.engine.extraction.films.reading import FilmEncoder, film_spec, reading_of
+from vidlstm.engine.extraction.films.reading import FilmDescriber, FilmEncoder, film_spec
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.engine.live.feed import Ended, Item, Lost, Opened
@@ -106,7 +107,8 @@ class _Model:
     @staticmethod
     def of(labeller: Labeller, settings: WatchSettings) -> _Model:
         config = labeller.config
-        request = ReadRequest.of(config, views=config.views)
+        networks = write_networks(labeller.pose)
+        request = ReadRequest.of(config, views=config.views, pose_networks=networks)
         scores = FilmScores(labeller, settings.novelty_rate)
         return _Model(
             labeller, WindowGrid.of(config), request, FilmEncoder(request, labeller.encoder), scores
@@ -145,6 +147,7 @@ class _Film:
         self._zero = first.seconds
         self._fps = known_fps(fps)
         spec = film_spec(model.request, model.grid.rate)
+        self._describe = FilmDescriber(model.request)
         self._moments = MomentGrid(spec, self._fps, first.image.shape[:2])
         self._scorer = CellScorer(config, model.grid, model.scores.of_windows)
         self._spans = OnlineSpans(
@@ -215,7 +218,7 @@ class _Film:
             return
         clip = self._moments.take(number, self._info)
         before = self._scorer.num_complete
-        self._scorer.add(self._model.encode(reading_of(clip, self._model.request)))
+        self._scorer.add(self._model.encode(self._describe(clip)))
         self._completed += [self.newest.shown] * (self._scorer.num_complete - before)
 
     def _note(self, edges: list[_Edge]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from vidlstm.engine.extraction.films.extractor import FilmExtractor
 from vidlstm.engine.extraction.films.reading import FilmPart
+from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source
@@ -51,7 +52,10 @@ def make_film_extractor(labeller: Labeller, readers: Readers, limits: Limits | N
         UsageError: The model cannot be used for films.
     """
     grid = WindowGrid.of(labeller.config)
-    request = ReadRequest.of(labeller.config, views=labeller.config.views, limits=limits)
+    networks = write_networks(labeller.pose)
+    request = ReadRequest.of(
+        labeller.config, views=labeller.config.views, limits=limits, pose_networks=networks
+    )
     return FilmExtractor(request, make_source(labeller, readers, request), None, grid.rate)
 
 

@@ -1,4 +1,4 @@
-"""Track people through a clip: their key points at each moment.
+"""Track people through a clip or film: their key points at each moment.
 
 As in BlazePose, a person's key points at one moment give the region for the next. The detector, which costs
 as much as the landmarks of one person, runs only every few moments, or at every moment while fewer people
@@ -77,7 +77,8 @@ class _Track:
     start: Region  # region at the first moment, for tracking backwards
     region: Region  # region for the next moment
     last: int  # last moment at which they were seen
-    bodies: dict[int, Floats] = field(default_factory=dict)
+    number: int = -1
+    bodies: dict[int, Floats] = field(default_factory=dict)  # of the newest part
 
 
 def follow(
@@ -101,21 +102,71 @@ def follow(
         For each person, key points by moment: float32 `(33, 3)`, x and y in pixels of the picture, and
         confidence, 0 to 1.
     """
-    tracks: list[_Track] = []
-    pictures = _normalised(pictures)
-    for moment, picture in enumerate(pictures):
-        seen = _followed(tracks, moment, picture, find_points)
-        if moment % detect_every == 0 or len(seen) < wanted:
-            seen += _found(tracks, seen, moment, picture, detect, find_points)
-        for track, sight in _without_doubles(seen):
-            if track not in tracks:
-                track.start = sight.region
-                tracks.append(track)
-            track.region, track.last = sight.region, moment
-            track.bodies[moment] = sight.points
-    for track in tracks:
-        _follow_back(track, tracks, pictures, find_points)
-    return [track.bodies for track in tracks]
+    tracker = Tracker(detect, find_points, wanted=wanted, detect_every=detect_every)
+    return list(tracker.follow(pictures).values())
+
+
+class Tracker:
+    """Tracks the people of a film, whose pictures come in parts.
+
+    Args:
+        detect: The detector.
+        find_points: The landmark network.
+        wanted: Number of people; while fewer are seen, the detector runs at every moment.
+        detect_every: Moments between two runs of the detector otherwise.
+    """
+
+    def __init__(
+        self,
+        detect: Detector,
+        find_points: Landmarker,
+        *,
+        wanted: int = 2,
+        detect_every: int = DETECT_EVERY,
+    ) -> None:
+        self._detect = detect
+        self._find_points = find_points
+        self._wanted = wanted
+        self._detect_every = detect_every
+        self._tracks: list[_Track] = []
+        self._num_tracks = 0
+        self._num_moments = 0
+
+    def follow(self, pictures: Sequence[Image]) -> dict[int, dict[int, Floats]]:
+        """Track people through the next part.
+
+        Args:
+            pictures: RGB `(H, W, 3)`, in time order.
+
+        Returns:
+            By the number of each person who is seen, counted from the start of the film, and by moment of
+            this part: key points as in `follow`.
+        """
+        pictures, start = _normalised(pictures), self._num_moments
+        self._tracks = [track for track in self._tracks if start - track.last <= _REMEMBERED]
+        for track in self._tracks:
+            track.bodies = {}
+        new: list[_Track] = []
+        for moment, picture in enumerate(pictures, start):
+            for track, sight in self._seen(moment, picture):
+                if track not in self._tracks:
+                    track.start, track.number = sight.region, self._num_tracks
+                    self._num_tracks += 1
+                    self._tracks.append(track)
+                    new.append(track)
+                track.region, track.last = sight.region, moment
+                track.bodies[moment - start] = sight.points
+        for track in new:
+            _follow_back(track, self._tracks, pictures, self._find_points)
+        self._num_moments += len(pictures)
+        return {track.number: track.bodies for track in self._tracks if track.bodies}
+
+    def _seen(self, moment: int, picture: Image) -> list[tuple[_Track, _Sight]]:
+        """Return the people at one moment: those who are tracked, and those who are detected."""
+        seen = _followed(self._tracks, moment, picture, self._find_points)
+        if moment % self._detect_every == 0 or len(seen) < self._wanted:
+            seen += _found(self._tracks, seen, moment, picture, self._detect, self._find_points)
+        return _without_doubles(seen)
 
 
 def _normalised(pictures: Sequence[Image]) -> list[Image]:
@@ -163,7 +214,7 @@ def _found(
 def _follow_back(
     track: _Track, tracks: list[_Track], pictures: Sequence[Image], find_points: Landmarker
 ) -> None:
-    """Track a person backwards from the first detection, as they may have been visible before."""
+    """Track a person backwards from the first detection in a part, as they may have been visible before."""
     first = min(track.bodies)
     region = track.start
     for moment in range(first - 1, -1, -1):

@@ -4,7 +4,8 @@ A film passes through a decoder process as a stream, and its features are yielde
 training, all of them are kept, and also stored under the film and the rate of its grid: the film is read only
 once, even if its labelled spans change.
 
-The `rgb` stream takes every second moment, as it does in clips.
+The `rgb` stream takes every second moment, as it does in clips. For the `pose` stream the people's key points
+are kept, which are described when a part is cut out.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from vidlstm.config import StreamName
 from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.extractor import Extracted
 from vidlstm.engine.extraction.films.reading import PIXELS, RGB_EVERY, FilmPart, require_film_streams
-from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest, without_empty
 from vidlstm.engine.extraction.source import Source
 from vidlstm.errors import InputError
-from vidlstm.features.batches import ClipFeatures
+from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
-from vidlstm.media.descriptors import motion
+from vidlstm.media.descriptors import motion, pose
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS
+from vidlstm.media.people.packing import unpack
 from vidlstm.media.sampling import every_second, known_fps, plan
 from vidlstm.media.video.open import probe
 from vidlstm.records import ClipInfo, Problem
@@ -45,8 +47,7 @@ class FilmExtractor:
         rate: Moments per second.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
-            stream.
+        UsageError: The model needs summary streams, which are not defined for a whole film.
     """
 
     def __init__(self, request: ReadRequest, source: Source, store: FeatureStore | None, rate: float) -> None:
@@ -119,6 +120,10 @@ class FilmExtractor:
             "limits": asdict(request.limits),
             "mirror": request.mirror,
         }
+        if stream == "pose":
+            networks = None if request.pose_networks is None else request.pose_networks.name
+            del recipe["mirror"]
+            return {**recipe, "people": request.people, "networks": networks, "side": PEOPLE_SIDE}
         if stream in SEQUENCE_DESCRIPTORS:
             pair = [motion.FLOW_SECONDS, motion.FLOW_SIZE]
             return {**recipe, "version": SEQUENCE_DESCRIPTORS[stream].version, "pair": pair}
@@ -159,8 +164,35 @@ def cut(film: ClipFeatures, rate: float, start: float, end: float, request: Read
 def gather(film: ClipFeatures, first: int, last: int, rate: float, request: ReadRequest) -> ClipFeatures:
     """Like `cut`, for the moments `first` to `last - 1`."""
     table = first + plan(last - first, rate, request.sampling, request.views)
-    tables = dict.fromkeys(film.sequences, table)
-    if "rgb" in film.sequences:
-        limit = film.sequences["rgb"].shape[2] - 1
-        tables["rgb"] = np.minimum(every_second(table) // RGB_EVERY, limit)
-    return ClipFeatures({s: film.sequences[s][:, 0][:, tables[s]] for s in film.sequences}, {})
+    sequences: dict[str, Values] = {}
+    for stream, values in film.sequences.items():
+        if stream == "pose":
+            sequences[stream] = _pose_at(values[0, 0], table, rate, request)
+        elif stream == "rgb":
+            moments = np.minimum(every_second(table) // RGB_EVERY, values.shape[2] - 1)
+            sequences[stream] = values[:, 0][:, moments]
+        else:
+            sequences[stream] = values[:, 0][:, table]
+    return ClipFeatures(sequences, {})
+
+
+def _pose_at(
+    people: Values, table: NDArray[np.int64], rate: float, request: ReadRequest
+) -> NDArray[np.float16]:
+    """Describe the people of a part of a film.
+
+    Args:
+        people: Packed people of every moment of the film, `(N, D)`.
+        table: Moments of each view, `(V, T)`.
+        rate: Moments per second.
+        request: Number of people, and whether the mirrored part is wanted, too.
+
+    Returns:
+        As for a clip, `(M, V, T', D')`, without the moments at which nobody is seen.
+    """
+    moments, inverse = np.unique(table, return_inverse=True)
+    placed = pose.slots(unpack(people[moments]), len(moments), request.people)
+    steps = pose.describe(placed, moments / rate)[inverse.reshape(table.shape)]
+    steps = without_empty(steps, SEQUENCE_DESCRIPTORS["pose"])
+    copies = [steps, pose.mirror(steps)] if request.mirror else [steps]
+    return np.stack(copies).astype(np.float16)

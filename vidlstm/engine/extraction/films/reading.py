@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import SUMMARY_STREAMS, StreamName
-from vidlstm.engine.extraction.reading import ReadRequest, to_channels
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest, to_channels
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import Values
 from vidlstm.media.clips import Clip
@@ -23,6 +24,9 @@ from vidlstm.media.films import FilmSpec, read_film
 from vidlstm.media.frame_pairs import PairSpec
 from vidlstm.models.backends.protocol import FrameEncoder
 from vidlstm.records import ClipInfo
+
+if TYPE_CHECKING:
+    from vidlstm.engine.extraction.people import FilmPeople
 
 PIXELS = "pixels"
 """Digest if there is no encoder: the `rgb` stream is then pixels, for training the encoder."""
@@ -37,7 +41,7 @@ class FilmReading:
     Args:
         num_moments: U.
         frames: uint8 `(F, S, S, C)`, of every second moment; None without `rgb`.
-        sequences: By stream, float32 `(U, D)`.
+        sequences: By stream, float32 `(U, D)`; `pose` as packed people, see `vidlstm.media.people.packing`.
         info: Facts about the film so far.
     """
 
@@ -54,7 +58,7 @@ class FilmPart:
     Args:
         num_moments: U.
         sequences: By stream, float16 `(M, n, D)`: plain and mirrored; n is U, or U / 2 for `rgb`. Without an
-            encoder `rgb` is uint8 `(1, n, S, S, C)`.
+            encoder `rgb` is uint8 `(1, n, S, S, C)`. `pose` is packed people, `(1, U, D)`.
         info: Facts about the film so far; in the last part, about the whole film.
     """
 
@@ -71,16 +75,14 @@ def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) ->
         has_encoder: Whether frames are encoded; otherwise they stay pixels.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
-            stream, or trains its encoder on pixels.
+        UsageError: The model needs summary streams, which are not defined for a whole film, or trains its
+            encoder on pixels.
     """
     for stream in streams:
         if stream in SUMMARY_STREAMS:
             raise UsageError(
                 f"`streams`: {stream} describes a whole clip and cannot be used for films; leave it out"
             )
-        if stream == "pose":
-            raise UsageError("`streams`: pose works on clips and cannot be used for films; leave it out")
     if "rgb" in streams and not has_encoder:
         raise UsageError("unfreeze: the encoder can be trained on clips, not on films; leave it frozen")
 
@@ -93,8 +95,7 @@ class FilmEncoder:
         encoder: Encoder of the `rgb` stream; None: the stream stays pixels.
 
     Raises:
-        UsageError: The model needs summary streams, which are not defined for a whole film, or the `pose`
-            stream.
+        UsageError: The model needs summary streams, which are not defined for a whole film.
     """
 
     def __init__(self, request: ReadRequest, encoder: FrameEncoder | None) -> None:
@@ -107,7 +108,8 @@ class FilmEncoder:
         """Return the features of a few moments."""
         made: dict[StreamName, Values] = {}
         for stream, values in reading.sequences.items():
-            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if self._request.mirror else []
+            mirrors = self._request.mirror and stream != "pose"
+            mirrored = [SEQUENCE_DESCRIPTORS[stream].mirror(values)] if mirrors else []
             made[stream] = np.stack([values, *mirrored]).astype(np.float16)
         if reading.frames is not None:
             if self._encoder is None:
@@ -126,8 +128,9 @@ def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[Fil
     Raises:
         InputError: The film cannot be read, or not beyond this point.
     """
+    describe = FilmDescriber(request)
     for clip in read_film(path, film_spec(request, rate), request.limits):
-        yield reading_of(clip, request)
+        yield describe(clip)
 
 
 def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
@@ -137,11 +140,33 @@ def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
         size=request.size if "rgb" in request.streams else None,
         pairs=PairSpec(motion.FLOW_SECONDS, motion.FLOW_SIZE) if "motion" in request.streams else None,
         every=RGB_EVERY,
+        picture_side=PEOPLE_SIDE if "pose" in request.streams else None,
     )
 
 
-def reading_of(clip: Clip, request: ReadRequest) -> FilmReading:
-    """Return frames for the encoder and descriptors for the other streams, for a few moments."""
-    frames = to_channels(clip.frames, request.channels) if "rgb" in request.streams else None
-    described = {s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in request.streams}
-    return FilmReading(len(clip.times), frames, described, clip.info)
+class FilmDescriber:
+    """Describes consecutive moments of one film or live stream.
+
+    Args:
+        request: Streams and sizes; its sampling is ignored.
+    """
+
+    def __init__(self, request: ReadRequest) -> None:
+        self._request = request
+        self._people: FilmPeople | None = None
+        if "pose" in request.streams and request.pose_networks is not None:
+            # Imported here, because other streams do not need the library that runs the networks.
+            from vidlstm.engine.extraction.people import FilmPeople
+
+            self._people = FilmPeople(request.pose_networks, request.people)
+
+    def __call__(self, clip: Clip) -> FilmReading:
+        """Return frames for the encoder and descriptors for the other streams, for the next moments."""
+        streams = self._request.streams
+        frames = to_channels(clip.frames, self._request.channels) if "rgb" in streams else None
+        described: dict[StreamName, NDArray[np.float32]] = {
+            s: d.describe(clip) for s, d in SEQUENCE_DESCRIPTORS.items() if s in streams and s != "pose"
+        }
+        if self._people is not None and clip.pictures is not None:
+            described["pose"] = self._people.find(clip.pictures)
+        return FilmReading(len(clip.times), frames, described, clip.info)
