@@ -302,6 +302,7 @@ class TrainConfig:
         accumulate: Number of parts in which a step's clips pass through the encoder.
         checkpointing: Recompute the encoder's activations in the backward pass instead of keeping them
             (Chen et al. 2016).
+        auto_streams: Remove the `pose` stream after training unless it helps by more than chance.
     """
 
     epochs: int = 40
@@ -317,6 +318,7 @@ class TrainConfig:
     encoder_learning_rate: float = 1e-4
     accumulate: int = 1
     checkpointing: bool = False
+    auto_streams: bool = False
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, f"`epochs={self.epochs}`: must be at least 1")

@@ -243,3 +243,30 @@ class SpanReport:
             ],
             "failed": list(self.failed),
         }
+
+
+@dataclass(frozen=True)
+class PoseChoice:
+    """The comparison of a model with and without the `pose` stream, on clips it was not trained on.
+
+    Args:
+        clips: Number of clips.
+        right: Number of clips that are right with the stream.
+        right_without: Number of clips that are right without it.
+        loss: Log loss with the stream.
+        loss_without: Log loss without it.
+        p: Probability of a gain of this size or more by chance.
+        kept: Whether the model keeps the stream.
+    """
+
+    clips: int
+    right: int
+    right_without: int
+    loss: float
+    loss_without: float
+    p: float
+    kept: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, rounded."""
+        return {n: round(v, 4) if isinstance(v, float) else v for n, v in asdict(self).items()}

@@ -30,6 +30,9 @@ from vidlstm.errors import UsageError
 
 T = TypeVar("T")
 
+AUTO = "auto"
+"""`streams`: the default streams; for training, also `pose` if it helps."""
+
 
 @dataclass(frozen=True)
 class DataSettings:
@@ -136,7 +139,8 @@ class ModelSettings:
             base = ModelConfig.default(kind, classes, self.encoder)
         else:
             base = replace(earlier, kind=kind, classes=classes)
-        streams = _given(streams=None if self.streams is None else parse_streams(self.streams))
+        named = None if self.streams in (None, AUTO) else self.streams
+        streams = _given(streams=None if named is None else parse_streams(named))
         grid = parse_grid(self.grid) if self.grid is not None else {}
         if self.num_frames == 1 and (self.head or base.head.kind) != "mean":
             raise UsageError(

@@ -1,10 +1,13 @@
-"""McNemar's exact test, against scipy's binomial test by hand and as a table."""
+"""McNemar's exact test, against scipy's binomial test by hand and as a table; Fisher's by hand."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
-from vidlstm.metrics.intervals import mcnemar
+from vidlstm.metrics.intervals import mcnemar, sign_flip
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,26 @@ def test_mcnemar_is_a_two_sided_binomial_test(wins: int, losses: int, p: float) 
 
 def test_mcnemar_of_many_clips_is_near_the_chi_squared_approximation() -> None:
     assert mcnemar(600, 500) == pytest.approx(0.0028, abs=2e-4)  # (|600 - 500| - 1)^2 / 1100 = 8.91
+
+
+@pytest.mark.parametrize(
+    ("gains", "p"),
+    [
+        ([1.0], 1 / 2),
+        ([-1.0], 1.0),
+        ([0.0, 0.0], 1.0),
+        ([1.0, 2.0, 3.0], 1 / 8),
+        ([3.0, 2.0, -1.0], 2 / 8),  # also 3 + 2 + 1
+        ([0.1, 0.2, 0.3, -0.6], 9 / 16),  # the sum is 0: half of all, and half of those with the sum 0
+    ],
+)
+def test_sign_flips_are_counted(gains: list[float], p: float) -> None:
+    assert sign_flip(np.array(gains)) == pytest.approx(p)
+
+
+def test_many_sign_flips_are_drawn_always_the_same() -> None:
+    gains = np.random.default_rng(1).normal(0.2, 1, 100)
+    z = gains.sum() / np.sqrt(np.square(gains).sum())
+    normal = 0.5 * math.erfc(z / math.sqrt(2))
+    assert sign_flip(gains) == sign_flip(gains) == pytest.approx(normal, rel=0.2)
+    assert sign_flip(np.ones(40)) == pytest.approx(2**-14)

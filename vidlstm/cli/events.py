@@ -20,6 +20,8 @@ from vidlstm.engine.events import (
     Int8Failed,
     Interrupted,
     KnownClips,
+    PoseCompared,
+    PoseLeftOut,
     Progress,
     Resumed,
     SplitMade,
@@ -151,6 +153,15 @@ def _say(console: Console, event: object) -> None:
             console.say(f"int8: {found}; {use}.")
         case Int8Failed(reason):
             console.warn(f"The model was not compared in int8: {reason}.")
+        case PoseLeftOut(reason):
+            console.say(f"pose is left out: {reason}")
+        case PoseCompared(choice):
+            use = "used." if choice.kept else "not used, and not needed to predict."
+            console.say(
+                f"pose: {choice.right} of {choice.clips} validation clips right with it, "
+                f"{choice.right_without} without; log loss {choice.loss:.3f} and {choice.loss_without:.3f} "
+                f"(p = {choice.p:.2g}): {use}"
+            )
         case StartKept(start):
             console.warn(f"Fine-tuning did not improve the model. The model of {start} is kept.")
 

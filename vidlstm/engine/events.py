@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from vidlstm.evaluations import PoseChoice
 from vidlstm.records import ClipInfo, EpochReport, Problem
 
 if TYPE_CHECKING:
@@ -184,8 +185,22 @@ class Int8Failed:
     reason: str
 
 
+@dataclass(frozen=True)
+class PoseLeftOut:
+    """`streams=auto` trains without the `pose` stream, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class PoseCompared:
+    """`streams=auto` compared the model with and without the `pose` stream."""
+
+    choice: PoseChoice
+
+
 Event = (
     DataFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted | FeaturesNotKept
     | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained | BaselineInterrupted | StartKept
-    | Saved | Int8Compared | Int8Failed
+    | Saved | Int8Compared | Int8Failed | PoseLeftOut | PoseCompared
 )  # fmt: skip

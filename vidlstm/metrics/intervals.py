@@ -1,4 +1,4 @@
-"""95 % confidence intervals of an accuracy and of the difference of two accuracies; McNemar's test."""
+"""95 % confidence intervals of an accuracy and of the difference of two; McNemar's and Fisher's tests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from vidlstm.evaluations import Interval
 
 _RESAMPLES = 2000
+_MAX_FLIPS = 2**14
 
 
 def group_interval(hit: NDArray[np.bool_], groups: NDArray[np.int64], *, seed: int = 0) -> Interval:
@@ -85,3 +86,22 @@ def mcnemar(wins: int, losses: int) -> float:
     total = wins + losses
     tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1))
     return float(min(1.0, 2 * tail / 2**total))
+
+
+def sign_flip(gains: NDArray[np.float64]) -> float:
+    """Return the p-value of Fisher's randomisation test (1935), one-sided: that the mean gain is above 0.
+
+    Without an effect, every paired gain could as well have the other sign. The p-value is the share of all
+    choices of signs that give the sum at hand or a larger one; of 2^14 random ones if there are more.
+
+    Args:
+        gains: Differences of independent pairs, `(N,)`, at least one.
+    """
+    number = len(gains)
+    if 2**number <= _MAX_FLIPS:
+        signs = 1 - 2 * (np.arange(2**number)[:, None] >> np.arange(number) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1, 1], size=(_MAX_FLIPS, number))
+        signs[0] = 1  # those at hand are among them
+    slack = 1e-9 * float(np.abs(gains).sum())  # sums of the same numbers may differ in their last digits
+    return float((signs @ gains >= gains.sum() - slack).mean())

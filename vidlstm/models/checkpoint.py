@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vidlstm.config import ModelConfig
+from vidlstm.config import ModelConfig, StreamName
 from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.classifier import Classifier
@@ -73,6 +73,14 @@ class Model:
         if self.baseline is not None:
             parts[BASELINE] = self.baseline
         return nn.ModuleDict(parts)
+
+    def remove(self, stream: StreamName) -> None:
+        """Remove a stream and its branches; fusion and novelty of the others have to be fitted again."""
+        self.config = replace(self.config, streams=tuple(s for s in self.config.streams if s != stream))
+        self.widths.pop(stream, None)
+        self.classifier.remove(stream)
+        if stream == "pose":
+            self.pose = None
 
 
 def rgb_encoder(config: ModelConfig, *, load_weights: bool = True, seed: int = 0) -> Encoder | None:

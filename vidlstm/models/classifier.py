@@ -192,6 +192,16 @@ class Classifier(nn.Module):
         """Return the fusion weight of each branch, by name."""
         return {spec.name: w for spec, w in zip(self.specs, self.fusion.tolist(), strict=True)}
 
+    def remove(self, stream: StreamName) -> None:
+        """Remove the branches of a stream; fusion and novelty of the others have to be fitted again."""
+        kept = [i for i, spec in enumerate(self.specs) if spec.stream != stream]
+        num_classes = self.novelty.branches[0].centres.shape[1]
+        device = self.fusion.device
+        self.specs = tuple(self.specs[i] for i in kept)
+        self.branch = nn.ModuleList(self.branch[i] for i in kept)
+        self.fusion = torch.full((len(kept),), 1 / len(kept), device=device)
+        self.novelty = Novelty(self.members, [b.width for b in self.branches], num_classes).to(device)
+
     def compute(self, rows: slice, total: int) -> None:
         """Tell the dropout layers which rows of a step of `total` clips the next inputs are."""
         for module in self.modules():

@@ -68,6 +68,8 @@ def crossval(
     seeds = ", first seed" if repeat > 1 else ""
     console.say(f"{result.num_folds} folds, each scored by a model that was not trained on it{seeds}:")
     show_report(console, result.report, page=result.page)
+    if result.pose:
+        console.say(f"pose: used in {result.num_with_pose} of {len(result.pose)} folds{seeds}.")
     for seed, spans in result.spans.items():
         console.say(f"Seed {seed}:")
         show_spans(console, spans)

@@ -13,7 +13,7 @@ from vidlstm.data.splits import Fold, given_fold, make_folds
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
-from vidlstm.engine.events import DataFound, Event, Progress
+from vidlstm.engine.events import DataFound, Event, PoseLeftOut, Progress
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
@@ -22,9 +22,10 @@ from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.spans.windows import with_windows
+from vidlstm.engine.training.auto_streams import configure, with_choice
 from vidlstm.engine.training.run_folder import LAST
 from vidlstm.errors import UsageError
-from vidlstm.evaluations import EvalReport, Scored, SpanReport
+from vidlstm.evaluations import EvalReport, PoseChoice, Scored, SpanReport
 from vidlstm.files import make_folder
 from vidlstm.metrics.classification import hits, summarise
 from vidlstm.metrics.films import report_spans
@@ -32,7 +33,7 @@ from vidlstm.models.checkpoint import baseline_config, rgb_encoder
 from vidlstm.models.header import FILE
 from vidlstm.records import SCHEMA
 from vidlstm.report.findings import cautions
-from vidlstm.settings import DataSettings, MachineSettings, ModelSettings, TrainingSettings
+from vidlstm.settings import AUTO, DataSettings, MachineSettings, ModelSettings, TrainingSettings
 
 Folds = int | Literal["group", "split"]
 
@@ -113,6 +114,7 @@ class CrossvalResult:
         ablation: Whether streams and heads were compared.
         spans: Report on the held-out films of all folds by seed, if the clips are parts of films.
         page: The report page; None if no folder was given.
+        pose: How `streams=auto` chose in each fold, for the first seed; empty for named streams.
     """
 
     report: EvalReport
@@ -121,6 +123,12 @@ class CrossvalResult:
     ablation: bool
     spans: dict[int, SpanReport] = field(default_factory=dict)
     page: Path | None = None
+    pose: tuple[PoseChoice, ...] = ()
+
+    @property
+    def num_with_pose(self) -> int:
+        """Number of folds in which `streams=auto` kept the `pose` stream."""
+        return sum(choice.kept for choice in self.pose)
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `crossval --json`."""
@@ -138,6 +146,8 @@ class CrossvalResult:
         ]
         plain["cautions"] = cautions(self.report)
         plain["top1_per_seed"] = _by_name(requested.top1_per_seed)
+        if self.pose:
+            plain["pose"] = {"folds": len(self.pose), "kept": self.num_with_pose}
         if self.spans:
             first, *_ = self.spans.values()
             plain |= first.to_json()
@@ -164,6 +174,8 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     Raises:
         VidlstmError: The data, the settings or a file cannot be used.
     """
+    if request.ablation and request.model.streams == AUTO:
+        raise UsageError("an ablation compares streams: name them in `streams`, not auto")
     if request.out is not None:
         _require_free(request.out, overwrite=request.overwrite)
     # Report missing devices and files before searching for data, which can take long.
@@ -172,8 +184,12 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     networks = require_networks(request.model, streams)
     dataset = yield from find_grouped_dataset(request.data, request.machine, cache=request.cache)
     yield DataFound(dataset)
-    config = with_windows(request.model.configure(dataset.kind, dataset.classes), dataset)
-    training = request.training.configure(config)
+    config, missing = configure(request.model, dataset.kind, dataset.classes)
+    if missing:
+        yield PoseLeftOut(missing)
+    config = with_windows(config, dataset)
+    training = with_choice(request.training.configure(config), request.model, config)
+    networks = networks or require_networks(request.model, config.streams)
     folds = _folds(dataset, request.folds, training.seed)
     encoder = None if config.encoder.keeps_pixels else rgb_encoder(config, seed=training.seed)
     wanted = ReadRequest.for_training(config, networks)
@@ -228,7 +244,8 @@ class _Session:
         if page is not None:
             names = [r.fold.held_out_name for r in first for _ in r.scored[variants[-1].streams]]
             self._write(page, report, names)
-        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans, page)
+        pose = tuple(r.pose for r in runs[self.training.seed] if r.pose is not None)
+        yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans, page, pose)
 
     def _write(self, page: Path, report: EvalReport, folds: Sequence[str]) -> None:
         make_folder(page.parent)

@@ -26,12 +26,13 @@ from vidlstm.engine.devices import use_threads
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.scoring import read_clips
+from vidlstm.engine.training.auto_streams import choose_streams
 from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
 from vidlstm.engine.training.films import fit_spans, score_films
 from vidlstm.engine.training.loop.encoder_training import kept_pixels
 from vidlstm.engine.training.loop.fusion import fit_fusion
 from vidlstm.engine.training.prepare import make_trainer, start_model
-from vidlstm.evaluations import Scored
+from vidlstm.evaluations import PoseChoice, Scored
 from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model, rgb_encoder
 from vidlstm.models.classifier import fuse
@@ -48,12 +49,14 @@ class FoldResult:
         scored: Scored clips for every requested subset of streams.
         baseline: Clips as the full model's baseline scores them; None if not requested, or if there is none.
         films: Held-out films with the spans that the full model finds.
+        pose: How `streams=auto` chose; None for named streams.
     """
 
     fold: Fold
     scored: dict[Streams, tuple[Scored, ...]]
     baseline: tuple[Scored, ...] | None = None
     films: tuple[ScoredFilm, ...] = ()
+    pose: PoseChoice | None = None
 
 
 def crossvalidate(
@@ -150,6 +153,7 @@ def _run_fold(
     for _ in trainer.run():
         pass
     trainer.finish()
+    pose = choose_streams(model, trainer, clips.dataset) if training.auto_streams else None
     usable = clips.usable(fold.test_indices)
     labels = trainer.held_out_labels
     held_out = trainer.held_out_scores(trainer.views) if len(labels) else None
@@ -177,10 +181,10 @@ def _run_fold(
         )
     films: list[ScoredFilm] = []
     if clips.films:
-        model.config = replace(config, spans=fit_spans(model, clips, trainer))
+        model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         films = score_films(model, clips, {clips.dataset.samples[i].path for i in fold.test_indices})
     reference = _score_baseline(model, clips, fold, training) if baseline else None
-    return FoldResult(fold, scored, reference, tuple(films))
+    return FoldResult(fold, scored, reference, tuple(films), pose)
 
 
 def _score_baseline(

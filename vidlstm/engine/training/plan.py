@@ -12,13 +12,15 @@ from vidlstm.data.samples import Dataset, require_data
 from vidlstm.data.split_table import SplitRow, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
-from vidlstm.engine.events import DataFound, Event, SplitMade
+from vidlstm.engine.events import DataFound, Event, PoseLeftOut, SplitMade
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.pose_networks import find_pose, require_networks
 from vidlstm.engine.spans.windows import with_windows
-from vidlstm.engine.training.run_folder import RunFolder, RunSettings
+from vidlstm.engine.training.auto_streams import configure, with_choice
+from vidlstm.engine.training.run_folder import MODEL, RunFolder, RunSettings
 from vidlstm.engine.training.tensorboard import require_tensorboard
 from vidlstm.errors import UsageError
+from vidlstm.models.header import read_header
 from vidlstm.models.pose_weights import PoseWeights
 from vidlstm.settings import (
     DataSettings,
@@ -96,7 +98,10 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     data, chosen = request.data.over(sources), request.split.over(sources)
     dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
     yield DataFound(dataset)
-    model = request.model.configure(dataset.kind, dataset.classes, None if earlier is None else earlier.model)
+    base = None if earlier is None else earlier.model
+    model, missing = configure(request.model, dataset.kind, dataset.classes, base)
+    if missing:
+        yield PoseLeftOut(missing)
     model = with_windows(request.fine_tuning.configure(model, request.model.members), dataset)
     training = _training(request, model, earlier)
     split = make_split(
@@ -140,6 +145,7 @@ def _training(request: TrainRequest, model: ModelConfig, earlier: RunSettings | 
         base = earlier.training
     elif earlier is not None:  # fine-tuning keeps only the seed of the earlier run, for the same split
         base = replace(base, seed=earlier.training.seed)
+    base = with_choice(base, request.model, model)
     return request.fine_tuning.over(request.training.configure(model, base))
 
 
@@ -158,4 +164,8 @@ def _earlier_run(request: TrainRequest) -> tuple[RunSettings | None, Path | None
         )
     if not start.is_dir():
         raise UsageError(f"`start={start}`: not a run folder")
-    return RunFolder(start).settings(), start
+    settings = RunFolder(start).settings()
+    if (start / MODEL).is_file():  # `streams=auto` may have removed a stream from it
+        streams = read_header(start / MODEL).config.streams
+        settings = replace(settings, model=replace(settings.model, streams=streams))
+    return settings, start

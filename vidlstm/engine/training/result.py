@@ -8,7 +8,7 @@ from typing import Any
 
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
-from vidlstm.evaluations import EvalReport
+from vidlstm.evaluations import EvalReport, PoseChoice
 from vidlstm.records import SCHEMA, EpochReport
 from vidlstm.report.findings import cautions
 
@@ -45,6 +45,7 @@ class TrainResult:
         seconds: Duration of extraction and of training.
         interrupted: Ctrl-C ended training early.
         on_films: The clips are parts of films.
+        pose: How `streams=auto` chose; None for named streams.
     """
 
     run: Path
@@ -65,6 +66,7 @@ class TrainResult:
     seconds: dict[str, float]
     interrupted: bool
     on_films: bool = False
+    pose: PoseChoice | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `train --json`."""
@@ -86,5 +88,6 @@ class TrainResult:
             "held_out": held_out,
             "val": held_out,
             "cautions": [*self.notes, *(cautions(report) if report else ())],
+            "pose": None if self.pose is None else self.pose.to_json(),
             "seconds": self.seconds,
         }

@@ -29,6 +29,7 @@ from vidlstm.engine.events import (
     Int8Compared,
     Int8Failed,
     Interrupted,
+    PoseCompared,
     Progress,
     Resumed,
     Saved,
@@ -40,6 +41,7 @@ from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.precision.int8 import compare_int8
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
+from vidlstm.engine.training.auto_streams import choose_streams
 from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.films import fit_spans
@@ -56,7 +58,7 @@ from vidlstm.engine.training.result import StartingRun, TrainResult
 from vidlstm.engine.training.run_folder import MODEL, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
 from vidlstm.errors import BackendError, CheckpointError, DataError, UsageError
-from vidlstm.evaluations import EvalReport
+from vidlstm.evaluations import EvalReport, PoseChoice
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16
@@ -93,6 +95,7 @@ class _Session:
         self.training = plan.settings.training
         self.reads_files = self.config.encoder.trainable and not self.config.encoder.keeps_pixels
         """Whether the encoder is trained on pixels that are read again in every epoch."""
+        self.pose: PoseChoice | None = None
 
     def run(self) -> Generator[Event | TrainResult, None, None]:
         """Train, score and save."""
@@ -118,6 +121,9 @@ class _Session:
                 yield Resumed(trainer.epoch, trainer.config.epochs)
             interrupted = yield from self._run_epochs(run, trainer)
             trainer.finish()
+            if self.training.auto_streams:
+                self.pose = choose_streams(model, trainer, self.plan.dataset)
+                yield PoseCompared(self.pose)
         model.classifier.cpu()  # where every model scores, so that the report says what `predict` will
         if not self.world.is_main:
             return
@@ -154,6 +160,7 @@ class _Session:
             seconds=seconds,
             interrupted=interrupted,
             on_films=bool(clips.films),
+            pose=self.pose,
         )
 
     @property
@@ -296,6 +303,8 @@ class _Session:
         model.training = describe_training(
             model, plan.settings.data, self.training, clips, plan.split, plan.prints, trainer, report
         )
+        if self.pose is not None:
+            model.training["pose"] = self.pose.to_json()
         run.write_model(model)
         yield Saved(run.path, run.model)
         if report is None:

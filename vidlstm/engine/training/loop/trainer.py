@@ -126,6 +126,10 @@ class Trainer:
         """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
         if self._best_state is not None:
             self._networks.modules.load_state_dict(self._best_state)
+        self.calibrate()
+
+    def calibrate(self) -> None:
+        """Fit fusion, calibration and novelty on the held-out clips."""
         if len(self._held_out):
             outputs = self._networks.outputs([part.val for part in self.parts], self.views)
             weights, temperature, floor = fit_fusion(branch_scores(outputs), self.held_out_labels)
@@ -161,6 +165,11 @@ class Trainer:
     def has_best(self) -> bool:
         """Whether a best epoch's weights are there."""
         return self._best_state is not None
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Indices of the held-out clips, `(N,)`, part after part."""
+        return self._held_out
 
     @property
     def held_out_labels(self) -> Tensor:

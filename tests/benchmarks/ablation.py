@@ -1,0 +1,230 @@
+"""What each part of the recipe is worth, on each data set: one table, with intervals.
+
+    VIDLSTM_REAL_DATA=DATA python -m tests.benchmarks.ablation [NAME=PATH[:GROUP_COLUMN] ...] [--seeds 3]
+
+Every row is one part taken away: top-1 with it minus top-1 without it, in points, averaged over the seeds, with
+the 95 % interval of resampled groups. All clips of a set are scored by models that were not trained on their
+group. A branch is taken away by fitting the fusion of the others again, as branches share no weights; members,
+views, mirroring and the order of the frames by training again.
+
+Sets: `sample_videos` and, of $VIDLSTM_REAL_DATA, UT-Interaction by sequence and across scenes, and the labelled
+spans of the films. `pose` is among the streams if its networks are installed, or given by --pose-weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vidlstm.config import ModelConfig, TrainConfig
+from vidlstm.data.splits import Fold, make_folds
+from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
+from vidlstm.engine.extraction.clips import Clips, extract_clips
+from vidlstm.engine.extraction.open import open_extractor
+from vidlstm.engine.extraction.pose_networks import require_networks
+from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.scoring import read_clips
+from vidlstm.engine.spans.windows import with_windows
+from vidlstm.engine.training.auto_streams import configure
+from vidlstm.engine.training.loop.fusion import fit_fusion
+from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.features.batches import ClipFeatures, Values
+from vidlstm.models.checkpoint import rgb_encoder
+from vidlstm.models.classifier import fuse
+from vidlstm.settings import AUTO, DataSettings, MachineSettings, ModelSettings
+
+T = TypeVar("T")
+Hits = NDArray[np.bool_]
+
+FULL = "all"
+BRANCHES = ("appearance", "change", "motion", "pose")
+RETRAINED = ("order", "members", "views", "mirroring")
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set to measure on.
+
+    Args:
+        name: In the table.
+        data: As for `vidlstm crossval`.
+        per_group: One fold per group; otherwise five folds of groups.
+    """
+
+    name: str
+    data: DataSettings
+    per_group: bool = False
+
+
+def sets(given: Sequence[str]) -> list[Set]:
+    """Return the sets to measure: the given ones, or all that are there."""
+    if given:
+        parsed = [
+            (name, *path.partition(":")[::2]) for name, _, path in (text.partition("=") for text in given)
+        ]
+        return [
+            Set(name, DataSettings(Path(path), group_column=column or None)) for name, path, column in parsed
+        ]
+    found = [Set("samples", DataSettings(Path("sample_videos")))]
+    if root := os.environ.get("VIDLSTM_REAL_DATA"):
+        ut, films = Path(root, "ut_interaction"), Path(root, "films")
+        found += [
+            Set("UT sequences", DataSettings(ut)),
+            Set("UT scenes", DataSettings(ut, group_column="scene"), per_group=True),
+            Set("films", DataSettings(films, background="none")),
+        ]
+    return found
+
+
+def load(chosen: Set, weights: Path | None, workers: int | None) -> tuple[ModelConfig, Clips]:
+    """Find and extract a set's clips; features are stored."""
+    machine = MachineSettings(workers=workers)
+    settings = ModelSettings(streams=AUTO, pose_weights=weights)
+    dataset = _last(find_grouped_dataset(chosen.data, machine, cache=True))
+    config, missing = configure(settings, dataset.kind, dataset.classes)
+    if missing:
+        print(f"without pose: {missing}")
+    config = with_windows(config, dataset)
+    wanted = ReadRequest.for_training(config, require_networks(settings, config.streams))
+    with open_extractor(wanted, rgb_encoder(config), machine, cache=True) as extractor:
+        return config, _last(extract_clips(extractor, dataset))
+
+
+def _last(events: Generator[Any, None, T]) -> T:
+    """Return what a generator of events returns."""
+    while True:
+        try:
+            next(events)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+def without(part: str, config: ModelConfig, clips: Clips) -> tuple[ModelConfig, Clips]:
+    """Take a part away that needs another training."""
+    if part == "order":
+        return config.changed(head={"kind": "mean"}), clips
+    if part == "members":
+        return replace(config, members=1), clips
+    if part == "views":
+        return replace(config, views=1), _sliced(clips, views=1)
+    return replace(config, mirror=False), _sliced(clips, copies=1)
+
+
+def _sliced(clips: Clips, copies: int | None = None, views: int | None = None) -> Clips:
+    """Return clips with fewer copies (plain, mirrored) or views of their features."""
+
+    def less(features: ClipFeatures) -> ClipFeatures:
+        sequences: dict[str, Values] = {s: v[:copies, :views] for s, v in features.sequences.items()}
+        return ClipFeatures(sequences, features.summaries)
+
+    extracted = tuple(replace(e, features=e.features and less(e.features)) for e in clips.extracted)
+    return replace(clips, extracted=extracted)
+
+
+def hits_of(
+    config: ModelConfig, clips: Clips, folds: Sequence[Fold], training: TrainConfig, parts: Sequence[str]
+) -> dict[str, Hits]:
+    """Return which clips are right with all branches, and without each of some branches, `(N,)` each."""
+    labels = clips.labels()
+    hits = {part: np.zeros(len(labels), bool) for part in (FULL, *parts)}
+    for fold in folds:
+        model = start_model(config, clips, None, training.seed)
+        trainer = make_trainer(model, clips, fold.train_indices, training)
+        for _ in trainer.run():
+            pass
+        trainer.finish()
+        tested = clips.usable(fold.test_indices)
+        features = [clips.features(i) for i in tested]
+        scores, _ = read_clips(model.classifier, features, trainer.views, torch.device("cpu"))
+        held_out, truth = trainer.held_out_scores(trainer.views), trainer.held_out_labels
+        for part, found in hits.items():
+            kept = [i for i, spec in enumerate(model.classifier.specs) if spec.name != part]
+            fused = fuse(scores[kept], *fit_fusion(held_out[kept], truth))
+            found[tested] = fused.argmax(1).numpy() == labels[tested]
+    return hits
+
+
+def measure(chosen: Set, seeds: int, weights: Path | None, workers: int | None) -> dict[str, Any]:
+    """Measure every part on one set; return plain JSON values."""
+    config, clips = load(chosen, weights, workers)
+    groups = np.unique([sample.group for sample in clips.dataset.samples], return_inverse=True)[1]
+    hits: dict[str, list[Hits]] = {}
+    for seed in range(seeds):
+        training = replace(TrainConfig.default(config), seed=seed)
+        folds = make_folds(clips.dataset, "group" if chosen.per_group else 5, seed)
+        branches = [b for b in BRANCHES if b != "pose" or "pose" in config.streams]
+        found = hits_of(config, clips, folds, training, branches)
+        for part in RETRAINED:
+            found[part] = hits_of(*without(part, config, clips), folds, training, ())[FULL]
+        for part, hit in found.items():
+            hits.setdefault(part, []).append(hit)
+    mean = {part: np.mean(rows, axis=0) for part, rows in hits.items()}
+    result: dict[str, Any] = {
+        "clips": len(groups),
+        "groups": int(groups.max()) + 1,
+        FULL: _row(mean[FULL], groups),
+    }
+    for part in hits.keys() - {FULL}:
+        result[part] = _row(mean[FULL] - mean[part], groups)
+    return result
+
+
+def _row(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return the mean of `(N,)` and its 95 % interval, over resampled groups."""
+    number = int(groups.max()) + 1
+    sums, sizes = np.bincount(groups, weights=values), np.bincount(groups)
+    drawn = np.random.default_rng(0).integers(number, size=(_RESAMPLES, number))
+    low, high = np.quantile(sums[drawn].sum(1) / sizes[drawn].sum(1), [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a Markdown table: a column per set, a row per part."""
+    names = [f"{name} ({r['clips']} clips, {r['groups']} groups)" for name, r in results.items()]
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    cells = [
+        f"{100 * r[FULL][0]:.1f} ({100 * r[FULL][1]:.1f} to {100 * r[FULL][2]:.1f})" for r in results.values()
+    ]
+    lines.append("| top-1 with all parts | " + " | ".join(cells) + " |")
+    for part in (*BRANCHES, *RETRAINED):
+        cells = [
+            "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in r[part])) if part in r else ""
+            for r in results.values()
+        ]
+        lines.append(f"| {part} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sets", nargs="*", metavar="NAME=PATH[:GROUP_COLUMN]")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--pose-weights", type=Path)
+    parser.add_argument("--workers", type=int, help="decoder processes")
+    parser.add_argument("--json", type=Path, help="also write the figures here, after every set")
+    asked = parser.parse_args()
+    results: dict[str, dict[str, Any]] = {}
+    for chosen in sets(asked.sets):
+        results[chosen.name] = measure(chosen, asked.seeds, asked.pose_weights, asked.workers)
+        print(table({chosen.name: results[chosen.name]}), flush=True)
+        if asked.json:
+            asked.json.write_text(json.dumps(results, indent=1))
+    print(f"\nPoints of top-1 that each part is worth, {asked.seeds} seeds, 95 % intervals over groups:\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
