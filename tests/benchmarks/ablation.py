@@ -2,13 +2,15 @@
 
     VIDLSTM_REAL_DATA=DATA python -m tests.benchmarks.ablation [NAME=PATH[:GROUP_COLUMN] ...] [--seeds 3]
 
-Every row is one part taken away: top-1 with it minus top-1 without it, in points, averaged over the seeds, with
-the 95 % interval of resampled groups. All clips of a set are scored by models that were not trained on their
-group. A branch is taken away by fitting the fusion of the others again, as branches share no weights; members,
-views, mirroring and the order of the frames by training again.
+Every row is one part taken away: top-1 with it minus top-1 without it, in points, averaged over the seeds,
+with the 95 % interval of resampled groups (of clips where there are fewer than six groups). All clips are
+scored by models that were not trained on their group. A branch is taken away by fitting the fusion of the
+others again, as branches share no weights; members, views, mirroring and the order of the frames by training
+again.
 
-Sets: `sample_videos` and, of $VIDLSTM_REAL_DATA, UT-Interaction by sequence and across scenes, and the labelled
-spans of the films. `pose` is among the streams if its networks are installed, or given by --pose-weights.
+Sets: `sample_videos` and, of $VIDLSTM_REAL_DATA, UT-Interaction by sequence and across scenes, and the
+labelled spans of the films. `pose` is among the streams if its networks are installed, or given by
+--pose-weights.
 """
 
 from __future__ import annotations
@@ -69,12 +71,12 @@ class Set:
 def sets(given: Sequence[str]) -> list[Set]:
     """Return the sets to measure: the given ones, or all that are there."""
     if given:
-        parsed = [
-            (name, *path.partition(":")[::2]) for name, _, path in (text.partition("=") for text in given)
-        ]
-        return [
-            Set(name, DataSettings(Path(path), group_column=column or None)) for name, path, column in parsed
-        ]
+        chosen = []
+        for text in given:
+            name, _, place = text.partition("=")
+            path, _, column = place.partition(":")
+            chosen.append(Set(name, DataSettings(Path(path), group_column=column or None)))
+        return chosen
     found = [Set("samples", DataSettings(Path("sample_videos")))]
     if root := os.environ.get("VIDLSTM_REAL_DATA"):
         ut, films = Path(root, "ut_interaction"), Path(root, "films")
@@ -170,11 +172,8 @@ def measure(chosen: Set, seeds: int, weights: Path | None, workers: int | None) 
         for part, hit in found.items():
             hits.setdefault(part, []).append(hit)
     mean = {part: np.mean(rows, axis=0) for part, rows in hits.items()}
-    result: dict[str, Any] = {
-        "clips": len(groups),
-        "groups": int(groups.max()) + 1,
-        FULL: _row(mean[FULL], groups),
-    }
+    result: dict[str, Any] = {"clips": len(groups), "groups": int(groups.max()) + 1}
+    result[FULL] = _row(mean[FULL], groups)
     for part in hits.keys() - {FULL}:
         result[part] = _row(mean[FULL] - mean[part], groups)
     return result
@@ -182,6 +181,8 @@ def measure(chosen: Set, seeds: int, weights: Path | None, workers: int | None) 
 
 def _row(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, float, float]:
     """Return the mean of `(N,)` and its 95 % interval, over resampled groups."""
+    if groups.max() < 5:
+        groups = np.arange(len(groups))
     number = int(groups.max()) + 1
     sums, sizes = np.bincount(groups, weights=values), np.bincount(groups)
     drawn = np.random.default_rng(0).integers(number, size=(_RESAMPLES, number))
@@ -191,25 +192,20 @@ def _row(values: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float,
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Return a Markdown table: a column per set, a row per part."""
-    names = [f"{name} ({r['clips']} clips, {r['groups']} groups)" for name, r in results.items()]
-    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    cells = [
-        f"{100 * r[FULL][0]:.1f} ({100 * r[FULL][1]:.1f} to {100 * r[FULL][2]:.1f})" for r in results.values()
-    ]
-    lines.append("| top-1 with all parts | " + " | ".join(cells) + " |")
-    for part in (*BRANCHES, *RETRAINED):
-        cells = [
-            "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * v for v in r[part])) if part in r else ""
-            for r in results.values()
-        ]
-        lines.append(f"| {part} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [["", *(f"{name} ({r['clips']} clips, {r['groups']} groups)" for name, r in results.items())]]
+    rows.append(["---"] * len(rows[0]))
+    for part in (FULL, *BRANCHES, *RETRAINED):
+        sign = "" if part == FULL else "+"
+        row = ["top-1 with all parts" if part == FULL else part]
+        for r in results.values():
+            mean, low, high = (f"{100 * v:{sign}.1f}" for v in r.get(part, (np.nan,) * 3))
+            row.append(f"{mean} ({low} to {high})" if part in r else "")
+        rows.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("sets", nargs="*", metavar="NAME=PATH[:GROUP_COLUMN]")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
     parser.add_argument("--pose-weights", type=Path)

@@ -43,9 +43,8 @@ def few(tmp_path: Path) -> Path:
 def test_auto_without_the_networks_says_so_and_trains_the_default_streams(few: Path, tmp_path: Path) -> None:
     ended = vidlstm("train", few, "--streams", "auto", *SMALL, "--epochs", "1", "--out", tmp_path / "run")
     assert ended.status == 0
-    assert (
-        f"pose is left out: {_missing()}".replace("`pose_weights=PATH`", "--pose-weights PATH") in ended.err
-    )
+    reason = _missing().replace("`pose_weights=PATH`", "--pose-weights PATH")
+    assert f"pose is left out: {reason}" in ended.err
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["model"]["streams"] == ["rgb", "motion"]
     assert config["training"]["auto_streams"] is False
