@@ -31,8 +31,8 @@ needs_networks = pytest.mark.skipif(bool(_missing()), reason=f"without pose: {_m
 
 @pytest.fixture
 def few(tmp_path: Path) -> Path:
-    """Return a table of 12 sample videos: two classes, six people."""
-    clips = [c for p in range(1, 7) for c in sorted(SAMPLES.glob(f"w*/person{p:02}_*.mp4"))]
+    """Return a table of 8 sample videos: two classes, four people."""
+    clips = [c for p in range(1, 5) for c in sorted(SAMPLES.glob(f"w*/person{p:02}_*.mp4"))]
     with (tmp_path / "labels.csv").open("w", newline="") as file:
         rows = [(clip, clip.parent.name, clip.name[:8]) for clip in clips]
         csv.writer(file).writerows([("path", "label", "group"), *rows])
@@ -40,6 +40,7 @@ def few(tmp_path: Path) -> Path:
 
 
 @pytest.mark.skipif(not _missing(), reason="the networks are installed")
+@pytest.mark.slow
 def test_auto_without_the_networks_says_so_and_trains_the_default_streams(few: Path, tmp_path: Path) -> None:
     ended = vidlstm("train", few, "--streams", "auto", *SMALL, "--epochs", "1", "--out", tmp_path / "run")
     assert ended.status == 0
@@ -51,6 +52,7 @@ def test_auto_without_the_networks_says_so_and_trains_the_default_streams(few: P
 
 
 @needs_networks
+@pytest.mark.slow
 def test_auto_decides_and_is_recorded_and_resumed(few: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     ended = vidlstm("train", few, "--streams", "auto", *SMALL, "--out", run, "--json")
@@ -71,6 +73,7 @@ def test_auto_decides_and_is_recorded_and_resumed(few: Path, tmp_path: Path) -> 
 
 
 @needs_networks
+@pytest.mark.slow
 def test_films_are_read_with_pose(tmp_path: Path) -> None:
     options = ("--streams", "motion+pose", "--members", "1", *SMALL)
     ended = vidlstm("train", SAMPLES / "films", *options, "--out", tmp_path / "run")

@@ -22,7 +22,7 @@ class ModelOptions(ModelSettings):
     streams: Annotated[
         str | None,
         Option(
-            help="rgb, motion, pose, colour and texture, joined by +; auto: rgb+motion and pose if it helps.",
+            help="rgb, motion, pose, colour, texture, joined by +; auto: pose if it helps.",
             show_default="rgb+motion",
         ),
     ] = None
