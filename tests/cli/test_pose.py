@@ -70,6 +70,11 @@ def test_auto_decides_and_is_recorded_and_resumed(few: Path, tmp_path: Path) -> 
     before = (run / "model.safetensors").read_bytes()
     assert vidlstm("train", few, "--resume", run, "--workers", "1").status == 0
     assert (run / "model.safetensors").read_bytes() == before
+    scored = vidlstm("crossval", few, "--streams", "auto", *SMALL, "--folds", "2", "--json")
+    assert scored.status == 0, scored.err
+    kept = json.loads(scored.out)["pose"]
+    assert kept["folds"] == 2
+    assert f"pose: used in {kept['kept']} of 2 folds.\n" in scored.err
 
 
 @needs_networks
