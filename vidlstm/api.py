@@ -31,6 +31,7 @@ from vidlstm.settings import (
     SplitSettings,
     TrainingSettings,
 )
+from vidlstm.stores import to_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -162,7 +163,7 @@ def train(
 
     given: dict[str, Any] = {**settings}
     request = TrainRequest(
-        _take(DataSettings, given, data=Path(data)),
+        _take(DataSettings, given, data=to_path(os.fspath(data))),
         _take(SplitSettings, given),
         _take(ModelSettings, given),
         _take(TrainingSettings, given),
@@ -203,7 +204,7 @@ def evaluate(
 
     given: dict[str, Any] = {**settings}
     request = EvaluateRequest(
-        _take(DataSettings, given, data=Path(data)),
+        _take(DataSettings, given, data=to_path(os.fspath(data))),
         checkpoint_file(Path(checkpoint)),
         subset,
         _take(MachineSettings, given),
@@ -244,7 +245,7 @@ def crossval(
 
     given: dict[str, Any] = {**settings}
     request = CrossvalRequest(
-        _take(DataSettings, given, data=Path(data)),
+        _take(DataSettings, given, data=to_path(os.fspath(data))),
         _take(ModelSettings, given),
         _take(TrainingSettings, given),
         _take(MachineSettings, given),

@@ -128,6 +128,13 @@ def are_frames(shown: Sequence[os.DirEntry[str]]) -> bool:
     return _series_of(shown) is not None
 
 
+def are_frame_names(names: Sequence[str]) -> bool:
+    """Tell whether the files of a folder without subfolders are the frames of one clip, by the same rules."""
+    kinds = [suffix_kind(name) for name in names]
+    pictures = {name for name, kind in zip(names, kinds, strict=True) if kind == "picture"}
+    return "video" not in kinds and _series_of_pictures(pictures) is not None
+
+
 def _series_of(shown: Sequence[os.DirEntry[str]]) -> FrameSeries | None:
     """Find the frames among a folder's visible entries.
 
@@ -144,6 +151,10 @@ def _series_of(shown: Sequence[os.DirEntry[str]]) -> FrameSeries | None:
             pictures.add(entry.name)
         elif kind == "video" or is_folder(entry):
             return None
+    return _series_of_pictures(pictures)
+
+
+def _series_of_pictures(pictures: set[str]) -> FrameSeries | None:
     series: dict[tuple[str, str], list[str]] = {}
     for name in pictures:
         stem, suffix = split_suffix(name)

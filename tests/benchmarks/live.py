@@ -4,7 +4,8 @@
     lag MODEL FILM           lag of each event, by its row and by the clock of the server
     restarts MODEL FILM      the source killed and restarted: seconds until it is found again, doubled events
     programs MODEL FILM      `--exec` programs that hang, fail or print: lag beside them
-    soak MODEL FILM          memory and open files, every 10 s, into a CSV
+    soak MODEL FILM          memory and open files, every 10 s, into a CSV; the C library's allocator is
+                             limited by MALLOC_ARENA_MAX=1 in the environment, a leak is not
 
 `--rtsp` takes an RTSP server in place of MJPEG over HTTP; it needs GStreamer's for the system's Python
 (Debian: gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad, python3-gi).
@@ -250,16 +251,26 @@ def soak(options: argparse.Namespace) -> None:
         watch = Watch(server.url, "-c", options.model, *options.more)
         place = Path(f"/proc/{watch.process.pid}")
         began = time.monotonic()
-        print("seconds,rss_mb,open_files,threads,rows", file=file)
+        print("seconds,rss_mb,heap_mb,open_files,threads,rows", file=file)
+        curve = []
         while time.monotonic() - began < options.seconds and watch.process.poll() is None:
             fields = dict(line.split(":", 1) for line in (place / "status").read_text().splitlines())
-            rss = int(fields["VmRSS"].split()[0]) / 1024
+            rss, heap = (int(fields[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon"))
+            curve.append(heap)
             files, threads = len(list((place / "fd").iterdir())), int(fields["Threads"])
             now = time.monotonic() - began
-            print(f"{now:.0f},{rss:.1f},{files},{threads},{len(watch.rows)}", file=file, flush=True)
+            print(
+                f"{now:.0f},{rss:.1f},{heap:.1f},{files},{threads},{len(watch.rows)}", file=file, flush=True
+            )
             time.sleep(10)
         watch.stop()
         server.close()
+    quarters = [float(np.median(part)) for part in np.array_split(curve, 4) if len(part)]
+    kinds = [row["event"] for row in watch.rows]
+    print(
+        f"heap by quarter of the time: {', '.join(f'{q:.0f}' for q in quarters)} MB; "
+        f"{kinds.count('end')} spans, lost {kinds.count('lost')} times, {files} open files, {threads} threads"
+    )
 
 
 @contextlib.contextmanager

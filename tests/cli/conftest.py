@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +87,12 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_clip(folder / name, seed=seed)
     (folder / "notes.txt").write_text("no clip")
     return folder
+
+
+def learned(run: Path) -> list[dict[str, Any]]:
+    """Return the epochs of a run, without the time that they took."""
+    epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in epochs]
 
 
 QUICK = ("--streams", "motion", "--epochs", "30", "--members", "2", "--workers", "1")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import vidlstm, write_clip
+from tests.cli.conftest import QUICK, learned, vidlstm, write_clip
+from tests.tiny import write_action
 from vidlstm import stores
 from vidlstm.engine.extraction import fetching
 from vidlstm.engine.extraction.fetching import Fetcher, Local
@@ -138,8 +139,26 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             system.put_file(str(write_clip(folder / f"{seed}.mp4", seed=seed)), f"bucket/{name}")
         system.pipe_file("bucket/clips/notes.txt", b"no clip")
         system.pipe_file("bucket/clips/empty.mp4", b"")
+        system.put(f"{write_data(folder / 'data')}/", "bucket/data/", recursive=True)
         yield "s3://bucket"
     server.stop()
+
+
+def write_data(folder: Path) -> Path:
+    """Write ten clips of each of two classes, and a table of them that is not their folder's `labels.csv`."""
+    names = [f"{action}/{n}.avi" for action in ("rise", "sink") for n in range(10)]
+    for name in names:
+        action, _, number = name.partition("/")
+        write_action(folder / name, action, int(number.removesuffix(".avi")))
+    lines = (f"{name},{name.partition('/')[0]}\n" for name in names)
+    (folder / "table.csv").write_text("path,label\n" + "".join(lines))
+    return folder
+
+
+def fetched_files() -> list[Path]:
+    """Return what was fetched and is still there."""
+    own = f"{fetching._PREFIX}{os.getpid()}-*"
+    return [file for folder in Path(tempfile.gettempdir()).glob(own) for file in folder.iterdir()]
 
 
 @pytest.mark.filterwarnings("ignore")  # of the server and its client
@@ -158,8 +177,7 @@ class TestS3:
         assert SECRET not in ended.out + ended.err
         local = write_clip(tmp_path / "a.mp4", seed=0)
         assert vidlstm(*command, local).lines[0].split("\t")[1:] == rows[1][1:]
-        own = f"{fetching._PREFIX}{os.getpid()}-*"
-        assert [f for folder in Path(tempfile.gettempdir()).glob(own) for f in folder.iterdir()] == []
+        assert fetched_files() == []
 
     def test_an_unknown_bucket_is_an_error_without_secrets(self, bucket: str, model: Path) -> None:
         ended = vidlstm("predict", "-c", model, "s3://nowhere/clips/")
@@ -170,6 +188,86 @@ class TestS3:
     def test_a_key_with_an_empty_name_in_it_is_found(self, bucket: str, model: Path) -> None:
         ended = vidlstm("predict", "-c", model, "--workers", "1", f"{bucket}/odd//double.mp4")
         assert ended.status == 0, ended.err
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+class TestDataInS3:
+    @pytest.fixture(scope="class")
+    def run(self, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """A run trained on clips in the bucket; not to be changed."""
+        folder = tmp_path_factory.mktemp("store_run") / "1"
+        ended = vidlstm("train", f"{bucket}/data/", "--out", folder, *QUICK)
+        assert ended.status == 0, ended.err
+        assert f"{bucket}/data: 20 clips of 2 classes, 10 each (class folders in a store)." in ended.err
+        assert SECRET not in ended.err
+        assert fetched_files() == []
+        return folder
+
+    def test_a_training_is_that_of_a_local_copy(self, run: Path, bucket: str, tmp_path: Path) -> None:
+        data, folder = write_data(tmp_path / "data"), tmp_path / "run"
+        assert vidlstm("train", data, "--out", folder, *QUICK).status == 0
+        assert (run / "split.csv").read_bytes() == (folder / "split.csv").read_bytes()
+        assert learned(run) == learned(folder)
+        theirs = (run / "predictions.csv").read_text()
+        assert theirs.replace(f"{bucket}/data", f"{data}") == (folder / "predictions.csv").read_text()
+        assert 'src="data:image/jpeg' in (run / "report.html").read_text()  # thumbnails of clips in the store
+        assert not [f for f in run.iterdir() if SECRET.encode() in f.read_bytes()]
+
+    def test_features_are_stored_so_that_the_clips_are_fetched_once(
+        self, run: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fetch(address: str, target: Path, max_bytes: int) -> None:
+            raise AssertionError(f"{address} is fetched again")
+
+        monkeypatch.setattr(fetching, "fetch", fetch)
+        ended = vidlstm("crossval", f"{bucket}/data/table.csv", "--folds", "2", *QUICK)
+        assert ended.status == 0, ended.err
+
+    def test_a_training_is_resumed(self, run: Path, bucket: str) -> None:
+        ended = vidlstm("train", f"{bucket}/data", "--resume", run, "--workers", "1")
+        assert ended.status == 0, ended.err
+
+    def test_eval_scores_what_was_held_out(self, run: Path, bucket: str) -> None:
+        ended = vidlstm("eval", f"{bucket}/data", "-c", run, "--workers", "1")
+        assert ended.status == 0, ended.err
+        assert f"Scored: the val subset of {run / 'split.csv'}" in ended.err
+
+    def test_eval_of_a_local_copy_knows_the_clips_again(self, run: Path, tmp_path: Path) -> None:
+        data = write_data(tmp_path / "data")
+        ended = vidlstm("eval", data, "-c", run, "--split", "all", "--workers", "1")
+        assert "the model was trained on" in ended.err
+
+    def test_a_local_table_names_clips_in_the_bucket_and_a_missing_one(
+        self, run: Path, bucket: str, tmp_path: Path
+    ) -> None:
+        table = tmp_path / "clips.csv"
+        names = ("rise/0.avi,rise", "rise/no.avi,rise", "sink/0.avi,sink")
+        table.write_text("path,label\n" + "".join(f"{bucket}/data/{name}\n" for name in names))
+        ended = vidlstm("eval", table, "-c", run, "--split", "all", "--workers", "1", "--json")
+        assert ended.status == 1, ended.err
+        assert f"{bucket}/data/rise/no.avi: not_found: no such file in the store" in ended.err
+        assert f'"path": "{bucket}/data/rise/no.avi"' in ended.out
+
+    @pytest.mark.parametrize("command", ["train", "crossval"])
+    def test_an_unknown_folder_is_an_error(self, bucket: str, command: str) -> None:
+        ended = vidlstm(command, f"{bucket}/nothing/")
+        assert ended.status == 2
+        assert f"{bucket}/nothing: cannot be listed: no such file in the store" in ended.err
+
+    def test_check_refuses_addresses_in_one_line(self, bucket: str) -> None:
+        ended = vidlstm("check", f"{bucket}/data/")
+        assert ended.status == 2
+        assert ended.err == (
+            f"vidlstm: {bucket}/data: check reads files of this machine; copy the clips, or some of them\n"
+        )
+
+    def test_a_password_in_an_address_is_not_repeated(self, model: Path) -> None:
+        for command in (("train",), ("crossval",), ("eval", "-c", model)):
+            ended = vidlstm(*command, f"https://me:{SECRET}@host/data/")
+            assert ended.status == 2
+            assert "contains a password" in ended.err
+            assert SECRET not in ended.err
 
 
 def test_file_addresses_are_files_of_this_machine(clips: Path, model: Path) -> None:

@@ -20,6 +20,7 @@ from vidlstm.data.annotations.spans import Film, LabelledSpan, SpanProblem, sett
 from vidlstm.data.layouts.folders import Subset, count
 from vidlstm.errors import DataError, UsageError
 from vidlstm.records import Span
+from vidlstm.stores import is_address
 
 Background = Literal["auto", "none"]
 Probe = Callable[[Path], Film | None]
@@ -129,6 +130,8 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     is_table = annotations.layout.startswith("table of spans")
     if group_column is not None and not is_table:
         raise UsageError(f"group_column: {group_column} needs a table, but this is {annotations.layout}")
+    if stored := next(filter(is_address, annotations.films), None):
+        raise DataError(f"{files[0]}: {stored} is in a store; films with spans are read from this machine")
     paths = locate_films(annotations, root, trusted=is_table)
     films = {name: None if path is None else probe(path) for name, path in paths.items()}
     spans, problems = settle(annotations, films)

@@ -8,6 +8,7 @@ equal fingerprints, whatever the path. The reverse is nearly always true; where 
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import BinaryIO
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import frames_of
+from vidlstm.stores import address_of, ahead, opened
 
 BLOCK = 64 * 1024
 _DIGEST_BYTES = 16
@@ -37,16 +39,17 @@ def fingerprint(path: Path) -> str:
 
 def fingerprints(paths: Iterable[Path]) -> list[str]:
     """Return the fingerprint of each file, or an empty string if it cannot be read."""
-    known: dict[Path, str] = {}  # the samples of a film share one file
-    found = []
-    for path in paths:
-        if path not in known:
-            try:
-                known[path] = fingerprint(path)
-            except InputError:
-                known[path] = ""
-        found.append(known[path])
-    return found
+    paths = list(paths)
+    once = dict.fromkeys(paths)  # the samples of a film share one file
+    known = dict(zip(once, ahead(_fingerprint_or_nothing, once), strict=True))
+    return [known[path] for path in paths]
+
+
+def _fingerprint_or_nothing(path: Path) -> str:
+    try:
+        return fingerprint(path)
+    except InputError:
+        return ""
 
 
 def full_hash(path: Path) -> str:
@@ -63,6 +66,14 @@ def full_hash(path: Path) -> str:
 
 def _hash(path: Path, *, whole: bool) -> str:
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    if (address := address_of(path)) is not None:
+        with opened(address, whole=whole) as file:
+            size = file.seek(0, os.SEEK_END)
+            digest.update(size.to_bytes(8, "little"))
+            file.seek(0)
+            for block in _blocks(file, size, whole):
+                digest.update(block)
+        return digest.hexdigest()
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):

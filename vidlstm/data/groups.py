@@ -17,6 +17,7 @@ from pathlib import Path
 from vidlstm.data.fingerprints import fingerprint, full_hash
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.files import frames_of
+from vidlstm.stores import address_of, ahead, size_of
 
 BY_BACKGROUND = "background"
 """Special value of `group_by`: groups come from the clips' backgrounds, which are not read here."""
@@ -152,12 +153,14 @@ def equal_files(paths: Sequence[Path]) -> tuple[tuple[int, ...], ...]:
 def _refine(
     members: list[int], paths: Sequence[Path], key_of: Callable[[Path], object]
 ) -> Iterable[list[int]]:
-    parts: defaultdict[object, list[int]] = defaultdict(list)
-    for index in members:
+    def key_or_none(path: Path) -> object:
         try:
-            key = key_of(paths[index])
+            return key_of(path)
         except (OSError, InputError):
-            continue
+            return None
+
+    parts: defaultdict[object, list[int]] = defaultdict(list)
+    for index, key in zip(members, ahead(key_or_none, [paths[i] for i in members]), strict=True):
         if key is not None:
             parts[key].append(index)
     return (part for part in parts.values() if len(part) > 1)
@@ -165,6 +168,8 @@ def _refine(
 
 def _size(path: Path) -> tuple[int, ...] | None:
     """Return a file's size, or the sizes of a folder's frames; None if empty."""
+    if (address := address_of(path)) is not None:
+        return (known,) if (known := size_of(address)) else None
     if path.is_dir():
         return tuple(frame.stat().st_size for frame in frames_of(path)) or None
     size = path.stat().st_size

@@ -20,7 +20,7 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as serialise
 
-from vidlstm.errors import FailureCode
+from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import write_atomically
 from vidlstm.records import ClipInfo, Problem
+from vidlstm.stores import address_of, ahead, version_of
 
 NETWORKS = "networks"
 """Folder beside the features for networks that were converted for a backend."""
@@ -64,11 +65,18 @@ def clip_identity(path: Path) -> str:
     `mv`, or one copied over the other by `cp -p`. The inode changes with the first, the time of the last
     status change (ctime) with both. All of it comes from one call to `stat`: 0.4 CPU seconds for 100,000
     files, where hashing the first, middle and last 64 KiB takes 49 (`python -m tests.benchmarks.identity`).
-    A change of permissions also changes ctime, and so causes a new extraction.
+    A change of permissions also changes ctime, and so causes a new extraction. In an object store, the store
+    reports the version.
 
     Raises:
         OSError: The clip cannot be accessed.
+        InputError: The same, in a store.
     """
+    if (address := address_of(path)) is not None:
+        version = version_of(address)
+        if version is None:
+            raise InputError(address, FailureCode.READ_ERROR, "has no version")
+        return f"{address!r} {version}"
     absolute = os.path.abspath(path)  # noqa: PTH100 - half the time of Path.absolute
     status = os.stat(absolute)  # noqa: PTH116
     if not stat.S_ISDIR(status.st_mode):
@@ -76,6 +84,18 @@ def clip_identity(path: Path) -> str:
     with os.scandir(absolute) as entries:  # a folder of frames
         frames = sorted((entry.name, _version(entry.stat())) for entry in entries)
     return f"{absolute!r} {frames!r}"
+
+
+def identities(paths: Iterable[Path]) -> Iterator[tuple[Path, str | None]]:
+    """Yield each clip with its identity, in order; None if it cannot be accessed, or has no version."""
+    return ahead(_with_identity, paths)
+
+
+def _with_identity(path: Path) -> tuple[Path, str | None]:
+    try:
+        return path, clip_identity(path)
+    except (OSError, InputError):  # reported when the file is read
+        return path, None
 
 
 def _version(status: os.stat_result) -> str:

@@ -31,6 +31,7 @@ from vidlstm.report.findings import (
 from vidlstm.report.matrix import matrix
 from vidlstm.report.plots import curves_svg, reliability_svg
 from vidlstm.report.text import percent, printable
+from vidlstm.stores import address_of
 from vidlstm.version import __version__
 
 MAX_CLIPS = 12
@@ -108,7 +109,7 @@ def _card(report: EvalReport, clip: Scored, thumbnails: Mapping[Path, Sequence[b
 
 
 def _link(path: Path) -> str:
-    return path.absolute().as_uri()
+    return address_of(path) or path.absolute().as_uri()
 
 
 def policy(script: str, style: str) -> str:

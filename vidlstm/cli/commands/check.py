@@ -16,6 +16,7 @@ from vidlstm.cli.rows.formats.predictions import csv_line, encode, tsv_field
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError, UsageError
+from vidlstm.stores import address_of
 
 if TYPE_CHECKING:
     from vidlstm.data.samples import Dataset
@@ -56,6 +57,8 @@ def check(
         raise UsageError("--fix-list and --labels cannot be combined; each prints its own list")
     from vidlstm.data.annotations.formats import annotation_files
 
+    if address_of(data.data) is not None:
+        raise UsageError(f"{data.data}: check reads files of this machine; copy the clips, or some of them")
     root, films = data.data, None
     if root.exists() and annotation_files(root):
         dataset = None

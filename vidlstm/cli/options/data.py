@@ -11,6 +11,7 @@ from typer import Argument, Option
 from vidlstm.cli.options.panels import LAYOUT, SPLIT
 from vidlstm.config import Kind
 from vidlstm.settings import DataSettings, SplitSettings
+from vidlstm.stores import to_path
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,11 @@ class DataOptions(DataSettings):
 
     data: Annotated[
         Path,
-        Argument(help="Class folders, a labels.csv or its folder, a table, a list, or annotated films."),
+        Argument(
+            parser=to_path,
+            metavar="DATA",
+            help="Class folders, a labels.csv or its folder, a table, a list, or annotated films.",
+        ),
     ]
     kind: Annotated[
         Kind | None,

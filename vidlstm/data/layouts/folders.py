@@ -21,6 +21,7 @@ from vidlstm.config import Kind
 from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError
 from vidlstm.files import is_frame_folder, suffix_kind
+from vidlstm.stores import address_of, path_in
 
 Subset = Literal["train", "val", "test"]
 SUBSETS: dict[str, Subset] = {
@@ -73,9 +74,16 @@ class Listing:
 def locate(
     root: Path, names: Sequence[str], label: str, split: Subset | None = None, group: str | None = None
 ) -> Row:
-    """Return the row of a listed clip: its first possible name that exists, otherwise the first name."""
+    """Return the row of a listed clip: its first possible name that exists, otherwise the first name.
+
+    Raises:
+        UsageError: The name is an address with a password.
+    """
     # Some systems store accents as separate characters, so also try the other Unicode normal forms.
     spelt = [normalize(form, name) for form in ("NFC", "NFD") for name in names if not name.isascii()]
+    first = path_in(root, names[0])
+    if address_of(first) is not None:  # whether it exists is found when it is read
+        return Row(first, label, suffix_kind(names[0]), split, group)
     for name in (*names, *spelt):
         path = root / name
         try:
@@ -85,7 +93,7 @@ def locate(
         if stat.S_ISDIR(mode):
             return Row(path, label, "video" if is_frame_folder(path) else None, split, group)
         return Row(path, label, suffix_kind(name), split, group)
-    return Row(root / names[0], label, suffix_kind(names[0]), split, group, exists=False)
+    return Row(first, label, suffix_kind(names[0]), split, group, exists=False)
 
 
 # ------------------------------------------------------------------------------- class folders
@@ -104,8 +112,8 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         shown = _shown(root)
     except OSError as error:
         raise DataError(f"{root}: cannot be read ({error.strerror})") from None
-    subsets = _subset_folders([p for p in shown if p.is_dir()])
-    skipped = _Skipped(root)
+    subsets = subset_folders([p for p in shown if p.is_dir()])
+    skipped = Skipped(root)
     rows: list[Row] = []
     for folder, subset in subsets.items() or [(root, None)]:
         rows += _read_classes(folder, subset, kind, skipped)
@@ -139,7 +147,7 @@ def _shown(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
+def subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
     """Return the folders that are subsets of a split, training first.
 
     "train" may also be a class, so a single folder of that name among other folders is not a subset.
@@ -152,7 +160,7 @@ def _subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
     return dict(sorted(subsets.items(), key=lambda item: order.index(item[1])))
 
 
-def _read_classes(folder: Path, subset: Subset | None, kind: Kind | None, skipped: _Skipped) -> Iterator[Row]:
+def _read_classes(folder: Path, subset: Subset | None, kind: Kind | None, skipped: Skipped) -> Iterator[Row]:
     depth = len(folder.parts)
     holds_films = cache(_holds_films)  # once a class, not once a clip
     for path in walk(folder, kind=kind, on_skip=skipped, clip_depth=2):
@@ -171,7 +179,7 @@ def _holds_films(folder: Path) -> bool:
 _LOST: tuple[SkipReason, ...] = ("unreadable folder", "broken link")
 
 
-class _Skipped:
+class Skipped:
     """Collects the paths that a walk skips, and describes them in a few sentences."""
 
     def __init__(self, root: Path) -> None:

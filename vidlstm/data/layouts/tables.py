@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vidlstm.data.layouts.folders import SUBSETS, Listing, Row, Subset, count, locate
-from vidlstm.errors import DataError
+from vidlstm.errors import DataError, InputError
+from vidlstm.stores import address_of, opened, path_in
 
 TABLE_NAMES = ("labels.csv", "labels.tsv")
 """Tables that describe the folder they are in."""
@@ -22,6 +23,8 @@ TABLE_NAMES = ("labels.csv", "labels.tsv")
 
 def read_table(file: Path, *, root: Path | None = None, group_column: str | None = None) -> Listing:
     """Read a CSV or TSV with a header: `path,label` and optionally `group`, `split`.
+
+    A path may be an address in an object store; relative paths of a table in a store are in the store.
 
     Args:
         file: UTF-8 (or UTF-16 with a byte order mark), separated by commas, tabs or semicolons.
@@ -58,7 +61,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
         group = None if group_at is None else _text(values[group_at], header[group_at], where)
         if not values[path_at] or "\0" in values[path_at]:
             raise DataError(f"{where}: has no usable path")
-        place = unicodedata.normalize("NFC", os.path.normpath(root / values[path_at]))
+        place = unicodedata.normalize("NFC", os.path.normpath(path_in(root, values[path_at])))
         known_line, known_label = first.setdefault(place, (line, label))
         if known_label != label:
             raise DataError(
@@ -100,7 +103,13 @@ def read_text(file: Path) -> str:
         DataError: The file cannot be read.
     """
     try:
-        data = file.read_bytes()
+        if (address := address_of(file)) is not None:
+            with opened(address) as source:
+                data = bytes(source.read())
+        else:
+            data = file.read_bytes()
+    except InputError as error:
+        raise DataError(str(error)) from None
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from vidlstm.data.fingerprints import fingerprint
+from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import SPLIT, read_split
 from vidlstm.data.splits import Split
-from vidlstm.errors import DataError, InputError, UsageError
+from vidlstm.errors import DataError, UsageError
 from vidlstm.models.checkpoint import Model
 
 Wanted = Literal["train", "val", "test", "all"]
@@ -94,9 +93,6 @@ def with_classes_of(dataset: Dataset, model: Model) -> Dataset:
 def learned_clips(dataset: Dataset, model: Model) -> list[Path]:
     """Return the clips that the model was trained on, recognised by content, whatever their path."""
     learned = set(model.training.get("learned_from", ()))
-    found = []
-    for sample in dataset.samples:
-        with contextlib.suppress(InputError, OSError):
-            if fingerprint(sample.path) in learned:
-                found.append(sample.path)
-    return found
+    paths = [sample.path for sample in dataset.samples]
+    found = zip(paths, fingerprints(paths), strict=True)
+    return [path for path, content in found if content and content in learned]

@@ -18,7 +18,7 @@ from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.engine.extraction.source import LocalSource, Made, Order, Source
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures
-from vidlstm.features.store import FeatureStore, StreamFeatures, clip_identity, entry_key
+from vidlstm.features.store import FeatureStore, StreamFeatures, entry_key, identities
 from vidlstm.media.descriptors import motion
 from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESCRIPTORS
 from vidlstm.media.video.frame_array import NAME, Frames
@@ -80,26 +80,27 @@ class Extractor:
         items: deque[_Item] = deque()
 
         def orders() -> Iterator[Order]:
-            for path in paths:
-                item = self._look_up(path)
+            for item in self._look_up(paths):
                 items.append(item)
                 missing = (stream for stream in self.request.streams if stream not in item.kept)
-                yield Order(path, tuple(missing))
+                yield Order(item.path, tuple(missing))
 
         for together in self.source.clips(orders()):
             yield [self._complete(items.popleft(), made) for made in together]
 
-    def _look_up(self, path: Path) -> _Item:
-        """Look up a clip's streams in the store."""
+    def _look_up(self, paths: Iterable[Path]) -> Iterator[_Item]:
+        """Look up each clip's streams in the store."""
         if self.store is None:
-            return _Item(path, {}, {})
-        try:
-            identity = clip_identity(path)
-        except OSError:  # reported when the file is read
-            return _Item(path, {}, {})
-        keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
-        found = {stream: self.store.get(key) for stream, key in keys.items()}
-        return _Item(path, keys, {stream: entry for stream, entry in found.items() if entry is not None})
+            yield from (_Item(path, {}, {}) for path in paths)
+            return
+        for path, identity in identities(paths):
+            if identity is None:
+                yield _Item(path, {}, {})
+                continue
+            keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
+            found = {stream: self.store.get(key) for stream, key in keys.items()}
+            kept = {stream: entry for stream, entry in found.items() if entry is not None}
+            yield _Item(path, keys, kept)
 
     def _complete(self, item: _Item, made: Made) -> Extracted:
         """Combine stored and new features of a clip, and store the new ones."""

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.config import Kind, Sampling
+from vidlstm.engine.extraction.fetching import Fetcher, Local
 from vidlstm.engine.extraction.processes.jobs import Job
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import ClipSpec, read_clip
+from vidlstm.media.file_types import Limits
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.media.people.drawing import draw_people
@@ -76,11 +78,20 @@ def thumbnail_strips(
     strips: dict[Path, list[bytes]] = {}
     if not paths:
         return strips
+    fetcher = Fetcher(Limits().max_bytes)
+
+    def job(local: Local[Path]) -> Job[list[bytes]] | None:
+        if isinstance(local.path, InputError):
+            return None
+        return Job(local.path, partial(thumbnail_strip, local.path, kind, request=request))
+
     with DecodePool(min(len(paths), default_workers()), clip_seconds) as pool:
-        strip = partial(thumbnail_strip, kind=kind, request=request)
-        for result in pool.run(paths, lambda path: Job(path, partial(strip, path))):
-            if result is not None and isinstance(result[1], list):
-                strips[result[0]] = result[1]
+        for result in pool.run(fetcher.ahead(paths, Path), job):
+            if result is not None:
+                local, strip = result
+                fetcher.release(local)
+                if isinstance(strip, list):
+                    strips[local.item] = strip
     return strips
 
 

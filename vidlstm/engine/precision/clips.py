@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vidlstm.data.samples import root_of
 from vidlstm.data.split_table import SPLIT, read_split_rows
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.films.extractor import gather
@@ -20,6 +21,7 @@ from vidlstm.engine.spans.windows import WindowGrid
 from vidlstm.errors import DataError, InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.checkpoint import Model
+from vidlstm.stores import address_of, path_in, to_path
 
 _PART = re.compile(r"#t=[\d.]+,[\d.]+$")  # of the name of a part of a film
 
@@ -47,8 +49,7 @@ def run_files(model: Model, run: Path, *subsets: str) -> RunFiles:
         run: The run folder.
         subsets: Only files of these subsets; none: all files.
     """
-    data = Path(str(model.training.get("data", "")))
-    root = data if data.is_dir() else data.parent  # the names are relative to it
+    root = root_of(to_path(str(model.training.get("data", ""))))
     try:
         rows = read_split_rows(run / SPLIT)
     except DataError:
@@ -57,7 +58,8 @@ def run_files(model: Model, run: Path, *subsets: str) -> RunFiles:
     names = [name for name, row in rows.items() if not subsets or row.subset in subsets]
     if are_films:
         names = list(dict.fromkeys(_PART.sub("", name) for name in names))
-    existing = tuple(root / name for name in names if (root / name).exists())
+    paths = [path_in(root, name) for name in names]
+    existing = tuple(path for path in paths if address_of(path) is not None or path.exists())
     return RunFiles(existing, len(names) - len(existing), are_films)
 
 
