@@ -274,3 +274,4 @@ def test_file_addresses_are_files_of_this_machine(clips: Path, model: Path) -> N
     ended = vidlstm("predict", "-c", model, "--workers", "1", f"file://{clips}")
     plain = vidlstm("predict", "-c", model, "--workers", "1", clips)
     assert ended.lines == [f"file://{line}" for line in plain.lines]
+    assert vidlstm("check", f"file://{clips}").out == vidlstm("check", clips).out
