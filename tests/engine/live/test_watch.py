@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
+from vidlstm.engine.extraction import people
 from vidlstm.engine.extraction.films.reading import FilmDescriber, FilmEncoder, film_spec
 from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.live import watch as watch_module
 from vidlstm.engine.live.events import LiveEvent, LiveState
 from vidlstm.engine.live.feed import Ended, Item, Lost, Opened
 from vidlstm.engine.live.watch import WatchSettings, watch
@@ -25,8 +27,10 @@ from vidlstm.engine.spans.smoothing import SpanRules, Timeline, find_spans
 from vidlstm.engine.spans.windows import CellScorer, WindowGrid
 from vidlstm.errors import SourceError
 from vidlstm.features.batches import ClipFeatures
+from vidlstm.media.descriptors import pose
 from vidlstm.media.films import read_film
 from vidlstm.media.live.sources import LiveFrame
+from vidlstm.media.people.packing import pack
 from vidlstm.media.video.open import open_video
 from vidlstm.models.backends.protocol import ClipScores
 from vidlstm.records import Span
@@ -134,6 +138,43 @@ def test_a_film_gives_the_events_of_its_spans(film: Path, every: float, rules: S
     assert all(
         a.label == b.label and a.start == b.start for a, b in zip(events[::2], events[1::2], strict=True)
     )
+
+
+def test_people_are_followed_live(film: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The `pose` stream reads the same key points as in a film, however few moments come at a time."""
+
+    class Walker:
+        def __init__(self, networks: Path, people: int) -> None:
+            assert (networks, people) == (tmp_path, 2)
+            self.moment = 0
+
+        def find(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+            assert pictures.shape[1:] == (48, 64, 3)
+            start, self.moment = self.moment, self.moment + len(pictures)
+            points = np.random.default_rng(0).uniform(0, 40, (33, 3)).astype(np.float32)
+            track = {m: points + np.float32(start + m) / 8 for m in range(len(pictures))}
+            return pack({0: track}, len(pictures), (0, 0))
+
+    seen: list[NDArray[np.float16]] = []
+
+    def score_and_keep(clips: Sequence[ClipFeatures]) -> ClipScores:
+        seen.extend(clip.sequences["pose"] for clip in clips)
+        return score(clips)
+
+    monkeypatch.setattr(people, "FilmPeople", Walker)
+    monkeypatch.setattr(watch_module, "write_networks", lambda _: tmp_path)
+    labeller = Labeller(replace(CONFIG, streams=("motion", "pose")), None, score_and_keep)
+    script = Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())])
+    settings = WatchSettings(every=0.5)
+    events = events_of(watch(labeller, script, settings, clock=lambda: script.now, wall=lambda: WALL))
+    assert [e.label for e in events] == [
+        e.label
+        for e in events_of(Script([(0.0, Opened(8.0)), *frames_of(film), (27.0, Ended())]).run(settings))
+    ]
+    assert {steps.shape for steps in seen} >= {(1, 1, 16, pose.width(2))}
+    middle = [steps[0, 0, 8, :26] for steps in seen if steps.shape[2] == 16]
+    assert len(middle) > 40
+    assert np.allclose(middle, middle[0], atol=0.02)  # the posture, of a person who walks
 
 
 def test_a_row_comes_as_soon_as_it_is_certain(film: Path) -> None:
