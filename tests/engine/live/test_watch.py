@@ -155,7 +155,7 @@ def test_people_are_followed_live(film: Path, monkeypatch: pytest.MonkeyPatch, t
             track = {m: points + np.float32(start + m) / 8 for m in range(len(pictures))}
             return pack({0: track}, len(pictures), (0, 0))
 
-    seen: list[NDArray[np.float16]] = []
+    seen: list[NDArray[Any]] = []
 
     def score_and_keep(clips: Sequence[ClipFeatures]) -> ClipScores:
         seen.extend(clip.sequences["pose"] for clip in clips)
