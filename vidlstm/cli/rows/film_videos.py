@@ -15,6 +15,7 @@ from vidlstm.records import FilmSpans, Problem
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.film_files import FilmFiles
     from vidlstm.engine.prediction.films import LabelledFilm
+    from vidlstm.media.people.drawing import FilmDrawing
 
 
 @dataclass
@@ -39,9 +40,9 @@ class FilmVideos:
     def take(self, film: LabelledFilm) -> None:
         """Make the videos of a film."""
         if isinstance(film.record, FilmSpans):
-            self._make(film.record)
+            self._make(film.record, film.people)
 
-    def _make(self, film: FilmSpans) -> None:
+    def _make(self, film: FilmSpans, people: FilmDrawing | None) -> None:
         if self.clips is not None:
             stem = Path(film.path).stem
             targets = [
@@ -54,7 +55,7 @@ class FilmVideos:
         if self.overlay is not None:
             target = in_folder(self.overlay, film.path, ".mp4")
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._report(film, "overlay", self.files.write_overlay(film, target))
+            self._report(film, "overlay", self.files.write_overlay(film, target, people))
 
     def _report(self, film: FilmSpans, kind: str, problems: Sequence[Problem]) -> None:
         self.failed += len(problems)

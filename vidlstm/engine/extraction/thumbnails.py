@@ -113,7 +113,13 @@ def _frames_with_people(path: Path, request: ReadRequest) -> tuple[Sequence[NDAr
 
     pictures, people = read_people(path, request)
     shown = np.linspace(0, len(pictures) - 1, min(_FRAMES, len(pictures))).round().astype(int)
-    frames = [draw_people(pictures[moment], people[moment]) for moment in shown]
+    frames = [
+        draw_people(
+            pictures[moment],
+            {place: points for place, points in enumerate(people[moment]) if np.isfinite(points).all()},
+        )
+        for moment in shown
+    ]
     return frames, _width(pictures.shape[2], pictures.shape[1])
 
 

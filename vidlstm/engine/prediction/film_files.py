@@ -14,6 +14,8 @@ from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.errors import InputError
 from vidlstm.media.encode import write_part
 from vidlstm.media.overlay import overlay
+from vidlstm.media.people.drawing import FilmDrawing
+from vidlstm.media.video.base import Image
 from vidlstm.records import FilmSpans, Problem, Span
 
 DAY = 86_400.0
@@ -43,9 +45,11 @@ class FilmFiles:
         ]
         return list(self._run(film, jobs))
 
-    def write_overlay(self, film: FilmSpans, target: Path) -> list[Problem]:
-        """Write a copy with the spans drawn in; return the problems."""
-        job = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds)
+    def write_overlay(
+        self, film: FilmSpans, target: Path, people: FilmDrawing | None = None
+    ) -> list[Problem]:
+        """Write a copy with the spans drawn in, and the people if there is a drawing; return the problems."""
+        job = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds, people)
         return list(self._run(film, [job]))
 
     def _run(self, film: FilmSpans, works: Sequence[partial[int]]) -> Iterator[Problem]:
@@ -54,6 +58,13 @@ class FilmFiles:
                 yield Problem.of(result[1])
 
 
-def _write_overlay(path: Path, target: Path, spans: Sequence[Span], seconds: float) -> int:
+def _write_overlay(
+    path: Path, target: Path, spans: Sequence[Span], seconds: float, people: FilmDrawing | None
+) -> int:
     """Runs in a decoder process."""
-    return write_part(path, target, draw=overlay(spans, seconds))
+    draw_spans = overlay(spans, seconds)
+
+    def draw(image: Image, now: float) -> Image:
+        return draw_spans(image if people is None else people(image, now), now)
+
+    return write_part(path, target, draw=draw)

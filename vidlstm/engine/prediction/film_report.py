@@ -13,6 +13,7 @@ from vidlstm.engine.prediction.films import LabelledFilm
 from vidlstm.files import make_folder, write_atomically
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.media.overlay import colours_of
+from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.stills import stills
 from vidlstm.records import FilmSpans
 from vidlstm.report.films import FilmCard, render_films
@@ -43,7 +44,7 @@ class FilmReport:
         if not isinstance(film.record, FilmSpans):
             self._cards.append(FilmCard(film.record, {}, {}))
             return
-        images = self._thumbnails(film.record)
+        images = self._thumbnails(film.record, film.people)
         self._left -= len(images)
         self._cards.append(FilmCard(film.record, self._curves(film), dict(enumerate(images))))
 
@@ -59,11 +60,12 @@ class FilmReport:
         make_folder(file.parent)
         write_atomically(file, page.encode("utf-8", "replace"))
 
-    def _thumbnails(self, film: FilmSpans) -> list[bytes]:
+    def _thumbnails(self, film: FilmSpans, people: FilmDrawing | None) -> list[bytes]:
         spans = film.spans[: min(_OF_A_FILM, self._left)]
         if not spans:
             return []
-        work = partial(_read_thumbnails, Path(film.path), [(s.start + s.end) / 2 for s in spans])
+        times = [(s.start + s.end) / 2 for s in spans]
+        work = partial(_read_thumbnails, Path(film.path), times, people)
         for result in self._pool.run([film], lambda _: Job(Path(film.path), work)):
             if result is not None and isinstance(result[1], list):
                 return result[1]
@@ -83,10 +85,11 @@ class FilmReport:
         return {name: means[:, k].tolist() for k, name in enumerate(film.classes) if name in occurring}
 
 
-def _read_thumbnails(path: Path, times: list[float]) -> list[bytes]:
+def _read_thumbnails(path: Path, times: list[float], people: FilmDrawing | None) -> list[bytes]:
     """Runs in a decoder process."""
     made = []
-    for image in stills(path, times):
+    for time, still in zip(times, stills(path, times), strict=False):  # there are none past the end
+        image = still if people is None else people(still, time)
         height, width = image.shape[:2]
         made.append(encode_jpeg(image, max(8, min(_MAX_WIDTH, round(width * _HEIGHT / height))), _HEIGHT))
     return made

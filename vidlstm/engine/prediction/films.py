@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +15,15 @@ import numpy as np
 from vidlstm.engine.extraction.films.extractor import FilmExtractor
 from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.pose_networks import write_networks
-from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source
 from vidlstm.engine.spans.smoothing import Scores, SpanRules, Timeline, find_spans
 from vidlstm.engine.spans.windows import CellScorer, WindowGrid
 from vidlstm.errors import InputError
-from vidlstm.features.batches import ClipFeatures
+from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.media.file_types import Limits
+from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans, Problem, is_unknown
 from vidlstm.stores import to_path
 
@@ -38,11 +39,13 @@ class LabelledFilm:
         record: The spans, or why there are none.
         timeline: The scores; None if the film could not be read.
         classes: Classes of the scores.
+        people: Draws the people that the model saw; None without the `pose` stream, or if not asked for.
     """
 
     record: FilmSpans | Failure
     timeline: Timeline | None
     classes: tuple[str, ...]
+    people: FilmDrawing | None = None
 
 
 def make_film_extractor(labeller: Labeller, readers: Readers, limits: Limits | None = None) -> FilmExtractor:
@@ -66,6 +69,7 @@ def label_films(
     *,
     rules: SpanRules | None = None,
     novelty_rate: float = NOVELTY_RATE,
+    keep_people: bool = False,
 ) -> Iterator[LabelledFilm]:
     """Find the spans of films.
 
@@ -79,6 +83,7 @@ def label_films(
             block.
         rules: Which spans are reported.
         novelty_rate: Share of known clips that may be reported as unknown; 0: none.
+        keep_people: Whether to keep the people that the model sees, to draw them: 23 MB for an hour.
 
     Yields:
         One film per name, in order.
@@ -91,7 +96,21 @@ def label_films(
             yield to_path(name)
 
     for parts in extractor.stream(paths()):
-        yield _label(labeller, given.popleft(), parts, rules or SpanRules(), novelty_rate)
+        kept: list[Values] = []
+        watched = _keep_people(parts, kept) if keep_people else parts
+        film = _label(labeller, given.popleft(), watched, rules or SpanRules(), novelty_rate)
+        if kept:
+            rows = np.concatenate(kept).astype(np.float16)
+            people = FilmDrawing(rows, extractor.rate, labeller.config.people, PEOPLE_SIDE)
+            film = replace(film, people=people)
+        yield film
+
+
+def _keep_people(parts: Iterator[FilmPart], kept: list[Values]) -> Iterator[FilmPart]:
+    for part in parts:
+        if "pose" in part.sequences:
+            kept.append(part.sequences["pose"][0])
+        yield part
 
 
 class FilmScores:
