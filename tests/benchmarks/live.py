@@ -5,7 +5,8 @@
     restarts MODEL FILM      the source killed and restarted: seconds until it is found again, doubled events
     programs MODEL FILM      `--exec` programs that hang, fail or print: lag beside them
     soak MODEL FILM          memory and open files, every 10 s, into a CSV; the C library's allocator is
-                             limited by MALLOC_ARENA_MAX=1 in the environment, a leak is not
+                             limited by MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=262144 in the
+                             environment, a leak is not; --stall 3: frames pile up as on a busy machine
 
 `--rtsp` takes an RTSP server in place of MJPEG over HTTP; it needs GStreamer's for the system's Python
 (Debian: gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad, python3-gi).
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -259,10 +261,13 @@ def soak(options: argparse.Namespace) -> None:
             curve.append(heap)
             files, threads = len(list((place / "fd").iterdir())), int(fields["Threads"])
             now = time.monotonic() - began
-            print(
-                f"{now:.0f},{rss:.1f},{heap:.1f},{files},{threads},{len(watch.rows)}", file=file, flush=True
-            )
+            row = f"{now:.0f},{rss:.1f},{heap:.1f},{files},{threads},{len(watch.rows)}"
+            print(row, file=file, flush=True)
             time.sleep(10)
+            if options.stall and len(curve) % 3 == 0:
+                watch.process.send_signal(signal.SIGSTOP)
+                time.sleep(options.stall)
+                watch.process.send_signal(signal.SIGCONT)
         watch.stop()
         server.close()
     quarters = [float(np.median(part)) for part in np.array_split(curve, 4) if len(part)]
@@ -296,6 +301,7 @@ def main() -> None:
     parser.add_argument("--rtsp", action="store_true")
     parser.add_argument("--seconds", type=float, default=120.0, help="of the measurement")
     parser.add_argument("--film-seconds", type=float, default=60.0, help="of the film, at most")
+    parser.add_argument("--stall", type=float, default=0.0, help="soak: seconds it is stopped, every 30 s")
     parser.add_argument("--csv", type=Path, default=Path("live_soak.csv"))
     options, more = parser.parse_known_args()
     options.more = more
