@@ -238,6 +238,22 @@ class TestCrew:
 
 
 @pytest.mark.slow
+def test_actors_on_this_machine_have_the_priority_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.delenv("RAY_worker_niceness", raising=False)
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'vidlstm[ray]'")
+    local = connection.Connection(MachineSettings(ray="local"))
+    try:
+        assert ray.get(ray.remote(niceness).remote()) == niceness()
+    finally:
+        local.close()
+
+
+def niceness() -> int:
+    return os.nice(0) if hasattr(os, "nice") else 0
+
+
+@pytest.mark.slow
 def test_features_are_those_of_one_machine(nodes: Any, tmp_path: Path) -> None:
     clips = [write_action(tmp_path / f"{n}.avi", "rise" if n % 2 else "sink", n) for n in range(4)]
     paths = [*clips, tmp_path / "missing.avi"]

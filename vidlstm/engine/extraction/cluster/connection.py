@@ -21,6 +21,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # no usage reports
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default of newer versions; silences a warning
 }
+_NICENESS = "RAY_worker_niceness"  # 15 by default: on a busy machine, actors would wait for everything else
 
 
 class Connection:
@@ -40,6 +41,8 @@ class Connection:
         require_ray()
         for name, value in _QUIET.items():
             os.environ.setdefault(name, value)
+        if self.address == "local":
+            os.environ.setdefault(_NICENESS, "0")  # is added to the priority of this process
         logging.getLogger("ray").setLevel(logging.ERROR)
         import ray
 
