@@ -11,7 +11,7 @@ import torch
 from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
 from vidlstm.engine.extraction.clips import Clips
-from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
+from vidlstm.engine.training.baseline import score_with_baseline, train_baseline
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.models.checkpoint import Model, baseline_config, load_model, read_header, serialise
 from vidlstm.report.findings import cautions
@@ -30,16 +30,8 @@ def trained(clips: Clips) -> Model:
     trainer = make_trainer(model, clips, LEARNED, TRAINING)
     list(trainer.run())
     trainer.finish()
-    add_control(model, clips)
+    list(train_baseline(model, clips, LEARNED, TRAINING))
     return model
-
-
-def add_control(model: Model, clips: Clips) -> None:
-    trainer = baseline_trainer(model, clips, LEARNED, TRAINING)
-    assert trainer is not None
-    list(trainer.run())
-    trainer.finish()
-    model.baseline = trainer.classifier
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +67,7 @@ class TestTraining:
         first = model.baseline.state_dict()
         torch.rand(3)  # whatever came before
         other = replace(model, baseline=None)
-        add_control(other, clips)
+        list(train_baseline(other, clips, LEARNED, TRAINING))
         assert other.baseline is not None
         assert all(torch.equal(first[name], tensor) for name, tensor in other.baseline.state_dict().items())
         assert all(

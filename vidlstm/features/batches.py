@@ -7,7 +7,7 @@ numpy is slow at half precision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,14 @@ class ClipFeatures:
     def num_views(self) -> int:
         """V, the same for every stream."""
         return int(next(iter(self.sequences.values())).shape[1])
+
+    def only(self, streams: Collection[str]) -> ClipFeatures:
+        """Return some of the streams."""
+        sequences, summaries = (
+            {name: values for name, values in part.items() if name in streams}
+            for part in (self.sequences, self.summaries)
+        )
+        return ClipFeatures(sequences, summaries)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.scoring import read_clips
 from vidlstm.engine.training.auto_streams import choose_streams
-from vidlstm.engine.training.baseline import baseline_trainer, score_baseline
+from vidlstm.engine.training.baseline import score_baseline, train_baseline
 from vidlstm.engine.training.films import fit_spans, score_films
 from vidlstm.engine.training.loop.encoder_training import kept_pixels
 from vidlstm.engine.training.loop.fusion import fit_fusion
@@ -190,11 +190,7 @@ def _run_fold(
 def _score_baseline(
     model: Model, clips: Clips, fold: Fold, training: TrainConfig
 ) -> tuple[Scored, ...] | None:
-    trainer = baseline_trainer(model, clips, fold.train_indices, training)
-    if trainer is None:
-        return None
-    for _ in trainer.run():
+    for _ in train_baseline(model, clips, fold.train_indices, training):
         pass
-    trainer.finish()
-    scored = score_baseline(replace(model, baseline=trainer.classifier), clips, fold.test_indices)
+    scored = score_baseline(model, clips, fold.test_indices)
     return None if scored is None else tuple(scored)

@@ -5,7 +5,7 @@ Clips that cannot be read have no features. They are left out of training and co
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,6 +68,13 @@ class Clips:
         extracted = list(self.extracted)
         for i, features in zip(there, self.encoded(encoder, there), strict=True):
             extracted[i] = replace(extracted[i], features=features)
+        return replace(self, extracted=tuple(extracted))
+
+    def only(self, streams: Collection[str]) -> Clips:
+        """Return these clips with some of their streams."""
+        extracted = (
+            e if e.features is None else replace(e, features=e.features.only(streams)) for e in self.extracted
+        )
         return replace(self, extracted=tuple(extracted))
 
     @property

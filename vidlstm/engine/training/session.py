@@ -42,7 +42,7 @@ from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.precision.int8 import compare_int8
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.training.auto_streams import choose_streams
-from vidlstm.engine.training.baseline import baseline_trainer, score_with_baseline
+from vidlstm.engine.training.baseline import score_with_baseline, train_baseline
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.films import fit_spans
 from vidlstm.engine.training.loop.encoder_training import (
@@ -277,21 +277,16 @@ class _Session:
 
     def _train_baseline(self, model: Model, clips: Clips) -> Generator[Event, None, bool]:
         """Train the baseline; Ctrl-C leaves it out. Return whether it was interrupted."""
+        epoch = 0
         try:
-            baseline = baseline_trainer(model, clips, self.plan.split.train, self.training)
-            if baseline is None:
-                return False
-            total = baseline.config.epochs
-            yield Progress("baseline", 0, total)
-            for report in baseline.run():
-                yield Progress("baseline", report.epoch, total)
+            yield Progress("baseline", 0, self.training.epochs)
+            for report in train_baseline(model, clips, self.plan.split.train, self.training):
+                epoch = report.epoch
+                yield Progress("baseline", epoch, report.num_epochs)
         except KeyboardInterrupt:
             yield BaselineInterrupted()
             return True
-        if baseline.has_best:
-            baseline.finish()
-            model.baseline = baseline.classifier
-        yield BaselineTrained(baseline.epoch)
+        yield BaselineTrained(epoch)
         return False
 
     def _save(
