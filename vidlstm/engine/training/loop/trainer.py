@@ -122,8 +122,8 @@ class Trainer:
                 self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
             )
 
-    def finish(self) -> None:
-        """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
+    def finish(self, *, novelty: bool = True) -> None:
+        """Load the best epoch's weights; fit fusion, calibration and `novelty` on the held-out clips."""
         if self._best_state is not None:
             self._networks.modules.load_state_dict(self._best_state)
         self.calibrate()
@@ -136,7 +136,7 @@ class Trainer:
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
             self.classifier.floor.copy_(floor)
-            if all(outputs):
+            if novelty and all(outputs):
                 self._fit_novelty(outputs)
         self._networks.modules.eval()
 
