@@ -55,11 +55,11 @@ def train_baseline(
         yield from trainer.run()
         if not trainer.has_best:  # it diverged in the first epoch
             return
-        trainer.finish(novelty=False)
+        trainer.load_best()
         copied |= dict(zip(trainer.classifier.specs, trainer.classifier.branches, strict=True))
     for spec, branch in zip(whole.classifier.specs, whole.classifier.branches, strict=True):
         branch.load_state_dict(copied[spec].state_dict())
-    whole.finish(novelty=False)
+    whole.calibrate(novelty=False)
     model.baseline = whole.classifier
 
 

@@ -122,14 +122,18 @@ class Trainer:
                 self.epoch, self.config.epochs, train_loss, val_loss, val_top1, rate, seconds, is_best
             )
 
-    def finish(self, *, novelty: bool = True) -> None:
-        """Load the best epoch's weights; fit fusion, calibration and `novelty` on the held-out clips."""
-        if self._best_state is not None:
-            self._networks.modules.load_state_dict(self._best_state)
+    def finish(self) -> None:
+        """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
+        self.load_best()
         self.calibrate()
 
-    def calibrate(self) -> None:
-        """Fit fusion, calibration and novelty on the held-out clips."""
+    def load_best(self) -> None:
+        """Load the best epoch's weights."""
+        if self._best_state is not None:
+            self._networks.modules.load_state_dict(self._best_state)
+
+    def calibrate(self, *, novelty: bool = True) -> None:
+        """Fit fusion, calibration and, if wanted, `novelty` on the held-out clips."""
         if len(self._held_out):
             outputs = self._networks.outputs([part.val for part in self.parts], self.views)
             weights, temperature, floor = fit_fusion(branch_scores(outputs), self.held_out_labels)
