@@ -15,7 +15,9 @@ from tests.tiny import write_action
 from vidlstm import stores
 from vidlstm.engine.extraction import fetching
 from vidlstm.engine.extraction.fetching import Fetcher, Local
+from vidlstm.engine.precision.clips import read_clips, run_files
 from vidlstm.errors import FailureCode, InputError, UsageError
+from vidlstm.models.checkpoint import load_model
 from vidlstm.stores import address_of, is_address, refuse_passwords, to_path
 
 SECRET = "very-secret-key"
@@ -227,6 +229,14 @@ class TestDataInS3:
     def test_a_training_is_resumed(self, run: Path, bucket: str) -> None:
         ended = vidlstm("train", f"{bucket}/data", "--resume", run, "--workers", "1")
         assert ended.status == 0, ended.err
+
+    def test_a_run_that_is_handed_over_makes_no_request(self, run: Path, bucket: str) -> None:
+        trained = load_model(run / "model.safetensors")
+        assert run_files(trained, run, "val").paths == ()
+        own = run_files(trained, run, "val", in_stores=True)  # as the training that has just ended
+        assert own.paths
+        assert all(str(path).startswith(f"{bucket}/data/") for path in own.paths)
+        assert all(clip is not None for clip in read_clips(trained, own))
 
     def test_eval_scores_what_was_held_out(self, run: Path, bucket: str) -> None:
         ended = vidlstm("eval", f"{bucket}/data", "-c", run, "--workers", "1")

@@ -41,13 +41,15 @@ class RunFiles:
     are_films: bool
 
 
-def run_files(model: Model, run: Path, *subsets: str) -> RunFiles:
+def run_files(model: Model, run: Path, *subsets: str, in_stores: bool = False) -> RunFiles:
     """Return the clips or films of a run; none if the run does not list them.
 
     Args:
         model: The model of the run.
         run: The run folder.
         subsets: Only files of these subsets; none: all files.
+        in_stores: Whether files in object stores count as existing. Not for a run that was handed over: it
+            must not reach the network.
     """
     root = root_of(to_path(str(model.training.get("data", ""))))
     try:
@@ -59,7 +61,7 @@ def run_files(model: Model, run: Path, *subsets: str) -> RunFiles:
     if are_films:
         names = list(dict.fromkeys(_PART.sub("", name) for name in names))
     paths = [path_in(root, name) for name in names]
-    existing = tuple(path for path in paths if address_of(path) is not None or path.exists())
+    existing = tuple(path for path in paths if path.exists() or (in_stores and address_of(path) is not None))
     return RunFiles(existing, len(names) - len(existing), are_films)
 
 

@@ -32,7 +32,7 @@ def compare_int8(model: Model, run: Path) -> tuple[Agreement, ConvInputs]:
 
     Args:
         model: A trained model with an encoder, on the CPU, in evaluation mode.
-        run: The run folder with the table of its clips.
+        run: The run folder with the table of its clips, just trained; clips in stores are downloaded again.
 
     Returns:
         How far the labels agree, and the inputs.
@@ -42,11 +42,11 @@ def compare_int8(model: Model, run: Path) -> tuple[Agreement, ConvInputs]:
     """
     assert model.encoder is not None
     with one_thread():
-        inputs = measure_inputs(model, spread(run_files(model, run, "train"), NUM_MEASURED))
+        inputs = measure_inputs(model, spread(run_files(model, run, "train", in_stores=True), NUM_MEASURED))
         network = convert_encoder(model.encoder, model.config.encoder.size, model.config.encoder.channels)
         networks = read_networks({"encoder.onnx": quantised(network, inputs)})
         encoder = OpenVinoEncoder("int8", lambda: networks["encoder"], 1)
-        held_out = spread(run_files(model, run, "val", "test"), _NUM_COMPARED)
+        held_out = spread(run_files(model, run, "val", "test", in_stores=True), _NUM_COMPARED)
         clips = islice(read_clips(model, held_out), _NUM_COMPARED)
         agreement = agree(
             model, encoder, lambda clip: scores_and_novelty(model, [clip]), clips, held_out.num_missing
