@@ -265,12 +265,17 @@ class TestDataInS3:
         assert ended.status == 2
         assert f"{bucket}/nothing: cannot be listed: no such file in the store" in ended.err
 
-    def test_check_refuses_addresses_in_one_line(self, bucket: str) -> None:
+    def test_check_refuses_addresses_in_one_line(self, bucket: str, tmp_path: Path) -> None:
         ended = vidlstm("check", f"{bucket}/data/")
         assert ended.status == 2
         assert ended.err == (
             f"vidlstm: {bucket}/data: check reads files of this machine; copy the clips, or some of them\n"
         )
+        table = tmp_path / "clips.csv"
+        table.write_text(f"path,label\n{bucket}/data/rise/0.avi,a\n{bucket}/data/sink/0.avi,b\n")
+        ended = vidlstm("check", table)
+        assert ended.status == 2
+        assert f"{bucket}/data/rise/0.avi: check reads files of this machine" in ended.err
 
     def test_a_password_in_an_address_is_not_repeated(self, model: Path) -> None:
         for command in (("train",), ("crossval",), ("eval", "-c", model)):

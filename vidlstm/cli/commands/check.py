@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -57,14 +57,14 @@ def check(
         raise UsageError("--fix-list and --labels cannot be combined; each prints its own list")
     from vidlstm.data.annotations.formats import annotation_files
 
-    if address_of(data.data) is not None:
-        raise UsageError(f"{data.data}: check reads files of this machine; copy the clips, or some of them")
+    _require_local([data.data])
     root, films = data.data, None
     if root.exists() and annotation_files(root):
         dataset = None
         films, files, notes = _find_films(data)
     else:
         dataset, files, notes = _find(data)
+    _require_local([path for path, _ in files])
     if dataset is not None and not dataset.groups_known:
         dataset = _look_for_groups(console, data, machine)
     if labels and dataset is None:
@@ -96,6 +96,11 @@ def check(
     else:
         CheckPage(report, everything=console.verbose).show()
     return Exit.SOME_FAILED if report.unusable or report.num_unused_spans else Exit.DONE
+
+
+def _require_local(paths: Sequence[Path]) -> None:
+    if stored := next((path for path in paths if address_of(path) is not None), None):
+        raise UsageError(f"{stored}: check reads files of this machine; copy the clips, or some of them")
 
 
 def _look_for_groups(console: Console, data: options.DataOptions, machine: options.MachineOptions) -> Dataset:
