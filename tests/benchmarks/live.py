@@ -270,10 +270,10 @@ def soak(options: argparse.Namespace) -> None:
                 watch.process.send_signal(signal.SIGCONT)
         watch.stop()
         server.close()
-    quarters = [float(np.median(part)) for part in np.array_split(curve, 4) if len(part)]
+    quarters = [f"{min(part):.0f} to {max(part):.0f}" for part in np.array_split(curve, 4) if len(part)]
     kinds = [row["event"] for row in watch.rows]
     print(
-        f"heap by quarter of the time: {', '.join(f'{q:.0f}' for q in quarters)} MB; "
+        f"heap by quarter of the time, between clips to while one is recorded: {', '.join(quarters)} MB; "
         f"{kinds.count('end')} spans, lost {kinds.count('lost')} times, {files} open files, {threads} threads"
     )
 
