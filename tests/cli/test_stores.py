@@ -226,6 +226,19 @@ class TestDataInS3:
         ended = vidlstm("crossval", f"{bucket}/data/table.csv", "--folds", "2", *QUICK)
         assert ended.status == 0, ended.err
 
+    def test_the_nodes_of_a_cluster_fetch_what_they_read(
+        self, run: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pytest.importorskip("ray", reason="needs Ray: pip install 'vidlstm[ray]'")
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        command = ("crossval", f"{bucket}/data", "--folds", "2", "--json", *QUICK)
+        plain = vidlstm(*command)
+        monkeypatch.setattr(fetching, "fetch", None)  # of this process
+        ended = vidlstm(*command, "--no-cache", "--ray", "local")
+        assert ended.status == 0, ended.err
+        assert ended.out == plain.out
+        assert SECRET not in ended.err
+
     def test_a_training_is_resumed(self, run: Path, bucket: str) -> None:
         ended = vidlstm("train", f"{bucket}/data", "--resume", run, "--workers", "1")
         assert ended.status == 0, ended.err
