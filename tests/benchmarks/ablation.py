@@ -50,6 +50,7 @@ Hits = NDArray[np.bool_]
 FULL = "all"
 BRANCHES = ("appearance", "change", "motion", "pose")
 RETRAINED = ("order", "members", "views", "mirroring")
+_FOLDS = 5  # of groups; one fold per group if there are fewer
 _RESAMPLES = 2000
 
 
@@ -60,12 +61,10 @@ class Set:
     Args:
         name: In the table.
         data: As for `vidlstm crossval`.
-        per_group: One fold per group; otherwise five folds of groups.
     """
 
     name: str
     data: DataSettings
-    per_group: bool = False
 
 
 def sets(given: Sequence[str]) -> list[Set]:
@@ -82,7 +81,7 @@ def sets(given: Sequence[str]) -> list[Set]:
         ut, films = Path(root, "ut_interaction"), Path(root, "films")
         found += [
             Set("UT sequences", DataSettings(ut)),
-            Set("UT scenes", DataSettings(ut, group_column="scene"), per_group=True),
+            Set("UT scenes", DataSettings(ut, group_column="scene")),
             Set("films", DataSettings(films, background="none")),
         ]
     return found
@@ -164,7 +163,7 @@ def measure(chosen: Set, seeds: int, weights: Path | None, workers: int | None) 
     hits: dict[str, list[Hits]] = {}
     for seed in range(seeds):
         training = replace(TrainConfig.default(config), seed=seed)
-        folds = make_folds(clips.dataset, "group" if chosen.per_group else 5, seed)
+        folds = make_folds(clips.dataset, min(_FOLDS, clips.dataset.num_groups), seed)
         branches = [b for b in BRANCHES if b != "pose" or "pose" in config.streams]
         found = hits_of(config, clips, folds, training, branches)
         for part in RETRAINED:

@@ -63,8 +63,8 @@ class TestComparison:
     def test_a_gain_in_one_recording_is_chance(self) -> None:
         scores, labels = branches(0, 0.5, 0.0)
         good, _ = branches(0, 0.5, 4.0)
-        scores[1, :8] = good[1, :8]
-        assert not compare(scores, labels, groups(6), POSE).kept
+        scores[1, :6] = good[1, :6]
+        assert not compare(scores, labels, groups(8), POSE).kept
 
     def test_with_few_groups_clips_are_compared(self) -> None:
         assert compare(*branches(0, 0.5, 2.0), groups(1), POSE).kept
@@ -140,9 +140,11 @@ class TestChoice:
         choice = choose_streams(model, trainer, clips.dataset)
         assert (choice.clips, choice.kept, model.config.streams) == (0, False, ("motion",))
 
-    @pytest.mark.parametrize(("pose", "kept"), [(0.8, True), (0.0, False)])
-    def test_every_fold_chooses_on_its_own_training_clips(self, pose: float, kept: bool) -> None:
-        clips = clips_of(motion=0.4 - pose / 2, pose=pose)
+    @pytest.mark.parametrize(("motion", "pose", "kept"), [(0.0, 1.5, True), (0.4, 0.0, False)])
+    def test_every_fold_chooses_on_its_own_training_clips(
+        self, motion: float, pose: float, kept: bool
+    ) -> None:
+        clips = clips_of(motion, pose)
         folds = make_folds(clips.dataset, 2, 0)
         training = replace(QUICK, auto_streams=True)
         results = list(crossvalidate(CONFIG, clips, folds, training, processes=1, baseline=True))

