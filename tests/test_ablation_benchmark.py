@@ -11,7 +11,7 @@ import pytest
 from tests.benchmarks import ablation
 from tests.engine.test_auto_streams import CONFIG, clips_of
 from tests.engine.toys import QUICK
-from vidlstm.data.splits import make_folds
+from vidlstm.data.splits import Fold, make_folds
 
 
 def test_a_branch_that_does_all_the_work_is_worth_all_of_it() -> None:
@@ -21,6 +21,15 @@ def test_a_branch_that_does_all_the_work_is_worth_all_of_it() -> None:
     assert hits["all"].mean() > 0.9
     assert hits["motion"].mean() > 0.9
     assert hits["pose"].mean() < 0.8
+
+
+def test_without_held_out_clips_branches_count_the_same() -> None:
+    clips = clips_of(motion=0.5, pose=1.0)
+    folds = [Fold("all", tuple(range(8, 48)), tuple(range(8)))]
+    alone = replace(CONFIG, members=1)
+    one_group = replace(clips.dataset, samples=tuple(replace(s, group="g") for s in clips.dataset.samples))
+    hits = ablation.hits_of(alone, replace(clips, dataset=one_group), folds, QUICK, ())
+    assert hits["all"][:8].mean() > 0.5
 
 
 def test_a_part_that_needs_another_training_is_gone() -> None:

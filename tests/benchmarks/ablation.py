@@ -148,10 +148,14 @@ def hits_of(
         tested = clips.usable(fold.test_indices)
         features = [clips.features(i) for i in tested]
         scores, _ = read_clips(model.classifier, features, trainer.views, torch.device("cpu"))
-        held_out, truth = trainer.held_out_scores(trainer.views), trainer.held_out_labels
+        truth = trainer.held_out_labels
+        held_out = trainer.held_out_scores(trainer.views) if len(truth) else None
         for part, found in hits.items():
             kept = [i for i, spec in enumerate(model.classifier.specs) if spec.name != part]
-            fused = fuse(scores[kept], *fit_fusion(held_out[kept], truth))
+            fusion = torch.full((len(kept),), 1 / len(kept)), torch.ones(()), torch.zeros(())
+            if held_out is not None:
+                fusion = fit_fusion(held_out[kept], truth)
+            fused = fuse(scores[kept], *fusion)
             found[tested] = fused.argmax(1).numpy() == labels[tested]
     return hits
 
