@@ -16,6 +16,7 @@ from PIL import Image
 from tests.cli.shell import TrainedRun, shell
 from tests.media.conftest import write_video
 from vidlstm.config import Kind, ModelConfig, StreamName
+from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import contact_sheet, thumbnail_strip, thumbnail_strips
 from vidlstm.media.jpeg import encode_jpeg
@@ -130,6 +131,21 @@ def _harm(bad: Path, harm: str, path: Path, kind: Kind, request: None) -> list[b
     if path == bad:
         time.sleep(600)
     return [b"strip"]
+
+
+def test_finding_people_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = []
+
+    class Pool(DecodePool):
+        def __init__(self, num_workers: int, clip_seconds: float) -> None:
+            limits.append(clip_seconds)
+            super().__init__(num_workers, clip_seconds)
+
+    monkeypatch.setattr("vidlstm.engine.extraction.thumbnails.DecodePool", Pool)
+    config = ModelConfig.default("video", ("a", "b"))
+    for changed in (config, config.changed(streams=("pose",))):
+        assert thumbnail_strips([Path("gone.mp4")], "video", ReadRequest.of(changed, views=1)) == {}
+    assert limits[0] < limits[1]
 
 
 def test_a_picture_is_one_thumbnail_and_keeps_its_colours(tmp_path: Path) -> None:

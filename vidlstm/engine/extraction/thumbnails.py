@@ -29,6 +29,7 @@ Span = tuple[float, float]
 
 CLIP_SECONDS = 20.0
 """Time limit of one strip."""
+_PEOPLE_SECONDS = 120.0  # finding people takes a second or two, and many times that on a busy machine
 _FRAMES = 6
 _HEIGHT = 96
 _MAX_WIDTH = 192
@@ -72,12 +73,15 @@ def thumbnail_strips(
     kind: Kind,
     request: ReadRequest | None = None,
     *,
-    clip_seconds: float = CLIP_SECONDS,
+    clip_seconds: float | None = None,
 ) -> dict[Path, list[bytes]]:
     """Return the strips of the readable clips, read by decoder processes with a time limit each."""
     strips: dict[Path, list[bytes]] = {}
     if not paths:
         return strips
+    if clip_seconds is None:
+        finds_people = request is not None and "pose" in request.streams
+        clip_seconds = _PEOPLE_SECONDS if finds_people else CLIP_SECONDS
     fetcher = Fetcher(Limits().max_bytes)
 
     def job(local: Local[Path]) -> Job[list[bytes]] | None:
