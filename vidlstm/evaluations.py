@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vidlstm.records import NOVELTY_RATE, SCHEMA, Problem
+from vidlstm.records import NOVELTY_RATE, SCHEMA, Problem, Times, part_name
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Scored:
         scores: Probability of every class, in the model's order; empty if the clip failed.
         novelty: How unlike the training clips it is, see `Prediction`; None if not computed.
         problem: Why the clip failed, or what is wrong with it.
+        times: Start and end in the film, in seconds; None for a whole file.
     """
 
     path: Path
@@ -31,6 +32,12 @@ class Scored:
     scores: tuple[float, ...]
     problem: Problem | None = None
     novelty: float | None = None
+    times: Times | None = None
+
+    @property
+    def name(self) -> str:
+        """The path and, for a part of a film, its times."""
+        return part_name(str(self.path), self.times)
 
     @property
     def failed(self) -> bool:

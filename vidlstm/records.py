@@ -14,6 +14,9 @@ from vidlstm.errors import FailureCode, InputError
 
 SCHEMA = 1
 
+Times = tuple[float, float]
+"""Start and end of a part of a film, in seconds."""
+
 NOVELTY_RATE = 0.05
 """Default upper limit for the share of known clips that are reported as unknown."""
 CATCH_ALL = ("background", "none", "other", "unknown")
@@ -201,6 +204,11 @@ class ClipInfo:
     height: int
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
+
+
+def part_name(name: str, times: Times | None) -> str:
+    """Return the name of a part of a film, with its times as a media fragment: `day.mp4#t=12.40,15.12`."""
+    return name if times is None else f"{name}#t={times[0]:.2f},{times[1]:.2f}"
 
 
 @dataclass(frozen=True)

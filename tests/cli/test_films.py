@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_the_split_names_parts_of_films_and_no_film_is_in_two_subsets(film_run: 
     assert len(subsets) == 5
     assert all(len(found) == 1 for found in subsets.values())
     assert rows[0]["path"] == "film0.avi#t=0.00,2.50"
+
+
+def test_predictions_and_report_name_the_times_of_each_part(film_run: Path) -> None:
+    rows = list(csv.DictReader((film_run / "predictions.csv").read_text().splitlines()))
+    names = [row["path"] for row in rows]
+    assert len(set(names)) == len(names) > 4
+    assert names[0].endswith(".avi#t=0.00,2.50")
+    page = (film_run / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r'<img src="(.*?)" alt="frame 1 of (.*?)">', page)
+    assert all(re.fullmatch(r".*film\d\.avi, \d+\.\d to \d+\.\d s", name) for _, name in shown)
+    assert len({image for image, _ in shown}) > 1  # not the whole film's beginning each time
 
 
 def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -> None:

@@ -113,7 +113,7 @@ def test_thumbnails_of_a_span_show_nothing_else(tmp_path: Path) -> None:
 def test_a_clip_that_cannot_be_read_has_no_thumbnails(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
-    assert thumbnail_strips([broken, tmp_path / "gone.mp4"], "video") == {}
+    assert thumbnail_strips([(broken, None), (tmp_path / "gone.mp4", None)], "video") == {}
 
 
 @pytest.mark.parametrize("harm", ["crash", "hang"])
@@ -122,10 +122,10 @@ def test_a_clip_that_crashes_its_decoder_has_no_thumbnails_and_the_page_is_writt
 ) -> None:
     good, bad = sorted(trained_run.data.rglob("*.avi"))[:2]
     monkeypatch.setattr("vidlstm.engine.extraction.thumbnails.thumbnail_strip", partial(_harm, bad, harm))
-    assert set(thumbnail_strips([bad, good], "video", clip_seconds=5)) == {good}
+    assert set(thumbnail_strips([(bad, None), (good, None)], "video", clip_seconds=5)) == {(good, None)}
 
 
-def _harm(bad: Path, harm: str, path: Path, kind: Kind, request: None) -> list[bytes]:
+def _harm(bad: Path, harm: str, path: Path, kind: Kind, times: None, request: None) -> list[bytes]:
     if path == bad and harm == "crash":
         os._exit(9)
     if path == bad:

@@ -11,7 +11,7 @@ import pytest
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
 from vidlstm.evaluations import Baseline, Interval
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
-from vidlstm.report.findings import cautions, doubtful_hits, mistakes, top
+from vidlstm.report.findings import cautions, doubtful_hits, mistakes, next_step, top
 from vidlstm.report.page import MAX_CLIPS
 from vidlstm.report.text import percent
 
@@ -43,6 +43,14 @@ def test_names_and_labels_are_text_whatever_they_hold() -> None:
 def test_a_link_leads_to_the_very_bytes_of_a_file_name() -> None:
     page = make_page(make_report(12, ACTIONS, names=AWKWARD, skill=-9))
     assert "latin%20%E9t%E9.mp4" in page
+
+
+def test_a_model_that_is_no_better_than_one_class_needs_more_clips() -> None:
+    guessing, learned = (make_report(60, numbered(6), skill=skill, num_failed=0) for skill in (0, 3))
+    advice = next_step(guessing)
+    assert advice is not None
+    assert advice.startswith("more clips: the model is not clearly better than always naming one class.")
+    assert next_step(learned) != advice
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:

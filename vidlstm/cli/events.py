@@ -131,6 +131,8 @@ def _say(console: Console, event: object) -> None:
             _say_clips(console, event)
         case FeaturesNotKept(store, reason):
             console.warn(f"features could not be stored in {store}: {reason}; the result is the same")
+        case Resumed(epoch, _, is_over=True):
+            console.say(f"Training had ended after epoch {epoch}: the model is scored and saved.")
         case Resumed(epoch, num_epochs):
             console.say(f"Resumed after epoch {epoch} of {num_epochs}.")
         case Diverged(epoch, best_epoch, learning_rate):

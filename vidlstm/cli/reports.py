@@ -102,5 +102,9 @@ def show_spans(console: Console, report: SpanReport) -> None:
             f"  {name}: frame accuracy {scores.frame_accuracy:.3f}{shown.get('frame_accuracy', '')}, "
             f"edit {scores.edit:.3f}{shown.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
         )
+    console.say(
+        "  F1@50 counts a span as right if it overlaps a true one by 50 % (intersection over union); edit "
+        "compares the order of the spans. The best value is 1."
+    )
     if report.failed:
         console.warn(f"{count(len(report.failed), 'film')} could not be read and counted as having no spans")

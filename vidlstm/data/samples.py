@@ -27,6 +27,7 @@ from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
 from vidlstm.data.recording_times import recorded_together
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import kind_of, suffix_kind
+from vidlstm.records import Times, part_name
 from vidlstm.settings import DataSettings
 from vidlstm.stores import address_of, has_file, require_store
 
@@ -52,12 +53,13 @@ class Sample:
     end: float | None = None
 
     def name(self, root: Path) -> str:
-        """Return the sample's name in tables: its path relative to a folder and, for films, its times.
+        """Return the sample's name in tables: its path relative to a folder and, for films, its times."""
+        return part_name(relative_name(self.path, root), self.times)
 
-        Times are written as a media fragment (W3C): `day.mp4#t=12.40,15.12`.
-        """
-        name = relative_name(self.path, root)
-        return name if self.start is None else f"{name}#t={self.start:.2f},{self.end:.2f}"
+    @property
+    def times(self) -> Times | None:
+        """Start and end in the film; None for a whole file."""
+        return None if self.start is None or self.end is None else (self.start, self.end)
 
 
 @dataclass(frozen=True)

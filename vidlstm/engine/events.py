@@ -97,10 +97,11 @@ class FeaturesNotKept:
 
 @dataclass(frozen=True)
 class Resumed:
-    """Training resumes after this epoch of an earlier run."""
+    """Training resumes after this epoch of an earlier run, or is over: only the scoring is repeated."""
 
     epoch: int
     num_epochs: int
+    is_over: bool = False
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def write_predictions(file: Path, report: EvalReport, *, column: str, parts: Seq
     scores = [f"score_{name}" for name in report.classes]
     lines.writerow(["path", "label", "group", column, "predicted", "score", *scores, "error"])
     for clip, part in zip(report.scored, parts, strict=True):
-        row = [str(clip.path), clip.label, clip.group, part]
+        row = [clip.name, clip.label, clip.group, part]
         if clip.failed:
             row += ["", "", *("" for _ in scores)]
         else:

@@ -164,6 +164,11 @@ def next_step(report: EvalReport) -> str | None:
         return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
     if names := untested(report):
         return f'more {noun}s of "{names[0]}", from other people or recordings.'
+    if report.top1_interval.low <= report.majority:
+        return (
+            f"more {noun}s: the model is not clearly better than always naming one class. Start with 15 to "
+            f"20 {noun}s per class, from five or more people or recordings."
+        )
     if report.num_groups < 10:
         return f"{noun}s of more people or recordings, so that the model generalises to new ones."
     worst = confusions(report, 1)

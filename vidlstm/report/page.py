@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vidlstm.evaluations import EvalReport, Scored
-from vidlstm.records import EpochReport, Score
+from vidlstm.records import EpochReport, Score, Times
 from vidlstm.report.findings import (
     baseline_name,
     baselines,
@@ -51,10 +51,10 @@ class Card:
     images: list[str]
 
 
-def pictured_clips(report: EvalReport) -> list[Path]:
-    """Return the clips that are shown with thumbnails."""
+def pictured_clips(report: EvalReport) -> list[tuple[Path, Times | None]]:
+    """Return the clips that are shown with thumbnails: files, or parts of films."""
     clips = mistakes(report, MAX_CLIPS) + doubtful_hits(report, MAX_CLIPS)
-    return [clip.path for clip in clips]
+    return [(clip.path, clip.times) for clip in clips]
 
 
 def render(
@@ -62,7 +62,7 @@ def render(
     *,
     title: str,
     facts: Sequence[tuple[str, str]],
-    thumbnails: Mapping[Path, Sequence[bytes]],
+    thumbnails: Mapping[tuple[Path, Times | None], Sequence[bytes]],
     command: str,
     curves: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
@@ -103,9 +103,17 @@ def render(
     return page
 
 
-def _card(report: EvalReport, clip: Scored, thumbnails: Mapping[Path, Sequence[bytes]]) -> Card:
-    images = [base64.b64encode(jpeg).decode() for jpeg in thumbnails.get(clip.path, ())]
-    return Card(str(clip.path), _link(clip.path), clip.label, top(report, clip, 3), images)
+def _card(
+    report: EvalReport, clip: Scored, thumbnails: Mapping[tuple[Path, Times | None], Sequence[bytes]]
+) -> Card:
+    images = [base64.b64encode(jpeg).decode() for jpeg in thumbnails.get((clip.path, clip.times), ())]
+    return Card(_card_name(clip), _link(clip.path), clip.label, top(report, clip, 3), images)
+
+
+def _card_name(clip: Scored) -> str:
+    return (
+        str(clip.path) if clip.times is None else f"{clip.path}, {clip.times[0]:.1f} to {clip.times[1]:.1f} s"
+    )
 
 
 def _link(path: Path) -> str:

@@ -17,6 +17,7 @@ from vidlstm.engine.events import Event
 from vidlstm.engine.reporting import PREDICTIONS
 from vidlstm.evaluations import Scored
 from vidlstm.metrics.label_errors import find_label_errors
+from vidlstm.records import part_name
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def read_scores(file: Path, dataset: Dataset) -> list[Scored] | None:
     try:
         text = file.read_text(encoding="utf-8", errors="surrogateescape")
         rows = {row["path"]: row for row in csv.DictReader(io.StringIO(text, newline=""), strict=True)}
-        samples = {str(sample.path): sample for sample in dataset.samples}
+        samples = {part_name(str(sample.path), sample.times): sample for sample in dataset.samples}
         if set(rows) != set(samples) or not all(row.get("fold") for row in rows.values()):
             return None
         scored = []
@@ -115,7 +116,7 @@ def read_scores(file: Path, dataset: Dataset) -> list[Scored] | None:
             if (row["label"], row["group"]) != (sample.label, sample.group):
                 return None
             scores = () if row["error"] else tuple(float(row[f"score_{name}"]) for name in dataset.classes)
-            scored.append(Scored(sample.path, sample.label, sample.group, scores, None))
+            scored.append(Scored(sample.path, sample.label, sample.group, scores, times=sample.times))
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return None
     return scored

@@ -105,7 +105,7 @@ class Clips:
             row = tuple(float(p) for p in scores[i]) if i in scores else ()
             new = None if novelty is None else novelty.get(i)
             problem = self.extracted[i].problem
-            records.append(Scored(sample.path, sample.label, sample.group, row, problem, new))
+            records.append(Scored(sample.path, sample.label, sample.group, row, problem, new, sample.times))
         return records
 
     def summary(self) -> ClipsExtracted:

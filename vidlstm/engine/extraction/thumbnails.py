@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,7 @@ from vidlstm.media.people.drawing import draw_people
 from vidlstm.media.resize import square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.open import open_video
-
-Span = tuple[float, float]
-"""Start and end of a part of a film, in seconds."""
+from vidlstm.records import Times
 
 CLIP_SECONDS = 20.0
 """Time limit of one strip."""
@@ -37,7 +36,7 @@ _SIDE = 192  # frames are read as squares of this side, then resized to their sh
 
 
 def thumbnail_strip(
-    path: Path, kind: Kind, span: Span | None = None, request: ReadRequest | None = None
+    path: Path, kind: Kind, span: Times | None = None, request: ReadRequest | None = None
 ) -> list[bytes]:
     """Return frames spread over a clip, or a single one for a picture, as JPEG files 96 pixels high.
 
@@ -57,7 +56,7 @@ def thumbnail_strip(
     return [encode_jpeg(frame, width, _HEIGHT) for frame in frames]
 
 
-def contact_sheet(path: Path, kind: Kind, span: Span | None = None) -> tuple[bytes, int, int]:
+def contact_sheet(path: Path, kind: Kind, span: Times | None = None) -> tuple[bytes, int, int]:
     """Return the same frames side by side in one JPEG file, twice as large, with its width and height.
 
     Raises:
@@ -69,28 +68,35 @@ def contact_sheet(path: Path, kind: Kind, span: Span | None = None) -> tuple[byt
 
 
 def thumbnail_strips(
-    paths: Sequence[Path],
+    clips: Sequence[tuple[Path, Times | None]],
     kind: Kind,
     request: ReadRequest | None = None,
     *,
     clip_seconds: float | None = None,
-) -> dict[Path, list[bytes]]:
-    """Return the strips of the readable clips, read by decoder processes with a time limit each."""
-    strips: dict[Path, list[bytes]] = {}
-    if not paths:
+) -> dict[tuple[Path, Times | None], list[bytes]]:
+    """Return the strips of the readable clips, read by decoder processes with a time limit each.
+
+    Args:
+        clips: Files; for parts of films, with start and end in seconds.
+        kind: What they are.
+        request: As for `thumbnail_strip`.
+        clip_seconds: Time limit of one strip; by default more if people are found.
+    """
+    strips: dict[tuple[Path, Times | None], list[bytes]] = {}
+    if not clips:
         return strips
     if clip_seconds is None:
         finds_people = request is not None and "pose" in request.streams
         clip_seconds = _PEOPLE_SECONDS if finds_people else CLIP_SECONDS
     fetcher = Fetcher(Limits().max_bytes)
 
-    def job(local: Local[Path]) -> Job[list[bytes]] | None:
+    def job(local: Local[tuple[Path, Times | None]]) -> Job[list[bytes]] | None:
         if isinstance(local.path, InputError):
             return None
-        return Job(local.path, partial(thumbnail_strip, local.path, kind, request=request))
+        return Job(local.path, partial(thumbnail_strip, local.path, kind, local.item[1], request))
 
-    with DecodePool(min(len(paths), default_workers()), clip_seconds) as pool:
-        for result in pool.run(fetcher.ahead(paths, Path), job):
+    with DecodePool(min(len(clips), default_workers()), clip_seconds) as pool:
+        for result in pool.run(fetcher.ahead(clips, itemgetter(0)), job):
             if result is not None:
                 local, strip = result
                 fetcher.release(local)
@@ -99,7 +105,7 @@ def thumbnail_strips(
     return strips
 
 
-def _frames(path: Path, kind: Kind, span: Span | None) -> tuple[Sequence[NDArray[np.uint8]], int]:
+def _frames(path: Path, kind: Kind, span: Times | None) -> tuple[Sequence[NDArray[np.uint8]], int]:
     """Return RGB frames, all of one size, and the width of their thumbnails."""
     if kind == "picture":
         picture = load_picture(path)

@@ -118,7 +118,7 @@ class _Session:
         with self._trainer(model, clips, start) as trainer:
             if state is not None:
                 self._restore(run, trainer, state)
-                yield Resumed(trainer.epoch, trainer.config.epochs)
+                yield Resumed(trainer.epoch, trainer.config.epochs, trainer.is_over)
             interrupted = yield from self._run_epochs(run, trainer)
             trainer.finish()
             if self.training.auto_streams:

@@ -109,7 +109,7 @@ class Trainer:
         warm_start = self.encoder_training is not None and self.encoder_training.warm_start
         if warm_start and self._best_state is None:
             self._keep_if_best(self._validate()[0])
-        while self.epoch < self.config.epochs and not self._out_of_patience() and not self.diverged:
+        while not self.is_over:
             started = time.monotonic()
             self.epoch += 1
             train_loss = self._train_epoch()
@@ -164,6 +164,11 @@ class Trainer:
         self._networks.modules.load_state_dict(state["networks"])
         for name, optimiser in self._optimisers.items():
             optimiser.restore(state["optimisers"][name])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `run` would train no further epoch."""
+        return self.epoch >= self.config.epochs or self._out_of_patience() or self.diverged
 
     @property
     def has_best(self) -> bool:
