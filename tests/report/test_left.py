@@ -144,7 +144,7 @@ def test_finding_people_may_take_longer(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("vidlstm.engine.extraction.thumbnails.DecodePool", Pool)
     config = ModelConfig.default("video", ("a", "b"))
     for changed in (config, config.changed(streams=("pose",))):
-        assert thumbnail_strips([Path("gone.mp4")], "video", ReadRequest.of(changed, views=1)) == {}
+        assert thumbnail_strips([(Path("gone.mp4"), None)], "video", ReadRequest.of(changed, views=1)) == {}
     assert limits[0] < limits[1]
 
 
