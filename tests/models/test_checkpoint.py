@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,24 @@ def refusal(path: Path) -> str:
     assert said[0].startswith(f"{path}: ")
     assert "\n" not in said[0]
     return said[0]
+
+
+@pytest.mark.parametrize("member", range(3))
+def test_a_single_member_scores_as_it_does_beside_the_others(member: int) -> None:
+    config = replace(make("motion", "colour", "pose").config, members=3)
+    model = build_model(config, WIDTHS, None)
+    for parameter in model.classifier.parameters():
+        torch.nn.init.normal_(parameter)  # members differ
+    batch = (
+        {name: torch.randn(2, 6, WIDTHS[name]) for name in ("motion", "pose")},
+        {name: torch.ones(2, 6, dtype=torch.bool) for name in ("motion", "pose")},
+        {"colour": torch.randn(2, 3)},
+    )
+    shared = [{name: x[None] for name, x in part.items()} for part in batch]
+    alone = model.single(member).classifier.eval()
+    wanted = model.classifier.eval().logits(*shared)[:, [member]]
+    assert torch.allclose(alone.logits(*shared), wanted, atol=1e-5)
+    assert not torch.allclose(wanted, model.classifier.logits(*shared)[:, [(member + 1) % 3]], atol=1e-2)
 
 
 class TestRoundTrip:

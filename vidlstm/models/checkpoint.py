@@ -74,6 +74,21 @@ class Model:
             parts[BASELINE] = self.baseline
         return nn.ModuleDict(parts)
 
+    def single(self, member: int) -> Model:
+        """Return a model of one of the members, with a copy of its weights and the same encoder."""
+        config = replace(self.config, members=1)
+        with torch.device("meta"):
+            classifier = Classifier(config, self.widths)
+        state = self.classifier.state_dict()
+        tensors = {}
+        for name, wanted in classifier.state_dict().items():
+            whole = state[name.replace(".rnns.0.", f".rnns.{member}.")]
+            if whole.shape != wanted.shape:  # it holds all members, one after another
+                whole = whole.view(self.config.members, *wanted.shape)[member]
+            tensors[name] = whole.clone()
+        classifier.load_state_dict(tensors, assign=True)
+        return Model(config, self.encoder, classifier, dict(self.widths), {})
+
     def remove(self, stream: StreamName) -> None:
         """Remove a stream and its branches; fusion and novelty of the others have to be fitted again."""
         self.config = replace(self.config, streams=tuple(s for s in self.config.streams if s != stream))

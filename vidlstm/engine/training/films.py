@@ -8,19 +8,16 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vidlstm.config import SpanConfig
 from vidlstm.data.films import FilmTruth
 from vidlstm.engine.extraction.clips import Clips
-from vidlstm.engine.scoring import score_clips, to_tensors
+from vidlstm.engine.scoring import score_clips
 from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
 from vidlstm.engine.spans.windows import scores_of_film, span_config
 from vidlstm.engine.training.loop.trainer import Trainer
-from vidlstm.engine.views import View, views_of
-from vidlstm.features.batches import ClipFeatures, view_batch
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import Span
@@ -50,7 +47,7 @@ def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None
     films: list[tuple[Timeline, Sequence[Span]]] = []
     for member, part in enumerate(trainer.parts):
         unseen = {samples[i].path for i in part.val} - {samples[i].path for i in part.train}
-        found = timelines(model, clips, _member_score(model, member), unseen)
+        found = timelines(model, clips, partial(score_clips, model.single(member)), unseen)
         films += [(timeline, truth.spans) for truth, timeline in found if timeline is not None]
     if not films:
         return config
@@ -85,23 +82,3 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
         plain = thresholded(timeline, classes, config.background)
         scored.append(ScoredFilm(name, group, timeline.seconds, truth.spans, found, plain))
     return scored
-
-
-def _member_score(model: Model, member: int) -> Score:
-    """Return a function that scores clips with one member of a model."""
-    classifier = model.classifier.eval()
-    device = classifier.fusion.device
-
-    def read(clips: Sequence[ClipFeatures], view: View) -> Tensor:
-        given = to_tensors(view_batch(clips, view.index, mirrored=view.mirrored), device)
-        shared = ({name: x[None] for name, x in inputs.items()} for inputs in given)
-        return classifier.logits(*shared).log_softmax(-1)[:, member]
-
-    @torch.inference_mode()
-    def score(clips: Sequence[ClipFeatures]) -> NDArray[np.float64]:
-        views = views_of(model.config, clips)
-        branches = torch.stack([read(clips, view) for view in views]).mean(0).log_softmax(-1)
-        probabilities: NDArray[np.float64] = classifier.fuse(branches).double().softmax(-1).cpu().numpy()
-        return probabilities
-
-    return score

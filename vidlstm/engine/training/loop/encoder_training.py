@@ -83,9 +83,5 @@ def start_from(earlier: Model, config: ModelConfig) -> Model:
             raise UsageError(f"`start`: the {name} of that run is different ({before}, now {now})")
     assert earlier.encoder is not None
     model = build_model(config, earlier.widths, earlier.encoder)
-    state = earlier.classifier.state_dict()
-    target = model.classifier.state_dict()
-    # The member is the first dimension, so the first member's values are the first of the flat tensor.
-    first = {name: state[name].flatten()[: value.numel()].view_as(value) for name, value in target.items()}
-    model.classifier.load_state_dict(first)
+    model.classifier.load_state_dict(earlier.single(0).classifier.state_dict())
     return model
