@@ -110,6 +110,27 @@ def test_thumbnails_of_a_span_show_nothing_else(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(sheet)).size == (width, height) == (6 * 256, 192)
 
 
+def test_thumbnails_of_a_span_show_the_people_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(pictures: NDArray[np.uint8], networks: Path, wanted: int) -> NDArray[np.float32]:
+        assert pictures.shape == (16, 48, 64, 3)
+        assert pictures.mean() == pytest.approx(200, abs=5), "only this part"
+        people = np.full((16, wanted, 13, 3), np.nan, np.float32)
+        people[8:, 1] = np.concatenate(
+            [np.random.default_rng(0).uniform(5, 40, (13, 2)), np.ones((13, 1))], 1
+        )
+        return people
+
+    monkeypatch.setattr("vidlstm.engine.extraction.people.find_people", find)
+    levels = [np.full((48, 64, 3), 200 if 20 <= number < 40 else 20, np.uint8) for number in range(60)]
+    film = write_video(tmp_path / "film.avi", levels, fps=10)
+    config = ModelConfig.default("video", ("a", "b")).changed(streams=("pose",))
+    request = ReadRequest.of(config, views=1, pose_networks=Path("networks"))
+    strip = thumbnail_strip(film, "video", (2.0, 4.0), request)
+    frames = np.stack([np.asarray(Image.open(io.BytesIO(jpeg))).astype(int) for jpeg in strip])
+    blue = (frames[..., 2] - frames[..., 0] > 100).any((1, 2))
+    assert blue.tolist() == [False] * 3 + [True] * 3
+
+
 def test_a_clip_that_cannot_be_read_has_no_thumbnails(tmp_path: Path) -> None:
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -14,15 +14,16 @@ from vidlstm.config import Kind, Sampling
 from vidlstm.engine.extraction.fetching import Fetcher, Local
 from vidlstm.engine.extraction.processes.jobs import Job
 from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
-from vidlstm.engine.extraction.reading import ReadRequest
+from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.media.file_types import Limits
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.media.people.drawing import draw_people
-from vidlstm.media.resize import square
+from vidlstm.media.resize import square, whole
 from vidlstm.media.sampling import known_fps
+from vidlstm.media.video.base import Image
 from vidlstm.media.video.open import open_video
 from vidlstm.records import Times
 
@@ -49,8 +50,8 @@ def thumbnail_strip(
     Raises:
         InputError: The file cannot be read.
     """
-    if request is not None and "pose" in request.streams and span is None:
-        frames, width = _frames_with_people(path, request)
+    if request is not None and "pose" in request.streams:
+        frames, width = _frames_with_people(path, span, request)
     else:
         frames, width = _frames(path, kind, span)
     return [encode_jpeg(frame, width, _HEIGHT) for frame in frames]
@@ -111,17 +112,29 @@ def _frames(path: Path, kind: Kind, span: Times | None) -> tuple[Sequence[NDArra
         picture = load_picture(path)
         return [picture], _width(picture.shape[1], picture.shape[0])
     if span is not None:
-        return _frames_of_span(path, *span)
+        return _frames_of_span(path, *span, _FRAMES, partial(square, size=_SIDE))
     clip = read_clip(path, ClipSpec(Sampling("uniform", _FRAMES), size=_SIDE))
     return list(clip.frames), _width(clip.info.width, clip.info.height)
 
 
-def _frames_with_people(path: Path, request: ReadRequest) -> tuple[Sequence[NDArray[np.uint8]], int]:
-    """Return some of the moments that a model reads, with the people that it sees there."""
-    # Imported here, because other strips do not need the library that runs the networks.
-    from vidlstm.engine.extraction.people import read_people
+def _frames_with_people(
+    path: Path, span: Times | None, request: ReadRequest
+) -> tuple[Sequence[NDArray[np.uint8]], int]:
+    """Return some of the moments that a model reads, with the people that it sees there.
 
-    pictures, people = read_people(path, request)
+    In a part of a film, people are followed through that part alone.
+    """
+    assert request.pose_networks is not None
+    # Imported here, because other strips do not need the library that runs the networks.
+    from vidlstm.engine.extraction.people import find_people, read_people
+
+    if span is None:
+        pictures, people = read_people(path, request)
+    else:
+        number = request.sampling.num_frames
+        read, _ = _frames_of_span(path, *span, number, partial(whole, side=PEOPLE_SIDE))
+        pictures = np.stack(read)
+        people = find_people(pictures, request.pose_networks, request.people)
     shown = np.linspace(0, len(pictures) - 1, min(_FRAMES, len(pictures))).round().astype(int)
     frames = [
         draw_people(
@@ -133,14 +146,16 @@ def _frames_with_people(path: Path, request: ReadRequest) -> tuple[Sequence[NDAr
     return frames, _width(pictures.shape[2], pictures.shape[1])
 
 
-def _frames_of_span(path: Path, start: float, end: float) -> tuple[Sequence[NDArray[np.uint8]], int]:
+def _frames_of_span(
+    path: Path, start: float, end: float, number: int, reduce: Callable[[Image], Image]
+) -> tuple[Sequence[Image], int]:
     with open_video(path, num_threads=1) as video:
         times = video.times
         if times is None:
             times = np.arange(max(video.expected, 1)) / known_fps(video.info.fps)
-        wanted = start + (end - start) * (np.arange(_FRAMES) + 0.5) / _FRAMES
+        wanted = start + (end - start) * (np.arange(number) + 0.5) / number
         shown = np.unique((np.searchsorted(times, wanted, side="right") - 1).clip(0))
-        frames = [square(frame.image, _SIDE) for frame in video.read(shown.tolist())]
+        frames = [reduce(frame.image) for frame in video.read(shown.tolist())]
         if not frames:
             raise InputError(path, FailureCode.NO_FRAMES, f"ends before {start:.2f} s")
         return frames, _width(video.info.width, video.info.height)
