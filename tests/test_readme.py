@@ -72,7 +72,7 @@ def test_its_commands_run_and_its_pictures_show_what_comes(tmp_path: Path) -> No
     come = [as_shape(line) for line in seen.segments]
     picture = shown("train")
     assert picture[0] == "$ vidlstm train sample_videos"
-    assert picture[1] == "0 of 0 held-out clips right (true accuracy probably 0 to 0 %)0"
+    assert picture[1] == "0 of 0 held-out clips right: 0 % (true accuracy probably 0 to 0 %)0"
     table = [line for line in picture if line.startswith("│")]
     assert len(table) == 8
     assert [line for line in (picture[1], *table, *picture[-3:]) if line not in come] == []

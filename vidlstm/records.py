@@ -6,6 +6,7 @@ when a field changes its meaning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -209,6 +210,12 @@ class ClipInfo:
 def part_name(name: str, times: Times | None) -> str:
     """Return the name of a part of a film, with its times as a media fragment: `day.mp4#t=12.40,15.12`."""
     return name if times is None else f"{name}#t={times[0]:.2f},{times[1]:.2f}"
+
+
+def read_part_name(name: str) -> tuple[str, Times | None]:
+    """Return the name of the film and the times from what `part_name` gives."""
+    match = re.fullmatch(r"(.*)#t=(\d+\.?\d*),(\d+\.?\d*)", name, re.DOTALL)
+    return (name, None) if match is None else (match[1], (float(match[2]), float(match[3])))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,12 @@ def test_everything_that_is_wrong_is_found(data: Path) -> None:
         assert {f[field] for f in found["files"]} == {"train", "val"}
 
 
+def test_a_pattern_for_groups_that_misses_files_is_an_error(data: Path) -> None:
+    ended = vidlstm("check", data, "--group-by", "(person01)")
+    assert ended.status == 2
+    assert "--group-by (person01) finds no group in it and in " in ended.err
+
+
 def test_text_output_shows_the_same_findings(data: Path) -> None:
     outcome = check(data)
     assert outcome.status == 1

@@ -51,7 +51,7 @@ class TestOutput:
     def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
         err, said = trained_run.ended.err, trained_run.said["held_out"]
         right = round(2 * said["top1"])
-        assert f"\n{right} of 2 held-out clips right (true accuracy probably " in err
+        assert f"\n{right} of 2 held-out clips right: {50 * right} % (true accuracy probably " in err
         mean = 100 * said["baselines"]["mean"]
         assert (
             "on the same clips: always the most frequent class 50 %; "
@@ -351,6 +351,22 @@ class TestCtrlC:
         # The epoch that was just over may not have been noted yet.
         assert model.training["best_epoch"] in (best, len(epochs) + 1)
         assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
+
+    @pytest.mark.parametrize("moment", ["start_model", "fit_spans"])
+    def test_before_the_first_epoch_or_after_the_last_it_says_how_to_continue(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as context:
+            context.setattr(f"vidlstm.engine.training.session.{moment}", interrupted)
+            ended = vidlstm("train", tiny_data, *QUICK, "--out", tmp_path / "my run")
+        assert ended.status == 130
+        assert f"To continue: vidlstm train {tiny_data} --resume '{tmp_path / 'my run'}'" in ended.err
+        again = vidlstm("train", tiny_data, "--resume", tmp_path / "my run", "--workers", "1")
+        assert again.status == 0
+        assert (tmp_path / "my run" / "model.safetensors").exists()
 
     def test_during_the_baseline_leaves_the_baseline_out(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

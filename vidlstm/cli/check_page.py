@@ -65,17 +65,22 @@ class CheckPage:
                 f"{count(report.num_unused_spans, 'annotation')} cannot be used (see the notes), "
                 f"{count(len(report.unusable), 'file')} unreadable."
             )
-        if not report.unusable and not report.leaks and not report.groups_known:
+        contradictions = sum(len(d.labels) > 1 for d in report.duplicates if d.exact)
+        if not report.unusable and not report.leaks and not contradictions and not report.groups_known:
             return (
                 "All files can be read. It is unknown which clips belong to the same recording, so leaks "
                 "between subsets cannot be found; give the recordings with --group-by."
             )
-        if not report.unusable and not report.leaks:
+        if not report.unusable and not report.leaks and not contradictions:
             return "All files can be read, and no leak was found."
-        return (
-            f"{count(len(report.unusable), 'file')} unreadable (listed by --fix-list), "
-            f"{count(len(report.leaks), 'leak')}."
-        )
+        found = [f"{count(len(report.unusable), 'file')} unreadable (listed by --fix-list)"]
+        if contradictions:
+            found.append(f"{count(contradictions, 'file')} in two classes")
+        if report.leaks or report.groups_known:
+            found.append(count(len(report.leaks), "leak"))
+        else:
+            found.append("leaks cannot be found without the recordings (--group-by)")
+        return f"{', '.join(found)}."
 
     def _show_media(self) -> None:
         usable = [f.facts for f in self.report.files if f.facts.usable]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidlstm.cli.console import Console
@@ -29,6 +31,7 @@ from vidlstm.engine.events import (
     SubsetChosen,
 )
 from vidlstm.records import EpochReport
+from vidlstm.stores import address_of
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -140,12 +143,12 @@ def _say(console: Console, event: object) -> None:
                 f"Training diverged: the loss is not finite in epoch {epoch}. Try a `learning_rate` below "
                 f"{learning_rate:g}. The best epoch so far, {best_epoch}, is kept."
             )
-        case Interrupted(run, _, None):
-            console.warn(f"To continue: --resume {run}")
-        case Interrupted(run, epoch, best_epoch):
+        case Interrupted(data, run, _, None):
+            console.warn(_resuming(data, run))
+        case Interrupted(data, run, epoch, best_epoch):
             console.warn(
                 f"Interrupted after epoch {epoch}. The best epoch so far, {best_epoch}, is kept. "
-                f"To continue: --resume {run}"
+                f"{_resuming(data, run)}"
             )
         case BaselineInterrupted():
             console.warn("Interrupted: the model is saved without the baseline.")
@@ -216,3 +219,8 @@ def _epoch_line(report: EpochReport) -> str:
     if report.val_top1 is None:
         return f"loss {report.train_loss:.3f}"
     return f"validation top-1 {report.val_top1:.3f}"
+
+
+def _resuming(data: Path, run: Path) -> str:
+    command = shlex.join(["vidlstm", "train", str(address_of(data) or data), "--resume", str(run)])
+    return f"To continue: {command}"

@@ -16,6 +16,7 @@ from vidlstm.report.text import printable
 
 PAGE = "report.html"
 _WIDE = 60  # columns of a terminal that the whole table fits
+_NEARLY_SURE = 0.995
 _SHOWN = 6  # classes named before "and N more"
 
 
@@ -45,7 +46,8 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
     right = round(report.top1 * report.num_clips)
     low, high = round(100 * report.top1_interval.low), round(100 * report.top1_interval.high)
     console.say(
-        f"{right} of {report.num_clips} held-out {noun} right (true accuracy probably {low} to {high} %)."
+        f"{right} of {report.num_clips} held-out {noun} right: {100 * report.top1:.0f} % "
+        f"(true accuracy probably {low} to {high} %)."
     )
     if few := untested(report):
         names = ", ".join(few[:_SHOWN]) + (f" and {len(few) - _SHOWN} more" if len(few) > _SHOWN else "")
@@ -58,6 +60,8 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
         console.warn(f"{len(report.failed)} of them could not be read; each counts as a mistake.")
     others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
     console.say(f"For comparison, on the same {noun}: {others}.")
+    if report.max_score is not None and report.max_score < _NEARLY_SURE:
+        console.say(f"No score exceeds {report.max_score:.2f}: so few {noun} cannot show more.")
     if found := find_cautions(report):
         where = f"details in {page}" if page is not None else "--verbose explains"
         console.say(f"Caution: {'; '.join(caution.short for caution in found)} ({where}).")

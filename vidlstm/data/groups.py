@@ -79,14 +79,15 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
         regex = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"`group_by={pattern}`: not a regular expression ({error})") from None
-    names = []
-    for path in paths:
-        match = regex.search(path)
-        name = (match.group(1) if regex.groups else match.group(0)) if match else None
-        if not name:
-            raise DataError(f"{path}: `group_by={pattern}` finds no group in it; it must match every clip")
-        names.append(name)
-    return Grouping(tuple(names), f"Groups come from `group_by={pattern}`.")
+    matches = [regex.search(path) for path in paths]
+    names = [(m.group(1) if regex.groups else m.group(0)) if m else None for m in matches]
+    if missing := [path for path, name in zip(paths, names, strict=True) if not name]:
+        others = f" and in {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(
+            f"{missing[0]}: `group_by={pattern}` finds no group in it{others}; it must match every clip, so "
+            "extend it or move these files elsewhere"
+        )
+    return Grouping(tuple(name or "" for name in names), f"Groups come from `group_by={pattern}`.")
 
 
 def by_names_or_content(

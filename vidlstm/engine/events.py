@@ -125,11 +125,13 @@ class Interrupted:
     """Ctrl-C ended training.
 
     Args:
+        data: The data set, as it was given.
         run: Run folder, from which training can be resumed.
         epoch: The last epoch written there; 0 if there is none.
         best_epoch: The epoch whose weights become the model; None if there is none and the session ends.
     """
 
+    data: Path
     run: Path
     epoch: int
     best_epoch: int | None

@@ -10,6 +10,7 @@ from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
+_MANY_FAILED = 0.1  # share of unreadable clips that is the first thing to repair
 _BASELINES = {
     "video": {
         "majority": "always the most frequent class",
@@ -160,7 +161,7 @@ def untested(report: EvalReport) -> list[str]:
 def next_step(report: EvalReport) -> str | None:
     """Return one sentence of advice on what would improve the model or its figures most, or None."""
     noun = _noun(report)
-    if report.failed:
+    if len(report.failed) >= _MANY_FAILED * len(report.scored):
         return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
     if names := untested(report):
         return f'more {noun}s of "{names[0]}", from other people or recordings.'

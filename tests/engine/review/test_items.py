@@ -51,6 +51,22 @@ def test_suspicious_labels(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_all_classes_of_the_data_are_offered(tmp_path: Path) -> None:
+    file = tmp_path / "labels.json"
+    found = [{"path": "x.png", "label": "cat", "suggested": "dog", "score": 0.97}]
+    file.write_text(json.dumps({"classes": {"cat": 3, "horse": 2, "dog": 1}, "suspicious_labels": found}))
+    assert read_review(file).classes == ("cat", "dog", "horse")
+
+
+def test_parts_of_films_keep_their_times(tmp_path: Path) -> None:
+    (tmp_path / "predictions.csv").write_text(
+        "path,group,split,label,predicted,score,score_a,score_b\n"
+        '"day #t=1.mp4#t=2.50,4.00",g,val,a,b,0.6,0.4,0.6\n'
+    )
+    [item] = read_review(tmp_path).items
+    assert (item.path, item.start, item.end) == ("day #t=1.mp4", 2.5, 4.0)
+
+
 def test_mistakes_of_a_run_come_first_the_most_confident_at_the_top(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text(
         "path,group,split,label,predicted,score,score_a,score_b\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -158,9 +159,8 @@ def _check_labels(
         )
         page.say(f"{len(result.suspicious)} of {result.num_clips} labels are suspicious.")
         if result.suspicious:
-            page.say(
-                f"Next: vidlstm check {data.data} --labels --json > labels.json; vidlstm review labels.json"
-            )
+            again = shlex.join(["vidlstm", *sys.argv[1:], "--json"])
+            page.say(f"Next: {again} > labels.json; vidlstm review labels.json")
 
 
 def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, Kind]], list[str]]:
@@ -184,7 +184,8 @@ def _find(data: options.DataOptions) -> tuple[Dataset | None, list[tuple[Path, K
             class_list=data.class_list,
         )
     except DataError as error:
-        if not (root.is_dir() or (root.exists() and kind_of(root))):
+        is_described = data.group_by or data.group_column or data.split_file or data.class_list
+        if is_described or not (root.is_dir() or (root.exists() and kind_of(root))):
             raise
         reason = str(error)
     else:

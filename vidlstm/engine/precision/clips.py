@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +20,8 @@ from vidlstm.engine.spans.windows import WindowGrid
 from vidlstm.errors import DataError, InputError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.checkpoint import Model
+from vidlstm.records import read_part_name
 from vidlstm.stores import address_of, path_in, to_path
-
-_PART = re.compile(r"#t=[\d.]+,[\d.]+$")  # of the name of a part of a film
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,10 @@ def run_files(model: Model, run: Path, *subsets: str, in_stores: bool = False) -
         rows = read_split_rows(run / SPLIT)
     except DataError:
         return RunFiles((), 0, are_films=False)
-    are_films = bool(rows) and all(_PART.search(name) for name in rows)
+    are_films = bool(rows) and all(read_part_name(name)[1] for name in rows)
     names = [name for name, row in rows.items() if not subsets or row.subset in subsets]
     if are_films:
-        names = list(dict.fromkeys(_PART.sub("", name) for name in names))
+        names = list(dict.fromkeys(read_part_name(name)[0] for name in names))
     paths = [path_in(root, name) for name in names]
     existing = tuple(path for path in paths if path.exists() or (in_stores and address_of(path) is not None))
     return RunFiles(existing, len(names) - len(existing), are_films)

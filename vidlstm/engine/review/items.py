@@ -18,6 +18,7 @@ from typing import Any
 from vidlstm.config import Kind
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
+from vidlstm.records import read_part_name
 
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
@@ -83,15 +84,16 @@ def read_review(source: Path) -> ReviewList:
     Raises:
         DataError: The source cannot be read, or has no clips to review.
     """
+    classes: set[str] = set()
     if source.is_dir():
         items = list(_from_predictions(source / PREDICTIONS))
     else:
         text = _read_text(source)
-        items = list(_from_table(source, text) if _is_table(text) else _from_json(source, text))
+        items = list(_from_table(source, text) if _is_table(text) else _from_json(source, text, classes))
     if not items:
         raise DataError(f"{source}: holds nothing to review; give {_WANTED}")
     names = {name for item in items for name in (item.label, item.suggested, *(n for n, _ in item.top))}
-    return ReviewList(tuple(items), tuple(sorted(names - {""})))
+    return ReviewList(tuple(items), tuple(sorted((names | classes) - {""})))
 
 
 def _read_text(file: Path) -> str:
@@ -129,18 +131,22 @@ def _predicted(row: Mapping[str, str]) -> ReviewItem:
     scores = {k[len(prefix) :]: _number(v) for k, v in row.items() if k.startswith(prefix)}
     top = tuple(sorted(scores.items(), key=lambda pair: -pair[1]))
     suggested = row.get("predicted", "")
+    path, times = read_part_name(row["path"])
+    start, end = times or (None, None)
     return ReviewItem(
-        path=row["path"],
+        path=path,
         label=row["label"],
         suggested=suggested,
         score=_number(row.get("score")),
         top=top[:9],
+        start=start,
+        end=end,
         subset=row.get("split", ""),
     )
 
 
-def _from_json(file: Path, text: str) -> Iterator[ReviewItem]:
-    """Yield the items of JSON lines, or of one object with `suspicious_labels`."""
+def _from_json(file: Path, text: str, classes: set[str]) -> Iterator[ReviewItem]:
+    """Yield the items of JSON lines, or of one object with `suspicious_labels`; add its `classes`."""
     lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
     for number, line in lines:
         try:
@@ -150,6 +156,8 @@ def _from_json(file: Path, text: str) -> Iterator[ReviewItem]:
         if not isinstance(plain, dict):
             raise DataError(f"{file}, line {number}: is not a JSON object; give {_WANTED}")
         listed = plain.get("suspicious_labels")
+        if isinstance(listed, list) and isinstance(plain.get("classes"), dict):
+            classes.update(plain["classes"])
         rows: Iterable[Any] = listed if isinstance(listed, list) else [plain]
         for row in rows:
             item = _item(row)

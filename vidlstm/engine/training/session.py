@@ -104,13 +104,28 @@ class _Session:
         model = None if start is None else start_from(start, self.config)
         encoder = rgb_encoder(self.config, seed=self.training.seed) if model is None else model.encoder
         run, state = self._open_run()
+        try:
+            yield from self._train(run, state, start, model, encoder)
+        except KeyboardInterrupt:
+            yield self._interrupted(run)
+            raise
+
+    def _interrupted(self, run: RunFolder, best_epoch: int | None = None) -> Interrupted:
+        epoch = run.epochs[-1].epoch if run.epochs else 0
+        return Interrupted(self.request.data.data, run.path, epoch, best_epoch)
+
+    def _train(
+        self,
+        run: RunFolder,
+        state: dict[str, Any] | None,
+        start: Model | None,
+        model: Model | None,
+        encoder: Encoder | None,
+    ) -> Generator[Event | TrainResult, None, None]:
+        """Train in a run folder; arguments as in `run`."""
         began = time.monotonic()
         extracted_by = None if self.config.encoder.keeps_pixels else encoder
-        try:
-            clips = yield from self._extract(extracted_by, self.world)
-        except KeyboardInterrupt:
-            yield Interrupted(run.path, 0, None)
-            raise
+        clips = yield from self._extract(extracted_by, self.world)
         yield clips.summary()
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
@@ -256,10 +271,9 @@ class _Session:
                     yield EpochEnded(report)
         except KeyboardInterrupt:
             kept = bool(run.epochs) and self.world.size == 1  # other ranks are interrupted at other points
-            epoch = run.epochs[-1].epoch if run.epochs else 0
-            yield Interrupted(run.path, epoch, trainer.best_epoch if kept else None)
             if not kept:
                 raise
+            yield self._interrupted(run, trainer.best_epoch)
             return True
         except torch.OutOfMemoryError as error:
             raise UsageError(
