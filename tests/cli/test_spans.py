@@ -108,6 +108,10 @@ def test_one_document_per_film(
     again_outcome = vidlstm("spans", path, "-c", film_run, "-f", name, "--resume", tmp_path, *MACHINE)
     assert again_outcome.status == 0
     assert document.stat().st_mtime_ns == before
+    refused = vidlstm("spans", path, "-c", film_run, "-f", name, "--output-dir", tmp_path, *MACHINE)
+    assert refused.status == 2  # it may have been corrected by hand
+    assert f"{document}: already exists; --resume {tmp_path} skips films that are done" in refused.err
+    assert document.stat().st_mtime_ns == before
 
 
 def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(

@@ -121,6 +121,8 @@ def spans(
     shortest, gap = parse_seconds("--min-duration", min_duration), parse_seconds("--max-gap", max_gap)
     document = output_format if output_format in SUFFIXES else None
     folder = _choose_folder(document, output, output_dir, resume)
+    if document is not None and output_dir is not None and resume is None and shard is None:
+        _require_no_documents(output_dir, document)
     target = None if document is not None else choose_target(output, resume)
     row_format = None if document is not None else choose_format(cast("Format | None", output_format), target)
     if target is not None and row_format == "parquet":
@@ -147,8 +149,9 @@ def spans(
     from vidlstm.engine.prediction.sources import open_readers
     from vidlstm.media.file_types import Limits
 
-    elsewhere = bool(target or folder) or not sys.stdout.isatty()
-    run = Run(console, None, rows_elsewhere=elsewhere, tells_end=target is not None or sys.stderr.isatty())
+    in_files = bool(target or folder)
+    elsewhere, tells_end = in_files or not sys.stdout.isatty(), in_files or sys.stderr.isatty()
+    run = Run(console, None, rows_elsewhere=elsewhere, tells_end=tells_end)
     with contextlib.ExitStack() as stack:
         write: Callable[[Film], None]
         if document is not None:
@@ -202,6 +205,9 @@ def spans(
         status = run.write(_records(found, takers), Output(write, lambda: None), lambda: None)
         if page is not None and report is not None:
             page.write(report, title="Spans of films", command=shlex.join(["vidlstm", *sys.argv[1:]]))
+            console.say(f"Report: {report}")
+        if folder is not None:
+            console.say(f"Documents: {folder}")
         return Exit.SOME_FAILED if status == Exit.DONE and videos is not None and videos.failed else status
 
 
@@ -223,6 +229,12 @@ def _choose_folder(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; name a folder for the documents")
     return folder
+
+
+def _require_no_documents(folder: Path, document: DocumentFormat) -> None:
+    """Check that nothing is overwritten: somebody may have corrected the documents."""
+    if found := next(folder.rglob(f"*{SUFFIXES[document]}"), None):
+        raise UsageError(f"{found}: already exists; --resume {folder} skips films that are done")
 
 
 def _records(
