@@ -71,7 +71,10 @@ class TestNothingHeavy:
             ("train --epocs 3 data", "No such option: --epocs"),
             ("trian data", "No such command 'trian'"),
             ("train", "Missing argument"),
-            ("train data --head lsmt", "'lsmt' is not one of 'lstm', 'gru', 'mean'"),
+            (
+                "train data --head lsmt",
+                "Invalid value for '--head': 'lsmt' is not one of 'lstm', 'gru', 'mean'",
+            ),
             ("train data --epochs many", "--epochs"),
             ("predict a.mp4 --top-k 0", "--top-k"),
         ],

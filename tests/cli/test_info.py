@@ -35,6 +35,19 @@ def test_the_table_shows_classes_streams_and_metrics(trained_run: TrainedRun) ->
         assert words in said
 
 
+def test_rows_in_a_pipe_do_not_end_in_spaces(trained_run: TrainedRun) -> None:
+    for path in (trained_run.run, trained_run.run.parent):
+        lines = vidlstm("info", path).lines
+        assert lines == [line.rstrip() for line in lines]
+
+
+def test_the_windows_of_a_model_of_films_are_shown(film_run: Path) -> None:
+    header = read_header(film_run / "model.safetensors")
+    assert header.config.spans is not None
+    shown = ", ".join(f"{seconds:.4g}" for seconds in header.config.spans.windows)
+    assert re.search(rf"(?m)^ *windows +{re.escape(shown)} s of a film$", vidlstm("info", film_run).out)
+
+
 def test_says_what_each_stream_costs_on_a_clip(trained_run: TrainedRun) -> None:
     clip = trained_run.data / "rise" / "person01_rise_d1.avi"
     ended = vidlstm("info", trained_run.run, "--cost", clip)

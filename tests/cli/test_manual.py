@@ -32,7 +32,9 @@ def options() -> set[str]:
 def test_the_list_of_pages(tmp_path: Path) -> None:
     ended = shell("help", cwd=tmp_path)
     assert (ended.status, ended.err) == (0, "")
-    assert [line.split()[0] for line in ended.out.splitlines()] == sorted(p.stem for p in PAGES.glob("*.md"))
+    *pages, empty, way_on = ended.out.splitlines()
+    assert [line.split()[0] for line in pages] == sorted(p.stem for p in PAGES.glob("*.md"))
+    assert (empty, way_on) == ("", "Open a page with: vidlstm help PAGE")
 
 
 def test_a_page_is_plain_markdown_in_a_pipe(tmp_path: Path) -> None:
@@ -44,7 +46,13 @@ def test_a_page_is_plain_markdown_in_a_pipe(tmp_path: Path) -> None:
 def test_an_unknown_page_names_the_known_ones(tmp_path: Path) -> None:
     ended = shell("help", "everything", cwd=tmp_path)
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err.startswith("vidlstm: everything: no such page; the pages are ")
+    assert ended.err.startswith("vidlstm: everything: no such page; the pages are cluster, data, ")
+
+
+def test_a_mistyped_page_is_suggested(tmp_path: Path) -> None:
+    ended = shell("help", "predcit", cwd=tmp_path)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith("vidlstm: predcit: no such page. Did you mean 'predict'? ")
 
 
 @pytest.mark.parametrize("topic", topics())

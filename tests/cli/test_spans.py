@@ -261,10 +261,13 @@ def test_check_names_every_bad_annotation(film: tuple[Path, list[Span]], tmp_pat
     ]
     assert json.loads(outcome.out)["num_files"] == 1
     assert json.loads(outcome.out)["num_unused_spans"] == 2
+    assert json.loads(outcome.out)["num_changed_spans"] == 2
     assert outcome.status == 1
     told = vidlstm("check", table, "--workers", "1")
     assert told.lines[0] == f"{table}: 1 file, table of spans spans.csv"
-    assert told.lines[-1] == "2 annotations cannot be used (see the notes), 0 files unreadable."
+    assert told.lines[-1] == (
+        "2 annotations not used, 2 used with a change (see the notes), 0 files unreadable."
+    )
 
 
 def test_a_killed_run_is_resumed_to_every_film_exactly_once(

@@ -69,7 +69,7 @@ def test_a_data_set_of_films(table: Path) -> None:
     assert [film.spans for film in dataset.films] == [(Span(10, 15, "walk"),), (Span(0, 30, "sit"),)]
     assert len(dataset.problems) == 2
     assert dataset.notes == (
-        f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 spans); "
+        f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 span); "
         "`vidlstm check` lists all",
     )
     assert dataset.group_rule == "Each film is its own group; films of equal content share one."

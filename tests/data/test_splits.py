@@ -1,11 +1,13 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.data.trees import dataset, plant
+from vidlstm.data.films import FilmTruth
 from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.leaks import find_leaks
 from vidlstm.data.samples import Dataset, find_samples
@@ -123,17 +125,29 @@ class TestSplit:
         data = dataset(singles(5, "ab") + recordings(1, 6, "c"))
         split = make_split(data, seed=0)
         assert labels_of(data, split.train)["c"] == 6
-        assert split.notes == ('class "c" has only one group: it is not in validation',)
+        assert split.notes == ('Class "c" occurs in one group only, so it cannot be validated.',)
 
     def test_several_such_classes_share_a_note(self) -> None:
         data = dataset(singles(5, "a") + recordings(1, 6, "vwxyz"))
         (note,) = make_split(data, seed=0).notes
-        assert note == 'classes "v", "w", "x" and 2 more have only one group: they are not in validation'
+        assert note == (
+            'Classes "v", "w", "x" and 2 more occur in one group only, so they cannot be validated.'
+        )
 
     @pytest.mark.parametrize("rows", [persons(1, "abc", 9), recordings(1, 9, "abc")])
     def test_nothing_can_be_held_out_when_each_class_is_one_group(self, rows: Rows) -> None:
         with pytest.raises(DataError, match="no group can be held out"):
             make_split(dataset(rows), seed=0)
+
+    def test_for_films_the_way_out_is_another_film(self) -> None:
+        films = (FilmTruth(Path("a.mp4"), 9, ()), FilmTruth(Path("b.mp4"), 9, ()))
+        data = replace(dataset([*recordings(1, 3, "a"), *recordings(1, 3, "b")]), films=films)
+        with pytest.raises(DataError, match=r'Annotate another film that shows "a", "b"$'):
+            make_split(data, seed=0)
+        with pytest.raises(
+            DataError, match=r"only one group.*; annotate another film that shows it, or leave"
+        ):
+            make_folds(data, "group", seed=0)
 
     @pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
     def test_the_share_must_leave_something(self, share: float) -> None:
@@ -163,7 +177,7 @@ class TestGivenSubsets:
 
     def test_a_class_missing_from_a_given_subset_is_named(self) -> None:
         data = given({"train": singles(5, "ab"), "test": [("a", "x", None)]})
-        assert make_split(data, seed=0).notes == ('class "b" is not in test',)
+        assert make_split(data, seed=0).notes == ('Class "b" is not in the test subset.',)
 
     def test_every_class_needs_training_clips(self) -> None:
         data = given({"train": singles(5, "ab"), "test": [("c", "x", None)]})

@@ -112,6 +112,21 @@ def test_its_program_prints_what_the_command_prints(
     assert run_program(folder_of(exported), *clips) == wanted.out
 
 
+def test_its_program_fails_if_a_clip_fails(exported: Export, trained_run: TrainedRun, tmp_path: Path) -> None:
+    (tmp_path / "bad.avi").touch()
+    clips = ["bad.avi", str(next(trained_run.data.rglob("*.avi")))]
+    command = [sys.executable, "-c", PROGRAM_ALONE, str(folder_of(exported).absolute()), *clips]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    bad, good = done.stdout.splitlines()
+    assert (done.returncode, bad, good.startswith(clips[1])) == (1, "bad.avi\t\t\tno_frames", True)
+
+
+def test_its_help_says_what_it_prints(exported: Export) -> None:
+    usage, prints = run_program(folder_of(exported), "--help").splitlines()
+    assert usage.startswith("usage: predict.py CLIP ...")
+    assert prints.startswith("Prints path, label (empty: unknown) and score")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="telemetry of Windows is not in files")
 def test_onnxruntime_sends_no_usage_data(exported: Export, trained_run: TrainedRun, tmp_path: Path) -> None:
     """Where it would, it first makes an identifier in the home folder."""
@@ -159,7 +174,7 @@ def test_three_packages_are_enough_for_its_program(
 
 def test_its_program_is_short(exported: Export) -> None:
     lines = (folder_of(exported) / "predict.py").read_text().splitlines()
-    assert len(list(filter(None, lines))) <= 70
+    assert len(list(filter(None, lines))) <= 75
 
 
 def test_info_describes_it(exported: Export, trained_run: TrainedRun) -> None:

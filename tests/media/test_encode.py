@@ -112,7 +112,7 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(sounding: Path, tmp_
 def test_a_text_that_names_a_video_opens_none(sounding: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "playlist.mp4"
     playlist.write_text(f"ffconcat version 1.0\nfile '{sounding}'\n")
-    with pytest.raises(InputError, match="is not a video") as caught:
+    with pytest.raises(InputError, match="cannot be read as a video") as caught:
         write_part(playlist, tmp_path / "part.mp4")
     assert caught.value.code is FailureCode.NOT_A_VIDEO
 

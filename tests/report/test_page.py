@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from vidlstm.engine.reporting import describe_test
 from vidlstm.evaluations import Baseline, Interval
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
 from vidlstm.report.findings import cautions, doubtful_hits, mistakes, next_step, top
@@ -116,7 +117,7 @@ def test_too_few_held_out_clips_are_mentioned() -> None:
     small = cautions(make_report(18, num_failed=0))
     assert any("points wide" in line for line in small)
     assert any("Fewer than 5 clips" in line for line in small)
-    assert any("come from 2 groups." in line for line in small)
+    assert any("computed from 2 groups, so it understates the uncertainty" in line for line in small)
     assert cautions(make_report(1200, skill=5)) == []
 
 
@@ -126,7 +127,10 @@ def test_a_perfect_score_on_few_clips_is_not_called_perfect() -> None:
 
 
 def test_a_model_no_better_than_the_majority_class_is_reported() -> None:
-    assert any("most frequent class gives" in line for line in cautions(make_report(120, skill=0)))
+    assert any(
+        "always predicting the most frequent class (17 %)" in line
+        for line in cautions(make_report(120, skill=0))
+    )
 
 
 def test_the_baseline_is_shown_beside_the_accuracy() -> None:
@@ -139,6 +143,22 @@ def test_the_baseline_is_shown_beside_the_accuracy() -> None:
     assert "without frame order" not in make_page(report)
     better = replace(report, baseline=Baseline(0.3, Interval(0.1, 0.5)))
     assert not any("order matters" in line for line in cautions(better))
+
+
+def test_top5_is_shown_only_where_it_can_be_wrong() -> None:
+    assert "<dt>Top-5</dt>" in make_page(make_report(classes=ACTIONS))
+    assert "<dt>Top-5</dt>" not in make_page(make_report(classes=ACTIONS[:5]))
+
+
+def test_the_true_class_among_the_scores_of_a_mistake_is_named_as_such() -> None:
+    page = make_page(make_report())
+    assert "(true class)" in page
+    assert "✓" not in page
+
+
+def test_the_title_does_not_count_classes_for_everything_else() -> None:
+    assert describe_test("films", ("Background", "sit", "walk")) == "films: test of a model of 2 actions"
+    assert describe_test("films", ("none", "sit")) == "films: test of a model of 1 action"
 
 
 def test_nothing_readable_still_makes_a_page() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Column, Table
 
-from vidlstm.cli.console import rich_console
+from vidlstm.cli.console import print_table, rich_console
 from vidlstm.cli.flags import with_flags
-from vidlstm.data.layouts.folders import count
+from vidlstm.data.layouts.folders import count, lengths
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ class CheckPage:
 
     def _verdict(self) -> str:
         report = self.report
+        changed = f", {report.num_changed_spans} used with a change" * (report.num_changed_spans > 0)
         if report.num_unused_spans:
             return (
-                f"{count(report.num_unused_spans, 'annotation')} cannot be used (see the notes), "
+                f"{count(report.num_unused_spans, 'annotation')} not used{changed} (see the notes), "
                 f"{count(len(report.unusable), 'file')} unreadable."
             )
         contradictions = sum(len(d.labels) > 1 for d in report.duplicates if d.exact)
@@ -93,8 +94,7 @@ class CheckPage:
         self.say("Sizes: " + ", ".join(f"{name} {number}" for name, number in sizes[:5]) + more)
         seconds = sorted(f.seconds for f in usable if f.seconds is not None)
         if seconds:
-            middle = seconds[len(seconds) // 2]
-            self.say(f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s")
+            self.say(f"Lengths: {lengths(seconds)}")
         slightly = sum(0 < f.claimed_frames != f.num_frames and not f.has_wrong_header for f in usable)
         if slightly:
             self.say(f"Headers: frame count off by one or two in {count(slightly, 'file')} (harmless)")
@@ -109,7 +109,7 @@ class CheckPage:
             files = [f for f in report.files if f.label == name]
             table.add_row(printable(name), *map(str, _counts(files)))
         table.add_row("all", *map(str, _counts(report.files)))
-        self.console.print(table)
+        print_table(table)
         num_groups = len({f.group for f in report.files})
         self.say(f"Groups: {num_groups}. {report.group_rule}")
         if report.imbalance is not None and report.imbalance >= _IMBALANCED:

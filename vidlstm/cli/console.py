@@ -28,6 +28,7 @@ from vidlstm.errors import VidlstmError
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from tqdm import tqdm
 
 T = TypeVar("T")
@@ -115,6 +116,17 @@ def rich_console(*, stderr: bool = False) -> RichConsole:
     return RichConsole(
         stderr=stderr, highlight=False, soft_wrap=not is_terminal, width=None if is_terminal else _UNLIMITED
     )
+
+
+def print_table(table: Table) -> None:
+    """Print a table; in a file or pipe, without the spaces that fill the last column."""
+    console = rich_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 class _Notes(logging.Handler):

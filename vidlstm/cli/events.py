@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidlstm.cli.console import Console
-from vidlstm.data.films import BACKGROUND
-from vidlstm.data.layouts.folders import count
+from vidlstm.data.films import BACKGROUND, PIECE_SECONDS
+from vidlstm.data.layouts.folders import count, from_to, lengths
 from vidlstm.engine.events import (
     BaselineInterrupted,
     ClipsExtracted,
@@ -182,9 +182,10 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
     )
     if dataset.films:
         num_spans = sum(len(film.spans) for film in dataset.films)
+        idle = f', and unlabelled time is cut into clips of "{BACKGROUND}"' * (BACKGROUND in dataset.classes)
         console.say(
-            f"Films: {len(dataset.films)} with {count(num_spans, 'span')}; whole films are held out."
-            + (f' Unlabelled time is the class "{BACKGROUND}".' if BACKGROUND in dataset.classes else "")
+            f"Films: {len(dataset.films)} with {count(num_spans, 'span')}; whole films are held out. "
+            f"Spans longer than {PIECE_SECONDS:g} s are cut into several clips{idle}."
         )
     console.say(f"Groups: {dataset.num_groups}. {dataset.group_rule}")
     for note in dataset.notes:
@@ -197,17 +198,19 @@ def _say_clips(console: Console, clips: ClipsExtracted) -> None:
     """Print the lengths and sizes of the readable clips, and the problems of the others."""
     if clips.infos:
         sizes = sorted((i.width, i.height) for i in clips.infos)
-        text = f"Sizes: {sizes[0][0]}x{sizes[0][1]} to {sizes[-1][0]}x{sizes[-1][1]}"
+        text = "Sizes: " + from_to(*(f"{width}x{height}" for width, height in (sizes[0], sizes[-1])))
         seconds = sorted(i.seconds for i in clips.infos if i.seconds is not None)
         if seconds:
-            middle = seconds[len(seconds) // 2]
-            text = f"Lengths: {seconds[0]:.1f} to {seconds[-1]:.1f} s, median {middle:.1f} s. {text}"
+            text = f"Lengths: {lengths(seconds)}. {text}"
         console.say(text)
     if not clips.problems:
         return
     unreadable = sum(not p.usable for p in clips.problems)
     partial = len(clips.problems) - unreadable
-    console.warn(f"{count(unreadable, 'clip')} unreadable, {partial} only partly readable:")
+    found = [f"{count(unreadable, 'clip')} unreadable"] if unreadable else []
+    if partial:
+        found.append(f"{partial if unreadable else count(partial, 'clip')} only partly readable")
+    console.warn(f"{', '.join(found)}:")
     for clip in clips.problems if console.verbose else clips.problems[:_SHOWN]:
         console.warn(f"  {clip.path}: {clip.problem.code.value}: {clip.problem.message}")
     if len(clips.problems) > _SHOWN and not console.verbose:

@@ -70,7 +70,11 @@ class _Command(TyperCommand):
             if suggested and name not in known:
                 typer.echo(f"vidlstm: {name}: no such option; use {suggested[0]}", err=True)
                 raise typer.Exit(2)
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # pydantic's, in Typer 0.27 and later
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help, with the advanced options only for `--help-all`."""

@@ -57,7 +57,8 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
             f"{report.false_alarms:.1%} of these {noun} would be called unknown, though their class is known."
         )
     if report.failed:
-        console.warn(f"{len(report.failed)} of them could not be read; each counts as a mistake.")
+        each = "it" if len(report.failed) == 1 else "each"
+        console.warn(f"{len(report.failed)} of them could not be read; {each} counts as a mistake.")
     others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
     console.say(f"For comparison, on the same {noun}: {others}.")
     if report.max_score is not None and report.max_score < _NEARLY_SURE:
@@ -72,8 +73,8 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
     before = "" if report.ece_uncalibrated is None else f"; before calibration {report.ece_uncalibrated:.3f}"
     console.detail(
         f"top-1 {report.top1:.3f}, 95 % interval {report.top1_interval.low:.3f} to "
-        f"{report.top1_interval.high:.3f}, resampled over {report.num_groups} groups; mean class accuracy "
-        f"{report.mean_class_accuracy:.3f}; macro F1 {report.macro_f1:.3f}; calibration error (ECE) "
+        f"{report.top1_interval.high:.3f}, resampled over {count(report.num_groups, 'group')}; mean class "
+        f"accuracy {report.mean_class_accuracy:.3f}; macro F1 {report.macro_f1:.3f}; calibration error (ECE) "
         f"{report.ece:.3f}{before}"
     )
     if not console.quiet and sys.stderr.isatty():

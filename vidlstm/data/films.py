@@ -108,7 +108,7 @@ class Films:
         other = [p for p in self.problems if not p.unused]
         return [
             f"{count(len(found), 'annotation')} {what}, such as {found[0]}; `vidlstm check` lists all"
-            for found, what in ((unused, "not used"), (other, "changed before use"))
+            for found, what in ((unused, "not used"), (other, "used with a change"))
             if found
         ]
 

@@ -30,16 +30,16 @@ _HMDB51 = re.compile(r"(?P<group>.+)_[fluh]_[nc]m_np\d+_(?:ba|fr|le|ri)_(?:goo|m
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"v_(?P<group>.+_g\d+)_c\d+$"),
-        'Groups are the recordings named in the file names as in UCF101 ("v_Class_g01_c01")',
+        'Groups are taken from the file names: the recording, as in UCF101 ("v_Class_g01_c01")',
     ),
-    (_HMDB51, "Groups are the source videos named in the file names as in HMDB51"),
+    (_HMDB51, "Groups are taken from the file names: the source video, as in HMDB51"),
     (
         re.compile(r"(?P<group>person\d+)_.+_d\d+(?:_|$)"),
-        'Groups are the persons named in the file names as in KTH ("person01_boxing_d1")',
+        'Groups are taken from the file names: the person, as in KTH ("person01_boxing_d1")',
     ),
     (
         re.compile(r"(?P<group>daria|denis|eli|ido|ira|lena|lyova|moshe|shahar)_"),
-        'Groups are the persons named in the file names as in Weizmann ("daria_walk")',
+        'Groups are taken from the file names: the person, as in Weizmann ("daria_walk")',
     ),
 )
 
@@ -127,15 +127,13 @@ def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
         for index in members:
             names[index] = relative[members[0]]
     num_groups = len(set(names))
-    sentence = (
-        "No group column, and the file names follow no known rule: each file is its own group, and clips of "
-        "one recording cannot be kept together"
-    )
+    rule = "There is no group column and no known naming scheme, so each file counts as its own group"
     if num_groups < len(names):
         num_copies = len(names) - num_groups
         copies = "1 is a copy" if num_copies == 1 else f"{num_copies} are copies"
-        sentence += f", but files of equal content share one ({copies})"
-    return Grouping(tuple(names), f"{sentence}.", known=False)
+        rule += f" (identical files share one; {copies})"
+    risk = "Clips of one recording may end up on both sides of the split."
+    return Grouping(tuple(names), f"{rule}. {risk}", known=False)
 
 
 def equal_files(paths: Sequence[Path]) -> tuple[tuple[int, ...], ...]:

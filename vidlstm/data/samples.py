@@ -337,7 +337,9 @@ def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], 
             raise DataError(
                 f"none of the {len(rows)} listed files exists (first: {first}); check the folder{way_out}"
             )
-        raise DataError(f"{listing.root}: no {kind} among {len(listing.rows)} files (first: {first})")
+        raise DataError(
+            f"{listing.root}: no {kind} among {count(len(listing.rows), 'file')} (first: {first})"
+        )
     notes = []
     if len(rows) < len(listing.rows):
         other = "picture" if kind == "video" else "video"

@@ -91,11 +91,7 @@ def make_split(
         shares = [1 - val_share, val_share]
         given["train"], given["val"] = divide(given["train"], labels, groups, shares, seed, required=True)
         if not given["val"]:
-            raise DataError(
-                f"{dataset.root}: no group can be held out, because each class needs one for training. "
-                f"{dataset.group_rule} Give finer groups with `group_by` or `group_column`, or give the "
-                "subsets yourself"
-            )
+            raise DataError(_nothing_to_hold_out(dataset, _lonely_classes(given["train"], labels, groups)))
     notes = list(_missing_notes(given, labels, groups))
     if leaks:
         notes.insert(0, f"{describe_leaks(leaks)}; accepted on request, so scores may be too high")
@@ -127,11 +123,13 @@ def make_folds(dataset: Dataset, folds: int | Literal["group"], seed: int) -> tu
             f"`folds={folds}`: needs at least {least} groups, but the data has {num_groups}. "
             f"{dataset.group_rule}"
         )
-    lonely = [name for name, count in _groups_per_class(everything, labels, groups).items() if count == 1]
-    if lonely:
+    if lonely := _lonely_classes(everything, labels, groups):
+        finer = "annotate another film that shows it, or leave it out"
+        if not dataset.films:
+            finer = "add recordings, leave it out, or give finer groups with `group_by`"
         raise DataError(
             f"{dataset.root}: class {_quoted(lonely)} has only one group, so no fold can both train on it "
-            "and test it; add recordings, leave it out, or give finer groups with `group_by`"
+            f"and test it; {finer}"
         )
     if folds == "group":
         held_out: dict[str, list[int]] = defaultdict(list)
@@ -177,23 +175,44 @@ def _groups_per_class(indices: Iterable[int], labels: Sequence[str], groups: Seq
     return {name: len(found[name]) for name in sorted(found)}
 
 
+def _lonely_classes(indices: Iterable[int], labels: Sequence[str], groups: Sequence[str]) -> list[str]:
+    return [name for name, number in _groups_per_class(indices, labels, groups).items() if number == 1]
+
+
+def _nothing_to_hold_out(dataset: Dataset, lonely: Sequence[str]) -> str:
+    if dataset.films:
+        shown = some([f'"{name}"' for name in lonely]) or "the same actions"
+        return (
+            f"{dataset.root}: no film can be held out, because each class needs one for training. "
+            f"Annotate another film that shows {shown}"
+        )
+    return (
+        f"{dataset.root}: no group can be held out, because each class needs one for training. "
+        f"{dataset.group_rule} Give finer groups with `group_by` or `group_column`, or give the "
+        "subsets yourself"
+    )
+
+
 def _missing_notes(
     subsets: Mapping[Subset, Sequence[int]], labels: Sequence[str], groups: Sequence[str]
 ) -> Iterable[str]:
     """Describe the classes that a subset lacks, and which of them cannot be in it."""
     everything = [i for part in subsets.values() for i in part]
     num_groups = _groups_per_class(everything, labels, groups)
-    words: dict[Subset, str] = {"val": "validation", "test": "test"}
-    for subset, word in words.items():
+    words: dict[Subset, tuple[str, str]] = {"val": ("validation", "validated"), "test": ("test", "tested")}
+    for subset, (noun, verb) in words.items():
         present = {labels[i] for i in subsets[subset]}
         for lonely in (True, False):
             names = [n for n, count in num_groups.items() if n not in present and (count == 1) == lonely]
             if not names or not present:
                 continue
-            subject, are, they = ("class", "is", "it") if len(names) == 1 else ("classes", "are", "they")
-            has = "has" if len(names) == 1 else "have"
-            why = f" {has} only one group: {they}" if lonely else ""
-            yield f"{subject} {_quoted(names)}{why} {are} not in {word}"
+            one = len(names) == 1
+            subject = f"{'Class' if one else 'Classes'} {_quoted(names)}"
+            if lonely:
+                occur, they = ("occurs", "it") if one else ("occur", "they")
+                yield f"{subject} {occur} in one group only, so {they} cannot be {verb}."
+            else:
+                yield f"{subject} {'is' if one else 'are'} not in the {noun} subset."
 
 
 def _quoted(names: Sequence[str]) -> str:

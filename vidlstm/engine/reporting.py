@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from vidlstm.config import ModelConfig
+from vidlstm.data.layouts.folders import count
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
 from vidlstm.evaluations import EvalReport
 from vidlstm.files import make_folder, write_atomically
-from vidlstm.records import EpochReport
+from vidlstm.records import CATCH_ALL, EpochReport
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.csv"
@@ -63,12 +64,18 @@ def write_report(
         file,
         report,
         ReadRequest.of(config, views=config.views, pose_networks=networks),
-        title=f"{dataset.root.absolute().name}: {len(report.classes)} actions recognised",
+        title=describe_test(dataset.root.absolute().name, report.classes),
         facts=describe(config, training or {}, dataset, subset),
         command=command,
         epochs=epochs,
         notes=notes,
     )
+
+
+def describe_test(data: str, classes: Sequence[str]) -> str:
+    """Return the title of a report. Classes for everything else, such as background, are no actions."""
+    actions = count(sum(name.lower() not in CATCH_ALL for name in classes), "action")
+    return f"{data}: test of a model of {actions}"
 
 
 def write_predictions(file: Path, report: EvalReport, *, column: str, parts: Sequence[str]) -> None:

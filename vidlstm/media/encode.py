@@ -57,7 +57,7 @@ def write_part(
             with contextlib.closing(Source(path, Limits())) as source:
                 return _write(av, source, path, beside, start, end, draw)
         except NotOpenedError:
-            raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
+            raise InputError(path, FailureCode.NOT_A_VIDEO, "cannot be read as a video") from None
         except av.error.FFmpegError as error:
             if error.errno in _FULL:
                 raise OSError(error.errno, os.strerror(error.errno), str(target)) from None

@@ -40,6 +40,6 @@ def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
                     return
                 yield upright(frame)
         except NotOpenedError:
-            raise InputError(path, FailureCode.NOT_A_VIDEO, "is not a video") from None
+            raise InputError(path, FailureCode.NOT_A_VIDEO, "cannot be read as a video") from None
         except FFmpegError as error:
             raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error}") from None

@@ -110,8 +110,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 f"scored on only {groups}",
-                f"The scored {noun}s come from {groups}. The interval is resampled over groups; with so few "
-                "it is too narrow.",
+                f"The interval is computed from {groups}, so it understates the uncertainty.",
             )
         )
     if report.top1 == 1.0:
@@ -127,8 +126,8 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 "not clearly better than the most frequent class",
-                f"The interval starts at {low:.2f}. Always predicting the most frequent class gives "
-                f"{report.majority:.2f}: on these {noun}s the difference from it is within chance.",
+                "The model is not clearly better than always predicting the most frequent class "
+                f"({100 * report.majority:.0f} %).",
             )
         )
     if report.baseline is not None and report.baseline.gain.low <= 0:

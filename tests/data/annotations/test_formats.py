@@ -166,7 +166,9 @@ def test_frames_of_another_rate_are_reported_and_taken_at_their_own(tmp_path: Pa
     assert (span.start, span.end) == (1, 2)
     assert problem.code is SpanCode.FRAME_RATE
     assert not problem.unused
-    assert str(problem).endswith("result 1: assumes 24 frames per second, but /data/upload/3/a.mp4 has 25")
+    assert str(problem).endswith(
+        "result 1: assumes 24 frames per second, but /data/upload/3/a.mp4 has 25; converted with 24"
+    )
 
 
 def test_a_second_annotator_is_reported(tmp_path: Path) -> None:
@@ -234,7 +236,27 @@ def test_a_span_beyond_the_end_is_cut_at_the_end_of_the_film() -> None:
     annotations = Annotations(("a",), (span,), (), "table")
     (used,), (problem,) = settle(annotations, {"a": Film(Path("a"), 60, 25)})
     assert (used.start, used.end) == (50, 60)
-    assert str(problem) == "s.csv, line 2: 50.00 to 70.00 s is beyond the end of a (60.00 s)"
+    assert (
+        str(problem)
+        == "s.csv, line 2: 50.00 to 70.00 s is beyond the end of a (60.00 s); cut to 50.00 to 60.00 s"
+    )
+
+
+def test_a_span_that_starts_beyond_the_end_is_not_used() -> None:
+    annotations = Annotations(("a",), (LabelledSpan("a", 60, 70, "walk", "line 2"),), (), "table")
+    used, (problem,) = settle(annotations, {"a": Film(Path("a"), 60, 25)})
+    assert (used, problem.unused) == ((), True)
+    assert str(problem) == "line 2: 60.00 to 70.00 s is beyond the end of a (60.00 s); not used"
+
+
+def test_an_overlap_says_which_span_counts() -> None:
+    spans = (LabelledSpan("a", 1, 3, "walk", "line 2"), LabelledSpan("a", 2, 4, "sit", "line 3"))
+    used, (problem,) = settle(Annotations(("a",), spans, (), "table"), {"a": Film(Path("a"), 60, 25)})
+    assert (used, problem.unused) == (spans, False)
+    assert str(problem) == (
+        "line 3: sit 2.00 to 4.00 s overlaps walk 1.00 to 3.00 s; both are trained on, but where they "
+        "overlap, only sit counts as the truth"
+    )
 
 
 def test_unknown_films_are_reported_once_each(tmp_path: Path) -> None:

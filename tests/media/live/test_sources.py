@@ -80,7 +80,7 @@ def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> N
 def test_a_file_that_is_no_film_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"x" * 100)
-    with pytest.raises(SourceError, match="is not a video"):
+    with pytest.raises(SourceError, match="cannot be read as a video"):
         open_source(parse_address(str(path), realtime=True)).__enter__()
 
 

@@ -157,7 +157,8 @@ def _check_labels(
             [describe_duplicates(d) for d in report.duplicates if len(d.labels) > 1],
             "set of",
         )
-        page.say(f"{len(result.suspicious)} of {result.num_clips} labels are suspicious.")
+        are = "is" if len(result.suspicious) == 1 else "are"
+        page.say(f"{len(result.suspicious)} of {count(result.num_clips, 'label')} {are} suspicious.")
         if result.suspicious:
             again = shlex.join(["vidlstm", *sys.argv[1:], "--json"])
             page.say(f"Next: {again} > labels.json; vidlstm review labels.json")

@@ -12,6 +12,7 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.config import ExportFormat, ExportPrecision
+from vidlstm.data.layouts.folders import count
 
 if TYPE_CHECKING:
     from vidlstm.engine.exporting.export import Export
@@ -82,8 +83,8 @@ def _say_comparison(console: Console, result: Export) -> None:
             f"Largest difference in probability: {found.mean:.1e} on average, {found.largest:.1e} overall."
         )
         return
-    compared = f"{result.real_clips} clips of the run" if result.real_clips else "random clips"
+    compared = f"{count(result.real_clips, 'clip')} of the run" if result.real_clips else "random clips"
     console.say(f"Compared on {compared}. Largest difference in probability:")
     for row in result.parity:
-        batch = f"{row.clips} clips, {row.steps} steps" if row.clips > 1 else f"1 clip, {row.steps} steps"
+        batch = f"{count(row.clips, 'clip')}, {count(row.steps, 'step')}"
         console.say(f"  {batch}: {row.difference:.1e}{'' if row.same_labels else ', labels differ'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,11 +33,13 @@ def help(
         width = max(map(len, known))
         for name, title in known.items():
             print(f"{name:{width}}  {title}")
+        print("\nOpen a page with: vidlstm help PAGE")
         return
     if topic not in known:
+        near = difflib.get_close_matches(topic, known, 1)
+        way_out = f". Did you mean {near[0]!r}?" if near else f"; the pages are {', '.join(known)}."
         raise UsageError(
-            f"{topic}: no such page; the pages are {', '.join(known)}; for the options of a command: "
-            "vidlstm COMMAND --help"
+            f"{topic}: no such page{way_out} For the options of a command: vidlstm COMMAND --help"
         )
     text = (_PAGES / f"{topic}.md").read_text(encoding="utf-8")
     if sys.stdout.isatty():

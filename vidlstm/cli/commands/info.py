@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
-from vidlstm.cli.console import Console, command, rich_console
+from vidlstm.cli.console import Console, command, print_table
 from vidlstm.config_dict import to_dict
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import natural_key
@@ -86,10 +86,13 @@ def info(
         table.add_row(name, _cell(_plain(config[name])))
     if header.config.kind == "picture":
         table.add_row("grid", _cell(_plain(config["grid"])))
+    if header.config.spans is not None:
+        lengths = ", ".join(f"{seconds:.4g}" for seconds in header.config.spans.windows)
+        table.add_row("windows", f"{lengths} s of a film")
     table.add_row("parameters", f"{header.num_parameters:,}")
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
-    rich_console().print(table)
+    print_table(table)
 
 
 def _measure(model: Path, clip: Path) -> Costs:
@@ -127,7 +130,7 @@ def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": 1, "runs": runs}))
     else:
-        rich_console().print(table)
+        print_table(table)
 
 
 def _cell(text: object) -> Text:

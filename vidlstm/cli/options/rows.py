@@ -33,7 +33,7 @@ NullOption = Annotated[
     Option(
         "-0",
         "--null",
-        help="Paths on standard input end in NUL, as from find -print0.",
+        help="Paths on standard input are separated by NUL, as from find -print0.",
         rich_help_panel=FILES,
     ),
 ]

@@ -103,13 +103,13 @@ def read_names(stream: BinaryIO, separator: bytes) -> Iterator[str]:
     """Yield the names in a byte stream as they arrive; their bytes need not be UTF-8.
 
     Raises:
-        UsageError: The names end in NUL, but `-0` was not given.
+        UsageError: The names are separated by NUL, but `-0` was not given.
     """
     # Not stream.read: a thread waiting in a buffered reader when the command ends is a fatal error.
     rest: list[bytes] = []
     while block := os.read(stream.fileno(), _BLOCK):
         if separator != b"\0" and b"\0" in block:
-            raise UsageError("the names on standard input end in NUL; add -0")
+            raise UsageError("the paths on standard input are separated by NUL; add -0")
         *names, last = block.split(separator)
         if names:
             names[0] = b"".join((*rest, names[0]))

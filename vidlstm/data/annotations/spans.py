@@ -27,7 +27,7 @@ class SpanCode(str, Enum):
     NO_DURATION = "no_duration"  # start equals end: a point event; not used
     ENDS_BEFORE_START = "ends_before_start"  # not used
     UNKNOWN_FILE = "unknown_file"  # not used
-    BEYOND_END = "beyond_end"  # used up to the end of the film
+    BEYOND_END = "beyond_end"  # used up to the end of the film; not used if it starts there or later
     OVERLAP = "overlap"  # used; where two overlap, the one that starts later counts
     FRAME_RATE = "frame_rate"  # assumes another frame rate than the film's; used
     OTHER_ANNOTATOR = "other_annotator"  # a second annotation of one film; not used
@@ -68,18 +68,15 @@ class SpanProblem:
         code: Kind of the problem.
         source: The file, and the line or number in it.
         film: Name of the film in the file; empty if it names none.
-        message: One sentence.
+        message: One sentence: what is wrong and, if the span is used, how.
+        unused: Whether the span is not used at all.
     """
 
     code: SpanCode
     source: str
     film: str
     message: str
-
-    @property
-    def unused(self) -> bool:
-        """Whether the span is not used at all."""
-        return self.code not in (SpanCode.BEYOND_END, SpanCode.OVERLAP, SpanCode.FRAME_RATE)
+    unused: bool = True
 
     def __str__(self) -> str:
         return f"{self.source}: {self.message}"
@@ -133,7 +130,7 @@ def settle(
         if name in absent:
             number = sum(span.film == name for span in annotations.spans)
             where = next((s.source for s in annotations.spans if s.film == name), annotations.layout)
-            message = f"{name}: no such film ({number} spans)"
+            message = f"{name}: no such film ({number} {'span' if number == 1 else 'spans'})"
             problems.append(SpanProblem(SpanCode.UNKNOWN_FILE, where, name, message))
     for span in annotations.spans:
         film = films.get(span.film)
@@ -153,15 +150,17 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
     """Convert one span to seconds and limit it to its film."""
     problems: list[SpanProblem] = []
 
-    def say(code: SpanCode, message: str) -> None:
-        problems.append(SpanProblem(code, span.source, span.film, message))
+    def say(code: SpanCode, message: str, *, unused: bool = True) -> None:
+        problems.append(SpanProblem(code, span.source, span.film, message, unused))
 
     rate = film.frame_rate
     if span.frame_rate is not None and abs(span.frame_rate - rate) > 0.01 * rate:
         rate = span.frame_rate
+        used = f"converted with {rate:g}" if span.in_frames else "its seconds are used unchanged"
         say(
             SpanCode.FRAME_RATE,
-            f"assumes {rate:g} frames per second, but {span.film} has {film.frame_rate:g}",
+            f"assumes {rate:g} frames per second, but {span.film} has {film.frame_rate:g}; {used}",
+            unused=False,
         )
     if span.in_frames:
         span = replace(span, start=span.start / rate, end=span.end / rate, in_frames=False)
@@ -180,7 +179,10 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
         )
         return None, problems
     if film.seconds is not None and span.end > film.seconds + NEAR:
-        say(SpanCode.BEYOND_END, f"{times} is beyond the end of {span.film} ({film.seconds:.2f} s)")
+        inside = span.start < film.seconds
+        used = f"cut to {span.start:.2f} to {film.seconds:.2f} s" if inside else "not used"
+        beyond = f"{times} is beyond the end of {span.film} ({film.seconds:.2f} s)"
+        say(SpanCode.BEYOND_END, f"{beyond}; {used}", unused=not inside)
         span = replace(span, end=film.seconds)
     return (span if span.end > span.start else None), problems
 
@@ -192,8 +194,9 @@ def _overlaps(spans: Sequence[LabelledSpan]) -> Iterable[SpanProblem]:
         if last is not None and last.end - span.start > NEAR:
             message = (
                 f"{span.label} {span.start:.2f} to {span.end:.2f} s overlaps "
-                f"{last.label} {last.start:.2f} to {last.end:.2f} s"
+                f"{last.label} {last.start:.2f} to {last.end:.2f} s; both are trained on, but where they "
+                f"overlap, only {span.label} counts as the truth"
             )
-            yield SpanProblem(SpanCode.OVERLAP, span.source, span.film, message)
+            yield SpanProblem(SpanCode.OVERLAP, span.source, span.film, message, unused=False)
         if last is None or span.end > last.end:
             last = span

@@ -234,3 +234,15 @@ def some(names: Sequence[str], most: int = 3) -> str:
     """Return the first few names and the number of further names."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def from_to(low: str, high: str) -> str:
+    """Return a range; one value if both ends are equal."""
+    return low if low == high else f"{low} to {high}"
+
+
+def lengths(seconds: Sequence[float]) -> str:
+    """Return the range of lengths, which are in order, and their median; one value if they are equal."""
+    ends = from_to(f"{seconds[0]:.1f}", f"{seconds[-1]:.1f}")
+    middle = f", median {seconds[len(seconds) // 2]:.1f} s" if " " in ends else ""
+    return f"{ends} s{middle}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidlstm.data.fingerprints import fingerprints
+from vidlstm.data.layouts.folders import count
 from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import SPLIT, read_split
 from vidlstm.data.splits import Split
@@ -57,7 +58,7 @@ def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredS
             paths = {sample.path for sample in samples}
             films = tuple(film for film in dataset.films if film.path in paths)
             part = replace(dataset, samples=samples, films=films)
-            return ScoredSubset(part, f"the {name} subset {source}, {len(chosen)} clips")
+            return ScoredSubset(part, f"the {name} subset {source}, {count(len(chosen), 'clip')}")
     if wanted:
         raise UsageError(
             f"`subset={wanted}`: neither the data nor the run's {SPLIT} has that subset; try `subset=all`"

@@ -65,20 +65,25 @@ def describe(path: str, times: Any, fps: float, config: Any, encode: Any) -> dic
 def main() -> None:
     """Print a row for each clip."""
     if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        sys.exit("usage: predict.py CLIP ...    (video files)")
+        print("usage: predict.py CLIP ...    (video files)")
+        print("Prints path, label (empty: unknown) and score, separated by tabs. Status 1: a clip failed.")
+        sys.exit(0 if sys.argv[1:] else 2)
     text = Path(__file__).with_name("model.json").read_text(encoding="utf-8")
     model = json.loads(text, object_hook=lambda fields: SimpleNamespace(**fields))
     config, unknown = model.config, model.preprocessing.unknown
     encode, classify = load("encoder") if "rgb" in config.streams else None, load("head")
+    status = 0
     for path in sys.argv[1:]:
         times, fps = read_times(path)
         if not len(times):
             print(path, "", "", "no_frames", sep="\t")
+            status = 1
             continue
         scores, novelty = (output[0] for output in classify(describe(path, times, fps, config, encode)))
         label = config.classes[scores.argmax()]
         known = label.lower() not in unknown.classes and novelty <= unknown.novelty_above
         print(path, label if known else "", f"{scores.max():.4f}", sep="\t")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -130,6 +130,7 @@ class CheckReport:
         notes: Other findings, one sentence each.
         groups_known: Whether the groups are known; if not, each clip is its own group.
         num_unused_spans: Number of annotated spans that cannot be used.
+        num_changed_spans: Number of changes made to other spans before use.
     """
 
     root: Path
@@ -141,6 +142,7 @@ class CheckReport:
     notes: tuple[str, ...]
     groups_known: bool = True
     num_unused_spans: int = 0
+    num_changed_spans: int = 0
 
     @property
     def unusable(self) -> tuple[CheckedFile, ...]:
@@ -194,6 +196,7 @@ class CheckReport:
             "num_too_short": len(self.short),
             "num_wrong_headers": len(self.wrong_headers),
             "num_unused_spans": self.num_unused_spans,
+            "num_changed_spans": self.num_changed_spans,
             "classes": self.class_counts,
             "imbalance": self.imbalance,
             "num_groups": len({f.group for f in self.files if f.group is not None}),
@@ -268,7 +271,20 @@ def diagnose(
         notes += dataset.cautions
     rule = dataset.group_rule if dataset is not None else ""
     known = dataset is None or dataset.groups_known
-    layout, unused = dataset.layout if dataset is not None else "files without labels", 0
+    layout = dataset.layout if dataset is not None else "files without labels"
     if films is not None:
-        layout, unused = films.layout, sum(problem.unused for problem in films.problems)
-    return CheckReport(root, layout, checked, duplicates, rule, tuple(leaks), tuple(notes), known, unused)
+        layout = films.layout
+    problems = films.problems if films is not None else ()
+    unused = sum(problem.unused for problem in problems)
+    return CheckReport(
+        root,
+        layout,
+        checked,
+        duplicates,
+        rule,
+        tuple(leaks),
+        tuple(notes),
+        known,
+        unused,
+        len(problems) - unused,
+    )

@@ -35,7 +35,10 @@ class FrameFolder(Video):
             series = frame_series(path)
         if series is None:
             raise InputError(
-                path, FailureCode.NOT_A_FILE, "is a folder that does not hold the numbered frames of one clip"
+                path,
+                FailureCode.NOT_A_FILE,
+                "is a folder that does not hold the numbered frames of one clip; only folders given as "
+                "arguments are searched, so on standard input list files (find -type f)",
             )
         self._limits = limits
         names = [path / name for name in series.names]

@@ -107,7 +107,7 @@ def _not_opened(path: Path, head: bytes) -> InputError:
     if looks_like_container(head):
         message = "looks like a video but cannot be opened: damaged, cut short, or without a video stream"
     else:
-        message = "is not a video"
+        message = "cannot be read as a video"
     return InputError(path, FailureCode.NOT_A_VIDEO, message)
 
 
