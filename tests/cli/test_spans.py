@@ -231,6 +231,14 @@ def test_a_model_without_windows_is_refused_with_a_hint(model: Path, film: tuple
     assert "it has no window lengths; train it again" in outcome.err
 
 
+def test_a_model_of_clips_knows_no_time_without_an_action(
+    trained_run: TrainedRun, film: tuple[Path, list[Span]], film_run: Path
+) -> None:
+    caution = "The model has no class for time without an action, so spans may be wrong there. "
+    assert caution in vidlstm("spans", film[0], "-c", trained_run.run, *MACHINE).err
+    assert caution not in vidlstm("spans", film[0], "-c", film_run, *MACHINE).err
+
+
 def test_rules(film: tuple[Path, list[Span]], film_run: Path) -> None:
     assert vidlstm("spans", film[0], "-c", film_run, "--min-duration", "20", *MACHINE).lines == [
         f"{film[0]}\t\t\t\t"

@@ -34,7 +34,7 @@ from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
-from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans
+from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans
 from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
@@ -138,6 +138,11 @@ def spans(
     config = read_header(path).config
     if config.kind != "video":
         raise UsageError(f"{path}: labels pictures, but spans need a model for videos")
+    if not any(name.lower() in CATCH_ALL for name in config.classes):
+        console.say(
+            "The model has no class for time without an action, so spans may be wrong there. "
+            "A model trained on films has one (`vidlstm help films`)."
+        )
     search = Search(
         kind="video", glob=glob, separator=b"\0" if null else b"\n", note=partial(say_beside_bar, console)
     )
