@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import vidlstm as vidlstm_package
-from tests.cli.conftest import COMMAND, TrainedRun, vidlstm
+from tests.cli.conftest import COMMAND, vidlstm
+from tests.cli.shell import TrainedRun
 from tests.films import write_film
 from tests.tiny import write_action
 from vidlstm.data.annotations.formats import read_annotations
