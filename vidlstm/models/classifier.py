@@ -10,9 +10,9 @@ motion: `appearance` averages over the frames, and `change` reads, in order, how
 clip's mean, which removes the scene. With `--head mean` only `appearance` remains.
 
 What people do, a punch for example, is often over in a moment, so `pose` is summarised by attention over the
-steps, not by the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch trained anew: 0.936
-for 0.911, log loss 0.22 for 0.27. It was the best of five variants there, so the gain is smaller than it looks;
-on spans of films it neither helps nor harms.
+steps, not by the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch trained anew:
+0.936 for 0.911, log loss 0.22 for 0.27. It was the best of five variants there, so the gain is smaller than
+it looks; on spans of films it neither helps nor harms.
 
 Every branch has several members (bagging, Breiman 1996): each leaves out a different part of the training
 groups, and their log-probabilities are averaged. All members are computed together.
