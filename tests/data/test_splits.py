@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data.trees import dataset, plant
-from vidlstm.data.films import FilmTruth
+from vidlstm.data.films import BACKGROUND, FilmTruth
 from vidlstm.data.layouts.folders import Subset
 from vidlstm.data.leaks import find_leaks
 from vidlstm.data.samples import Dataset, find_samples
@@ -141,7 +141,7 @@ class TestSplit:
 
     def test_for_films_the_way_out_is_another_film(self) -> None:
         films = (FilmTruth(Path("a.mp4"), 9, ()), FilmTruth(Path("b.mp4"), 9, ()))
-        data = replace(dataset([*recordings(1, 3, "a"), *recordings(1, 3, "b")]), films=films)
+        data = replace(dataset(recordings(1, 3, ["a", "b", BACKGROUND])), films=films)
         with pytest.raises(DataError, match=r'Annotate another film that shows "a", "b"$'):
             make_split(data, seed=0)
         with pytest.raises(

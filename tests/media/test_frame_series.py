@@ -88,3 +88,9 @@ def test_pictures_that_are_found_can_be_read(tmp_path: Path, suffix: str) -> Non
         assert read_clip(tmp_path, ClipSpec(Sampling(), size=16)).info.num_frames == 2
     except InputError as error:  # pragma: no cover
         pytest.fail(str(error))
+
+
+def test_a_folder_that_is_no_clip_says_how_its_files_are_labelled(tmp_path: Path) -> None:
+    (tmp_path / "clips").mkdir()
+    with pytest.raises(InputError, match=r"on standard input list files \(find -type f\)$"):
+        read_clip(tmp_path, ClipSpec(Sampling()))

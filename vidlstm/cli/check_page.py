@@ -160,7 +160,7 @@ def _problem(file: CheckedFile) -> str:
 
 
 def _short(file: CheckedFile) -> str:
-    return f"{file.path}: {file.facts.num_frames} frames"
+    return f"{file.path}: {count(file.facts.num_frames, 'frame')}"
 
 
 def _header(file: CheckedFile) -> str:

@@ -122,7 +122,11 @@ def _say(console: Console, event: object) -> None:
             _say_dataset(console, dataset)
         case SplitMade(split):
             held_out = len(split.test) or len(split.val)
-            unused = f" The {len(split.val)} of the val set are not used." if split.test and split.val else ""
+            unused = (
+                f" The val set ({count(len(split.val), 'clip')}) is not used."
+                if split.test and split.val
+                else ""
+            )
             console.say(f"Split: {len(split.train)} for training, {held_out} held out for the score.{unused}")
             for note in split.notes:
                 console.warn(note)

@@ -107,7 +107,8 @@ class Films:
         unused = [p for p in self.problems if p.unused]
         other = [p for p in self.problems if not p.unused]
         return [
-            f"{count(len(found), 'annotation')} {what}, such as {found[0]}; `vidlstm check` lists all"
+            f"{count(len(found), 'annotation')} {what}"
+            + (f", such as {found[0]}; `vidlstm check` lists all" if len(found) > 1 else f": {found[0]}")
             for found, what in ((unused, "not used"), (other, "used with a change"))
             if found
         ]

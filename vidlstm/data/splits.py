@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from vidlstm.data.films import BACKGROUND
 from vidlstm.data.layouts.folders import Subset, some
 from vidlstm.data.leaks import describe_leaks, find_leaks
 from vidlstm.data.samples import Dataset
@@ -181,7 +182,7 @@ def _lonely_classes(indices: Iterable[int], labels: Sequence[str], groups: Seque
 
 def _nothing_to_hold_out(dataset: Dataset, lonely: Sequence[str]) -> str:
     if dataset.films:
-        shown = some([f'"{name}"' for name in lonely]) or "the same actions"
+        shown = some([f'"{name}"' for name in lonely if name != BACKGROUND]) or "the same actions"
         return (
             f"{dataset.root}: no film can be held out, because each class needs one for training. "
             f"Annotate another film that shows {shown}"

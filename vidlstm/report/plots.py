@@ -68,7 +68,7 @@ def curves_svg(epochs: Sequence[EpochReport]) -> Markup:
     for title, values in _panels(epochs):
         figure = Figure(figsize=(4.8, 3.2), layout="constrained")
         _draw_curve(figure.subplots(), epochs, title, values)
-        drawn.append(_svg(figure, f"{title} over {len(epochs)} epochs"))
+        drawn.append(_svg(figure, f"{title} over {len(epochs)} epoch{'s' * (len(epochs) != 1)}"))
     return Markup("").join(drawn)
 
 
@@ -91,7 +91,9 @@ def confusion_png(report: EvalReport) -> bytes:
     axes.set_xticks(range(size), labels, rotation=90, fontsize=font, parse_math=False)
     axes.set_yticks(range(size), labels, fontsize=font, parse_math=False)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_title(f"{report.num_clips} clips, top-1 {percent(report.top1)}", fontsize=10)
+    axes.set_title(
+        f"{report.num_clips} clip{'s' * (report.num_clips != 1)}, top-1 {percent(report.top1)}", fontsize=10
+    )
     for true, guess in np.argwhere(counts):
         if size <= _NUMBERED or true != guess:
             colour = "white" if shares[true, guess] > 0.55 else "black"

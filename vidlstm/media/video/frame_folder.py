@@ -49,7 +49,13 @@ class FrameFolder(Video):
         super().__init__(path, VideoInfo(0, 0, DEFAULT_FPS, len(self._files), "", None))
         if series.passed_over:
             some = ", ".join(series.passed_over[:3]) + (" ..." if len(series.passed_over) > 3 else "")
-            self.notes = (f"{len(series.passed_over)} pictures that are not frames were skipped ({some})",)
+            number = len(series.passed_over)
+            what = (
+                "1 picture that is not a frame was"
+                if number == 1
+                else f"{number} pictures that are not frames were"
+            )
+            self.notes = (f"{what} skipped ({some})",)
         if not self.step():
             raise InputError(path, FailureCode.NO_FRAMES, f"none of its {len(names)} pictures can be read")
         height, width = self.image().shape[:2]
