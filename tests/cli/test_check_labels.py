@@ -39,7 +39,7 @@ def test_the_wrong_label_comes_first_in_every_format(data: Path) -> None:
 
     outcome = vidlstm("check", data, "--labels", "--workers", "1")
     assert f"{wrong}: rise, probably sink" in outcome.out
-    assert "of 16 labels are suspicious" in outcome.out
+    assert "1 of 16 labels is suspicious." in outcome.out
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,8 @@ def test_bad_annotations_are_reported_and_the_rest_is_used(films: Path, tmp_path
     assert outcome.status == 0, outcome.err
     assert "2 annotations not used, such as" in outcome.err
     assert (
-        "Films: 5 with 20 spans; whole films are held out. Spans longer than 10 s are cut into several clips, "
-        'and unlabelled time is cut into clips of "background".\n'
+        "Films: 5 with 20 spans; whole films are held out. Spans longer than 10 s are cut into several "
+        'clips, and unlabelled time is cut into clips of "background".\n'
     ) in outcome.err
 
 
