@@ -55,6 +55,13 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
+def test_a_table_of_spans_under_another_name_is_named(table: Path) -> None:
+    other = table.rename(table.with_name("mine.csv"))
+    with pytest.raises(DataError, match=r"mine.csv: holds spans of films; .* or name it spans.csv"):
+        find_samples(table.parent, probe=probe)
+    assert find_samples(other, probe=probe).classes == ("background", "sit", "walk")
+
+
 def test_a_data_set_of_films(table: Path) -> None:
     dataset = find_samples(table, probe=probe)
     assert dataset.classes == ("background", "sit", "walk")

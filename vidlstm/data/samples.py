@@ -20,7 +20,7 @@ from vidlstm.data.annotations.formats import annotation_files
 from vidlstm.data.annotations.spans import SpanProblem
 from vidlstm.data.films import Background, Films, FilmTruth, Probe, read_films
 from vidlstm.data.groups import BY_BACKGROUND, Grouping, by_column, by_content, by_names_or_content, by_regex
-from vidlstm.data.layouts.folders import WANTED, Listing, Row, Subset, count, read_folders, some
+from vidlstm.data.layouts.folders import SPAN_TABLES, WANTED, Listing, Row, Subset, count, read_folders, some
 from vidlstm.data.layouts.split_files import TABLE_SUFFIXES, read_split_file
 from vidlstm.data.layouts.stores import read_store_folders
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
@@ -142,7 +142,12 @@ def find_samples(
     if annotated and probe is not None:
         films = read_films(annotated, annotated[0].parent, probe, group_column)
         return _film_dataset(data, films, group_by, background)
-    listing = _read(data, kind, group_column, split_file, class_list)
+    try:
+        listing = _read(data, kind, group_column, split_file, class_list)
+    except DataError:
+        if is_local and data.is_dir():
+            _require_no_spans(data)
+        raise
     if group_column is not None and listing.group_column is None:
         raise UsageError(
             f"`group_column={group_column}`: needs a table, but {data} is read as {listing.layout}"
@@ -161,6 +166,15 @@ def find_samples(
         (*listing.notes, *notes, *alike(classes)), listing.lost, groups_known=grouping.known,
         cautions=() if together is None else (together,),
     )  # fmt: skip
+
+
+def _require_no_spans(folder: Path) -> None:
+    """Check that a folder that is no data set has no table of spans under an unknown name."""
+    for table in sorted(folder.glob("*.csv")):
+        if annotation_files(table):
+            raise DataError(
+                f"{table}: holds spans of films; give this file, not its folder, or name it {SPAN_TABLES[0]}"
+            )
 
 
 def _film_dataset(data: Path, films: Films, group_by: str | None, background: Background) -> Dataset:
