@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vidlstm
@@ -17,7 +18,9 @@ from vidlstm.config import Backend
 from vidlstm.engine.prediction import labeller
 from vidlstm.engine.prediction.labeller import load_labeller
 from vidlstm.errors import BackendError
+from vidlstm.features.batches import ClipFeatures
 from vidlstm.models.backends.openvino import is_installed
+from vidlstm.models.header import read_header
 from vidlstm.records import Prediction
 
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
@@ -35,6 +38,24 @@ def test_the_scores_are_those_of_torch(trained_run: TrainedRun) -> None:
     assert [r.label for r in ours] == [r.label for r in theirs]
     assert [r.score for r in ours] == pytest.approx([r.score for r in theirs], abs=1e-5)
     assert len(ours) == 12
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
+def test_a_clip_scores_the_same_to_the_last_bit_beside_any_others(
+    trained_run: TrainedRun, backend: Backend
+) -> None:
+    loaded = load_labeller(trained_run.model, device="cpu", backend=backend)
+    rng = np.random.default_rng(0)
+    width = read_header(trained_run.model).widths["motion"]
+    clips = [
+        ClipFeatures({"motion": rng.normal(size=(2, 2, 16, width)).astype(np.float16)}, {}) for _ in range(9)
+    ]
+    alone = [loaded.score([clip]) for clip in clips]
+    for number in (2, 5, 9):
+        scores, novelty = loaded.score(clips[:number])
+        for clip in range(number):
+            assert scores[clip].tobytes() == alone[clip][0][0].tobytes()
+            assert novelty[clip].tobytes() == alone[clip][1][0].tobytes()
 
 
 @needs_openvino

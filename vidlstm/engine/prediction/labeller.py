@@ -150,11 +150,13 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
         model.encoder.requires_grad_(False).to(device)
         encoder = TorchEncoder(model.encoder, num_cores(), precision)
 
-    def score(clips: Sequence[ClipFeatures]) -> ClipScores:
+    def head(clips: Sequence[ClipFeatures]) -> ClipScores:
         with one_thread():
             return scores_and_novelty(model, clips)
 
-    return Labeller(model.config, encoder, score, model.pose)
+    if device.type != "cpu":  # a GPU takes as long for one clip as for many
+        return Labeller(model.config, encoder, head, model.pose)
+    return _labeller(model.config, encoder, head, model.pose)
 
 
 def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrecision) -> Labeller:
@@ -168,7 +170,7 @@ def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrec
     config = read_header(path).config
     encoder, head = open_networks(path, num_cores(), precision)
     pose = read_exported_pose(path) if "pose" in config.streams else None
-    return _labeller(config, encoder, head, pose)
+    return _by_networks(config, encoder, head, pose)
 
 
 def _by_openvino(path: Path, precision: LabelPrecision) -> Labeller:
@@ -185,7 +187,7 @@ def _by_openvino(path: Path, precision: LabelPrecision) -> Labeller:
         encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), hint)
         encoder.prepare()
     pose = read_pose_weights(path) if "pose" in config.streams else None
-    return _labeller(config, encoder, OpenVinoHead(networks["head"]), pose)
+    return _by_networks(config, encoder, OpenVinoHead(networks["head"]), pose)
 
 
 def _convert(path: Path, inputs: ConvInputs | None) -> dict[str, bytes]:
@@ -211,14 +213,25 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _labeller(
+def _by_networks(
     config: ModelConfig, encoder: FrameEncoder | None, head: Head, pose: PoseWeights | None
 ) -> Labeller:
+    return _labeller(config, encoder, lambda clips: head(stack_views(config, clips)), pose)
+
+
+def _labeller(
+    config: ModelConfig,
+    encoder: FrameEncoder | None,
+    head: Callable[[Sequence[ClipFeatures]], ClipScores],
+    pose: PoseWeights | None,
+) -> Labeller:
+    """Return a labeller of a model on the CPU; `head` scores clips in one batch."""
+
     def score(together: int, clips: Sequence[ClipFeatures]) -> ClipScores:
         scores, novelty = np.zeros((len(clips), len(config.classes))), np.zeros(len(clips))
         for first in range(0, len(clips), together):
             part = slice(first, first + together)
-            scores[part], novelty[part] = head(stack_views(config, clips[part]))
+            scores[part], novelty[part] = head(clips[part])
         return scores, novelty
 
     # `score` runs each clip alone: in a batch, the last digits of its scores would depend on the other clips.
