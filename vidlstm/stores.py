@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from vidlstm.errors import DataError, FailureCode, InputError, UsageError
 
@@ -129,11 +129,7 @@ def is_folder(address: str) -> bool:
     """
     if address.endswith("/") or address.startswith("https://"):
         return address.endswith("/")  # to ask a web server means to download the file
-    system, path = _open(address)
-    try:
-        return bool(system.isdir(path))
-    except Exception as error:
-        raise DataError(f"{address}: {_why(error)}") from None
+    return _is(address, "isdir")
 
 
 def has_file(address: str) -> bool:
@@ -143,9 +139,13 @@ def has_file(address: str) -> bool:
         UsageError: The package for the store is not installed.
         DataError: The store does not answer.
     """
+    return _is(address, "isfile")
+
+
+def _is(address: str, question: Literal["isdir", "isfile"]) -> bool:
     system, path = _open(address)
     try:
-        return bool(system.isfile(path))
+        return bool(getattr(system, question)(path))
     except Exception as error:
         raise DataError(f"{address}: {_why(error)}") from None
 
@@ -185,11 +185,7 @@ def size_of(address: str) -> int | None:
     Raises:
         InputError: The file cannot be read.
     """
-    try:
-        system, path = _open(address)
-        info = system.info(path)
-    except Exception as error:
-        raise _as_input_error(address, error) from None
+    info = _info(address)
     if info.get("type") == "directory":
         raise InputError(address, FailureCode.NOT_A_FILE, "is a folder in a store, not a file")
     size = info.get("size")
@@ -202,13 +198,18 @@ def version_of(address: str) -> str | None:
     Raises:
         InputError: The file cannot be read.
     """
-    try:
-        system, path = _open(address)
-        info = system.info(path)
-    except Exception as error:
-        raise _as_input_error(address, error) from None
+    info = _info(address)
     known = [f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key)]
     return " ".join([f"{info.get('size')} bytes", *known]) if known else None
+
+
+def _info(address: str) -> dict[str, Any]:
+    try:
+        system, path = _open(address)
+        found: dict[str, Any] = system.info(path)
+    except Exception as error:
+        raise _as_input_error(address, error) from None
+    return found
 
 
 def ahead(call: Callable[[Path], T], paths: Iterable[Path]) -> Iterator[T]:

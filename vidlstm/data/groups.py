@@ -80,14 +80,14 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
     except re.error as error:
         raise UsageError(f"`group_by={pattern}`: not a regular expression ({error})") from None
     matches = [regex.search(path) for path in paths]
-    names = [(m.group(1) if regex.groups else m.group(0)) if m else None for m in matches]
+    names = [(m.group(1 if regex.groups else 0) or "") if m else "" for m in matches]
     if missing := [path for path, name in zip(paths, names, strict=True) if not name]:
         others = f" and in {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
             f"{missing[0]}: `group_by={pattern}` finds no group in it{others}; it must match every clip, so "
             "extend it or move these files elsewhere"
         )
-    return Grouping(tuple(name or "" for name in names), f"Groups come from `group_by={pattern}`.")
+    return Grouping(tuple(names), f"Groups come from `group_by={pattern}`.")
 
 
 def by_names_or_content(
@@ -132,7 +132,7 @@ def by_content(paths: Sequence[Path], relative: Sequence[str]) -> Grouping:
         num_copies = len(names) - num_groups
         copies = "1 is a copy" if num_copies == 1 else f"{num_copies} are copies"
         rule += f" (identical files share one; {copies})"
-    risk = "Clips of one recording may end up on both sides of the split."
+    risk = "Clips of one recording may end up in two subsets."
     return Grouping(tuple(names), f"{rule}. {risk}", known=False)
 
 

@@ -160,7 +160,7 @@ def untested(report: EvalReport) -> list[str]:
 def next_step(report: EvalReport) -> str | None:
     """Return one sentence of advice on what would improve the model or its figures most, or None."""
     noun = _noun(report)
-    if len(report.failed) >= _MANY_FAILED * len(report.scored):
+    if report.failed and len(report.failed) >= _MANY_FAILED * len(report.scored):
         return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
     if names := untested(report):
         return f'more {noun}s of "{names[0]}", from other people or recordings.'

@@ -124,11 +124,8 @@ def read_folders(root: Path, kind: Kind | None) -> Listing:
         others = [f"{p.name}/" if p.is_dir() else p.name for p in shown if p not in subsets]
         if others:
             notes.append(f"skipped beside {layout.partition('under ')[2]}: {some(others)}")
-    if skipped.loose and not rows:
-        raise DataError(
-            f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
-            f"(first: {skipped.loose[0]}); {WANTED}"
-        )
+    if not rows:
+        skipped.require_none_loose()
     depth = len(root.parts) + (2 if subsets else 1)
     filled = {row.path.parts[:depth] for row in rows}
     classes = [c for folder in subsets or [root] for c in skipped.entered_folders(folder)]
@@ -186,6 +183,18 @@ class Skipped:
         self.root = root
         self.loose: list[Path] = []
         self._paths: dict[SkipReason, list[Path]] = {}
+
+    def require_none_loose(self) -> None:
+        """Check that no clip lies outside the class folders.
+
+        Raises:
+            DataError: At least one does.
+        """
+        if self.loose:
+            raise DataError(
+                f"{self.root}: {count(len(self.loose), 'clip')} found, but not in class folders "
+                f"(first: {self.loose[0]}); {WANTED}"
+            )
 
     def __call__(self, path: Path, reason: SkipReason) -> None:
         self._paths.setdefault(reason, []).append(path)

@@ -11,12 +11,10 @@ from urllib.parse import unquote
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import (
     SPAN_TABLES,
-    WANTED,
     Listing,
     Row,
     Skipped,
     Subset,
-    count,
     some,
     subset_folders,
 )
@@ -46,11 +44,8 @@ def read_store_folders(root: Path, kind: Kind | None) -> Listing:
         others = [f"{name}/" if name in folders else name for name in shown if name not in subsets]
         if others:
             notes.append(f"skipped beside {layout.partition('under ')[2]}: {some(others)}")
-    if skipped.loose and not rows:
-        raise DataError(
-            f"{root}: {count(len(skipped.loose), 'clip')} found, but not in class folders "
-            f"(first: {skipped.loose[0]}); {WANTED}"
-        )
+    if not rows:
+        skipped.require_none_loose()
     return Listing(root, tuple(rows), f"{layout} in a store", (*notes, *skipped.notes(kind)))
 
 

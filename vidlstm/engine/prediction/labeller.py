@@ -154,7 +154,7 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
         with one_thread():
             return scores_and_novelty(model, clips)
 
-    if device.type != "cpu":  # a GPU takes as long for one clip as for many
+    if device.type != "cpu":  # a GPU takes as long for many clips as for one
         return Labeller(model.config, encoder, head, model.pose)
     return _labeller(model.config, encoder, head, model.pose)
 

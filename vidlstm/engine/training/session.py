@@ -293,14 +293,14 @@ class _Session:
         """Train the baseline; Ctrl-C leaves it out. Return whether it was interrupted."""
         epoch = 0
         try:
-            yield Progress("baseline", 0, self.training.epochs)
             for report in train_baseline(model, clips, self.plan.split.train, self.training):
                 epoch = report.epoch
                 yield Progress("baseline", epoch, report.num_epochs)
         except KeyboardInterrupt:
             yield BaselineInterrupted()
             return True
-        yield BaselineTrained(epoch)
+        if model.baseline is not None:
+            yield BaselineTrained(epoch)
         return False
 
     def _save(
