@@ -258,7 +258,7 @@ class MachineSettings:
         device: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs a frozen encoder.
         precision: Precision of the encoder; None: `float32`, but `bfloat16` for fine-tuning on a GPU.
-        workers: Decoder processes; None: one per core, at most 8.
+        workers: Decoder processes; None: one per core, at most 16.
         timeout: Seconds allowed per file.
         ray: Address of the Ray cluster that reads and encodes; `auto`: the one that this machine is part
             of; `local`: one on this machine alone. None: no cluster.

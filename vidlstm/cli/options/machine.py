@@ -48,7 +48,7 @@ class MachineOptions(MachineSettings):
     workers: Annotated[
         int | None,
         Option(
-            min=1, help="Decoder processes.", show_default="one per core, at most 8", rich_help_panel=MACHINE
+            min=1, help="Decoder processes.", show_default="one per core, at most 16", rich_help_panel=MACHINE
         ),
     ] = None
     timeout: Annotated[float, Option(min=0.1, help="Seconds allowed per file.", rich_help_panel=MACHINE)] = (

@@ -36,7 +36,7 @@ class Predictor:
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it: `auto`, `torch` or `openvino`.
         precision: Precision of the encoder: `float32`, `bfloat16` or `int8`.
-        workers: Decoder processes; by default one per core, at most 8.
+        workers: Decoder processes; by default one per core, at most 16.
         timeout: Seconds allowed per file.
 
     Raises:
