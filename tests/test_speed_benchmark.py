@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.speed import labelling, sampling
-from tests.benchmarks.speed.labelling import INT8, OPENVINO, SCRIPTS, TORCH, VIDEOMAE, Limit, agreement
+from tests.benchmarks.speed.labelling import (
+    FLOAT32,
+    INT8,
+    OPENVINO,
+    SCRIPTS,
+    TORCH,
+    VIDEOMAE,
+    Limit,
+    agreement,
+)
 from tests.benchmarks.speed.measure import Bar, Cost, Result, alternate
 from tests.benchmarks.speed.readers import CONTENDERS, Contender
 from tests.benchmarks.speed.sampling import SHORT, best_of, same_frames
@@ -87,25 +96,27 @@ class TestLabelling:
         costs = {
             TORCH: cost(10),
             OPENVINO: cost(5),
-            INT8: cost(4),
+            FLOAT32: cost(6),
             SCRIPTS[0]: cost(30),
             SCRIPTS[1]: cost(24),
             VIDEOMAE: cost(90),
         }
-        scores = dict.fromkeys((TORCH, OPENVINO, INT8), self.REFERENCE)
+        scores = dict.fromkeys((TORCH, OPENVINO, FLOAT32), self.REFERENCE)
         result = labelling.summarise(costs, scores, self.REFERENCE, [])
         values = {bar.name: (bar.value, bar.holds) for bar in result.bars}
         assert values[f"{TORCH}: times faster than the faster script"] == (2.4, False)
         assert values[f"{OPENVINO}: times faster than the faster script"] == (4.8, False)
         assert values[f"{TORCH}: times faster than {VIDEOMAE}"] == (9, False)
-        assert values["int8: times faster than float32"] == (1.25, False)
 
     def test_the_limit_is_decoding_and_the_fastest_encoding_on_all_cores(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(labelling, "num_cores", lambda: 2)
-        limit = Limit(4, {TORCH: 10, OPENVINO: 6}, self.REFERENCE)
+        limit = Limit(4, {TORCH: 10, FLOAT32: 8, INT8: 6}, self.REFERENCE)
         assert limit.seconds() == 5
-        wall, cpu = labelling.summarise_limit({TORCH: cost(8), OPENVINO: cost(7)}, limit).bars
+        costs = {TORCH: cost(8), OPENVINO: cost(7), FLOAT32: cost(8.4)}
+        wall, cpu, faster = labelling.summarise_limit(costs, limit).bars
         assert (wall.value, wall.holds) == (1.4, False)
         assert (cpu.value, cpu.holds) == (0.7, True)
+        assert faster.value == pytest.approx(1.2)
+        assert not faster.holds

@@ -66,7 +66,7 @@ def load(
     *,
     device: str = "auto",
     backend: Backend = "auto",
-    precision: LabelPrecision = "float32",
+    precision: LabelPrecision | None = None,
     workers: int | None = None,
     timeout: float = 120.0,
 ) -> Predictor:
@@ -76,7 +76,8 @@ def load(
         checkpoint: A `model.safetensors`, or the run folder that holds one.
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs the encoder: `auto`, `torch` or `openvino`.
-        precision: Precision of the encoder: `float32`, `bfloat16` or `int8`.
+        precision: Precision of the encoder: `float32`, `bfloat16` or `int8`; by default float32, or int8 with
+            OpenVINO if training has shown that it does not change labels.
         workers: Decoder processes; by default one per core, at most 16.
         timeout: Seconds allowed per file.
 

@@ -5,22 +5,66 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import vidlstm
 from tests.cli.conftest import vidlstm as command
 from tests.cli.shell import TrainedRun, shell
-from vidlstm.config import LabelPrecision
+from vidlstm.cli.console import Console
+from vidlstm.cli.events import follow
+from vidlstm.config import Backend, LabelPrecision
+from vidlstm.engine.events import Int8Compared
 from vidlstm.engine.precision.agreement import Agreement
 from vidlstm.engine.precision.int8 import compare_int8
 from vidlstm.errors import BackendError, UsageError
+from vidlstm.models.backends.int8 import is_default
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.checkpoint import load_model, serialise
 from vidlstm.records import Prediction
 
 SMALL = ("--encoder", "simple", "--size", "32", "--streams", "rgb", "--hidden", "8")
 needs_openvino = pytest.mark.skipif(not is_installed(), reason="needs OpenVINO: pip install vidlstm[cpu]")
+
+
+PASSED = {"clips": 20, "same_labels": 20, "mean_difference": 0.01, "inputs": [(0, 1, (0.5,))]}
+
+
+class TestDefault:
+    @pytest.mark.parametrize(
+        ("facts", "machine", "expected"),
+        [
+            (PASSED, "x86_64", True),
+            (PASSED, "AMD64", True),
+            (PASSED, "aarch64", False),
+            (PASSED | {"clips": 19}, "x86_64", False),
+            ({k: v for k, v in PASSED.items() if k != "inputs"}, "x86_64", False),
+            ({}, "x86_64", False),
+        ],
+        ids=["passed", "Windows", "not x86", "too few clips", "refused", "not compared"],
+    )
+    def test_is_int8_only_if_enough_held_out_clips_kept_their_labels(
+        self, facts: dict[str, Any], machine: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("platform.machine", lambda: machine)
+        assert is_default(facts) is expected
+
+
+@pytest.mark.parametrize(
+    ("same", "kept", "default", "use"),
+    [
+        (24, True, True, "used to predict"),
+        (24, True, False, "too few clips to use it unasked; --precision int8 makes `predict` faster"),
+        (23, False, False, "not used"),
+    ],
+)
+def test_training_says_whether_it_is_used(
+    same: int, kept: bool, default: bool, use: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    follow(Console(), (event for event in [Int8Compared(24, same, 0.011, kept, default)]))
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == f"int8: {same} of 24 labels agree, scores differ by 0.0110 on average: {use}."
 
 
 class TestAgreement:
@@ -81,7 +125,7 @@ class TestTraining:
         def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("vidlstm.engine.training.session.compare_int8", fail)
+        monkeypatch.setattr("vidlstm.engine.training.int8.compare_int8", fail)
         ended = command("train", tiny_data, *SMALL, "--epochs", "1", "-o", tmp_path / "run")
         assert ended.status == status
         assert f"The model was not compared in int8: {reason}." in ended.err
@@ -117,6 +161,18 @@ class TestLabelling:
     def test_other_commands_have_it_too(self, name: str) -> None:
         assert "int8" in command(name, "--help-all").out
 
+    @pytest.mark.parametrize(("clips", "precision"), [(20, "int8"), (19, "float32")])
+    def test_is_used_by_itself_only_after_enough_clips(
+        self, passed: Path, run: TrainedRun, clips: int, precision: LabelPrecision, tmp_path: Path
+    ) -> None:
+        path = compared_on(clips, passed, tmp_path)
+        assert scores(path, run.data, None) == scores(passed, run.data, precision)
+
+    def test_torch_labels_in_float32(self, passed: Path, run: TrainedRun, tmp_path: Path) -> None:
+        path = compared_on(20, passed, tmp_path)
+        found = [scores(path, run.data, precision, "torch") for precision in (None, "float32")]
+        assert found[0] == found[1]
+
     def test_needs_openvino(self, passed: Path) -> None:
         with pytest.raises(UsageError, match=r"precision=int8.*vidlstm\[cpu\]"):
             vidlstm.load(passed, device="cpu", backend="torch", precision="int8")
@@ -132,7 +188,18 @@ class TestLabelling:
         assert "float32" in ended.err
 
 
-def scores(model: Path, data: Path, precision: LabelPrecision) -> list[float]:
-    with vidlstm.load(model, workers=1, device="cpu", precision=precision) as predictor:
+def compared_on(clips: int, path: Path, folder: Path) -> Path:
+    """Return a copy of a model that says that it was compared on so many clips."""
+    model = load_model(path)
+    model.training["int8"]["clips"] = clips
+    copy = folder / "model.safetensors"
+    copy.write_bytes(serialise(model))
+    return copy
+
+
+def scores(
+    model: Path, data: Path, precision: LabelPrecision | None, backend: Backend = "auto"
+) -> list[float]:
+    with vidlstm.load(model, workers=1, device="cpu", backend=backend, precision=precision) as predictor:
         found = predictor.predict(sorted(data.rglob("*.avi")))
         return [record.score for record in found if isinstance(record, Prediction)]

@@ -156,10 +156,15 @@ def _say(console: Console, event: object) -> None:
             )
         case BaselineInterrupted():
             console.warn("Interrupted: the model is saved without the baseline.")
-        case Int8Compared(clips, same_labels, difference, kept):
+        case Int8Compared(clips, same_labels, difference, kept, is_default):
             found = f"{same_labels} of {clips} labels agree, scores differ by {difference:.4f} on average"
-            use = "`predict` with `precision=int8` is faster" if kept else "`precision=int8` is not available"
-            console.say(f"int8: {found}; {use}.")
+            if is_default:
+                use = "used to predict"
+            elif kept:
+                use = "too few clips to use it unasked; `precision=int8` makes `predict` faster"
+            else:
+                use = "not used"
+            console.say(f"int8: {found}: {use}.")
         case Int8Failed(reason):
             console.warn(f"The model was not compared in int8: {reason}.")
         case PoseLeftOut(reason):

@@ -173,12 +173,14 @@ class Int8Compared:
         same_labels: Number of them with the same label.
         difference: Largest difference in probability of a clip, averaged over clips.
         kept: Whether the model can be used in int8.
+        is_default: Whether it is, unless the user chooses another precision.
     """
 
     clips: int
     same_labels: int
     difference: float
     kept: bool
+    is_default: bool
 
 
 @dataclass(frozen=True)

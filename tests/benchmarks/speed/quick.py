@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.benchmarks.speed.clips import make_clips
 from tests.benchmarks.speed.labelling import (
-    INT8,
+    FLOAT32,
     OPENVINO,
     TORCH,
     Command,
@@ -23,13 +23,14 @@ from tests.benchmarks.speed.labelling import (
     trained_model,
 )
 from tests.benchmarks.speed.measure import Bar, Result, alternate
+from vidlstm.models.backends.int8 import is_default
 from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.header import read_header
 
 _NUM_CLIPS = 10
 _ROUNDS = 2
 _SCRIPT = "script with OpenCV"
-_LEAST = {TORCH: 2.5, OPENVINO: 3.0, INT8: 4.0}
+_LEAST = {TORCH: 2.5, FLOAT32: 3.0, OPENVINO: 4.0}
 """Times less CPU time than the script: about half of what was measured on an AMD EPYC with AVX-512."""
 
 
@@ -41,9 +42,9 @@ def check_quick(kept: Path) -> Result:
         TORCH: predict(model, "--backend", "torch"),
     }
     if is_installed():
-        commands[OPENVINO] = predict(model, "--backend", "openvino")
-        if "inputs" in read_header(model).training.get("int8", {}):
-            commands[INT8] = predict(model, "--precision", "int8")
+        commands[FLOAT32] = predict(model, "--backend", "openvino", "--precision", "float32")
+        if is_default(read_header(model).training.get("int8", {})):
+            commands[OPENVINO] = predict(model)
     scores: dict[str, Scores] = {}
     ways = {name: partial(label, scores, name, command, {}) for name, command in commands.items()}
     for way in ways.values():

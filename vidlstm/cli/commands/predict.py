@@ -142,8 +142,9 @@ def predict(
         from vidlstm.engine.prediction.predict import make_extractor
         from vidlstm.engine.prediction.predict import predict as label
 
-        precision = machine.precision or "float32"
-        labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
+        labeller = load_labeller(
+            path, device=machine.device, backend=machine.backend, precision=machine.precision
+        )
         extractor = make_extractor(labeller, readers, limits)
         if target is None:
             when_reader_leaves(lambda: run.leave(partial(readers.end_early, at_once=True)))

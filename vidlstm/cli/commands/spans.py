@@ -179,8 +179,9 @@ def spans(
         from vidlstm.engine.prediction.labeller import load_labeller
         from vidlstm.engine.spans.smoothing import SpanRules
 
-        precision = machine.precision or "float32"
-        labeller = load_labeller(path, device=machine.device, backend=machine.backend, precision=precision)
+        labeller = load_labeller(
+            path, device=machine.device, backend=machine.backend, precision=machine.precision
+        )
         extractor = make_film_extractor(labeller, readers, Limits(max_bytes=max_bytes))
         scored = FilmScores(labeller)
         takers: list[Callable[[LabelledFilm], None]] = []

@@ -165,7 +165,7 @@ def watch(
 
         from vidlstm.engine.prediction.labeller import load_labeller
 
-        labeller = load_labeller(path, device=device, backend=backend, precision=precision or "float32")
+        labeller = load_labeller(path, device=device, backend=backend, precision=precision)
         sinks = _Sinks(output_format, status, programs, recorder, record, window)
         when_reader_leaves(leave)
         for item in watch_source(labeller, feed, settings):

@@ -26,7 +26,7 @@ from vidlstm.engine.views import stack_views
 from vidlstm.errors import BackendError, UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import NETWORKS, default_root
-from vidlstm.models.backends.int8 import ConvInputs, int8_inputs, quantised
+from vidlstm.models.backends.int8 import ConvInputs, int8_inputs, is_default, quantised
 from vidlstm.models.backends.openvino import (
     OpenVinoEncoder,
     OpenVinoHead,
@@ -58,7 +58,7 @@ class ModelChoice:
     path: Path
     device: str = "auto"
     backend: Backend = "auto"
-    precision: LabelPrecision = "float32"
+    precision: LabelPrecision | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Labeller:
 
 
 def load_labeller(
-    path: Path, *, device: str = "auto", backend: Backend = "auto", precision: LabelPrecision = "float32"
+    path: Path, *, device: str = "auto", backend: Backend = "auto", precision: LabelPrecision | None = None
 ) -> Labeller:
     """Load a checkpoint or an exported model for prediction.
 
@@ -92,7 +92,8 @@ def load_labeller(
         path: Path of the file, see `vidlstm.models.header.checkpoint_file`.
         device: Where it runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it. With OpenVINO, `auto` means the CPU.
-        precision: Precision of the encoder.
+        precision: Precision of the encoder; None: float32, or int8 with OpenVINO if training has shown that
+            it does not change labels.
 
     Raises:
         CheckpointError: The file is missing, damaged, not from vidlstm, or from another version.
@@ -116,7 +117,7 @@ def _load_choice(choice: ModelChoice) -> Labeller:
     return _load(path, device, backend, precision)
 
 
-def _load(path: Path, device: str, backend: Backend, precision: LabelPrecision) -> Labeller:
+def _load(path: Path, device: str, backend: Backend, precision: LabelPrecision | None) -> Labeller:
     on_cpu = device == "cpu" or (device == "auto" and (backend == "openvino" or not _may_have_gpu()))
     if backend != "torch" and on_cpu and is_installed():
         return _by_openvino(path, precision)
@@ -127,7 +128,7 @@ def _load(path: Path, device: str, backend: Backend, precision: LabelPrecision) 
         return _by_openvino(path, precision)
     if precision == "int8":
         raise UsageError("`precision=int8`: needs OpenVINO, on the CPU: pip install 'vidlstm[cpu]'")
-    return _by_torch(path, place, precision)
+    return _by_torch(path, place, precision or "float32")
 
 
 def _may_have_gpu() -> bool:
@@ -159,7 +160,7 @@ def _by_torch(path: Path, device: torch.device, precision: Precision) -> Labelle
     return _labeller(model.config, encoder, head, model.pose)
 
 
-def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrecision) -> Labeller:
+def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrecision | None) -> Labeller:
     networks = exported_format(path)
     if device not in ("auto", "cpu"):
         raise UsageError(f"`device={device}`: {path.parent} was exported for the CPU")
@@ -168,14 +169,16 @@ def _by_exported(path: Path, device: str, backend: Backend, precision: LabelPrec
     if precision == "int8":
         raise UsageError(f"`precision=int8`: {path.parent} computes in the precision it was exported in")
     config = read_header(path).config
-    encoder, head = open_networks(path, num_cores(), precision)
+    encoder, head = open_networks(path, num_cores(), precision or "float32")
     pose = read_exported_pose(path) if "pose" in config.streams else None
     return _by_networks(config, encoder, head, pose)
 
 
-def _by_openvino(path: Path, precision: LabelPrecision) -> Labeller:
+def _by_openvino(path: Path, precision: LabelPrecision | None) -> Labeller:
     header = read_header(path)
     config, digest = header.config, _digest(path)
+    if precision is None:
+        precision = "int8" if is_default(header.training.get("int8", {})) else "float32"
     inputs = int8_inputs(header, path) if precision == "int8" else None
     if inputs is not None:
         digest = f"{digest}-int8"

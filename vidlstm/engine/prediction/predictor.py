@@ -35,7 +35,8 @@ class Predictor:
         checkpoint: A `model.safetensors`, or the run folder or exported folder that holds the model.
         device: Where the encoder runs: `auto`, `cpu`, `cuda`, `cuda:1` or `mps`.
         backend: Library that runs it: `auto`, `torch` or `openvino`.
-        precision: Precision of the encoder: `float32`, `bfloat16` or `int8`.
+        precision: Precision of the encoder: `float32`, `bfloat16` or `int8`; by default float32, or int8 with
+            OpenVINO if training has shown that it does not change labels.
         workers: Decoder processes; by default one per core, at most 16.
         timeout: Seconds allowed per file.
 
@@ -50,7 +51,7 @@ class Predictor:
         *,
         device: str = "auto",
         backend: Backend = "auto",
-        precision: LabelPrecision = "float32",
+        precision: LabelPrecision | None = None,
         workers: int | None = None,
         timeout: float = CLIP_SECONDS,
     ) -> None:

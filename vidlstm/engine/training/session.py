@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ from vidlstm.engine.events import (
     Diverged,
     EpochEnded,
     Event,
-    Int8Compared,
-    Int8Failed,
     Interrupted,
     PoseCompared,
     Progress,
@@ -39,12 +37,12 @@ from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.precision.int8 import compare_int8
 from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
 from vidlstm.engine.training.auto_streams import choose_streams
 from vidlstm.engine.training.baseline import score_with_baseline, train_baseline
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.films import fit_spans
+from vidlstm.engine.training.int8 import compare_in_int8, labels_in_int8
 from vidlstm.engine.training.loop.encoder_training import (
     EncoderTraining,
     from_files,
@@ -57,9 +55,8 @@ from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.result import StartingRun, TrainResult
 from vidlstm.engine.training.run_folder import MODEL, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
-from vidlstm.errors import BackendError, CheckpointError, DataError, UsageError
+from vidlstm.errors import CheckpointError, DataError, UsageError
 from vidlstm.evaluations import EvalReport, PoseChoice
-from vidlstm.models.backends.openvino import is_installed
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16
 from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
@@ -154,8 +151,8 @@ class _Session:
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
         report = yield from self._save(run, model, clips, trainer)
-        if report is not None and not interrupted and self._labels_in_int8(model):
-            interrupted = yield from self._compare_int8(run, model)
+        if report is not None and not interrupted and labels_in_int8(model, self.request.machine):
+            interrupted = yield from compare_in_int8(run, model)
         yield TrainResult(
             run=run.path,
             checkpoint=run.model,
@@ -334,32 +331,6 @@ class _Session:
             networks=write_networks(plan.pose),
         )
         return report
-
-    def _labels_in_int8(self, model: Model) -> bool:
-        """Tell whether this machine can compute the model in int8."""
-        return model.encoder is not None and self.request.machine.backend != "torch" and is_installed()
-
-    def _compare_int8(self, run: RunFolder, model: Model) -> Generator[Event, None, bool]:
-        """Compare the saved model with itself in int8, and add the result to it; Ctrl-C leaves it out.
-
-        Returns:
-            Whether it was interrupted.
-        """
-        try:
-            yield Progress("int8", 0, 1)
-            agreement, inputs = compare_int8(load_model(run.model), run.path)
-        except BackendError as error:
-            yield Int8Failed(str(error))
-            return False
-        except KeyboardInterrupt:
-            yield Int8Failed("interrupted")
-            return True
-        model.training["int8"] = agreement.to_json()
-        if agreement.passed:
-            model.training["int8"]["inputs"] = [astuple(given) for given in inputs]
-        run.write_model(model)
-        yield Int8Compared(agreement.clips, agreement.same_labels, agreement.mean, agreement.passed)
-        return False
 
     def _starting_run(self, start: Model) -> StartingRun | None:
         """Return the run that fine-tuning started from, if it was scored on the same clips."""

@@ -16,7 +16,8 @@ that the labels compared at training are those of every such CPU.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -52,6 +53,21 @@ ConvInputs: TypeAlias = Sequence[ConvInput]
 
 _WEIGHT_LEVELS = 63
 _MIN_SCALE = 1e-8
+_MIN_CLIPS = 20
+_X86 = ("x86_64", "amd64")
+
+
+def is_default(facts: Mapping[str, Any]) -> bool:
+    """Tell whether a model is used in int8 unless the user chooses another precision.
+
+    It is if its labels stayed the same on 20 held-out clips or more, and on x86 CPUs only: others may round
+    differently.
+
+    Args:
+        facts: What training has stored of the comparison; empty if there was none.
+    """
+    passed = bool(facts.get("inputs")) and facts.get("clips", 0) >= _MIN_CLIPS
+    return passed and platform.machine().lower() in _X86
 
 
 def int8_inputs(header: Header, path: Path) -> ConvInputs:
