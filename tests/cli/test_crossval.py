@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,16 @@ def test_unreadable_clips_count_as_mistakes_and_status_1(tmp_path: Path) -> None
     assert (ended.status, said["num_clips"], said["num_failed"]) == (1, 8, 1)
     assert sum(map(sum, said["confusion"])) == 7
     assert f"{clip}: not_a_video" in ended.err
+
+
+def test_a_clip_in_two_classes_is_named(tiny_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "d"
+    shutil.copytree(tiny_data, data)
+    shutil.copy(data / "rise/person01_rise_d1.avi", data / "sink/person01_sink_d2.avi")
+    ended = vidlstm("crossval", data, *QUICK, "--folds", "2", "--epochs", "1")
+    line = "1 clip is in several classes (identical files): rise/person01_rise_d1.avi (rise), sink/person01_"
+    assert ended.err.count(line) == 1
+    assert ended.status == 0
 
 
 class TestBaseline:

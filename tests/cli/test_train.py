@@ -89,7 +89,7 @@ class TestOutput:
             "schema", "run", "checkpoint", "classes", "num_clips", "best_epoch", "val", "seconds",
         }  # fmt: skip
         assert (said["schema"], said["classes"]) == (1, ["rise", "sink"])
-        assert said["num_clips"] == {"train": 10, "held_out": 2, "val": 2}
+        assert said["num_clips"] == {"train": 10, "held_out": 2, "val": 2, "unreadable": 0}
         assert said["val"].keys() >= {"top1", "top5", "mean_class_accuracy", "macro_f1", "ece", "baselines"}
         assert said["seconds"].keys() == {"extract", "train"}
         assert 1 <= said["best_epoch"] <= 8
@@ -268,7 +268,8 @@ class TestUnreadableClips:
         rows = [*rows_of(tiny_data), (tmp_path / "bad.avi", "rise", "x", "train")]
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
-        assert said["num_clips"] == {"train": 8, "held_out": 4, "val": 4}
+        assert said["num_clips"] == {"train": 8, "held_out": 4, "val": 4, "unreadable": 1}
+        assert ended.status == 1
         assert "1 clip unreadable:" in ended.err
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
@@ -280,7 +281,7 @@ class TestUnreadableClips:
             rows.append((tmp_path / f"bad{number}.avi", "rise", "x", "val"))
         ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--json", "--out", tmp_path / "r")
         said = json.loads(ended.out)
-        assert said["num_clips"] == {"train": 8, "held_out": 16, "val": 16}
+        assert said["num_clips"] == {"train": 8, "held_out": 16, "val": 16, "unreadable": 12}
         assert said["val"]["top1"] <= 4 / 16
         assert "12 of them could not be read; each counts as a mistake" in ended.err
         assert ended.status == 1
@@ -292,6 +293,43 @@ class TestUnreadableClips:
         ended = vidlstm("train", tmp_path / "data", *QUICK, "--out", tmp_path / "r")
         assert ended.status == 2
         assert "none of the 4 clips can be read" in ended.err.splitlines()[-1]
+
+
+class TestContradictions:
+    def test_a_clip_in_two_classes_is_named_once_and_the_training_goes_on(
+        self, tiny_data: Path, tmp_path: Path
+    ) -> None:
+        data = tmp_path / "my data"
+        shutil.copytree(tiny_data, data)
+        name = "person01_rise_d1.avi"
+        shutil.copy(data / "rise" / name, data / "sink" / name)
+        ended = vidlstm("train", data, *QUICK, "--quiet", "--out", tmp_path / "r")
+        assert ended.err.splitlines() == [
+            f"1 clip is in several classes (identical files): rise/{name} (rise), sink/{name} (sink). "
+            f"Keep each clip in one class; `vidlstm check '{data}'` lists such files."
+        ]
+        assert ended.status == 0
+
+    def test_of_several_the_first_is_named(self, tiny_data: Path, tmp_path: Path) -> None:
+        data = tmp_path / "data"
+        shutil.copytree(tiny_data, data)
+        for name in ("person01_rise_d1.avi", "person02_rise_d1.avi"):
+            shutil.copy(data / "rise" / name, data / "sink" / f"copy of {name}")
+        ended = vidlstm("train", data, *QUICK, "--quiet", "--out", tmp_path / "r")
+        assert ended.err.startswith(
+            "2 clips are in several classes (identical files), such as rise/person01_rise_d1.avi (rise), "
+            "sink/copy of person01_rise_d1.avi (sink). "
+        )
+        assert ended.err.count("\n") == 1
+
+    def test_a_path_that_a_table_lists_with_two_classes_is_refused(
+        self, tiny_data: Path, tmp_path: Path
+    ) -> None:
+        rows = rows_of(tiny_data)
+        rows.append((rows[0][0], "sink", *rows[0][2:]))
+        ended = vidlstm("train", table(tmp_path / "t.csv", rows), *QUICK, "--out", tmp_path / "r")
+        assert ended.status == 2
+        assert ended.err.endswith(f't.csv, line 14: {rows[0][0]} is "sink" here and "rise" in line 2\n')
 
 
 class TestSharedGroups:

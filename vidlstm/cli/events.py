@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidlstm.cli.console import Console
 from vidlstm.data.films import BACKGROUND, PIECE_SECONDS
-from vidlstm.data.layouts.folders import count, from_to, lengths
+from vidlstm.data.layouts.folders import count, from_to, lengths, some
 from vidlstm.engine.events import (
     BaselineInterrupted,
     ClipsExtracted,
+    ContradictionsFound,
     DataFound,
     Diverged,
     EpochEnded,
@@ -120,6 +121,8 @@ def _say(console: Console, event: object) -> None:
     match event:
         case DataFound(dataset):
             _say_dataset(console, dataset)
+        case ContradictionsFound():
+            _say_contradictions(console, event)
         case SplitMade(split):
             held_out = len(split.test) or len(split.val)
             unused = (
@@ -201,6 +204,19 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
         console.say(note)
     for loss in (*dataset.lost, *dataset.cautions):
         console.warn(loss)
+
+
+def _say_contradictions(console: Console, found: ContradictionsFound) -> None:
+    """Print the number of clips with several classes, the files of the first one, and the way out."""
+    first = some([f"{sample.name(found.root)} ({sample.label})" for sample in found.sets[0]])
+    if len(found.sets) == 1:
+        text = f"1 clip is in several classes (identical files): {first}."
+    else:
+        text = f"{len(found.sets)} clips are in several classes (identical files), such as {first}."
+    listed = ""
+    if address_of(found.data) is None:  # `check` reads local files
+        listed = f"; `{shlex.join(['vidlstm', 'check', str(found.data)])}` lists such files"
+    console.warn(f"{text} Keep each clip in one class{listed}.")
 
 
 def _say_clips(console: Console, clips: ClipsExtracted) -> None:

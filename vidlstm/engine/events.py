@@ -14,7 +14,7 @@ from vidlstm.evaluations import PoseChoice
 from vidlstm.records import ClipInfo, EpochReport, Problem
 
 if TYPE_CHECKING:
-    from vidlstm.data.samples import Dataset
+    from vidlstm.data.samples import Dataset, Sample
     from vidlstm.data.splits import Split
 
 Stage = Literal["extraction", "training", "baseline", "folds", "int8"]
@@ -25,6 +25,21 @@ class DataFound:
     """The clips, classes and groups were found."""
 
     dataset: Dataset
+
+
+@dataclass(frozen=True)
+class ContradictionsFound:
+    """Identical files are labelled differently.
+
+    Args:
+        data: The data set, as it was given.
+        root: Folder that the samples' names are relative to.
+        sets: The samples of each such file.
+    """
+
+    data: Path
+    root: Path
+    sets: tuple[tuple[Sample, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -205,7 +220,7 @@ class PoseCompared:
 
 
 Event = (
-    DataFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted | FeaturesNotKept
-    | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained | BaselineInterrupted | StartKept
-    | Saved | Int8Compared | Int8Failed | PoseLeftOut | PoseCompared
+    DataFound | ContradictionsFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted
+    | FeaturesNotKept | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained
+    | BaselineInterrupted | StartKept | Saved | Int8Compared | Int8Failed | PoseLeftOut | PoseCompared
 )  # fmt: skip

@@ -60,7 +60,7 @@ def train(
         print_json(result.to_json())
     if result.interrupted:
         return Exit.INTERRUPTED
-    return Exit.SOME_FAILED if result.report is not None and result.report.failed else Exit.DONE
+    return Exit.SOME_FAILED if result.num_unreadable else Exit.DONE
 
 
 def _show_result(console: Console, result: TrainResult) -> None:

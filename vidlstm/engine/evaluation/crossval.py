@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
+from vidlstm.data.contradictions import find_contradictions
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Fold, given_fold, make_folds
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
-from vidlstm.engine.events import DataFound, Event, PoseLeftOut, Progress
+from vidlstm.engine.events import ContradictionsFound, DataFound, Event, PoseLeftOut, Progress
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
@@ -184,6 +185,8 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     networks = require_networks(request.model, streams)
     dataset = yield from find_grouped_dataset(request.data, request.machine, cache=request.cache)
     yield DataFound(dataset)
+    if contradictions := find_contradictions(dataset):
+        yield ContradictionsFound(request.data.data, dataset.root, contradictions)
     config, missing = configure(request.model, dataset.kind, dataset.classes)
     if missing:
         yield PoseLeftOut(missing)

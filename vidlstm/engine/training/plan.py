@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidlstm.config import ModelConfig, TrainConfig
+from vidlstm.data.contradictions import find_contradictions
 from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.samples import Dataset, require_data
 from vidlstm.data.split_table import SplitRow, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
-from vidlstm.engine.events import DataFound, Event, PoseLeftOut, SplitMade
+from vidlstm.engine.events import ContradictionsFound, DataFound, Event, PoseLeftOut, SplitMade
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.pose_networks import find_pose, require_networks
 from vidlstm.engine.spans.windows import with_windows
@@ -98,6 +99,8 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     data, chosen = request.data.over(sources), request.split.over(sources)
     dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
     yield DataFound(dataset)
+    if contradictions := find_contradictions(dataset):
+        yield ContradictionsFound(data.data, dataset.root, contradictions)
     base = None if earlier is None else earlier.model
     model, missing = configure(request.model, dataset.kind, dataset.classes, base)
     if missing:

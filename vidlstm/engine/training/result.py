@@ -32,6 +32,7 @@ class TrainResult:
         classes: In the order of the model's scores.
         num_train: Number of training clips, without unreadable ones.
         num_held_out: Number of held-out clips, unreadable ones included.
+        num_unreadable: Number of clips that cannot be read, of all subsets.
         subset: The subset that is held out.
         epochs: All epochs, in order.
         num_epochs: Number of epochs that were started.
@@ -54,6 +55,7 @@ class TrainResult:
     classes: tuple[str, ...]
     num_train: int
     num_held_out: int
+    num_unreadable: int
     subset: Subset
     epochs: tuple[EpochReport, ...]
     num_epochs: int
@@ -82,8 +84,13 @@ class TrainResult:
             "run": str(self.run),
             "checkpoint": str(self.checkpoint),
             "classes": list(self.classes),
-            # `val` is the older name of `held_out`, kept for existing scripts.
-            "num_clips": {"train": self.num_train, "held_out": self.num_held_out, "val": self.num_held_out},
+            # `val`, here and below, is the older name of `held_out`, kept for existing scripts.
+            "num_clips": {
+                "train": self.num_train,
+                "held_out": self.num_held_out,
+                "val": self.num_held_out,
+                "unreadable": self.num_unreadable,
+            },
             "best_epoch": self.best_epoch,
             "held_out": held_out,
             "val": held_out,

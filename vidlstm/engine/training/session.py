@@ -160,6 +160,7 @@ class _Session:
             classes=clips.dataset.classes,
             num_train=len(clips.usable(self.plan.split.train)),
             num_held_out=len(self.plan.split.subset(self.subset)),
+            num_unreadable=sum(clip.features is None for clip in clips.extracted),
             subset=self.subset,
             epochs=tuple(run.epochs),
             num_epochs=trainer.epoch,
