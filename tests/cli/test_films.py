@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -104,4 +105,22 @@ def test_without_background_only_the_actions_are_classes(films: Path, tmp_path: 
     assert config.classes == ("rise", "sink")
     assert config.spans is not None
     assert config.spans.background is None
-    assert f"Next: vidlstm spans --checkpoint {run / 'model.safetensors'} FILM_OR_FOLDER" in outcome.err
+    assert (
+        f"Next: vidlstm spans --checkpoint {(run / 'model.safetensors').as_posix()} FILM_OR_FOLDER"
+        in outcome.err
+    )
+    # The other command at the end works as it stands, with the option that cut the films.
+    (line,) = [line for line in outcome.err.splitlines() if "vidlstm eval" in line]
+    said, arguments = line.split(": vidlstm ")
+    assert said == "Next, frame accuracy and F1 of spans"
+    assert shlex.split(arguments)[-2:] == ["--background", "none"]
+    scored = vidlstm(*shlex.split(arguments), "--workers", "1")
+    assert scored.status == 0, scored.err
+    assert "Spans: 4 in 1 film of 1 group" in scored.err
+
+
+def test_without_held_out_films_there_is_nothing_to_score(films: Path, tmp_path: Path) -> None:
+    short = (*QUICK[:3], "1", *QUICK[4:], "--val-share", "0")
+    outcome = vidlstm("train", films, "--out", tmp_path / "run", *short)
+    assert outcome.status == 0, outcome.err
+    assert "vidlstm eval" not in outcome.err
