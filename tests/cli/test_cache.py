@@ -36,9 +36,9 @@ def test_shows_place_and_size(store: FeatureStore) -> None:
 def test_clear_removes_what_is_kept_and_nothing_else(store: FeatureStore) -> None:
     (store.root / "holiday.mp4").write_bytes(b"precious")
     for name in (f"{7:032x}", f".{7:032x}.killed"):
-        network = store.root / NETWORKS / name / "encoder.xml"
+        network = store.root / NETWORKS / name / "encoder-0123abcd.blob"
         network.parent.mkdir(parents=True)
-        network.write_text("converted")
+        network.write_text("compiled")
     assert "0 entries" in vidlstm("cache", "--clear").out
     assert [path.name for path in store.root.rglob("*") if path.is_file()] == ["holiday.mp4"]
 

@@ -211,24 +211,14 @@ class TestOpenVino:
     ) -> None:
         assert_close(openvino(pictures(count)), reference(lite0, pictures(count)), ROUNDING)
 
-    def test_keeps_the_converted_network(
+    def test_keeps_the_compiled_network(
         self, openvino: FrameEncoder, lite0: Encoder, kept_in: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         openvino(pictures(1))
-        assert [sorted(f.name for f in folder.iterdir()) for folder in kept_in.iterdir()] == [
-            ["checksum", "encoder.bin", "encoder.xml"]
-        ]
+        assert len([*kept_in.glob("*/encoder-*.blob")]) == 1
         monkeypatch.setattr("vidlstm.models.backends.convert.convert_encoder", None)
         again = openvino_encoder(lite0, SIZE, 3, 1, kept_in=kept_in)
         assert_close(again(pictures(3)), reference(lite0, pictures(3)), ROUNDING)
-
-    def test_converts_anew_what_was_damaged(self, lite0: Encoder, tmp_path: Path) -> None:
-        openvino_encoder(lite0, SIZE, 3, 1, kept_in=tmp_path)(pictures(1))
-        (network,) = tmp_path.iterdir()
-        (network / "encoder.xml").write_text("<")
-        again = openvino_encoder(lite0, SIZE, 3, 1, kept_in=tmp_path)
-        assert_close(again(pictures(1)), reference(lite0, pictures(1)), ROUNDING)
-        assert (network / "encoder.xml").stat().st_size > 1000
 
     def test_works_without_a_cache(self, tmp_path: Path) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()

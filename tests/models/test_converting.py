@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from tests.models.test_classifier import CLASSES, WIDTHS, classifier
-from vidlstm.config import SUMMARY_STREAMS, EncoderConfig, ModelConfig, StreamName
+from vidlstm.config import SUMMARY_STREAMS, EncoderConfig, ModelConfig, Precision, StreamName
 from vidlstm.errors import VidlstmError
 from vidlstm.models.backends import onnx, openvino
-from vidlstm.models.backends.convert import convert_encoder, convert_model
+from vidlstm.models.backends.convert import convert_encoder, convert_model, openvino_encoder
 from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
-from vidlstm.models.backends.openvino import OpenVinoHead, kept_or_converted, read_networks
+from vidlstm.models.backends.openvino import OpenVinoHead, read_networks
 from vidlstm.models.backends.protocol import Head
 from vidlstm.models.checkpoint import Model
 from vidlstm.models.encoders import build_encoder
@@ -32,7 +33,15 @@ def by_onnxruntime(file: bytes) -> Head:
 
 
 def by_openvino(file: bytes) -> Head:
-    return OpenVinoHead(read_networks({"head.onnx": file})["head"])
+    return OpenVinoHead(lambda: read_networks({"head.onnx": file})["head"])
+
+
+def converted(network: Model) -> openvino.Network:
+    return read_networks(convert_model(network))["head"]
+
+
+def never() -> openvino.Network:
+    raise AssertionError("converted again")
 
 
 RUNTIMES = [
@@ -137,36 +146,62 @@ def test_an_encoder_gives_the_features_of_torch(rows: bool) -> None:
 
 
 @pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")
-def test_is_kept_whole_and_read_again(tmp_path: Path) -> None:
-    network = model(("motion",))
-    streams = clips(network, 2, 4)
-    kept_or_converted(tmp_path / "a", ("head",), lambda: convert_model(network))
-    again = kept_or_converted(tmp_path / "a", ("head",), dict)
-    assert_same(OpenVinoHead(again["head"])(streams), expected(network, streams))
+class TestCompiledNetworks:
+    def test_are_kept_and_imported(self, tmp_path: Path) -> None:
+        network = model(("motion",))
+        streams = clips(network, 2, 4)
+        first = OpenVinoHead(lambda: converted(network), tmp_path / "a" / "head")
+        again = OpenVinoHead(never, tmp_path / "a" / "head")
+        assert_same(again(streams), expected(network, streams))
+        for one, other in zip(first(streams), again(streams), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert len([*(tmp_path / "a").iterdir()]) == 1
 
+    @pytest.mark.parametrize("damage", ["a bit", "cut", "empty", "no network"])
+    def test_are_made_again_if_damaged(self, tmp_path: Path, damage: str) -> None:
+        network = model(("motion",))
+        streams = clips(network, 2, 4)
+        OpenVinoHead(lambda: converted(network), tmp_path / "head")
+        (file,) = tmp_path.iterdir()
+        content = file.read_bytes()
+        middle, other = len(content) // 2, b"no network"
+        damaged = {
+            "a bit": content[:middle] + bytes([content[middle] ^ 64]) + content[middle + 1 :],
+            "cut": content[:-1],
+            "empty": b"",
+            "no network": hashlib.blake2b(other, digest_size=16).digest() + other,
+        }
+        file.write_bytes(damaged[damage])
+        made = []
 
-@pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")
-@pytest.mark.parametrize("damage", ["weights", "text", "checksum", "no checksum"])
-def test_a_damaged_network_is_made_again(tmp_path: Path, damage: str) -> None:
-    network = model(("motion",))
-    streams = clips(network, 2, 4)
-    kept_or_converted(tmp_path / "a", ("head",), lambda: convert_model(network))
-    name = {"weights": "head.bin", "text": "head.xml"}.get(damage, "checksum")
-    content = bytearray((tmp_path / "a" / name).read_bytes())
-    content[len(content) // 2] ^= 64
-    (tmp_path / "a" / name).write_bytes(content)
-    if damage == "no checksum":
-        (tmp_path / "a" / name).unlink()
-    made = []
+        def convert() -> openvino.Network:
+            made.append(network)
+            return converted(network)
 
-    def convert() -> dict[str, bytes]:
-        made.append(network)
-        return convert_model(network)
+        for _ in range(2):
+            assert_same(OpenVinoHead(convert, tmp_path / "head")(streams), expected(network, streams))
+        assert len(made) == 1
 
-    for _ in range(2):
-        again = kept_or_converted(tmp_path / "a", ("head",), convert)
-        assert_same(OpenVinoHead(again["head"])(streams), expected(network, streams))
-    assert len(made) == 1
+    def test_of_an_encoder_are_separate_for_each_precision(self, tmp_path: Path) -> None:
+        encoder = build_encoder(EncoderConfig("simple", size=16)).eval()
+        pictures = np.random.default_rng(0).integers(0, 256, size=(9, 16, 16, 3), dtype=np.uint8)
+        precisions: tuple[Precision, ...] = ("float32", "bfloat16")
+        made, imported = (
+            [
+                openvino_encoder(encoder, 16, 3, threads, precision, tmp_path)(pictures)
+                for precision in precisions
+            ]
+            for threads in (1, 2)
+        )
+        np.testing.assert_array_equal(made, imported)
+        assert len([*tmp_path.rglob("encoder-*.blob")]) == 2
+
+    def test_where_nothing_can_be_kept_it_works_all_the_same(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        network = model(("motion",))
+        streams = clips(network, 1, 4)
+        head = OpenVinoHead(lambda: converted(network), tmp_path / "file" / "head")
+        assert_same(head(streams), expected(network, streams))
 
 
 @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")

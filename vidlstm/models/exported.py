@@ -112,7 +112,7 @@ def open_networks(
             precision = supported_precision(precision, openvino.has_bfloat16)
             encoder = openvino.OpenVinoEncoder("exported", lambda: models["encoder"], num_threads, precision)
             encoder.prepare()
-        return encoder, openvino.OpenVinoHead(models["head"])
+        return encoder, openvino.OpenVinoHead(lambda: models["head"])
     if precision != "float32":
         raise UsageError(f"`precision={precision}`: {path.parent} supports only float32")
     network = files.get("encoder.onnx")

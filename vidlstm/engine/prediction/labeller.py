@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,12 @@ from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import NETWORKS, default_root
 from vidlstm.models.backends.int8 import ConvInputs, int8_inputs, is_default, quantised
 from vidlstm.models.backends.openvino import (
+    Networks,
     OpenVinoEncoder,
     OpenVinoHead,
     has_bfloat16,
     is_installed,
-    kept_or_converted,
+    read_networks,
 )
 from vidlstm.models.backends.protocol import ClipScores, FrameEncoder, Head, supported_precision
 from vidlstm.models.exported import exported_format, open_networks, read_exported_pose
@@ -182,18 +183,22 @@ def _by_openvino(path: Path, precision: LabelPrecision | None) -> Labeller:
     inputs = int8_inputs(header, path) if precision == "int8" else None
     if inputs is not None:
         digest = f"{digest}-int8"
-    names = ("encoder", "head") if "rgb" in config.streams else ("head",)
-    networks = kept_or_converted(default_root() / NETWORKS / digest, names, partial(_convert, path, inputs))
+    folder = default_root() / NETWORKS / digest
+    networks = cache(partial(_convert, path, inputs))
     encoder = None
-    if "encoder" in networks:
+    if "rgb" in config.streams:
         hint = supported_precision("float32" if precision == "int8" else precision, has_bfloat16)
-        encoder = OpenVinoEncoder(digest, lambda: networks["encoder"], num_cores(), hint)
+        encoder = OpenVinoEncoder(
+            digest, lambda: networks()["encoder"], num_cores(), hint, folder / "encoder"
+        )
         encoder.prepare()
+    head = OpenVinoHead(lambda: networks()["head"], folder / "head")
+    networks.cache_clear()
     pose = read_pose_weights(path) if "pose" in config.streams else None
-    return _by_networks(config, encoder, OpenVinoHead(networks["head"]), pose)
+    return _by_networks(config, encoder, head, pose)
 
 
-def _convert(path: Path, inputs: ConvInputs | None) -> dict[str, bytes]:
+def _convert(path: Path, inputs: ConvInputs | None) -> Networks:
     from vidlstm.engine.devices import one_thread
     from vidlstm.models.backends.convert import convert_model
     from vidlstm.models.checkpoint import load_model
@@ -202,7 +207,7 @@ def _convert(path: Path, inputs: ConvInputs | None) -> dict[str, bytes]:
         networks = convert_model(load_model(path))
     if inputs is not None:
         networks["encoder.onnx"] = quantised(networks["encoder.onnx"], inputs)
-    return networks
+    return read_networks(networks)
 
 
 def _digest(path: Path) -> str:

@@ -15,6 +15,7 @@ import hashlib
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, Precision
-from vidlstm.models.backends.openvino import OpenVinoEncoder, as_openvino_errors, kept_or_converted
+from vidlstm.models.backends.openvino import OpenVinoEncoder, read_networks
 from vidlstm.models.backends.torch import features_digest
 from vidlstm.models.checkpoint import Model
 from vidlstm.models.classifier import Classifier
 from vidlstm.models.encoders import Encoder
 from vidlstm.models.heads import RecurrentHead
 
-_VERSION = 2  # of the cached networks; incremented when the conversion changes
+_VERSION = 3  # of the cached networks; incremented when the conversion changes
 _OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and OpenVINO 2022.2 support it
 
 
@@ -110,17 +111,14 @@ def openvino_encoder(
         channels: Channels of its input.
         num_threads: Number of threads.
         precision: Precision of activations and products.
-        kept_in: Folder to cache converted networks in; None: no cache.
+        kept_in: Folder to cache the compiled network in; None: no cache.
     """
 
     def network() -> Any:
-        with as_openvino_errors() as library:
-            folder = None if kept_in is None else kept_in / _name(library.__version__, encoder, size)
-        return kept_or_converted(
-            folder, ("encoder",), lambda: {"encoder.onnx": convert_encoder(encoder, size, channels)}
-        )["encoder"]
+        return read_networks({"encoder.onnx": convert_encoder(encoder, size, channels)})["encoder"]
 
-    return OpenVinoEncoder(features_digest(encoder, precision), network, num_threads, precision)
+    kept = None if kept_in is None else kept_in / _name(encoder, size) / "encoder"
+    return OpenVinoEncoder(features_digest(encoder, precision), network, num_threads, precision, kept)
 
 
 class EncoderNetwork(nn.Module):
@@ -246,8 +244,9 @@ def _to_onnx(
         return file.read_bytes()
 
 
-def _name(library: str, encoder: Encoder, size: int) -> str:
-    parts = (_VERSION, library, torch.__version__, features_digest(encoder, "float32"), size)
+def _name(encoder: Encoder, size: int) -> str:
+    versions = (_VERSION, version("openvino"), torch.__version__)
+    parts = (*versions, features_digest(encoder, "float32"), size)
     normalisation = encoder.mean.flatten().tolist(), encoder.std.flatten().tolist()
     text = repr((*parts, normalisation, repr(encoder)))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
