@@ -17,7 +17,7 @@ from typing import Annotated
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.checkpoint import find_checkpoint
+from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, command
 from vidlstm.cli.rows.formats.predictions import Format
 from vidlstm.cli.rows.inputs import (
@@ -35,7 +35,10 @@ from vidlstm.cli.rows.parquet import open_target, require_pyarrow
 from vidlstm.cli.rows.rows_file import RowsFile
 from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.cli.rows.sorting import Sorter
+from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
+from vidlstm.errors import DataError
+from vidlstm.files import suffix_kind
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 
 _MUCH_LONGER = 4.0  # times the longest window
@@ -117,7 +120,15 @@ def predict(
     )
     # A run killed after its last file may have moved everything, so finding no input is not an error.
     may_be_done = sorter is not None and resume is not None and resume.exists()
-    names = take_shard(expand(paths, search) if may_be_done else require_one(paths, search), part)
+    other: Kind = "picture" if config.kind == "video" else "video"
+    try:
+        found = expand(paths, search) if may_be_done else require_one(paths, search)
+    except DataError:
+        suggest_checkpoint(console, checkpoint, other)
+        raise
+    if any(suffix_kind(name) == other and not os.path.isdir(name) for name in paths):  # noqa: PTH112
+        suggest_checkpoint(console, checkpoint, other)
+    names = take_shard(found, part)
 
     from vidlstm.engine.extraction.source import LocalSource
     from vidlstm.engine.prediction.sources import open_readers

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 from typer import Option
 
 from vidlstm.cli import options
-from vidlstm.cli.checkpoint import find_checkpoint
+from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import require_folder
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
@@ -137,6 +137,7 @@ def spans(
 
     config = read_header(path).config
     if config.kind != "video":
+        suggest_checkpoint(console, checkpoint, "video")
         raise UsageError(f"{path}: labels pictures, but spans need a model for videos")
     if not any(name.lower() in CATCH_ALL for name in config.classes):
         console.say(

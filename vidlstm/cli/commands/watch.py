@@ -20,7 +20,7 @@ from tqdm import tqdm
 from typer import Argument, Option
 
 from vidlstm.cli import options
-from vidlstm.cli.checkpoint import find_checkpoint
+from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.rows.formats.live import LiveFormat, StatusLine, open_rows
 from vidlstm.cli.rows.inputs import parse_seconds
@@ -125,6 +125,7 @@ def watch(
 
     config = read_header(path).config
     if config.kind != "video":
+        suggest_checkpoint(console, checkpoint, "video")
         raise UsageError(f"{path}: labels pictures, but watching needs a model for videos")
 
     from vidlstm.engine.live.feed import Feed
