@@ -29,9 +29,12 @@ def make_picture_model(path: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two runs: the newest labels pictures, an earlier one videos."""
     folder = tmp_path_factory.mktemp("two runs")
-    for number, (name, make) in enumerate(((OLD, make_model), (NEW, make_picture_model)), 1):
+    for number, name in enumerate((OLD, NEW), 1):
         (folder / name).parent.mkdir(parents=True)
-        make(folder / name)
+        if name == OLD:
+            make_model(folder / name)
+        else:
+            make_picture_model(folder / name)
         os.utime(folder / name, (number, number))
     write_clip(folder / "clips/a.avi")
     return folder
