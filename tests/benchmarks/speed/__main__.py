@@ -1,11 +1,11 @@
-"""How fast, against what people would use instead, and against the limit.
+"""Speed, compared with what people would use instead, and with the limit.
 
     python -m tests.benchmarks.speed [--real FOLDER] [--json FILE] [--parts sampling,labelling,...]
     python -m tests.benchmarks.speed --quick
 
-Run it by hand, on a quiet machine, with the peers installed (`pip install -e '.[bench,cpu]'`); those
-that are not are named and left out. Everything is timed in alternation with what it is compared to.
-Clips and the model that labels them are made once and kept in the user's cache folder (1 GB).
+Run it by hand, on a quiet machine, with the peers installed (`pip install -e '.[bench,cpu]'`); missing ones
+are named and left out. Everything is timed in alternation with what it is compared with. Clips and models are
+made once and kept in the user's cache folder (1 GB).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import platformdirs
 from tests.benchmarks.speed.measure import Result, describe_machine
 
 PARTS = ("sampling", "labelling", "training", "startup", "films", "growth", "gpu")
-"""`labelling` holds its time against the limit, too; `gpu` measures nothing where there is none."""
+"""`labelling` includes the comparison with the limit; `gpu` measures nothing without a GPU."""
 
 
 def run_part(name: str, kept: Path, real: Path | None, rounds: int) -> Iterable[Result]:
-    """Run one part; what it needs is imported here, as the others can do without."""
+    """Run one part. Its imports are here, because the other parts do not need them."""
     if name == "sampling":
         from tests.benchmarks.speed.sampling import compare_sampling
 
@@ -62,7 +62,7 @@ def run_part(name: str, kept: Path, real: Path | None, rounds: int) -> Iterable[
 
 
 def main() -> int:
-    """Run the parts, print their tables and write them down."""
+    """Run the parts; print and save their tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -80,7 +80,7 @@ def main() -> int:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     machine = describe_machine()
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    told: dict[str, Any] = {"machine": machine, "parts": {}}
+    summary: dict[str, Any] = {"machine": machine, "parts": {}}
     missed = False
     for part in chosen:
         started = time.monotonic()
@@ -90,10 +90,10 @@ def main() -> int:
             print(f"\n{result.to_text()}", flush=True)
             missed |= any(not bar.holds for bar in result.bars)
         seconds = round(time.monotonic() - started)
-        told["parts"][part] = {"seconds": seconds, "results": [result.to_json() for result in results]}
+        summary["parts"][part] = {"seconds": seconds, "results": [result.to_json() for result in results]}
         print(f"({part}: {seconds} s)", flush=True)
         if options.json is not None:
-            options.json.write_text(json.dumps(told, indent=2))
+            options.json.write_text(json.dumps(summary, indent=2))
     return 1 if missed else 0
 
 

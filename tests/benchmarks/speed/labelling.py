@@ -1,4 +1,4 @@
-"""Parts 2 and 3: a hundred clips, files to rows, against other ways and against the limit.
+"""Parts 2 and 3: a hundred clips, files to rows, compared with other ways and with the limit.
 
 The default streams first, then the `rgb` stream alone.
 """

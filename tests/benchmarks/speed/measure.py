@@ -1,4 +1,4 @@
-"""How things are timed, and how it is told: in alternation, as medians, beside the bar that is to hold."""
+"""Timing: in alternation, medians, compared with bars."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VIDLSTM = (sys.executable, "-m", "vidlstm")
 
 @dataclass(frozen=True)
 class Cost:
-    """What something took.
+    """What a piece of work took.
 
     Args:
         wall: Seconds on the clock.
@@ -32,13 +32,13 @@ class Cost:
 
 @dataclass(frozen=True)
 class Bar:
-    """A figure that is held against what it has to be.
+    """A measured value and its limit.
 
     Args:
-        name: What is compared.
-        value: The figure.
-        limit: What it has to reach, or must not exceed.
-        at_least: Which of both.
+        name: What was measured.
+        value: The value.
+        limit: The smallest or the largest value allowed.
+        at_least: Whether `limit` is the smallest.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Bar:
 
     @property
     def holds(self) -> bool:
-        """Whether it is what it has to be."""
+        """Whether the value is within the limit."""
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
@@ -57,10 +57,10 @@ class Result:
     """What one part of the benchmark found.
 
     Args:
-        title: Of its table.
-        columns: Names.
-        rows: Of text and numbers.
-        bars: That were to hold.
+        title: Title of the table.
+        columns: Names of the columns.
+        rows: Text and numbers.
+        bars: The bars.
         notes: What was left out, and why.
     """
 
@@ -71,7 +71,7 @@ class Result:
     notes: Sequence[str] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the result as plain values."""
         return {
             "title": self.title,
             "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
@@ -80,7 +80,7 @@ class Result:
         }
 
     def to_text(self) -> str:
-        """Return it as a table for people."""
+        """Return the result as a table for people."""
         cells = [self.columns, *(tuple(map(_text, row)) for row in self.rows)]
         widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
         lines = [self.title, ""]
@@ -106,10 +106,10 @@ def _text(value: str | float) -> str:
 
 
 def alternate(contenders: Mapping[str, Callable[[], Cost]], rounds: int) -> dict[str, Cost]:
-    """Run the contenders in turn, so that whatever else the machine does meets all of them alike.
+    """Run the contenders in turn, so that other load on the machine affects all of them alike.
 
     Returns:
-        The medians of each one's wall and CPU seconds.
+        The median wall and CPU seconds of each.
     """
     costs: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds):
@@ -124,7 +124,7 @@ def median(costs: Sequence[Cost]) -> Cost:
 
 
 def timed(work: Callable[[], object]) -> Cost:
-    """Do something in this process and return what it took."""
+    """Run a function in this process; return its cost."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return Cost(time.perf_counter() - wall, time.process_time() - cpu)
@@ -132,7 +132,7 @@ def timed(work: Callable[[], object]) -> Cost:
 
 @dataclass(frozen=True)
 class Ended:
-    """A process that ended well."""
+    """The cost and the output of a process that succeeded."""
 
     cost: Cost
     out: str
@@ -141,10 +141,10 @@ class Ended:
 def run_process(
     command: Sequence[str | Path], env: Mapping[str, str] | None = None, stdin: str = ""
 ) -> Ended:
-    """Run a command to its end and return what it took, its children included.
+    """Run a command to its end; its cost includes its children.
 
     Raises:
-        RuntimeError: It failed; the message is what it said.
+        RuntimeError: It failed; the message is its standard error.
     """
     before, started = os.times(), time.perf_counter()
     done = subprocess.run(
@@ -182,7 +182,7 @@ def num_cores() -> int:
 
 
 def _processor() -> str:
-    """Return its name and which of the instructions that matter here it has."""
+    """Return the processor's name and its vector instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

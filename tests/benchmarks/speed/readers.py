@@ -1,7 +1,7 @@
-"""The readers that are compared: each takes chosen frames of a file, small and square, its own best way.
+"""The readers that are compared: each returns chosen frames of a file, small and square, in its fastest way.
 
-Every reader runs in a process of its own that stays between calls, so that no library's FFmpeg
-meets another's, and a reader that is not installed or crashes costs itself and no other.
+Every reader has its own process, which serves all calls. So the FFmpeg libraries of different readers do not
+meet, and a reader that is not installed or crashes does not affect the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.benchmarks.speed.measure import Cost
 SIZE = 224
 Pictures = NDArray[np.uint8]
 Reader = Callable[[Path, Sequence[int]], Pictures]
-"""Gives the frames with these numbers, `(T, SIZE, SIZE, 3)` RGB. Ours chooses the same ones itself."""
+"""Returns the frames with these numbers, `(T, SIZE, SIZE, 3)` RGB. Ours chooses the same frames itself."""
 
 
 def read_ours(path: Path, moments: Sequence[int]) -> Pictures:

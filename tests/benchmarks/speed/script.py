@@ -1,10 +1,10 @@
-"""The plain script: what one writes with a decoder, a CNN, optical flow and an LSTM in half an hour.
+"""The plain script: a decoder, a CNN, optical flow and an LSTM, as one writes it in half an hour.
 
     python -m tests.benchmarks.speed.script MODEL torchcodec|decord|opencv < names
 
-Reads clip after clip, encodes its frames in float32 as torch does it by itself, describes the optical flow of
-its frame pairs with our function, and lets the LSTM label them. It takes the weights of a model of ours and
-the same frames, so that it gives the same labels.
+It reads one clip after another, encodes its frames in float32 with torch, describes the optical flow of its
+frame pairs with our function, and labels it with the LSTM. It uses the weights of one of our models and the
+same frames, so it gives the same labels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vidlstm.models.checkpoint import Model, load_model
 
 
 class Torchcodec:
-    """A file, opened as torchcodec's documentation does it."""
+    """A file, opened as in torchcodec's documentation."""
 
     def __init__(self, path: str) -> None:
         from torchcodec.decoders import VideoDecoder
@@ -43,7 +43,7 @@ class Torchcodec:
 
 
 class Decord:
-    """A file, opened as decord's documentation does it."""
+    """A file, opened as in decord's documentation."""
 
     def __init__(self, path: str) -> None:
         import decord

@@ -73,8 +73,8 @@ def write_many(clips: Sequence[Path], data: Path, count: int = _MANY) -> None:
     """Write the clips again and again into class folders, each file with a box of its own at the end."""
     for number in range(count):
         clip = clips[number % len(clips)]
-        told = number.to_bytes(4, "big")
-        box = b"JUNK\4\0\0\0" + told if clip.suffix == ".avi" else b"\0\0\0\x0cfree" + told
+        content = number.to_bytes(4, "big")
+        box = b"JUNK\4\0\0\0" + content if clip.suffix == ".avi" else b"\0\0\0\x0cfree" + content
         path = data / f"class{number % _CLASSES}" / f"{number:04}{clip.suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(clip.read_bytes() + box)
