@@ -82,7 +82,7 @@ def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
     out, err = world.communicate(timeout=120)
     assert world.returncode == 0, err
     assert out.count("\n") == 1  # one process speaks
-    assert json.loads(out)["num_clips"] == {"train": 11, "held_out": 2, "val": 2}
+    assert json.loads(out)["num_clips"] == {"train": 11, "held_out": 2, "val": 2, "unreadable": 0}
     assert err.count("Run folder: two") == 1
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)
     assert same(tmp_path / "one", tmp_path / "two")
