@@ -100,7 +100,8 @@ class TestTraining:
         assert agrees in run.ended.err
         assert stored["clips"] == 2
         shown = json.loads(shell("info", run.run, "--json", cwd=run.folder).out)["training"]["int8"]
-        assert shown == {name: value for name, value in stored.items() if name != "inputs"}
+        facts = {name: value for name, value in stored.items() if name != "inputs"}
+        assert shown == facts | {"default": False}
 
     def test_is_the_same_each_time(self, run: TrainedRun) -> None:
         model = load_model(run.model)

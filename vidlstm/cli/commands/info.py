@@ -57,13 +57,15 @@ def info(
         return
     path = find_checkpoint(Console(), checkpoint)
 
+    from vidlstm.models.backends.int8 import is_default
     from vidlstm.models.checkpoint import read_header
 
     header = read_header(path)
     config = to_dict(header.config)
     training = {k: v for k, v in header.training.items() if k != "learned_from"}
     if "int8" in training:
-        training["int8"] = {k: v for k, v in training["int8"].items() if k != "inputs"}
+        shown = {name: value for name, value in training["int8"].items() if name != "inputs"}
+        training["int8"] = shown | {"default": is_default(training["int8"])}
     costs = None if cost is None else _measure(path, cost)
     if as_json:
         facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
