@@ -189,8 +189,8 @@ def evaluate(
     Args:
         data: As for `vidlstm eval`.
         checkpoint: A `model.safetensors`, or the run folder that holds one.
-        subset: Which clips to score. None: the test set; without one, the clips that the run held out;
-            without these, all.
+        subset: Which clips to score. None: the test set; if there is none, the clips that the run held out;
+            otherwise all clips.
         page: Path of the HTML report; plots are written next to it.
         on_event: Called with each event.
         settings: The options of `vidlstm eval`, named as in `vidlstm.settings`.

@@ -23,7 +23,7 @@ BatchBalance = Literal["none", "sampler", "loss"]
 Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["float32", "bfloat16"]
 LabelPrecision = Literal["float32", "bfloat16", "int8"]
-"""Precision of a trained model that labels; features for training are never int8."""
+"""Precision of a trained model when labelling; features for training are never int8."""
 ExportFormat = Literal["onnx", "openvino"]
 ReviewFormat = Literal["html", "label-studio", "cvat"]
 ExportPrecision = Literal["float32", "float16", "int8"]
@@ -44,7 +44,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    """Check a number. The upper limits are far above any useful value; they stop a hostile model file."""
+    """Check a number. Upper limits are far above any useful value, and protect from hostile model files."""
     _require(value >= low, f"`{name}={value}`: must be at least {low}")
     _require(value <= high, f"`{name}={value}`: must be at most {high}")
 
@@ -205,7 +205,7 @@ class ModelConfig:
         streams: Names of the streams.
         sampling: Which moments of a clip are read.
         views: Temporal samples per clip; their scores are averaged.
-        mirror: Mirroring keeps the class: train on mirrored clips too, and average over both at test time.
+        mirror: Mirrored clips have the same class: train on them, too, and average both at test time.
         members: Ensemble size; each member leaves out a different part of the groups.
         grid: How a picture is cut into regions.
         encoder: The CNN of the `rgb` stream.

@@ -86,8 +86,8 @@ class Comparison:
         top1: Top-1 of the baseline.
         wins: Clips that only the model gets right.
         losses: Clips that only the baseline gets right.
-        p_value: Two-sided p-value of McNemar's exact test: how likely a difference at least this large is by
-            chance.
+        p_value: Two-sided p-value of McNemar's exact test: the probability of a difference at least this
+            large by chance.
     """
 
     name: str
@@ -116,7 +116,7 @@ class EvalReport:
         floor: Share of each score that the model spreads evenly over the classes.
         false_alarms: Share of clips of known classes that `predict` reports as unknown by default; None if
             their novelty is unknown.
-        majority: Top-1 of always predicting the commonest class of the scored clips.
+        majority: Top-1 of always predicting the most frequent class of the scored clips.
         baseline: The baseline without frame order; None if the model has none.
         comparisons: Paired comparison with each baseline.
         per_class: In the order of `classes`.
@@ -221,7 +221,7 @@ class SpanReport:
         num_spans: Number of true spans in them.
         scores: Metrics of the model.
         intervals: 95 % intervals of frame accuracy, edit and F1 by name, resampled over groups.
-        baselines: Metrics of `majority`, the commonest class everywhere, and `threshold`, the same scores
+        baselines: Metrics of `majority`, the most frequent class everywhere, and `threshold`, the same scores
             without smoothing.
         per_class: F1@50 and number of true spans of each class.
         failed: Names of the films that could not be read; they count as films without predicted spans.

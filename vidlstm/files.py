@@ -177,7 +177,7 @@ def _series_of_pictures(pictures: set[str]) -> FrameSeries | None:
 
 
 def _one_of_each_number(names: Sequence[str]) -> list[str]:
-    """Return names in order; of names that differ only in their suffix, the one with the commoner suffix."""
+    """Return names in order; of names that differ only in their suffix, one with the most frequent suffix."""
     counts = Counter(split_suffix(name)[1].lower() for name in names)
     best: dict[str, str] = {}
     for name in sorted(names):
@@ -246,7 +246,7 @@ def replacing(file: Path, *, durable: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _naming(file: Path) -> Iterator[None]:
-    """Let an error name a file, and not its temporary one."""
+    """Make an `OSError` name a file instead of its temporary file."""
     try:
         yield
     except OSError as error:

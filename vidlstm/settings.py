@@ -1,4 +1,4 @@
-"""What a user may choose: frozen dataclasses in which None means "the default for this data".
+"""The user's settings: frozen dataclasses in which None means "the default for this data".
 
 The command line builds its options on these classes, `vidlstm.train(...)` takes their fields as keywords,
 and errors name the field. Combined with the data and, when resuming, the earlier run, they become the
@@ -96,7 +96,7 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What is read from a clip and what reads it. `vidlstm.config` documents each field."""
+    """What is read from a clip, and the network that reads it. `vidlstm.config` documents each field."""
 
     streams: str | None = None
     head: HeadKind | None = None

@@ -1,7 +1,7 @@
 """Files in object stores and on web servers, through fsspec (extra `cloud`): addresses, listings, downloads.
 
-Credentials come from where the store's own tools take them: the environment, configuration files, the
-machine's role. Error messages of a store's library may contain them, so they are never shown.
+Credentials come from the same places as for the store's own tools: the environment, configuration files, the
+machine's role. Error messages of a store's library may contain credentials, so they are never shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _VERSION_KEYS = (  # the fields in which stores report that a file has changed
 class StorePath(_Path):
     """The path of a file or folder in a store. As text, it is the address.
 
-    It can be joined and taken apart like any path; to the system, there is no such file.
+    It can be joined and split like any path, but for the operating system there is no such file.
     """
 
     __slots__ = ()
@@ -121,14 +121,14 @@ def require_store(address: str) -> None:
 
 
 def is_folder(address: str) -> bool:
-    """Tell whether an address is that of a folder; that of a folder on a web server ends with a slash.
+    """Tell whether an address is that of a folder; on a web server it then ends with a slash.
 
     Raises:
         UsageError: The package for the store is not installed.
         DataError: The store does not answer.
     """
     if address.endswith("/") or address.startswith("https://"):
-        return address.endswith("/")  # to ask a web server means to download the file
+        return address.endswith("/")  # asking a web server would download the file
     return _is(address, "isdir")
 
 
@@ -249,14 +249,14 @@ def fetch(address: str, target: Path, max_bytes: int) -> None:
 
 @contextlib.contextmanager
 def opened(address: str, *, whole: bool = True) -> Iterator[Any]:
-    """Open a file in a store, to read all of it from the start, or only the parts that are asked for.
+    """Open a file in a store, to read all of it from the start, or only the requested parts.
 
     Raises:
         InputError: The file cannot be read, or an `OSError` was raised meanwhile.
     """
     options: dict[str, Any] = {"block_size": 8 * _BLOCK, "cache_type": "readahead" if whole else "none"}
     if whole and address.startswith("https://"):
-        options = {"block_size": 0}  # a stream: many web servers do not send parts of a file
+        options = {"block_size": 0}  # as a stream: many web servers do not support partial downloads
     try:
         system, path = _open(address)
         with system.open(path, "rb", **options) as file:
@@ -294,7 +294,7 @@ def _as_input_error(address: str, error: Exception) -> InputError:
 
 
 def _cause(error: Exception) -> Exception:
-    """Return what went wrong with a web server, where fsspec says that there is no such file."""
+    """Return what went wrong with a web server when fsspec reports only that the file does not exist."""
     cause = error.__cause__
     if not isinstance(error, FileNotFoundError) or not type(cause).__module__.startswith("aiohttp"):
         return error

@@ -132,7 +132,7 @@ class CheckPage:
         )
 
     def list_clips(self, description: str, lines: Sequence[str], unit: str = "file") -> None:
-        """Print a list with its length, and only its first lines unless everything is wanted."""
+        """Print a list and its length; only its first lines unless `everything` is set."""
         if not lines:
             return
         self.say(f"{count(len(lines), unit)} {description}:")

@@ -175,7 +175,7 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
             _complain(f"{package} is not installed, and this command needs it: pip install vidlstm")
             raise typer.Exit(Exit.NO_SENSE) from None
         except BrokenPipeError:
-            # The reader is done (`| head -1`). Nothing more may be written, not even at exit.
+            # The reader has gone (`| head -1`). Nothing more may be written, not even at exit.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(Exit.DONE) from None

@@ -15,7 +15,7 @@ from vidlstm.evaluations import EvalReport, SpanReport
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
-_WIDE = 60  # columns of a terminal that the whole table fits
+_WIDE = 60  # columns that a terminal needs for the whole table
 _NEARLY_SURE = 0.995
 _SHOWN = 6  # classes named before "and N more"
 

@@ -21,7 +21,7 @@ def prepare_streams() -> None:
             if null != handle:
                 os.dup2(null, handle)
                 os.close(null)
-            os.set_inheritable(handle, True)  # decoder processes need it as well
+            os.set_inheritable(handle, True)  # decoder processes need it, too
         if getattr(sys, name) is None:
             setattr(sys, name, open(handle, "w" if handle else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -84,7 +84,7 @@ def _hash(path: Path, *, whole: bool) -> str:
             with path.open("rb") as file:
                 for block in _blocks(file, status.st_size, whole):
                     digest.update(block)
-        else:  # opening a pipe would wait for ever
+        else:  # opening a pipe would wait forever
             raise InputError(path, FailureCode.NOT_A_FILE, "is a device, a pipe or a socket; give a file")
     except FileNotFoundError:
         raise InputError(path, FailureCode.NOT_FOUND, "does not exist") from None

@@ -169,7 +169,7 @@ def find_samples(
 
 
 def _require_no_spans(folder: Path) -> None:
-    """Check that a folder that is no data set has no table of spans under an unknown name."""
+    """Check that a folder without a data set does not hold a table of spans under an unknown name."""
     for table in sorted(folder.glob("*.csv")):
         if annotation_files(table):
             raise DataError(
@@ -191,7 +191,7 @@ def _film_dataset(data: Path, films: Films, group_by: str | None, background: Ba
         grouping = by_column(given, "group")
     else:
         grouping = by_names_or_content(paths, names, names)
-        if not grouping.known:  # the parts of a film are together in any case
+        if not grouping.known:  # the parts of a film are in one group in any case
             rule = "Each film is its own group; films of equal content share one."
             grouping = replace(grouping, rule=rule)
     truths = tuple(replace(f, group=g) for f, g in zip(films.films, grouping.names, strict=True))
@@ -229,7 +229,7 @@ def _check_labels(root: Path, rows: Sequence[Row]) -> None:
 
 
 def alike(classes: Sequence[str]) -> list[str]:
-    """Return a sentence for each set of class names that differ in case, spaces or Unicode form only."""
+    """Return a sentence for each set of class names that differ only in case, spaces or Unicode form."""
     found: dict[str, list[str]] = {}
     for name in classes:
         key = " ".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -65,7 +65,7 @@ def divide(
     best: tuple[float, list[int]] | None = None
     num_tries = max(1, min(_MAX_TRIES, _PLACEMENTS // max(1, len(packed))))
     for _ in range(num_tries):
-        # Roughly large groups first, as small ones fill the gaps; the random factor makes tries differ.
+        # Roughly in descending size, as small groups fill the gaps; the random factor makes tries differ.
         order = sorted(range(len(packed)), key=lambda g: -packed[g].counts[0] * rng.uniform(0.5, 1.5))
         tried = _place(packed, totals, np.asarray(shares), lack, order, _SWEEPS if num_tries > 1 else 0)
         if best is None or tried[0] < best[0] - 1e-12:

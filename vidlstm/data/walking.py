@@ -1,7 +1,7 @@
 """Walk folders and find media files and folders of frames.
 
 `walk` yields its first path before the rest of the tree is read, terminates on any tree (link loops are
-entered once), and reports everything that it skips. It opens no file: the suffix decides.
+entered once), and reports everything that it skips. It opens no file; the suffix determines the kind.
 """
 
 from __future__ import annotations

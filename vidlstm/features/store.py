@@ -2,9 +2,9 @@
 
 An entry is one file for one stream of one clip. Its name is a hash of the file's identity (path, size,
 inode, times) and of the recipe (sampling, stream, encoder and the digest of its weights,
-preprocessing). A changed file or option therefore finds no entry and is extracted again, and nothing
-else is. An entry carries its own name and a checksum, which are verified on reading: a damaged entry
-counts as missing. So entries need not be flushed to disk one by one.
+preprocessing). A clip is therefore extracted again after a change of the file or of an option, and only
+then. An entry holds its own name and a checksum, which are verified on reading: a damaged entry counts as
+missing. So entries need not be flushed to disk one by one.
 
 Entries are safetensors files. Reading one runs no code.
 """
@@ -49,8 +49,8 @@ class StreamFeatures:
     """The features of one stream of one clip.
 
     Args:
-        values: float16, or uint8 pixels. Of a sequence stream `(M, V, T, D)`: M = 2 if the mirrored clip
-            is kept too, V views of T steps. Of a summary stream `(M, D)`.
+        values: float16, or uint8 pixels. For a sequence stream `(M, V, T, D)`: M = 2 if the mirrored clip
+            is stored, too; V views of T steps. For a summary stream `(M, D)`.
         info: Facts about the clip that were found while reading it.
     """
 
@@ -62,11 +62,11 @@ def clip_identity(path: Path) -> str:
     """Return a text that changes when the clip is replaced, moved or written to.
 
     Path, size and modification time are not enough: two clips of equal size and time may be swapped by
-    `mv`, or one copied over the other by `cp -p`. The inode changes with the first, the time of the last
-    status change (ctime) with both. All of it comes from one call to `stat`: 0.4 CPU seconds for 100,000
-    files, where hashing the first, middle and last 64 KiB takes 49 (`python -m tests.benchmarks.identity`).
-    A change of permissions also changes ctime, and so causes a new extraction. In an object store, the store
-    reports the version.
+    `mv`, or one copied over the other by `cp -p`. The first changes the inode, and both change the time of
+    the last status change (ctime). One call to `stat` returns all of them: 0.4 CPU seconds for 100,000 files;
+    hashing the first, middle and last 64 KiB takes 49 (`python -m tests.benchmarks.identity`). A change of
+    permissions also changes ctime, and so causes a new extraction. In an object store, the store reports
+    the version.
 
     Raises:
         OSError: The clip cannot be accessed.

@@ -1,1 +1,1 @@
-"""Files become pixels: the only room that imports cv2, and it knows no torch."""
+"""From files to pixels. The only package that imports cv2; it does not import torch."""

@@ -32,7 +32,7 @@ from vidlstm.records import ClipInfo, Problem
 
 __all__ = ["Clip", "ClipSpec", "Limits", "PairSpec", "read_clip"]
 
-_READINGS = 3  # by packets, by counted frames, and once more for a file that changes meanwhile
+_READINGS = 3  # by packets, by counted frames, and once more in case the file changes meanwhile
 _NO_LIMITS = Limits()
 
 
@@ -164,10 +164,10 @@ def _choose(video: Video, num_frames: int, spec: ClipSpec) -> NDArray[np.int64]:
 
 
 def _plan_stands(video: Video, counted: int, assumed: int, chosen: NDArray[np.int64], spec: ClipSpec) -> bool:
-    """Tell whether moments that were chosen for an assumed number of frames are those of the counted frames.
+    """Tell whether the moments chosen for an assumed number of frames also hold for the counted number.
 
-    In a folder, a damaged picture is noticed only if it is wanted, so every reading may count differently.
-    There it is enough that no moment has left its segment.
+    In a folder, a damaged picture is noticed only if it is read, so the count may change with every reading.
+    There it is enough that every moment is still in its segment.
     """
     if not isinstance(video, FrameFolder):
         return counted == assumed

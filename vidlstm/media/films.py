@@ -30,7 +30,7 @@ from vidlstm.records import ClipInfo
 CHUNK = 64
 """Maximum number of moments in a part."""
 _PICTURE_CHUNK = 32
-"""The same where whole pictures are read: up to three parts are held, a picture of 640x360 takes 0.7 MB."""
+"""The same for whole pictures: up to three parts are in memory, and a picture of 640x360 takes 0.7 MB."""
 _MAX_GAP = 600.0  # maximum plausible gap between two frames, in seconds
 _RECENT = 8  # frames kept for the last moments of a film, which have no later neighbour
 

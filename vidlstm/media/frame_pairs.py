@@ -1,6 +1,6 @@
 """Read moments of a clip, and pairs of frames for optical flow, in one pass.
 
-Every frame is reduced as soon as it is decoded, and only the reduced one is kept.
+Every frame is reduced as soon as it is decoded, and only the reduced frame is kept.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PairSpec:
     """Pairs of neighbouring frames, for optical flow.
 
     Args:
-        seconds: From a frame to its neighbour.
+        seconds: Time from a frame to its neighbour.
         side: Longest side of the reduced frames, in pixels; they are never enlarged.
     """
 
@@ -39,7 +39,7 @@ class PairSpec:
 
 @dataclass(frozen=True)
 class Moments:
-    """What was read at U moments: shapes as in `vidlstm.media.clips.Clip`."""
+    """What was read at U moments; shapes as in `vidlstm.media.clips.Clip`."""
 
     frames: Image
     times: NDArray[np.float64]
@@ -57,19 +57,19 @@ def read_moments(
     num_frames: int,
     picture_side: int | None = None,
 ) -> Moments | None:
-    """Read moments of a clip that stands on its first frame.
+    """Read moments of a clip.
 
     Args:
-        video: The clip.
-        moments: Frame indices, `(U,)`, increasing strictly.
-        pictured: Which of them the square frames are wanted of, `(U,)`.
-        size: Side of the square frames; None for none.
-        pair_spec: Which pairs are wanted; None for none.
-        num_frames: Number of frames in the clip, as far as is known.
-        picture_side: Longest side of the whole pictures of the moments, in pixels; None for none.
+        video: The clip, at its first frame.
+        moments: Frame indices, `(U,)`, strictly increasing.
+        pictured: Whether to read the square frame of each moment, bool `(U,)`.
+        size: Side of the square frames, in pixels; None: no square frames.
+        pair_spec: The frame pairs to read at every moment; None: no pairs.
+        num_frames: Number of frames in the clip, as far as known.
+        picture_side: Longest side of the whole pictures of the moments, in pixels; None: no pictures.
 
     Returns:
-        What was read; None when the clip ended before the last moment.
+        What was read; None if the clip ended before the last moment.
     """
     slots = {int(index): slot for slot, index in enumerate(moments)}
     times = np.zeros(len(moments))
@@ -113,7 +113,7 @@ def read_moments(
 
 
 class _Squares:
-    """Reduces one frame while the next is decoded, unless decoding may take a single thread only.
+    """Reduces one frame while the next is decoded, unless decoding is limited to one thread.
 
     Attributes:
         frames: `(F, S, S, 3)` RGB, complete at the end of the `with` block.
@@ -127,7 +127,7 @@ class _Squares:
         self._pending: Future[None] | None = None
 
     def take(self, image: Image) -> None:
-        """Take the next frame; when the one before is not done yet, wait, so that few are held."""
+        """Take the next frame. Wait until the previous one has been reduced, to keep few in memory."""
         if self._size is None:
             return
         place, self._taken = self._taken, self._taken + 1
@@ -154,7 +154,7 @@ class _Squares:
 
 
 class _Pairs:
-    """Finds for each moment the first frame that is shown `seconds` later or after."""
+    """Finds, for each moment, the first frame that is shown at least `seconds` later."""
 
     def __init__(self, spec: PairSpec, video: Video) -> None:
         self._gap = spec.seconds
@@ -169,11 +169,11 @@ class _Pairs:
 
     @property
     def searching(self) -> bool:
-        """Tell whether every frame has to be looked at: a neighbour is known by its time alone."""
+        """Whether every frame must be visited, because only its time shows that it is a neighbour."""
         return bool(self._waiting) and not self._is_told
 
     def neighbours(self, moments: Iterable[int], times: NDArray[np.float64]) -> set[int]:
-        """Return the frames that `is_due` will say yes to, where the times of all frames are known."""
+        """Return the frames for which `is_due` will be true; the times of all frames must be known."""
         found: set[int] = set()
         for index in moments:
             late = np.flatnonzero(times[index + 1 :] - times[index] >= self._gap_at_least)
@@ -181,7 +181,7 @@ class _Pairs:
         return found
 
     def spare_frames(self, moments: Iterable[int], num_frames: int) -> set[int]:
-        """Return the frames to keep in case that the clip ends before a moment's neighbour comes."""
+        """Return the frames to keep in case the clip ends before a moment's neighbour."""
         span = math.ceil(self._gap * self._fps) + 1
         spare: set[int] = set()
         for index in moments:
@@ -194,7 +194,7 @@ class _Pairs:
         return any(seconds - self._time(slot) >= self._gap_at_least for slot in self._waiting)
 
     def see(self, seconds: float, image: Image, slot: int | None) -> None:
-        """Take a frame, which is the moment `slot` if there is one."""
+        """Take a frame; it is the moment `slot`, unless that is None."""
         place = len(self._seen)
         for waiting in [w for w in self._waiting if seconds - self._time(w) >= self._gap_at_least]:
             self._other[waiting] = place
@@ -205,7 +205,7 @@ class _Pairs:
             self._waiting.append(slot)
 
     def stack(self, num_moments: int) -> tuple[Image, NDArray[np.float64]]:
-        """Return all pairs, each in time order, and the seconds between."""
+        """Return all pairs, each in time order, and the time between the two frames in seconds."""
         pairs = np.zeros((num_moments, 2, *self._size[::-1]), dtype=np.uint8)
         seconds = np.zeros(num_moments)
         for slot in range(num_moments):
@@ -217,7 +217,7 @@ class _Pairs:
         return pairs, seconds
 
     def _best_place(self, slot: int) -> int:
-        """Return the frame for a moment near the end, which no later frame is far enough from."""
+        """Return the neighbour of a moment so near the end that no later frame is far enough away."""
         times = np.array([seconds for seconds, _ in self._seen])
         return neighbour(times, self._own[slot], self._gap, self._fps)
 

@@ -1,4 +1,4 @@
-"""Pixels to a small JPEG, for pages that carry their pictures with them."""
+"""Encode small JPEG pictures, for pages with embedded pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def encode_jpeg(frame: NDArray[np.uint8], width: int, height: int, quality: int 
 
     Args:
         frame: uint8 `(H, W, 3)` RGB.
-        width: Of the file's picture, in pixels.
-        height: Of the file's picture, in pixels.
+        width: Width of the JPEG, in pixels.
+        height: Height of the JPEG, in pixels.
         quality: 0 to 100.
     """
     small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)

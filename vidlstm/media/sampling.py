@@ -1,9 +1,9 @@
-"""Which frames of N: pure functions.
+"""Choose which of a clip's N frames to read: pure functions.
 
-Every row of a plan increases strictly, so that no step of a sequence is a repeat: a clip with too few
-frames has fewer steps. `plan` counts frames. `plan_by_time` is for a variable frame rate, where frame
-numbers say nothing about time: it divides the seconds of the clip instead. `plan_at` chooses between the two.
-Nothing here opens a file; whether N is true is `vidlstm.media.clips`' worry.
+Every row of a plan is strictly increasing, so no frame is repeated; a clip with too few frames has fewer
+steps. `plan` divides the clip by frames. `plan_by_time` divides it by time, for variable frame rates, where
+frame numbers do not correspond to times. `plan_at` chooses between the two. Nothing here opens a file;
+`vidlstm.media.clips` determines N.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # an exported model takes this module along, without the others
+if TYPE_CHECKING:  # exported models include this module without the others
     from vidlstm.config import Sampling
 
 DEFAULT_FPS = 25.0
-"""Taken when a file does not say how fast it plays."""
+"""Frames per second assumed for a file that does not give its rate."""
 MAX_FPS = 1000.0
-"""Above it a header's rate is a clock's resolution, not a rate."""
+"""Frames per second above which a header's value is the resolution of a clock, not a frame rate."""
 
 EVEN_FRAMES = 2.0
-"""Times count as even while none is off an even spacing by more frames than this: headers round."""
+"""Maximum deviation of times from even spacing, in frames, at a constant rate; times in files are rounded."""
 
 EARLY = 0.25
-"""A frame this part of a frame early is on time: times are rounded in files."""
+"""Share of a frame by which a frame may be early and still count as on time; times in files are rounded."""
 
 Indices = NDArray[np.int64]
 Seconds = NDArray[np.float64]
 
 
 def known_fps(fps: float) -> float:
-    """Return `fps`, or 25 when it is not a rate that a video can have."""
+    """Return `fps`, or 25 if it is not a possible frame rate."""
     return fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else DEFAULT_FPS
 
 
 def plan(num_frames: int, fps: float, sampling: Sampling, views: int = 1) -> Indices:
-    """Choose the frames that every view of a clip reads.
+    """Choose the frames of each view of a clip.
 
-    The middle view of an odd number of views is the plan of a single view.
+    If the number of views is odd, the middle view equals the plan of a single view.
 
     Args:
-        num_frames: Frames in the clip, at least 1.
-        fps: Frames a second; anything that cannot be a rate counts as 25.
+        num_frames: Number of frames in the clip, at least 1.
+        fps: Frames per second; impossible values count as 25.
         sampling: How to choose.
-        views: Rows, each with its own places in the same segments, or its own window.
+        views: Number of views, V. Each has its own positions in the same segments, or its own window.
 
     Returns:
-        Frame indices, `(V, T)` int64; every row increases strictly.
+        Frame indices, int64 `(V, T)`; every row is strictly increasing.
     """
     middle = (2 * np.arange(views, dtype=np.int64) + 1)[:, None]  # in units of 1 / (2 views)
     if sampling.method == "dense":
@@ -61,22 +61,22 @@ def plan(num_frames: int, fps: float, sampling: Sampling, views: int = 1) -> Ind
     order = np.arange(steps, dtype=np.int64)
     # The small addend keeps 3.9999999 from becoming frame 3 where the exact product is 4.
     chosen = np.floor((order + middle / (2 * views)) * interval + 1e-9).astype(np.int64)
-    # A late view's last moment can lie behind the end of the clip.
+    # The last moment of a late view can be after the end of the clip.
     latest: Indices = num_frames - steps + order
     return np.minimum(chosen, latest)
 
 
 def plan_at(times: Seconds, fps: float, sampling: Sampling, views: int = 1) -> Indices:
-    """Choose frames of a clip whose frames' times are known; by time only if the frame rate varies.
+    """Choose the frames of a clip whose times are known: by time only if the frame rate varies.
 
     Args:
-        times: When each frame is shown, `(N,)`, in seconds from the first one, increasing strictly.
+        times: Time of each frame since the first, in seconds, `(N,)`, strictly increasing.
         fps: As for `plan`.
         sampling: How to choose.
         views: As for `plan`.
 
     Returns:
-        Frame indices, `(V, T)` int64; every row increases strictly.
+        Frame indices, int64 `(V, T)`; every row is strictly increasing.
     """
     if is_even(times):
         return plan(len(times), fps, sampling, views)
@@ -84,10 +84,10 @@ def plan_at(times: Seconds, fps: float, sampling: Sampling, views: int = 1) -> I
 
 
 def is_even(times: Seconds) -> bool:
-    """Tell whether frames follow each other at one rate.
+    """Tell whether the frame rate is constant.
 
     Args:
-        times: When each frame is shown, `(N,)`, in seconds, increasing strictly.
+        times: Time of each frame, in seconds, `(N,)`, strictly increasing.
     """
     if len(times) < 3:
         return True
@@ -97,19 +97,19 @@ def is_even(times: Seconds) -> bool:
 
 
 def plan_by_time(times: Seconds, end: float, sampling: Sampling, views: int = 1) -> Indices:
-    """Choose frames of a clip with a variable frame rate: those that are shown at even moments.
+    """Choose the frames of a clip with a variable frame rate: those shown at evenly spaced times.
 
-    Where few frames are shown for a long time, the nearest ones that are free are taken in addition, so
-    that there are as many steps as in a clip with an even rate. With even times it is `plan`.
+    Where few frames are shown for a long time, the nearest unused frames are taken in addition, so that
+    there are as many steps as in a clip with a constant rate. For a constant rate this equals `plan`.
 
     Args:
-        times: When each frame is shown, `(N,)`, in seconds from the first one, increasing strictly.
-        end: When the last one ends.
-        sampling: How to choose. `dense` counts frames here as well.
+        times: Time of each frame since the first, in seconds, `(N,)`, strictly increasing.
+        end: End of the last frame, in seconds.
+        sampling: How to choose. `dense` counts frames here, too.
         views: As for `plan`.
 
     Returns:
-        Frame indices, `(V, T)` int64; every row increases strictly.
+        Frame indices, int64 `(V, T)`; every row is strictly increasing.
     """
     num_frames = len(times)
     if sampling.method == "dense":
@@ -131,7 +131,7 @@ def plan_by_time(times: Seconds, end: float, sampling: Sampling, views: int = 1)
 def every_second(table: Indices) -> Indices:
     """Take every second moment of each view, for the stream that needs no more.
 
-    Later views begin with their second moment, so that all views together lie evenly about the
+    Later views start at their second moment, so that all views together are evenly spread around the
     middle of each pair of segments.
 
     Args:
@@ -152,14 +152,14 @@ def every_second(table: Indices) -> Indices:
 def neighbour(times: Seconds, index: int, seconds: float, fps: float) -> int:
     """Choose the frame that forms a pair with another one, for optical flow.
 
-    It is the first that is shown `seconds` later or after. At the end of a clip it is the frame before it
-    whose distance is nearest to that, or else the farthest one.
+    It is the first frame that is shown at least `seconds` later. At the end of a clip it is the earlier
+    frame whose distance is nearest to that, or else the farthest one.
 
     Args:
-        times: When each frame is shown, `(N,)`, in seconds, increasing strictly.
+        times: Time of each frame, in seconds, `(N,)`, strictly increasing.
         index: The other frame; returned if it is the only one.
-        seconds: How far apart the two should be.
-        fps: Frames a second.
+        seconds: Target time between the two.
+        fps: Frames per second.
     """
     enough = seconds - EARLY / fps
     later = np.flatnonzero(times - times[index] >= enough)
@@ -177,13 +177,13 @@ def _segments(num_frames: int, steps: int, numerator: Indices, denominator: int)
 
 
 def _dense_room(num_frames: int, sampling: Sampling) -> tuple[int, int]:
-    """Return how many steps fit, and how far the run can be shifted."""
+    """Return the number of steps that fit, and the number of frames by which they can be shifted."""
     steps = max(1, min(sampling.num_frames, (num_frames - 1) // sampling.stride + 1))
     return steps, num_frames - 1 - (steps - 1) * sampling.stride
 
 
 def _fps_steps(num_frames: int, fps: float, sampling: Sampling) -> tuple[int, float]:
-    """Return the number of steps at the wished rate, and the frames from one to the next."""
+    """Return the number of steps at the requested rate, and the number of frames between them."""
     interval = max(1.0, known_fps(fps) / sampling.rate)  # never more moments than frames
     steps = max(1, math.floor(num_frames / interval + 0.5 + 1e-9))  # centres inside the clip
     if steps > sampling.num_frames:

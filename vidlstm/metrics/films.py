@@ -95,7 +95,7 @@ def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport:
 
 
 def _majority(films: Sequence[ScoredFilm]) -> list[list[Span]]:
-    """Return the majority baseline: the commonest class by time, or none, throughout every film."""
+    """Return the majority baseline: the most frequent class by time, or none, throughout every film."""
     spent: Counter[str | None] = Counter()
     for film in films:
         acts = timeline(film.truth)
@@ -117,7 +117,7 @@ def _class_f1(films: Sequence[ScoredFilm], label: str) -> tuple[float, int]:
 def _intervals(films: Sequence[ScoredFilm], seed: int) -> dict[str, Interval]:
     """Return 95 % intervals by the bootstrap over groups (Davison & Hinkley 1997, 3.8)."""
     groups, place = np.unique([film.group for film in films], return_inverse=True)
-    # By group: seconds, right seconds, films, edit scores, then found, made up and missed by threshold.
+    # By group: seconds, correct seconds, films, edit scores, then found, false and missed spans by threshold.
     sums = np.zeros((len(groups), 4 + 3 * len(F1_IOUS)))
     for film, group in zip(films, place, strict=True):
         right = frame_accuracy(film.truth, film.found, film.seconds) * film.seconds

@@ -91,8 +91,9 @@ def mcnemar(wins: int, losses: int) -> float:
 def sign_flip(gains: NDArray[np.float64]) -> float:
     """Return the p-value of Fisher's randomisation test (1935), one-sided: that the mean gain is above 0.
 
-    Without an effect, every paired gain could as well have the other sign. The p-value is the share of all
-    choices of signs that give the sum at hand or a larger one; of 2^14 random ones if there are more.
+    Without an effect, each paired gain is equally likely to have the opposite sign. The p-value is the share
+    of all sign assignments whose sum is at least the observed one; if there are more than 2^14, of 2^14
+    random ones.
 
     Args:
         gains: Differences of independent pairs, `(N,)`, at least one.
@@ -102,6 +103,6 @@ def sign_flip(gains: NDArray[np.float64]) -> float:
         signs = 1 - 2 * (np.arange(2**number)[:, None] >> np.arange(number) & 1)
     else:
         signs = np.random.default_rng(0).choice([-1, 1], size=(_MAX_FLIPS, number))
-        signs[0] = 1  # those at hand are among them
+        signs[0] = 1  # include the observed signs
     slack = 1e-9 * float(np.abs(gains).sum())  # sums of the same numbers may differ in their last digits
     return float((signs @ gains >= gains.sum() - slack).mean())

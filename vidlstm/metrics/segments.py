@@ -44,7 +44,7 @@ MAP_IOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
 
 @dataclass(frozen=True)
 class Matches:
-    """Numbers of spans that were found, made up and missed; can be added over films."""
+    """Numbers of true positives, false positives and false negatives; can be added over films."""
 
     found: int = 0
     made_up: int = 0

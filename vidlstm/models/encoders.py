@@ -52,7 +52,7 @@ class Encoder(nn.Module):
         self.width = width
         self.keeps_statistics = False
         self._frozen: list[nn.Module] = []
-        # On the CPU even if the rest is built on the meta device: checkpoints do not hold these.
+        # On the CPU even if the rest is built on the meta device: checkpoints do not contain these.
         for name, values in (("mean", mean), ("std", std)):
             constant = torch.tensor(values, device="cpu").view(1, -1, 1, 1)
             self.register_buffer(name, constant, persistent=False)

@@ -1,6 +1,6 @@
 """The header of a checkpoint, read without its tensors and without torch.
 
-So a command knows within milliseconds what the model needs, and whether the file is a checkpoint at all.
+So a command finds out within milliseconds what the model needs, and whether the file is a checkpoint at all.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class RecurrentHead(nn.Module):
     def summarise(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Reduce the outputs `(M, B, T, H)` with `mask` `(M, B, T)` to a summary `(M, B, H)`.
 
-        A mask that all members share is not expanded here: if it is, OpenVINO 2026.4 takes wrong steps of a
+        A mask that all members share is not expanded: otherwise OpenVINO 2026.4 uses the wrong steps for a
         single clip.
         """
         if self.attention is not None:

@@ -3,7 +3,7 @@
 The members of a model are small and have the same shape. A layer computes all of them in one product: an
 epoch on one core takes 5 to 9 % less CPU than with one network after another
 (`python -m tests.benchmarks.training_step`), and one trainer, one optimiser and one graph serve all members.
-`torch.vmap` cannot do it: it has no batching rule for LSTMs (torch 2.14).
+`torch.vmap` cannot do this: it has no batching rule for LSTMs (torch 2.14).
 The first dimension of a shape is the M members; an input with first dimension 1 is shared by all members.
 
 Biases and gains are kept flat, `(M * D,)`: the optimiser decays parameters with more than one dimension.
@@ -74,7 +74,7 @@ class LayerNorm(nn.Module):
 class RowDropout(nn.Module):
     """Dropout (Srivastava et al. 2014) that draws its random numbers for all rows of a step.
 
-    So a row gets the same dropout whether it is computed with all the others, in a part of an accumulated
+    So a row gets the same dropout whether it is computed with all other rows, in a part of an accumulated
     step, or in one of several processes.
 
     Args:

@@ -82,7 +82,7 @@ class Distance(nn.Module):
 
 
 class Novelty(nn.Module):
-    """The share of known clips that are nearer to a class than a clip is; 0 until it is fitted.
+    """Computes the share of known clips that are nearer to a class than a clip is; 0 until it is fitted.
 
     Args:
         members: M.

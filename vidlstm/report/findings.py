@@ -10,7 +10,7 @@ from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
-_MANY_FAILED = 0.1  # share of unreadable clips that is the first thing to repair
+_MANY_FAILED = 0.1  # share of unreadable clips from which repairing them is the first advice
 _BASELINES = {
     "video": {
         "majority": "always the most frequent class",
@@ -114,7 +114,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
             )
         )
     if report.top1 == 1.0:
-        unseen = 1 - 0.025 ** (1 / report.num_clips)  # the exact binomial interval's end (Clopper & Pearson)
+        unseen = 1 - 0.025 ** (1 / report.num_clips)  # end of the exact binomial interval (Clopper & Pearson)
         found.append(
             Caution(
                 f"no mistakes in {_count(report.num_clips, noun)} does not mean there are none",

@@ -73,9 +73,9 @@ def curves_svg(epochs: Sequence[EpochReport]) -> Markup:
 
 
 def confusion_png(report: EvalReport) -> bytes:
-    """Draw the confusion matrix: the shade is the share of the true class, the number counts clips.
+    """Draw the confusion matrix: shades are shares of the true class, numbers are clips.
 
-    The picture grows with the number of classes, so that it stays legible with some hundred.
+    The picture grows with the number of classes, so that it stays legible with some hundreds of them.
     """
     size = len(report.classes)
     cell = 0.5 if size <= 12 else 0.3 if size <= _NUMBERED else 0.17
@@ -108,7 +108,7 @@ def confusion_png(report: EvalReport) -> bytes:
 
 
 def reliability_png(report: EvalReport) -> bytes:
-    """Draw accuracy against confidence, with calibration and (grey) without."""
+    """Draw accuracy against confidence, with calibration and, in grey, without."""
     return _png(_reliability(report))
 
 

@@ -1,4 +1,4 @@
-"""The review page: one file to correct labels on, with keys or taps, without a network.
+"""The review page: one file for correcting labels with keys or taps, without a network.
 
 Decisions are kept in the browser and downloaded as `decisions.csv`. Names are not trusted: they are embedded
 as JSON and inserted into the page as text, never as markup.

@@ -140,7 +140,7 @@ def _cell(text: object) -> Text:
 
 
 def _plain(value: object) -> str:
-    """Return a value of a model file as a reader wants it: no brackets, numbers to four digits."""
+    """Return a value of a model file as plain text, without brackets, numbers to four digits."""
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(part)}" for name, part in value.items())
     if isinstance(value, (list, tuple)):

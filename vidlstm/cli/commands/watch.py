@@ -1,7 +1,7 @@
 """`vidlstm watch SOURCE`: find what happens when, live.
 
 As in `predict`, everything cheap is checked first. Rows are written as the engine yields events. Programs and
-recordings run in threads of their own, fed by queues.
+recordings run in separate threads, fed by queues.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from vidlstm.media.live.recorder import Recorder
     from vidlstm.media.live.window import Window
 
-_BEFORE = 5.0  # seconds that a recorded clip starts before its span
-_SPARE = 10.0  # seconds that a recording may be requested after its windows
+_BEFORE = 5.0  # seconds by which a recorded clip starts before its span
+_SPARE = 10.0  # seconds by which a recording may be requested after its windows
 _SHORTEST = 0.05  # minimum for --every, in seconds
 
 EXAMPLES = (

@@ -1,7 +1,7 @@
 """Options shared by several commands, declared once, in groups.
 
 A command takes a group as one parameter (`data: DataOptions`); `console.command` expands its fields for
-Typer. `--help` shows the common options, `--help-all` the advanced panels too. None means the default of
+Typer. `--help` shows the common options, `--help-all` also the advanced panels. None means the default of
 the configuration, which `show_default` states.
 """
 

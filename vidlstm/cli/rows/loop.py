@@ -28,7 +28,7 @@ class Run:
     Args:
         console: Where notes and errors are shown.
         sorter: Sorts labelled files; None: files stay where they are.
-        rows_elsewhere: The rows do not go to the terminal, which is free for notes and progress.
+        rows_elsewhere: The rows do not go to the terminal, so it can show notes and progress.
         tells_end: Print the summary even if nothing failed.
     """
 
@@ -122,7 +122,7 @@ def interruptible(
     end_early: Callable[[], None],
     signals: Sequence[signal.Signals] = (signal.SIGINT,),
 ) -> Iterator[None]:
-    """Let the first Ctrl-C end the run after the current row, and a second one at once."""
+    """End the run after the current row on the first Ctrl-C, and at once on the second."""
     first = 0.0
 
     def handle(*_: object) -> None:

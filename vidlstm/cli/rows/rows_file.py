@@ -19,7 +19,7 @@ from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, Format, RowKind, cel
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 
-_BLOCK = 4096  # bytes; a write of several rows, cut short by a kill, ends within a row or at a multiple of it
+_BLOCK = 4096  # bytes; if a kill cuts a write of several rows short, it ends within a row or at a multiple
 _BUSY = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -59,7 +59,7 @@ class RowsFile:
             os.fsync(self._handle)
 
     def take(self, name: str) -> str | None:
-        """Return the label of an input's row, empty if it has none, and forget it; None without a row."""
+        """Return and forget the label of an input's row: empty if it has none; None without a row."""
         labels = self._rows.get(cell_of(name, self._format))
         return labels.pop() if labels else None
 

@@ -49,14 +49,14 @@ _SCHEDULERS = (
 
 
 def parse_shard(text: str | None, environment: Mapping[str, str] = os.environ) -> Shard:
-    """Read `--shard`: i/n, i from 1 to n; `auto`; or `auto/n`, where the scheduler tells the id alone.
+    """Parse `--shard`: i/n, i from 1 to n; `auto`; or `auto/n` if the scheduler gives only the id.
 
     Args:
-        text: The option; None takes everything.
-        environment: Variables.
+        text: The option; None: all inputs.
+        environment: Environment variables.
 
     Raises:
-        UsageError: It is something else, or the environment does not tell.
+        UsageError: The text has another form, or the environment lacks the values for `auto`.
     """
     if text is None:
         return 1, 1
@@ -74,7 +74,7 @@ def parse_shard(text: str | None, environment: Mapping[str, str] = os.environ) -
 def _find_shard(environment: Mapping[str, str], count: int | None) -> Shard:
     """Return the shard of this job of an array."""
     for scheduler in _SCHEDULERS:
-        index = _number(environment, scheduler.index)  # SGE says "undefined" where there is no array
+        index = _number(environment, scheduler.index)  # SGE sets "undefined" outside array jobs
         if index is None:
             continue
         place = index

@@ -155,7 +155,7 @@ def _rename(source: Path, target: Path) -> None:
         source.rename(target)
     elif source.is_dir():
         _refuse_taken(target)
-        source.rename(target)  # if a folder appears in between, this is an error, unless it is empty
+        source.rename(target)  # fails if a folder that is not empty appears in between
     else:
         try:
             os.link(source, target, follow_symlinks=False)
@@ -190,7 +190,7 @@ def _copy_and_remove(source: Path, target: Path) -> None:
 
 
 def _flush(file: Path) -> None:
-    # Windows flushes only what may be written; elsewhere a file that may only be read is flushed, too.
+    # Windows flushes only writable files; other systems flush read-only files, too.
     with file.open("rb+" if os.access(file, os.W_OK) else "rb") as stream:
         os.fsync(stream.fileno())
 

@@ -31,7 +31,7 @@ class _Reader:
         self.file = file
         self.is_eaf = False
         self.unit = 1e-3
-        self.media: list[tuple[str, float]] = []  # with the offset of each
+        self.media: list[tuple[str, float]] = []  # name and time offset of each
         self.slots: dict[str, float | None] = {}
         self.found: list[tuple[str, str, str, str]] = []  # tier, first and last slot, text
         self.num_dependent = 0

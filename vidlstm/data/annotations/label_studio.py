@@ -65,7 +65,7 @@ def _film_of(task: dict[str, Any]) -> str | None:
     data = fields_of(task.get("data")) or task
     names = [*(text_of(value) for value in data.values()), text_of(task.get("file_upload"))]
     for name in names:
-        # After ?d= comes the path of a file on Label Studio's machine.
+        # The path of a file on Label Studio's machine follows ?d=.
         shown = (name or "").split("?d=")[-1].split("?")[0]
         if suffix_kind(shown) == "video":
             folder, slash, last = shown.rpartition("/")

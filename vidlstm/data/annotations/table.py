@@ -1,6 +1,6 @@
 """A CSV or TSV of spans: `path,start,end,label`, and optionally `group` and `split`; times in seconds.
 
-A row with only a path is a film without spans, so the output of `vidlstm spans` can be read here.
+A row with only a path is a film without spans, so the output of `vidlstm spans` can be read.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from vidlstm.errors import DataError
 
 MAX_BYTES = 256 * 2**20
-"""Maximum size of an annotation file: a day of spans takes a few megabytes."""
+"""Maximum size of an annotation file, in bytes; the spans of a whole day take a few megabytes."""
 
 
 def read_bytes(file: Path) -> bytes:
@@ -79,7 +79,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def text_of(value: object) -> str | None:
-    """Return a non-blank text; None for anything else."""
+    """Return a text that is not blank; None for anything else."""
     return value.strip() if isinstance(value, str) and value.strip() else None
 
 

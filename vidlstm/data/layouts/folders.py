@@ -82,7 +82,7 @@ def locate(
     # Some systems store accents as separate characters, so also try the other Unicode normal forms.
     spelt = [normalize(form, name) for form in ("NFC", "NFD") for name in names if not name.isascii()]
     first = path_in(root, names[0])
-    if address_of(first) is not None:  # whether it exists is found when it is read
+    if address_of(first) is not None:  # a missing file is noticed when it is read
         return Row(first, label, suffix_kind(names[0]), split, group)
     for name in (*names, *spelt):
         path = root / name
@@ -159,7 +159,7 @@ def subset_folders(folders: Sequence[Path]) -> dict[Path, Subset]:
 
 def _read_classes(folder: Path, subset: Subset | None, kind: Kind | None, skipped: Skipped) -> Iterator[Row]:
     depth = len(folder.parts)
-    holds_films = cache(_holds_films)  # once a class, not once a clip
+    holds_films = cache(_holds_films)  # once per class, not once per clip
     for path in walk(folder, kind=kind, on_skip=skipped, clip_depth=2):
         below = path.parts[depth:]
         if len(below) < 2:
@@ -251,7 +251,7 @@ def from_to(low: str, high: str) -> str:
 
 
 def lengths(seconds: Sequence[float]) -> str:
-    """Return the range of lengths, which are in order, and their median; one value if they are equal."""
+    """Return the range and the median of sorted lengths; one value if all are equal."""
     ends = from_to(f"{seconds[0]:.1f}", f"{seconds[-1]:.1f}")
     middle = f", median {seconds[len(seconds) // 2]:.1f} s" if " " in ends else ""
     return f"{ends} s{middle}"

@@ -167,7 +167,7 @@ def _read_class_list(file: Path, used: set[int]) -> dict[int, str]:
     matches = [m for m in numbered if m]
     if len(matches) == len(lines):
         return {int(m[1]): m[2] for m in matches}
-    # Only names: most lists count from 0; a list whose highest index is the number of classes counts from 1.
+    # Names only: most lists count from 0; a list whose highest index is the number of classes counts from 1.
     start = 1 if 0 not in used and len(lines) in used else 0
     return dict(enumerate((text.strip() for text in lines), start))
 

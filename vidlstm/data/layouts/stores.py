@@ -1,4 +1,4 @@
-"""Read class folders in an object store: the names of the files say everything."""
+"""Read class folders in an object store, from the names of the files alone."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _require_clips(root: Path, names: list[str], kind: Kind | None) -> None:
     """Check that a store has nothing that would be misread.
 
     Raises:
-        DataError: It has.
+        DataError: It has something.
     """
     siblings: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:

@@ -1,1 +1,1 @@
-"""What is described without a network: motion, colour, texture, and the table of streams."""
+"""Descriptors computed without a CNN: motion, pose, colour, texture; and the table of streams."""

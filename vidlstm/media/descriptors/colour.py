@@ -1,6 +1,6 @@
-"""What colours a picture or a clip has: one soft histogram in CIE L*a*b*.
+"""The colours of a picture or a clip: one soft histogram in CIE L*a*b*.
 
-Not covered: where in the picture the colours are; the CNN sees that.
+Not covered: where in the picture the colours are; the CNN covers that.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ BINS = 4
 WIDTH = BINS**3
 LOWEST = np.array([0.0, -60.0, -60.0], np.float32)
 HIGHEST = np.array([100.0, 60.0, 60.0], np.float32)
-"""Range of L*, a*, b* that the bin centres span; what lies beyond (few sRGB colours) counts at the edge."""
+"""Range of L*, a*, b* spanned by the bin centres; colours beyond it (few in sRGB) count in the edge bins."""
 SIDE = 128
-"""Frames are shrunk to this many pixels on their longer side: a histogram needs no more."""
+"""Longer side of the shrunk frames, in pixels; a histogram needs no more."""
 
 
 def describe(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Summarise the colours of a picture or a clip.
 
     A joint histogram of colour (Swain & Ballard, "Color Indexing", IJCV 1991) in the perceptually
-    even CIE 1976 L*a*b* space. A pixel is shared among the 8 bins round it in proportion to its
-    nearness (trilinear), so that a slight change of light moves the histogram slightly. The square
-    root of each share is taken, which makes Euclidean distance the Hellinger distance of two
-    histograms (Arandjelović & Zisserman, CVPR 2012).
+    uniform CIE 1976 L*a*b* space. Each pixel is shared among the 8 nearest bins (trilinear
+    interpolation), so that a slight change of light changes the histogram only slightly. The values are
+    square roots of the shares, so the Euclidean distance of two histograms is their Hellinger distance
+    (Arandjelović & Zisserman, CVPR 2012).
 
     Args:
         frames: `uint8 (T, H, W, 3)` RGB, at least one; T = 1 for a picture.

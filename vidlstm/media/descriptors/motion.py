@@ -1,26 +1,26 @@
-"""What moves, and which way: dense optical flow between two near frames, as a short vector.
+"""The motion between two neighbouring frames: dense optical flow, summarised as a short vector.
 
 Each sampled moment of a clip comes with a pair of small grey frames (`small_grey`), about `FLOW_SECONDS`
 apart. `describe` turns pairs into descriptors; `mirror` gives those of the left-right mirrored clip.
 
 A descriptor is a grid of histograms of flow directions (HOF: Laptev et al., "Learning realistic
 human actions from movies", CVPR 2008). The flow is DIS (Kroeger et al., "Fast optical flow using
-dense inverse search", ECCV 2016); the movement of the camera is taken out of it first, as in Wang
-and Schmid, "Action recognition with improved trajectories", ICCV 2013.
+dense inverse search", ECCV 2016); camera motion is subtracted first, as in Wang and Schmid, "Action
+recognition with improved trajectories", ICCV 2013.
 
-What holds:
+Properties:
 
-- Speeds are in picture sizes a second, so neither resolution nor frame rate changes them, and the
-  vector says nothing of the width, height or length of a clip.
+- Speeds are in picture sizes per second, so they do not depend on resolution or frame rate, and the
+  vector does not reveal the width, height or length of a clip.
 - `describe` of a mirrored clip is nearly `mirror` of the clip's own descriptors. DIS starts at the top left,
   so the two differ by a tenth (correlation 0.99). Averaging the flow of a pair and of its mirror image makes
   them equal at twice the cost, and is hardly more accurate: UT-Interaction, `crossval --folds group`, mean of
   seeds 0 to 2: 0.917 with it, 0.914 without.
-- A still pair, an even one and a cut (two frames that no movement explains) give zeros.
+- A pair without motion, a uniform pair and a cut (two frames that no motion explains) give zeros.
 - The pairs of a clip do not influence one another.
 
 Not covered: objects much smaller than 1/20 of the picture, and a camera that turns so fast that the
-two frames hardly overlap; the first look like stillness, the second like a cut.
+two frames hardly overlap. The first look like no motion, the second like a cut.
 """
 
 from __future__ import annotations
@@ -48,45 +48,45 @@ WIDTH = CELLS * CELLS * DIRECTIONS
 """Length of a descriptor."""
 
 FLOW_SECONDS = 1 / 15
-"""Wanted time between the frames of a pair; anything from 1/30 to 1/10 s serves nearly as well."""
+"""Target time between the frames of a pair; 1/30 to 1/10 s work nearly as well."""
 
 FLOW_SIZE = 160
-"""Longest side, in pixels, that frames are brought to before the flow; 128 to 224 serve alike."""
+"""Longest side of the frames for optical flow, in pixels; 128 to 224 work equally well."""
 
 _SHORTEST_SIDE = 32
-"""Pictures narrower than this are widened: DIS matches patches of 8 pixels at a quarter of the size."""
+"""Minimum side in pixels; shorter ones are stretched. DIS matches 8x8 patches at a quarter of the size."""
 
 _SPEED_UNIT = 0.01
-"""Speed in picture sizes a second from where on a descriptor grows like a logarithm: the flow's noise."""
+"""Speed, in picture sizes per second, above which descriptors grow logarithmically: the noise of the flow."""
 
 _CONTRAST = 24.0
-"""Standard deviation, in grey levels, up to which dark and pale pairs are stretched ..."""
+"""Target standard deviation, in grey levels, when the contrast of a low-contrast pair is increased ..."""
 
 _MAX_GAIN = 4.0
-"""... by this factor at most, so that the noise of a black picture does not become movement."""
+"""... by this factor at most, so that noise in a black picture does not become motion."""
 
 _EVEN = 1.0
-"""Standard deviation, in grey levels, below which there is nothing to see."""
+"""Standard deviation, in grey levels, below which a pair counts as uniform."""
 
 _UNEXPLAINED = 0.7
-"""A pair is a cut if moving one frame onto the other leaves this share of its contrast. Real pairs
+"""A pair is a cut if warping one frame onto the other leaves more than this share of the contrast. Real pairs
 1/15 s apart leave 0.15 and at most 0.4 (1/6 s: 0.55), frames of different clips 0.8 and more."""
 
 _GRID = 32
-"""The flow is averaged onto this many points along each side: as fine as DIS finds it, or finer."""
+"""Points along each side of the grid onto which the flow is averaged: at least as fine as DIS resolves it."""
 
 _CAMERA_GRID = 16
-"""The movement of the camera is fitted to this many points along each side."""
+"""Points along each side of the grid to which the camera motion is fitted."""
 
 _CAMERA_ROUNDS = 5
-"""Rounds of reweighting in that fit."""
+"""Iterations of reweighting in that fit."""
 
 
 def small_size(shape: Sequence[int], side: int = FLOW_SIZE) -> tuple[int, int]:
     """Return width and height of the small grey frames of a clip: longest side `side`, never enlarged.
 
     Args:
-        shape: Height and width of its frames; more is ignored.
+        shape: Height and width of its frames; further elements are ignored.
         side: In pixels.
     """
     height, width, *_ = shape
@@ -95,10 +95,10 @@ def small_size(shape: Sequence[int], side: int = FLOW_SIZE) -> tuple[int, int]:
 
 
 def small_grey(image: Pixels, width: int, height: int) -> Pixels:
-    """Bring a BGR frame, uint8 `(H, W, 3)`, to a small grey one, uint8 `(height, width)`.
+    """Reduce a BGR frame, uint8 `(H, W, 3)`, to a small grey one, uint8 `(height, width)`.
 
     It is first averaged over squares of whole pixels and then interpolated. This takes a ninth of the time of
-    OpenCV's `INTER_AREA` (428x312 to 160x117: 0.035 against 0.30 ms).
+    OpenCV's `INTER_AREA` (428x312 to 160x117: 0.035 instead of 0.30 ms).
     """
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     across, down = grey.shape[1], grey.shape[0]
@@ -112,19 +112,19 @@ def small_grey(image: Pixels, width: int, height: int) -> Pixels:
 
 
 def describe(pairs: Pixels, seconds: NDArray[np.float64]) -> Floats:
-    """Describe what moves between the two frames of each pair.
+    """Describe the motion between the two frames of each pair.
 
     Args:
-        pairs: uint8 `(T, 2, h, w)`, grey, the earlier frame first; longest side at most `FLOW_SIZE` for
-            speed, smaller pairs are enlarged.
-        seconds: float64 `(T,)`, the time between the frames of each pair. Where it is not above 0 (there
-            was no second frame), the descriptor is zero.
+        pairs: uint8 `(T, 2, h, w)`, grey, the earlier frame first; for speed, the longest side should be at
+            most `FLOW_SIZE`. Smaller pairs are enlarged.
+        seconds: float64 `(T,)`, the time between the frames of each pair. If it is not positive (there was
+            no second frame), the descriptor is zero.
 
     Returns:
-        float32 `(T, WIDTH)`, finite, 0 or more. For row of cells, column of cells and direction (which
-        varies fastest) it holds `log(1 + v / 0.01)`, where v is the speed that way, averaged over the
-        cell, in picture sizes (the square root of the area) a second. Both cells and directions share
-        what lies between them.
+        float32 `(T, WIDTH)`, finite, 0 or more. For each row of cells, column of cells and direction (which
+        varies fastest), `log(1 + v / 0.01)`, where v is the speed in that direction, averaged over the
+        cell, in picture sizes (the square root of the area) per second. Neighbouring cells and directions
+        share the motion between them by linear interpolation.
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     out = np.zeros((len(pairs), WIDTH), dtype=np.float32)
@@ -145,14 +145,14 @@ def describe(pairs: Pixels, seconds: NDArray[np.float64]) -> Floats:
 
 
 def mirror(descriptors: Floats) -> Floats:
-    """Give the descriptors of the left-right mirrored clip.
+    """Return the descriptors of the left-right mirrored clip.
 
     Args:
         descriptors: `(..., WIDTH)`, from `describe`.
 
     Returns:
-        The same shape: the columns of cells in reverse, and left and right exchanged in each. Applied
-        twice it gives the original.
+        The same shape: the columns of cells reversed, and left and right exchanged in each cell. Mirroring
+        twice gives the original.
     """
     return descriptors[..., _MIRRORED]
 
@@ -167,18 +167,18 @@ _MIRRORED = _mirrored_order()
 
 
 def _find_flow(dis: cv2.DISOpticalFlow, first: Pixels, second: Pixels) -> Floats | None:
-    """Return where pixels of `first` go, `(h, w, 2)` in pixels, x before y; None if still or unknown."""
+    """Return the flow of the pixels of `first`, `(h, w, 2)` in pixels (x, y); None if none or unknown."""
     if np.array_equal(first, second):
         return None
     first, second = _enlarged(first), _enlarged(second)
     mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(np.concatenate((first, second))))
     if deviation < _EVEN:
         return None
-    # One stretch for both frames: each by itself, a change of light would become movement.
+    # The same gain for both frames: with separate gains, a change of light would become motion.
     gain = min(max(_CONTRAST / deviation, 1.0), _MAX_GAIN)
     if gain > 1:
         first, second = _stretched(first, mean, gain), _stretched(second, mean, gain)
-    # OpenCV's stubs know neither a missing first guess here nor a missing second map in `remap`.
+    # OpenCV's stubs allow None neither for the initial flow here nor for the second map of `remap`.
     flow = np.asarray(dis.calc(first, second, None), dtype=np.float32)  # type: ignore[call-overload]
     return None if _is_cut(first, second, flow) else flow
 
@@ -191,13 +191,13 @@ def _enlarged(frame: Pixels) -> Pixels:
 
 
 def _stretched(frame: Pixels, mean: float, gain: float) -> Pixels:
-    """Multiply the contrast and put the mean at mid-grey."""
+    """Multiply the contrast by `gain` and shift the mean to mid-grey."""
     table = np.clip(np.rint((np.arange(256) - mean) * gain + 128), 0, 255).astype(np.uint8)
     return np.asarray(cv2.LUT(frame, table), dtype=np.uint8)
 
 
 def _is_cut(first: Pixels, second: Pixels, flow: Floats) -> bool:
-    """Say whether the flow fails to make the second frame out of the first."""
+    """Tell whether the flow fails to explain how the second frame differs from the first."""
     places = _places(first.shape[0], first.shape[1]) + flow
     moved = cv2.remap(  # type: ignore[call-overload]
         second, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -225,10 +225,10 @@ _FIELD_BASIS = _camera_basis(_GRID)
 
 
 def _camera_fields(fields: Floats) -> Floats:
-    """Fit to each field what a moving, turning or zooming camera would make of a still scene.
+    """Fit the flow that a moving, turning or zooming camera causes in a still scene.
 
-    An affine field, by least squares reweighted against what does not follow it (Geman and McClure),
-    begun at the median.
+    The flow is affine, fitted by iteratively reweighted least squares (Geman and McClure), starting from
+    the median. Points that do not follow the camera get little weight.
 
     Args:
         fields: Flow in pixels, `(N, _GRID, _GRID, 2)`.
@@ -250,14 +250,14 @@ def _camera_fields(fields: Floats) -> Floats:
 
 
 def _median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the median along the second axis, of even length; numpy's own imports more than it computes."""
+    """Return the median along the second axis, of even length; importing numpy's takes longer than this."""
     middle = values.shape[1] // 2
     parted = np.partition(values, (middle - 1, middle), axis=1)
     return np.asarray((parted[:, middle - 1] + parted[:, middle]) / 2)
 
 
 def _cell_shares() -> Floats:
-    """Return how much of each grid point along a side goes to each cell, `(CELLS, _GRID)`."""
+    """Return the share of each grid point along a side in each cell, `(CELLS, _GRID)`."""
     place = np.clip((np.arange(_GRID) + 0.5) * CELLS / _GRID - 0.5, 0, CELLS - 1)
     shares = np.maximum(1 - np.abs(place - np.arange(CELLS)[:, None]), 0)
     return np.asarray(shares * CELLS / _GRID, dtype=np.float32)
@@ -272,7 +272,7 @@ def _histograms(velocities: Floats) -> Floats:
     speed, angle = cv2.cartToPolar(flat[..., 0], flat[..., 1])
     shape = (len(velocities), 1, _GRID, _GRID)
     place = angle.reshape(shape) * np.float32(DIRECTIONS / (2 * math.pi))
-    # A triangle over each direction: what lies between two is shared by both.
+    # A triangular window over each direction: a velocity between two of them is shared by both.
     off = np.abs(place - np.arange(DIRECTIONS, dtype=np.float32)[:, None, None])
     parts = np.maximum(1 - np.minimum(off, DIRECTIONS - off), 0) * speed.reshape(shape)
     cells = _CELL_SHARES @ parts @ _CELL_SHARES.T

@@ -1,7 +1,7 @@
-"""The streams that are described without a network, as two tables.
+"""Two tables of the streams that need no CNN.
 
-To add one: write its module, put its name into `config` and a row in here. (`rgb`, the stream that
-needs the CNN, is made by the engine from a clip's frames.)
+To add one, write its module, and add its name to `config` and a row here. (The engine computes `rgb`, the
+stream of the CNN, from a clip's frames.)
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SequenceDescriptor:
-    """A stream with one vector a moment.
+    """A stream with one vector per moment.
 
     Args:
-        version: Part of the feature store's key; goes up when the definition changes.
-        describe: Gives `(U, D)` for a clip of U moments.
-        mirror: Turns `(..., D)` into what the clip flipped left to right would give.
-        is_there: Tells of `(..., D)` at which moments there is something to read, `(...,)`; None where
-            there always is.
+        version: Part of the feature store's key; incremented when the definition changes.
+        describe: Maps a clip of U moments to `(U, D)`.
+        mirror: Maps `(..., D)` to the vectors of the left-right mirrored clip.
+        is_there: Maps `(..., D)` to whether each moment has content, `(...,)`; None if every moment has.
     """
 
     version: int
@@ -39,12 +38,12 @@ class SequenceDescriptor:
 
 @dataclass(frozen=True)
 class SummaryDescriptor:
-    """A stream with one vector a clip. It must not change when the clip is flipped left to right.
+    """A stream with one vector per clip, which must be the same for the left-right mirrored clip.
 
     Args:
         width: D.
-        version: Part of the feature store's key; goes up when the definition changes.
-        describe: Gives `(D,)` for RGB frames uint8 `(T, H, W, 3)`.
+        version: Part of the feature store's key; incremented when the definition changes.
+        describe: Maps RGB frames, uint8 `(T, H, W, 3)`, to `(D,)`.
     """
 
     width: int

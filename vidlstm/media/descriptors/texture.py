@@ -1,8 +1,8 @@
-"""What surfaces a picture or a clip has: histograms of local binary patterns at three radii.
+"""The textures of a picture or a clip: histograms of local binary patterns at three radii.
 
-A picture and its mirror image have the same descriptor. Not covered: invariance to rotation. Which
-way up a pattern stands tells grass from a fence, and on small real pictures the upright patterns
-classified far better than the rotation-invariant ones.
+A picture and its mirror image have the same descriptor. It is not invariant to rotation: orientation
+distinguishes grass from a fence, and on small real pictures the upright patterns classified far better than
+the rotation-invariant ones.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from vidlstm.media.image import shrink
 from vidlstm.media.opencv import cv2
 
 RADII = (1, 2, 3)
-"""Distances, in pixels, at which the neighbours of a pixel are read."""
+"""Distances of a pixel's neighbours, in pixels."""
 NEIGHBOURS = 8
 NUM_PATTERNS = 35
-"""The 58 uniform patterns, mirror images together (34 bins), and one bin for all the others."""
+"""34 bins for the 58 uniform patterns, where mirror images share a bin, and one bin for all others."""
 WIDTH = len(RADII) * NUM_PATTERNS
 SIDE = 256
-"""Frames are shrunk to this many pixels on their longer side, so that a radius means the same on all."""
+"""Longer side of the shrunk frames, in pixels, so that a radius means the same in all of them."""
 
 
 def describe(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Summarise the textures of a picture or a clip.
 
-    Local binary patterns: each pixel is the 8-bit code of which of 8 neighbours on a circle are at
-    least as bright as itself, and a texture is the histogram of the codes, those with at most two
-    changes between 0 and 1 along the circle ("uniform") in a bin each (Ojala, Pietikäinen & Mäenpää,
-    "Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary
-    Patterns", PAMI 2002). A code and its mirror image share a bin. The square root of each share is
-    taken, as for colour.
+    Local binary patterns: an 8-bit code tells which of 8 neighbours on a circle are at least as bright as
+    the pixel, and a texture is the histogram of the codes. Each code with at most two changes between 0 and
+    1 along the circle ("uniform") has its own bin (Ojala, Pietikäinen & Mäenpää, "Multiresolution
+    Gray-Scale and Rotation Invariant Texture Classification with Local Binary Patterns", PAMI 2002), which
+    it shares with its mirror image. The values are square roots of the shares, as for colour.
 
     Args:
         frames: `uint8 (T, H, W, 3)` RGB, at least one; T = 1 for a picture.
@@ -52,7 +51,7 @@ def pattern_codes(grey: NDArray[np.float32], radius: int) -> NDArray[np.uint8]:
 
     Args:
         grey: `float32 (H, W)`, 0 to 255; mirrored beyond its borders.
-        radius: Of the circle, in pixels.
+        radius: Radius of the circle, in pixels.
 
     Returns:
         `uint8 (H, W)`: bit k is the neighbour at k eighths of a turn, anticlockwise from the right.
@@ -61,7 +60,7 @@ def pattern_codes(grey: NDArray[np.float32], radius: int) -> NDArray[np.uint8]:
     for bit in range(NEIGHBOURS):
         kernel = _neighbour_kernel(radius, 2 * math.pi * bit / NEIGHBOURS)
         neighbour = cv2.filter2D(grey, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
-        # On an even surface, rounding in the interpolation must not decide.
+        # On a uniform surface, rounding in the interpolation must not decide.
         codes |= (neighbour >= grey - 1e-3).astype(np.uint8) << bit
     return codes
 
@@ -74,14 +73,14 @@ def _histograms(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _neighbour_kernel(radius: int, angle: float) -> NDArray[np.float32]:
-    """Build the filter that reads, bilinearly, the point at `radius` and `angle` from each pixel."""
+    """Build the filter that interpolates, bilinearly, the point at `radius` and `angle` from each pixel."""
     y, x = (radius - radius * math.sin(angle), radius + radius * math.cos(angle))
     grid = np.arange(2 * radius + 1)
     return np.outer(np.maximum(0, 1 - abs(grid - y)), np.maximum(0, 1 - abs(grid - x))).astype(np.float32)
 
 
 def _pattern_table() -> NDArray[np.int64]:
-    """Number the uniform codes, one number for a code and its mirror image; the others come last."""
+    """Number the uniform codes, with one number for a code and its mirror image; the others come last."""
     codes = np.arange(2**NEIGHBOURS)
     bits = codes[:, None] >> np.arange(NEIGHBOURS) & 1
     uniform = (bits != np.roll(bits, 1, axis=1)).sum(axis=1) <= 2

@@ -1,1 +1,1 @@
-"""Who is in the picture: people found, followed from moment to moment, and their key points."""
+"""Detect people, track them from moment to moment, and find their key points."""

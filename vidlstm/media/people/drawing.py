@@ -1,4 +1,4 @@
-"""Draw the people that the `pose` stream describes into pictures: what the model saw."""
+"""Draw the people that the `pose` stream describes into pictures, to show what the model saw."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ _THICKNESS = 1 / 45  # share of the height
 
 
 def draw_people(image: Image, people: Mapping[int, Floats]) -> Image:
-    """Return an RGB picture with people drawn in, each in a colour of their own.
+    """Return an RGB picture with people drawn in, each in a different colour.
 
-    Limbs that the network is not sure of are grey: it has guessed where they are, and the model reads its
-    guess.
+    Limbs with low confidence are grey: the network has guessed their position, and the model reads the guess.
 
     Args:
         image: uint8 RGB `(H, W, 3)`; not changed.
-        people: By number, which gives the colour, key points `(13, 3)`, see
+        people: Key points `(13, 3)` by number, which determines the colour; see
             `vidlstm.media.descriptors.pose.slots`.
     """
     picture = Picture.fromarray(image)
@@ -54,7 +53,7 @@ class FilmDrawing:
     Args:
         rows: The people at each moment, `(U, WIDTH)`, see `vidlstm.media.people.packing`.
         rate: Moments per second.
-        people: Maximum number of people to draw: the largest and surest.
+        people: Maximum number of people to draw: the largest with the highest confidence.
         side: Longest side of the pictures in which they were found, in pixels; smaller films were not
             enlarged.
     """
@@ -65,7 +64,7 @@ class FilmDrawing:
     side: int
 
     def __call__(self, image: Image, seconds: float) -> Image:
-        """Return the RGB frame `(H, W, 3)` shown at a time, with the people of the moment before."""
+        """Return the RGB frame `(H, W, 3)` shown at a time, with the people of the latest moment."""
         height, width = image.shape[:2]
         scale = max(1.0, max(height, width) / self.side)
         moment = int(seconds * self.rate + 1e-3)  # times in files are rounded
@@ -77,7 +76,7 @@ class FilmDrawing:
 
     @cached_property
     def _moments(self) -> dict[int, dict[int, Floats]]:
-        """By moment and colour, key points from the middle; nobody takes the colour of who is still seen."""
+        """Key points by moment and colour, relative to the middle; people seen together differ in colour."""
         drawn = self.rows.reshape(len(self.rows), MOST, -1).copy()
         drawn[:, self.people :] = 0
         last_seen = [-1] * len(_COLOURS)

@@ -1,7 +1,7 @@
-"""The people at each moment of a film as one row of numbers, which is what is kept of them.
+"""Store the people at each moment of a film as one row of numbers.
 
-A descriptor of the `pose` stream depends on the whole clip: on its middle, on the length of its people's
-trunks, on who is left of whom. So a film keeps key points, and they are described when a part is cut out.
+A descriptor of the `pose` stream depends on the whole clip: on its middle, on the people's trunk length and
+on their order from left to right. So a film's key points are stored, and described when a part is cut out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidlstm.media.people.regions import NUM_POINTS
 
 MOST = 4
-"""Maximum number of people kept of a moment: the largest and surest."""
+"""Maximum number of people kept per moment: the largest with the highest confidence."""
 
 _PERSON = 1 + 3 * NUM_POINTS  # number, then x, y and confidence of every point
 WIDTH = MOST * _PERSON
@@ -25,13 +25,13 @@ Floats = NDArray[np.float32]
 
 
 def pack(tracks: Mapping[int, Mapping[int, Floats]], num_moments: int, middle: tuple[float, float]) -> Floats:
-    """Put people into rows.
+    """Pack people into rows.
 
     Args:
-        tracks: Of each person by number, and by moment, key points `(33, 3)`: x, y and confidence.
+        tracks: For each person, by number and by moment, key points `(33, 3)`: x, y and confidence.
         num_moments: U.
-        middle: x and y of the middle of the pictures. Points are kept from there, because float16, in which
-            features are stored, is finest around 0: to a quarter of a pixel in pictures of 640 pixels.
+        middle: x and y of the middle of the pictures. Points are stored relative to it, because features are
+            float16, which is most precise around 0: a quarter of a pixel in pictures of 640 pixels.
 
     Returns:
         float32 `(U, WIDTH)`, finite.
@@ -47,7 +47,7 @@ def pack(tracks: Mapping[int, Mapping[int, Floats]], num_moments: int, middle: t
 
 
 def unpack(rows: NDArray[Any]) -> list[dict[int, Floats]]:
-    """Return the people of consecutive rows `(U, WIDTH)`: of each, by row, key points `(33, 3)`."""
+    """Return the people in consecutive rows `(U, WIDTH)`: for each person, key points `(33, 3)` by row."""
     tracks: dict[int, dict[int, Floats]] = {}
     places = rows.reshape(len(rows), MOST, _PERSON).astype(np.float32)
     for moment, place in zip(*np.nonzero(places[..., 0]), strict=True):

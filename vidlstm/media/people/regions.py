@@ -1,7 +1,7 @@
 """The rotated square around a body, in which its key points are found.
 
-It is rotated so that the body is upright: to the network a person who lies or leans looks like one who stands
-(Bazarevsky et al., "BlazePose", 2020).
+It is rotated so that the body is upright: to the network, a person who lies or leans looks like a person who
+stands (Bazarevsky et al., "BlazePose", 2020).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _MAX_TRACKS = 4
 """Maximum number of detected people per moment."""
 
 _FOLLOWED = 3
-"""Moments for which a lost person is still searched at the last place."""
+"""Moments for which a lost person is still searched for at the last position."""
 
 _REMEMBERED = 8
 """Moments after which a person who returns counts as a new one."""

@@ -1,1 +1,1 @@
-"""Open one video: OpenCV, PyAV, or a folder of numbered frames, behind one cursor."""
+"""Open one clip with PyAV, from a folder of numbered frames or from memory, behind one interface."""

@@ -1,4 +1,4 @@
-r"""The rows of `predict`, one line each in every format, and how they are read again.
+r"""Write and read the rows of `predict`, one line each in every format.
 
 Paths are written as they were given. `tsv` escapes backslash, tab, newline and carriage return as \\, \t,
 \n and \r (as PostgreSQL's COPY does), and the bytes of any other control character as \xNN; `printf %b`

@@ -1,1 +1,1 @@
-"""Files read with PyAV: opened, checked for completeness, planned by their packets, decoded."""
+"""Read video files with PyAV: open, check for completeness, read packets, decode."""

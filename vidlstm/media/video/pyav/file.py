@@ -1,4 +1,4 @@
-"""The part that all PyAV readers share: the open file, and the images of its frames.
+"""The base class of all PyAV readers: the open file, and the images of its frames.
 
 All files are read with PyAV, because OpenCV does not report frames that it cannot convert. OpenCV 5.0
 returns success and the old content of its buffer for interlaced frames and unusual colour spaces; before
@@ -37,7 +37,7 @@ class PyAvFile(Video):
         self._reformatter = VideoReformatter()
 
     def image(self) -> Image:
-        """Return the frame it stands on, `(H, W, 3)` uint8 BGR.
+        """Return the current frame, uint8 BGR `(H, W, 3)`.
 
         Raises:
             InputError: `read_error`: FFmpeg cannot convert its pixel format.

@@ -1,6 +1,6 @@
 """Set the number of decoding threads so that a damaged file gives the same frames for any number.
 
-With several threads, the concealment of damage can depend on which thread was first. So several threads are
+With several threads, the concealment of damage can depend on which thread is faster. So several threads are
 used only if FFmpeg's decoder reports damage instead of concealing it (the file is then read again by one
 thread), or if the threads share the slices of one picture. All other codecs use one thread. In 500 damaged
 files (`python -m tests.benchmarks.fuzz`), several threads gave other frames than one, without an error, in
