@@ -104,7 +104,7 @@ def make_frame_encoder(
 def use_threads(number: int) -> None:
     """Set the number of torch threads: all cores to train an encoder, one for the small products of an LSTM.
 
-    Too many threads wait for one another at every product; next to other busy processes that made
+    Too many threads wait for one another at every product; next to other busy processes this made
     training twenty times slower.
     """
     torch.set_num_threads(number)

@@ -11,9 +11,9 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 def keep_memory() -> None:
     """Keep freed memory in the process for reuse, if the C library is glibc.
 
-    By default glibc returns large blocks to the system and gets them again page by page: an LSTM's workspace
-    after every training step (a seventh of the time of training, measured), and buffers between layers of
-    torch (a twentieth of the time of prediction).
+    By default glibc returns large blocks to the system and gets them back page by page: an LSTM's workspace
+    after every training step (measured: a seventh of the time of training), and buffers between torch's
+    layers (a twentieth of the time of prediction).
     """
     if sys.platform != "linux":
         return

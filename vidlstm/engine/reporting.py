@@ -73,7 +73,7 @@ def write_report(
 
 
 def describe_test(data: str, classes: Sequence[str]) -> str:
-    """Return the title of a report. Classes for everything else, such as background, are no actions."""
+    """Return the title of a report. Classes for everything else, such as background, are not actions."""
     actions = count(sum(name.lower() not in CATCH_ALL for name in classes), "action")
     return f"{data}: test of a model of {actions}"
 

@@ -31,7 +31,7 @@ def views_of(config: ModelConfig, clips: Sequence[ClipFeatures] = ()) -> list[Vi
 
     Args:
         config: The model.
-        clips: The clips that are read. Where all of them hold fewer views, none is read twice.
+        clips: The clips that are read. If all of them have fewer views, no view is used twice.
     """
     number = min(config.views, max((clip.num_views for clip in clips), default=config.views))
     indices: list[int | None] = [None] if number == 1 else list(range(number))

@@ -69,7 +69,7 @@ def crossvalidate(
     subsets: Sequence[Streams] = (),
     baseline: bool = False,
 ) -> Iterator[FoldResult]:
-    """Yield the scores of every fold, in order. A held-out fold is used for its scores only.
+    """Yield the scores of every fold, in order. A held-out fold is only scored, never trained on.
 
     Args:
         config: The model.
@@ -102,14 +102,14 @@ _received: list[Clips] = []  # the clips in a worker process: sent once, not wit
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let the processes that are started here inherit that Ctrl-C waits; `_receive` lets it end them.
+    """Block Ctrl-C in the processes that are started here, until `_receive` allows it to end them.
 
-    While they import their modules it would print a traceback for each of them.
+    Otherwise Ctrl-C while they import their modules would print a traceback for each of them.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # whoever starts it has the signal unblocked
+    resource_tracker.ensure_running()  # before blocking, as starting it unblocks the signal in this thread
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -118,7 +118,7 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _receive(clips: Clips, threads: int) -> None:
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as under nohup, or in a script's background
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in a background job of a script
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends the process silently
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -128,7 +128,7 @@ def _receive(clips: Clips, threads: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End when the parent is killed. Idle processes of a pool hold their pipes open for each other."""
+    """End this process when the parent is killed. Idle processes of a pool keep each other's pipes open."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

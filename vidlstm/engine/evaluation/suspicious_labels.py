@@ -1,4 +1,4 @@
-"""Clips whose label is probably wrong: scored by models that were not trained on them or their group."""
+"""Find clips whose label is probably wrong, by scores of models not trained on them or their group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random clips for comparing an exported model with the original, where the clips of its run are gone."""
+"""Random clips for comparing an exported model with the original if the clips of its run are gone."""
 
 from __future__ import annotations
 

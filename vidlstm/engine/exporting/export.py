@@ -156,7 +156,7 @@ def _write(
     converted = convert_model(model)
     if precision == "int8":
         encoder = converted["encoder.onnx"]
-        # Each library is slow on networks that are quantised for the other.
+        # Each library is slow on networks that were quantised for the other.
         converted["encoder.onnx"] = (
             in_int8(encoder, pictures_of(model, training))
             if networks == "onnx"

@@ -1,4 +1,4 @@
-"""Print path, label (empty: unknown) and score of clips, as `vidlstm predict`: python predict.py clip.mp4 ...
+"""Print path, label (empty: unknown) and score of clips, like `vidlstm predict`: python predict.py CLIP...
 
 `motion.py`, `network.py`, `resize.py` and `sampling.py` are from vidlstm.
 """
@@ -19,7 +19,7 @@ from vidlstm.media.descriptors import motion
 from vidlstm.media.resize import square
 from vidlstm.media.sampling import every_second, known_fps, neighbour, plan_at
 
-# A playlist that calls itself a video opens no other file and no address.
+# A playlist named like a video must not open other files or addresses.
 os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "protocol_whitelist;file")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported; it would send usage data to Microsoft
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read on import; otherwise usage data are sent to Microsoft
 
 import onnxruntime
 

@@ -28,12 +28,12 @@ from vidlstm.errors import DataError
 from vidlstm.settings import DataSettings, MachineSettings
 
 FEWEST_CLIPS = 20
-"""Fewer clips are not checked: the threshold is relative to the median distance, which needs enough clips."""
+"""Minimum number of clips to check: the threshold is relative to the median distance of all clips."""
 MOST_CLIPS = 10_000
-"""More clips are not compared: memory grows with the square of their number."""
+"""Maximum number of clips to compare: memory grows with the square of their number."""
 NEAR = 0.2
-"""Two clips are near below this distance, as a share of the median distance of two clips. Median distance to
-the nearest clip in UT-Interaction: 0.13; with one clip per recording 0.38; in 500 photographs 0.33."""
+"""Distance below which two clips are near, as a share of the median distance of two clips. Median distance
+to the nearest clip in UT-Interaction: 0.13; with one clip per recording 0.38; in 500 photographs 0.33."""
 NEAR_SHARE = 1 / 3
 """Minimum share of clips with a near one for a caution. Independent clips: 2 to 8 %; UT-Interaction: 78 %."""
 JOINED = 0.55

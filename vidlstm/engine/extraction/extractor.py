@@ -24,7 +24,7 @@ from vidlstm.media.descriptors.streams import SEQUENCE_DESCRIPTORS, SUMMARY_DESC
 from vidlstm.media.video.frame_array import NAME, Frames
 from vidlstm.records import ClipInfo, Problem
 
-_READING_VERSION = 2  # incremented when the same request gives other pixels
+_READING_VERSION = 2  # incremented when the same request gives different pixels
 
 
 @dataclass(frozen=True)

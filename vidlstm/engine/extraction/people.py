@@ -18,7 +18,7 @@ from vidlstm.models.backends.blazepose import BlazePose
 
 
 def find_people(pictures: NDArray[np.uint8], networks: Path, people: int) -> NDArray[np.float32]:
-    """Find and follow the people of a clip.
+    """Detect and track the people of a clip.
 
     Args:
         pictures: RGB `(U, H, W, 3)`, in time order.
@@ -50,7 +50,7 @@ def read_people(path: Path, request: ReadRequest) -> tuple[NDArray[np.uint8], ND
 
 
 def count_people(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int64]:
-    """Count the people in pictures that are too far apart in time to follow anybody, `(U,)`; four at most.
+    """Count the people, at most four, in pictures too far apart in time for tracking, `(U,)`.
 
     Args:
         pictures: RGB `(U, H, W, 3)`.
@@ -62,11 +62,11 @@ def count_people(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int6
 
 
 class FilmPeople:
-    """Finds and follows the people of a film, whose pictures come in parts.
+    """Detects and tracks the people of a film, whose pictures come in parts.
 
     Args:
         networks: Folder of the networks' files.
-        people: The maximum number of people that are described.
+        people: Maximum number of people that are described.
     """
 
     def __init__(self, networks: Path, people: int) -> None:

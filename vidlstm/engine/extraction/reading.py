@@ -107,7 +107,7 @@ class Reading:
         sequences: By stream, float32 `(V, T, D)`; T may differ between streams.
         summaries: By stream, float32 `(D,)`.
         info: Facts about the clip.
-        people_seconds: CPU seconds that finding people took.
+        people_seconds: CPU seconds spent on finding people.
     """
 
     frames: NDArray[np.uint8] | None
@@ -182,7 +182,7 @@ def _describe(clip: Clip, descriptor: SequenceDescriptor) -> NDArray[np.float32]
 
 
 def without_empty(steps: NDArray[np.float32], descriptor: SequenceDescriptor) -> NDArray[np.float32]:
-    """Leave out the steps `(V, T, D)` that have no information; if none has any, one is kept."""
+    """Remove the steps of `(V, T, D)` that have no information; if none has any, keep one."""
     if descriptor.is_there is None:
         return steps
     there = np.asarray(descriptor.is_there(steps).any(0))  # a step is the same moment in all views

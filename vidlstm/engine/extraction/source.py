@@ -90,7 +90,7 @@ class LocalSource:
 
     @property
     def people_seconds(self) -> float | None:
-        """CPU seconds per clip that finding people took so far; None if no clip was searched."""
+        """CPU seconds per clip spent on finding people so far; None if no clip was searched."""
         return self._people_seconds / self._num_searched if self._num_searched else None
 
     def clips(self, orders: Iterable[Order]) -> Iterator[list[Made]]:

@@ -29,7 +29,7 @@ from vidlstm.records import Times
 
 CLIP_SECONDS = 20.0
 """Time limit of one strip."""
-_PEOPLE_SECONDS = 120.0  # finding people takes a second or two, and many times that on a busy machine
+_PEOPLE_SECONDS = 120.0  # finding people takes a second or two, and much longer on a busy machine
 _FRAMES = 6
 _HEIGHT = 96
 _MAX_WIDTH = 192
@@ -120,9 +120,9 @@ def _frames(path: Path, kind: Kind, span: Times | None) -> tuple[Sequence[NDArra
 def _frames_with_people(
     path: Path, span: Times | None, request: ReadRequest
 ) -> tuple[Sequence[NDArray[np.uint8]], int]:
-    """Return some of the moments that a model reads, with the people that it sees there.
+    """Return some of the moments that a model reads, with the people that it sees.
 
-    In a part of a film, people are followed through that part alone.
+    In a part of a film, people are tracked through this part only.
     """
     assert request.pose_networks is not None
     # Imported here, because other strips do not need the library that runs the networks.

@@ -98,10 +98,10 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class PeopleFound:
-    """In how many of the clips in which people were looked for they were found.
+    """Numbers of clips with and without people.
 
     Args:
-        num_clips: Clips in which people were looked for.
+        num_clips: Clips that were searched for people.
         num_with_people: Clips with somebody in at least half of the frames.
         num_with_two: Clips with two or more people in at least half of the frames.
     """
@@ -112,7 +112,7 @@ class PeopleFound:
 
     @property
     def advises_pose(self) -> bool:
-        """Whether the `pose` stream has something to read in most clips; elsewhere it cannot help."""
+        """Whether most clips show people; otherwise the `pose` stream cannot help."""
         return 2 * self.num_with_people > self.num_clips
 
 
@@ -178,7 +178,7 @@ class CheckReport:
 
     @property
     def people(self) -> PeopleFound | None:
-        """In how many clips there are people; None if nobody has looked for them."""
+        """Numbers of clips with people; None if no clip was searched for them."""
         numbers = [f.facts.people for f in self.files if f.facts.people is not None]
         found = PeopleFound(len(numbers), sum(n > 0 for n in numbers), sum(n > 1 for n in numbers))
         return found if numbers else None

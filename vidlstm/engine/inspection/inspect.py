@@ -26,9 +26,9 @@ from vidlstm.records import Problem
 SIGNATURE_FRAMES = 4
 """Number of frames in a video's signature."""
 PEOPLE_CLIPS = 50
-"""Maximum number of videos in which people are looked for: enough to tell most clips from few, in seconds."""
+"""Maximum number of videos searched for people: takes seconds, and tells whether most clips show any."""
 PEOPLE_FRAMES = 4
-"""Number of frames of a video in which people are looked for."""
+"""Number of frames of a video that are searched for people."""
 HEADER_TOLERANCE = 2
 """Error of a header's frame count that is not reported: many are off by one or two."""
 
@@ -46,7 +46,7 @@ class Facts:
         num_frames: Number of frames that were read.
         problem: Why the file cannot be used, or only partly (`truncated`).
         signature: Signature for finding near duplicates; None if it has none.
-        people: Number of people in at least half of `PEOPLE_FRAMES` frames; None where nobody has looked.
+        people: Number of people in at least half of `PEOPLE_FRAMES` frames; None if not searched for people.
     """
 
     codec: str = ""

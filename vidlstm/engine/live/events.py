@@ -1,4 +1,4 @@
-"""What watching a live source yields: events and status updates."""
+"""Events and status updates of a live source."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Encoders of lower precision, and whether the held-out clips keep their labels with them."""
+"""Encoders of lower precision, and the comparison of their labels on held-out clips."""

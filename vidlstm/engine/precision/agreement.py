@@ -22,7 +22,7 @@ _MAX_MEAN = 0.02
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a model of lower precision agrees with the original on held-out clips.
+    """Agreement of a model of lower precision with the original on held-out clips.
 
     Args:
         clips: Number of held-out clips, or windows of films, that were compared.

@@ -46,8 +46,8 @@ def run_files(model: Model, run: Path, *subsets: str, in_stores: bool = False) -
         model: The model of the run.
         run: The run folder.
         subsets: Only files of these subsets; none: all files.
-        in_stores: Whether files in object stores count as existing. Not for a run that was handed over: it
-            must not reach the network.
+        in_stores: Whether files in object stores count as existing. False for a run from somebody else,
+            which must not reach the network.
     """
     root = root_of(to_path(str(model.training.get("data", ""))))
     try:
@@ -74,7 +74,7 @@ def read_clips(model: Model, files: RunFiles) -> Iterator[ClipFeatures | None]:
     """Read clips, or films window by window, as pixels and descriptors.
 
     Yields:
-        None for a clip that cannot be read, or where a film cannot be read on.
+        None for a clip that cannot be read, or at the point beyond which a film cannot be read.
     """
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=write_networks(model.pose))
     with DecodePool(1) as pool:

@@ -20,7 +20,7 @@ from vidlstm.models.backends.torch import conv_inputs
 from vidlstm.models.checkpoint import Model
 
 NUM_MEASURED = 24
-"""Number of training clips, or windows of films, whose pictures the encoder is measured on."""
+"""Number of training clips, or windows of films, on which the encoder's activations are measured."""
 _NUM_COMPARED = 200
 """Maximum number of held-out clips, or windows of films, that are compared."""
 
@@ -35,7 +35,7 @@ def compare_int8(model: Model, run: Path) -> tuple[Agreement, ConvInputs]:
         run: The run folder with the table of its clips, just trained; clips in stores are downloaded again.
 
     Returns:
-        How far the labels agree, and the inputs.
+        The agreement, and the inputs of the convolutions.
 
     Raises:
         BackendError: OpenVINO cannot run this encoder in int8.

@@ -1,4 +1,4 @@
-"""Read decisions from any of the places where they are made: the review page, Label Studio or CVAT."""
+"""Read decisions from the review page, Label Studio or CVAT."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vidlstm.engine.review.decisions import Decision, read_table, require_unique
 
 
 def read_decisions(file: Path) -> list[Decision]:
-    """Read decisions; the first character tells the format.
+    """Read decisions; the first character determines the format.
 
     Raises:
         DataError: The file cannot be read, has another format, or contradicts itself.

@@ -2,10 +2,10 @@
 
 Active learning by margin (Scheffer et al. 2001). On CIFAR-10 pictures, with 5 of each class and 50 more, this
 is hardly better than a random choice. Mean top-1 of seeds 0 to 4, by
-`python -m tests.benchmarks.active_choice`: random 0.583, this order 0.587, by the margin alone 0.592. Choices
-that also make the clips differ gained less than the 3 points that would be worth their code: in turn from
-every suggested class 0.576; k-means on the encoder's features weighted by doubt 0.608, but rows of `predict`
-do not have these.
+`python -m tests.benchmarks.active_choice`: random 0.583, this order 0.587, by the margin alone 0.592. Methods
+that also diversify the choice gained less than the 3 points that would justify their code: in turn from every
+suggested class 0.576; k-means on the encoder's features weighted by uncertainty 0.608, but rows of `predict`
+do not have these features.
 """
 
 from __future__ import annotations

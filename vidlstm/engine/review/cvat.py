@@ -40,7 +40,7 @@ def to_archive(classes: Iterable[str], items: Iterable[ReviewItem], root: Path) 
         DataError: No clip can be read, or a path is too long for the name of a picture.
     """
     file, images = io.BytesIO(), list[str]()
-    with zipfile.ZipFile(file, "w") as archive:  # JPEG files do not get smaller
+    with zipfile.ZipFile(file, "w") as archive:  # uncompressed: JPEG files would not get smaller
         for item in items:
             try:
                 picture, width, height = contact_sheet(item.find(root), item.kind, item.span)

@@ -73,8 +73,8 @@ class Timeline:
 class PathDecoder:
     """Finds the best path through cells, which may arrive one after the other.
 
-    Only the cells whose class is not settled yet are kept; in a whole film, that is all of them. Live, a cell
-    is settled once the best paths to all classes of the newest cell agree on it: no later cell can change it.
+    Only cells whose class is not settled yet are kept; in a whole film, these are all cells. Live, a cell is
+    settled once the best paths to all classes of the newest cell agree on it, as no later cell can change it.
     If they do not agree within `horizon` cells, the best path decides (truncated Viterbi: Heller and Jacobs
     1971).
 
@@ -88,7 +88,7 @@ class PathDecoder:
         self._horizon = horizon
         self._total: Scores = np.zeros(0)  # score of the best path to each class of the newest cell
         self._best: list[int] = []  # per cell: the best class if the path ended there
-        self._stayed: list[NDArray[np.bool_]] = []  # classes whose best path had them in the cell before
+        self._stayed: list[NDArray[np.bool_]] = []  # per cell: whether the best path to a class stays in it
 
     def add(self, scores: Scores) -> None:
         """Add cells, `(N, K)` probabilities."""

@@ -5,14 +5,14 @@ and without that branch. If the branch does not help by more than chance, it is 
 prediction, is then that of the default streams.
 
 Both fusions are fitted on three quarters of the groups and compared on the fourth, in turn, so that the
-fusion with one more weight has no advantage. They are compared by log loss, which tells more from few clips
-than the labels do, and group by group, as clips of one recording are not independent: by Fisher's
-randomisation test, one-sided.
+fusion with one more weight has no advantage. They are compared by log loss, which is more informative on few
+clips than the labels, with Fisher's randomisation test, one-sided, over groups, as clips of one recording are
+not independent.
 
-Measured in every fold of cross-validations (seeds 0 to 2; UT-Interaction leaving one sequence out: seed 0):
-`pose` is kept in 20 of 20 folds there, where it adds 3.3 points of top-1 on clips that it was not chosen on;
-in 5 of 6 across scenes, where it adds 9.7; in none of 15 on spans of thermal recordings, where it takes 0.6.
-McNemar's exact test on the labels keeps it in 3 of 20, 2 of 6 and none of 15. On `sample_videos`, where
+Measured in every fold of cross-validations (seeds 0 to 2), with the change of top-1 on clips that were not
+used for the choice: UT-Interaction leaving one sequence out (seed 0): `pose` is kept in 20 of 20 folds, +3.3
+points; across scenes: in 5 of 6, +9.7; spans of thermal recordings: in none of 15, where it would cost 0.6.
+McNemar's exact test on the labels would keep it in 3 of 20, 2 of 6 and none of 15. On `sample_videos`, where
 `rgb+motion` makes no mistake, it is kept in none of 5.
 """
 

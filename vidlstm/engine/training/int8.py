@@ -1,4 +1,4 @@
-"""The end of a training: the saved model is compared with itself in int8."""
+"""Compare the saved model with itself in int8, at the end of a training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def labels_in_int8(model: Model, machine: MachineSettings) -> bool:
 
 
 def compare_in_int8(run: RunFolder, model: Model) -> Generator[Event, None, bool]:
-    """Compare the saved model with itself in int8, and add the result to it; Ctrl-C leaves it out.
+    """Compare the saved model with itself in int8, and store the result in it; Ctrl-C skips this.
 
     Returns:
         Whether it was interrupted.

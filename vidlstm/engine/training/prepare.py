@@ -22,7 +22,7 @@ from vidlstm.models.encoders import Encoder
 
 
 def start_model(config: ModelConfig, clips: Clips, encoder: Encoder | None, seed: int) -> Model:
-    """Return a model whose initial weights depend on the seed only."""
+    """Return a model whose initial weights depend only on the seed."""
     torch.manual_seed(seed)
     widths = clips.widths()
     if encoder is not None:

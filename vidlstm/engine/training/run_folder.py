@@ -188,7 +188,7 @@ class RunFolder:
         write_atomically(self.model, serialise(model))
 
     def _note(self, settings: RunSettings, rows: Mapping[str, SplitRow]) -> None:
-        """Write clips, then settings: the settings file makes the folder a run."""
+        """Write clips, then settings, as the settings file makes the folder a run."""
         write_split(self.path / SPLIT, rows)
         self.write(CONFIG, json.dumps(to_dict(settings), indent=2) + "\n")
 

@@ -136,7 +136,7 @@ class _Session:
             if self.training.auto_streams:
                 self.pose = choose_streams(model, trainer, self.plan.dataset)
                 yield PoseCompared(self.pose)
-        model.classifier.cpu()  # where every model scores, so that the report says what `predict` will
+        model.classifier.cpu()  # as in `predict`, so that the report has the same scores
         if not self.world.is_main:
             return
         if start is not None and self.plan.start is not None and trainer.best_epoch == 0:
@@ -264,7 +264,7 @@ class _Session:
                 for report in trainer.run():
                     if log is not None:
                         log.write(report)
-                    if self.world.is_main and not trainer.diverged:  # resuming from there would be useless
+                    if self.world.is_main and not trainer.diverged:  # resuming after divergence is useless
                         run.write_epoch(report, trainer)
                     yield EpochEnded(report)
         except KeyboardInterrupt:

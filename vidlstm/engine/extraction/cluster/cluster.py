@@ -1,7 +1,7 @@
 """The driver: sends items to actors in batches, and yields results in the order of the items.
 
 If a node or an actor dies, its items are retried one at a time, each alone on an actor. An item is given up
-only after three actors died while working on it.
+only after three actors have died while working on it.
 """
 
 from __future__ import annotations
@@ -116,11 +116,11 @@ class _Member(Generic[T, R]):
     """The driver's record of an actor."""
 
     handle: Any
-    greeting: Any  # reference to it; None once it has arrived
+    greeting: Any  # reference to the greeting; None once it has arrived
     tasks: dict[Any, _Task[T, R]] = field(default_factory=dict)  # by reference to the result
 
     def is_free_for(self, task: _Task[T, R], at_once: int) -> bool:
-        """Tell whether it may take a task; a task that an actor died with needs an actor of its own."""
+        """Tell whether it may take a task; a task with which an actor died runs alone on an actor."""
         if self.greeting is not None:
             return False
         if task.deaths or any(own.deaths for own in self.tasks.values()):

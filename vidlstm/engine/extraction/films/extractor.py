@@ -4,8 +4,8 @@ A film passes through a decoder process as a stream, and its features are yielde
 training, all of them are kept, and also stored under the film and the rate of its grid: the film is read only
 once, even if its labelled spans change.
 
-The `rgb` stream takes every second moment, as it does in clips. For the `pose` stream the people's key points
-are kept, which are described when a part is cut out.
+The `rgb` stream takes every second moment, as in clips. For the `pose` stream the people's key points are
+stored, and described when a part is cut out.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vidlstm.media.sampling import every_second, known_fps, plan
 from vidlstm.media.video.open import probe
 from vidlstm.records import ClipInfo, Problem
 
-_READING_VERSION = 1  # incremented when the same request gives other pixels
+_READING_VERSION = 1  # incremented when the same request gives different pixels
 
 
 class FilmExtractor:

@@ -30,7 +30,7 @@ CLIP_SECONDS = 120.0
 _WINDOW = 8  # files in flight per worker: as many as it can read while torch is imported
 
 _MAX_WORKERS = 16
-"""Beside one H200, 8 workers feed it with 25 clips per second, 12 with 37 and 16 with 39."""
+"""Default limit: for one H200, 8 workers read 25 clips per second, 12 read 37 and 16 read 39."""
 _cores_limit: int | None = None
 
 T = TypeVar("T")
@@ -38,13 +38,13 @@ R = TypeVar("R")
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return number if _cores_limit is None else min(number, _cores_limit)
 
 
 def limit_cores(number: int) -> None:
-    """Let this process use so many cores at most: others of its kind are on the machine."""
+    """Limit the number of cores that this process uses, because other actors share the machine."""
     global _cores_limit
     _cores_limit = number
 
@@ -90,14 +90,14 @@ class DecodePool:
         self.close()
 
     def close(self) -> None:
-        """End the processes, whatever they are doing; an unfinished `run` ends where it is."""
+        """Kill the processes, whatever they are doing; an unfinished `run` ends at once."""
         self.end_early(at_once=True)
         for worker in self._workers:
             self._jobs.put(None)
             worker.retire()
 
     def end_early(self, *, at_once: bool = False) -> None:
-        """Let `run` end after the current item, or `at_once`; called from another thread."""
+        """Make `run` end after the current item, or `at_once`; called from another thread."""
         if at_once:
             self._abandoned.set()
         self._ending.set()
@@ -187,7 +187,7 @@ class DecodePool:
 
     def _tend(self, worker: Worker, at_once: bool) -> None:
         """Pass jobs to one worker, one at a time."""
-        # Processes started by this thread inherit its signal mask: Ctrl-C must not reach the workers.
+        # Processes started by this thread inherit its signal mask, so that Ctrl-C does not reach the workers.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         if at_once:

@@ -55,7 +55,7 @@ class Worker:
 
     def __init__(self, num_threads: int) -> None:
         self._num_threads = num_threads
-        self._lock = threading.RLock()  # one thread hands over jobs, another may end it
+        self._lock = threading.RLock()  # one thread sends jobs, another may end the process
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._retired = False

@@ -61,11 +61,11 @@ def from_files(
         bfloat16: Run the encoder in bfloat16.
     """
     assert model.encoder is not None
-    if model.encoder.mean.is_cuda:  # 15 steps a second for 12 (EfficientNet-Lite0, H200)
+    if model.encoder.mean.is_cuda:  # 15 steps per second instead of 12 (EfficientNet-Lite0, H200)
         model.encoder.to(memory_format=torch.channels_last)
     _unfreeze(model.encoder, model.config.encoder)
     reader = PixelReader(extractor, [s.path for s in clips.dataset.samples])
-    # Mirroring a picture changes the order of its regions; the reader's mirrored version has the right one.
+    # Mirroring a picture changes the order of its regions, which the reader's mirrored version accounts for.
     flips = model.config.mirror and model.config.kind == "video"
     return EncoderTraining(model.encoder, reader, flips=flips, warm_start=warm_start, bfloat16=bfloat16)
 

@@ -172,7 +172,7 @@ class Trainer:
 
     @property
     def has_best(self) -> bool:
-        """Whether a best epoch's weights are there."""
+        """Whether there are weights of a best epoch."""
         return self._best_state is not None
 
     @property
@@ -202,7 +202,7 @@ class Trainer:
             for outputs in (self._networks.outputs(samples, self.views), held_out)
         )
         if all(bool(vectors.isfinite().all()) for vectors in (*train, *others)):
-            novelty = self.classifier.novelty.cpu()  # as the vectors are
+            novelty = self.classifier.novelty.cpu()  # like the vectors
             novelty.fit(train, labels, others)
             novelty.to(self._device)
 
@@ -234,7 +234,7 @@ class Trainer:
         losses = []
         for done, step in enumerate(self._steps(batches, rng), 1):
             rate = rate_after(self.epoch - 1 + done / number, config)
-            losses.append(self._take_step(step, weights, rate))  # not read yet, so that a GPU need not wait
+            losses.append(self._take_step(step, weights, rate))  # not read yet, so that the GPU does not wait
         counts = torch.from_numpy(np.stack([real.sum(1) for _, real in batches]))
         lengths = torch.tensor([len(order) for order in orders])
         return float(((torch.stack(losses).cpu() * counts).sum(0) / lengths).mean())
