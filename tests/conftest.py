@@ -1,4 +1,4 @@
-"""What all tests share: a quiet machine, and tiny clips that a subprocess can train on in seconds."""
+"""Shared by all tests: an isolated environment, and tiny clips that a subprocess can train on in seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from tests.cli.shell import TrainedRun, shell
 from tests.tiny import write_action
 
-# Before torch is first imported here, and inherited by every subprocess: many small products, two cores.
+# Set before torch is first imported, and inherited by subprocesses: one thread suits many small products.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's feature store, model and terminal out of the tests."""
+    """Isolate the tests from the user's feature store, model and terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         for name in ("VIDLSTM_CHECKPOINT", "VIDLSTM_DEBUG", "FORCE_COLOR", "PY_COLORS", "COLUMNS"):
@@ -30,9 +30,9 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders of two movements, `rise` and `sink`, by six performers: twelve clips of a second.
+    """Class folders of two actions, `rise` and `sink`, by six performers: twelve clips of a second.
 
-    The performer is in the file name, so that groups are found. To be read only.
+    The performer is in the file name, so that groups are found. Read-only.
     """
     root = tmp_path_factory.mktemp("tiny") / "data"
     for action in ("rise", "sink"):
@@ -43,10 +43,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """One real `vidlstm train` for all tests: motion alone and few epochs, for the sake of time.
-
-    To be read only.
-    """
+    """One real `vidlstm train` for all tests: only motion and few epochs, to save time. Read-only."""
     folder = tmp_path_factory.mktemp("work")
     ended = shell(
         "train", tiny_data, "--streams", "motion", "--epochs", "8", "--members", "2", "--json", cwd=folder

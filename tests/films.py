@@ -1,4 +1,4 @@
-"""Tiny lossless films: a square that rises, sinks or rests, and the table of when it does what."""
+"""Tiny lossless films of a square that rises, sinks or rests, and the table of its actions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 3
 
 
 def write_film(path: Path, performer: int, story: tuple[str, ...] = STORY) -> list[Span]:
-    """Write a film in which every part of the story takes 3 s, and return its spans."""
+    """Write a film in which every part of the story lasts 3 s; return its spans."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(performer)
     ground = cv2.resize(rng.integers(0, 120, (6, 8, 3), dtype=np.uint8), (WIDTH, HEIGHT))

@@ -1,4 +1,4 @@
-"""A camera as many are: MJPEG over HTTP, on this machine, at the pace of its frames."""
+"""A typical network camera on this machine: MJPEG over HTTP, in real time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from types import TracebackType
 
 
 class MjpegServer:
-    """Serves pictures over and over, the first one first for everybody who connects.
+    """Serves pictures in a loop; every connection starts with the first one.
 
     Args:
         pictures: JPEG files.
-        fps: That are sent in a second.
-        port: 0 for one that is free.
-        once: Whoever has got them all gets nothing more, and is left waiting.
+        fps: Frames per second.
+        port: Port number; 0: any free port.
+        once: Send all pictures only once, then keep the connection open.
 
     Attributes:
-        sent: Of the newest connection, when each frame was sent, by `time.time`.
+        sent: Times at which the frames of the newest connection were sent, by `time.time`.
     """
 
     def __init__(self, pictures: Sequence[bytes], fps: float, port: int = 0, *, once: bool = False) -> None:
@@ -48,11 +48,11 @@ class MjpegServer:
                         self.wfile.write(head.encode() + picture + b"\r\n")
                         time.sleep(max(0.0, began + len(sent) / fps - time.monotonic()))
                 except OSError:
-                    pass  # who watched has gone
+                    pass  # the client has disconnected
                 self.close_connection = True
 
             def log_message(self, format: str, *arguments: object) -> None:
-                """Say nothing."""
+                """Do not log."""
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
@@ -64,7 +64,7 @@ class MjpegServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Hang up on everybody, and leave the port free."""
+        """Close all connections and free the port."""
         self._is_up = False
         self._server.shutdown()
         self._server.server_close()

@@ -34,7 +34,7 @@ _PREDICT = (
 )
 _FILM = "sample_videos/films/day01.mp4"
 _MOMENTS = (3.5, 17.8, 29.0, 36.5)
-"""Seconds into `_FILM`, one within each of four actions."""
+"""Times in `_FILM`, in seconds, one within each of four actions."""
 
 
 def main() -> None:
@@ -61,14 +61,14 @@ def _run(home: Path, *arguments: str, status: int = 0) -> str:
 
 
 def _save_terminal(name: str, raw: str, lines_from: str | None = None) -> None:
-    """Write what stands on the terminal at the end, as SVG that loads nothing from elsewhere.
+    """Write the final content of the terminal as a self-contained SVG.
 
     Args:
-        name: Of the file.
+        name: Name of the file.
         raw: The command and its output.
         lines_from: Leave out the lines between the command and the first one with this text.
     """
-    # A progress bar rewrites its line: what stands in it at the end comes after the last return.
+    # A progress bar rewrites its line: the final text comes after the last carriage return.
     first, *lines = [line.rstrip("\r").rpartition("\r")[2] for line in raw.split("\n")]
     if lines_from is not None:
         lines = lines[next(n for n, line in enumerate(lines) if lines_from in line) :]

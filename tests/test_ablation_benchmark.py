@@ -1,4 +1,4 @@
-"""The ablation takes away what it says, and its table says what it measured."""
+"""The ablation removes the named parts, and its table shows what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vidlstm.train`, `evaluate` and `crossval`: the commands' own sessions, typed, and they print nothing."""
+"""`vidlstm.train`, `evaluate` and `crossval`: the sessions of the commands, typed and silent."""
 
 from __future__ import annotations
 

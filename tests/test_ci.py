@@ -1,4 +1,4 @@
-"""CI runs what the README tells people to run, and stands in the repository as a script."""
+"""CI runs the commands of the README, as a script in the repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_the_readme_holds_the_one_command_that_ci_takes_from_it() -> None:
     assert wanted is not None
     lines = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if wanted[1] in line]
     assert lines
-    assert lines[0].endswith("&& .venv/bin/python -m pytest")  # a command line, and nothing around it
+    assert lines[0].endswith("&& .venv/bin/python -m pytest")  # a command line and nothing else
     assert lines[0].startswith("python3 -m venv .venv")
 
 

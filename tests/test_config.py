@@ -1,4 +1,4 @@
-"""Configs: a config that exists is one that works, and it travels as plain JSON."""
+"""Configs: every config object is valid, and is stored as plain JSON."""
 
 from __future__ import annotations
 

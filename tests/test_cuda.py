@@ -1,4 +1,4 @@
-"""A GPU gives what the CPU gives, to rounding. Skipped where torch has none that it can use."""
+"""A GPU gives the results of the CPU, up to rounding. Skipped if torch has no usable GPU."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def scores(trainer: Trainer, clips: Sequence[ClipFeatures]) -> tuple[torch.Tenso
 
 
 def rows(*arguments: str | Path) -> dict[str, tuple[str, float]]:
-    """Return label and score of each clip by `predict`."""
+    """Run `predict`; return label and score of each clip."""
     ended = run("predict", *arguments, "--format", "jsonl", "--novelty-rate", "0", "--workers", "2")
     assert ended.status == 0, ended.err
     found = map(json.loads, ended.lines)

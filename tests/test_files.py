@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and on the disk when the call returns."""
+"""Files are written atomically, and are on disk when the call returns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folder")
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record, in order, what is flushed and what is renamed."""
+    """Record flushes and renames, in order."""
     seen: list[str] = []
     fsync, replace = os.fsync, os.replace
 

@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and has no output of an earlier run."""
+"""The notebook runs from top to bottom, and contains no output of an earlier run."""
 
 from __future__ import annotations
 

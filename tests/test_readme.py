@@ -1,4 +1,4 @@
-"""The README: what it names exists, its commands run, and its pictures show what comes."""
+"""The README: everything it names exists, its commands run, and its pictures match the real output."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_its_pictures_are_small_and_load_nothing() -> None:
 
 
 def shown(name: str) -> list[str]:
-    """Return the lines of a picture of a terminal, numbers as 0."""
+    """Return the lines of a terminal picture, with every number replaced by 0."""
     svg = (IMAGES / f"{name}.svg").read_text(encoding="utf-8")
     lines: dict[str, str] = {}
     for line, part in re.findall(rf'clip-path="url\(#{name}-line-(\d+)\)">([^<]*)</text>', svg):

@@ -1,4 +1,4 @@
-"""Records: their JSON form is what users' scripts read, so its keys are pinned here."""
+"""Records: users' scripts read their JSON form, so these tests fix its keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sample clips as they are committed, and the script that draws them."""
+"""The committed sample clips, and the script that draws them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_script_draws_the_films_that_are_committed() -> None:
     moved = np.array([np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(frames)])
     times = (np.arange(len(moved)) + 1) / fps
     inside = np.any([(start < times) & (times < end) for start, end, _ in spans], axis=0)
-    assert np.median(moved[inside]) > 2 * np.median(moved[~inside])  # a hand-held camera moves in a rest, too
+    assert np.median(moved[inside]) > 2 * np.median(moved[~inside])  # a hand-held camera never rests
 
 
 def test_file_names_tell_the_performer() -> None:
@@ -103,7 +103,7 @@ def test_a_reversed_clip_shows_the_same_pictures_in_the_opposite_order(backward:
     back, back_fps = make.render(3, backward)
     assert there_fps == back_fps
     np.testing.assert_array_equal(there, back[::-1])
-    # and the order is to be seen: the ends of the movement differ
+    # and the order is visible: start and end of the movement differ
     assert np.abs(there[0].astype(int) - there[-1]).mean() > 2
 
 
@@ -114,7 +114,7 @@ def test_committed_pairs_hold_the_same_poses(performer: int, backward: str, forw
     back = frames_in(make.clip_path(FOLDER, performer, backward))[::-1]
     assert len(there) == len(back)
     differences = [np.abs(a.astype(int) - b).mean() for a, b in zip(there, back, strict=True)]
-    assert max(differences) < 4  # compression alone
+    assert max(differences) < 4  # from compression only
 
 
 def test_pauses_at_both_ends_are_alike_on_average() -> None:

@@ -1,4 +1,4 @@
-"""What the benchmark of speed makes of its figures; the figures themselves are no test's business."""
+"""How the speed benchmark evaluates its figures; the figures themselves are not tested."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny lossless clips: a bright square that rises or sinks, drawn a little otherwise by each performer."""
+"""Tiny lossless clips of a bright square that rises or sinks, slightly different for each performer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH, HEIGHT, NUM_FRAMES = 64, 48, 12
 
 
 def write_action(path: Path, action: str, performer: int) -> Path:
-    """Write a clip of `rise` or `sink`, 12 frames at 12 a second, without loss."""
+    """Write a lossless clip of `rise` or `sink`: 12 frames at 12 per second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([performer, action == "rise"])
     ground = cv2.resize(rng.integers(0, 120, (6, 8, 3), dtype=np.uint8), (WIDTH, HEIGHT))

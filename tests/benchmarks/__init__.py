@@ -1,1 +1,1 @@
-"""Measurements on demand: never part of the suite."""
+"""Measurements on demand, which are not part of the test suite."""

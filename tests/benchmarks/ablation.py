@@ -1,16 +1,15 @@
-"""What each part of the recipe is worth, on each data set: one table, with intervals.
+"""The value of each part of the model on each data set: one table, with intervals.
 
     VIDLSTM_REAL_DATA=DATA python -m tests.benchmarks.ablation [NAME=PATH[:GROUP_COLUMN] ...] [--seeds 3]
 
-Every row is one part taken away: top-1 with it minus top-1 without it, in points, averaged over the seeds,
-with the 95 % interval of resampled groups (of clips where there are fewer than six groups). All clips are
-scored by models that were not trained on their group. A branch is taken away by fitting the fusion of the
-others again, as branches share no weights; members, views, mirroring and the order of the frames by training
-again.
+Every row removes one part: top-1 with it minus top-1 without it, in points, averaged over the seeds, with the
+95 % interval over resampled groups (over clips if there are fewer than six groups). All clips are scored by
+models that were not trained on their group. To remove a branch, the fusion of the others is fitted again, as
+branches share no weights; to remove members, views, mirroring or the order of the frames, the model is
+trained again.
 
-Sets: `sample_videos` and, of $VIDLSTM_REAL_DATA, UT-Interaction by sequence and across scenes, and the
-labelled spans of the films. `pose` is among the streams if its networks are installed, or given by
---pose-weights.
+Sets: `sample_videos` and, from $VIDLSTM_REAL_DATA, UT-Interaction by sequence and across scenes, and the
+labelled spans of the films. `pose` is included if its networks are installed, or given with --pose-weights.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class Set:
     """A data set to measure on.
 
     Args:
-        name: In the table.
+        name: Name in the table.
         data: As for `vidlstm crossval`.
     """
 
@@ -68,7 +67,7 @@ class Set:
 
 
 def sets(given: Sequence[str]) -> list[Set]:
-    """Return the sets to measure: the given ones, or all that are there."""
+    """Return the sets to measure: the given ones, or all available ones."""
     if given:
         chosen = []
         for text in given:
@@ -102,7 +101,7 @@ def load(chosen: Set, weights: Path | None, workers: int | None) -> tuple[ModelC
 
 
 def _last(events: Generator[Any, None, T]) -> T:
-    """Return what a generator of events returns."""
+    """Run a generator of events to its end; return its return value."""
     while True:
         try:
             next(events)
@@ -112,7 +111,7 @@ def _last(events: Generator[Any, None, T]) -> T:
 
 
 def without(part: str, config: ModelConfig, clips: Clips) -> tuple[ModelConfig, Clips]:
-    """Take a part away that needs another training."""
+    """Remove a part that requires training again."""
     if part == "order":
         return config.changed(head={"kind": "mean"}), clips
     if part == "members":
@@ -123,7 +122,7 @@ def without(part: str, config: ModelConfig, clips: Clips) -> tuple[ModelConfig, 
 
 
 def _sliced(clips: Clips, copies: int | None = None, views: int | None = None) -> Clips:
-    """Return clips with fewer copies (plain, mirrored) or views of their features."""
+    """Return the clips with fewer copies (plain, mirrored) or fewer views."""
 
     def less(features: ClipFeatures) -> ClipFeatures:
         sequences: dict[str, Values] = {s: v[:copies, :views] for s, v in features.sequences.items()}
@@ -136,7 +135,7 @@ def _sliced(clips: Clips, copies: int | None = None, views: int | None = None) -
 def hits_of(
     config: ModelConfig, clips: Clips, folds: Sequence[Fold], training: TrainConfig, parts: Sequence[str]
 ) -> dict[str, Hits]:
-    """Return which clips are right with all branches, and without each of some branches, `(N,)` each."""
+    """Return which clips are right with all branches, and without each of the given parts, `(N,)` each."""
     labels = clips.labels()
     hits = {part: np.zeros(len(labels), bool) for part in (FULL, *parts)}
     for fold in folds:

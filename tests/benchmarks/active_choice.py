@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.active_choice PICTURES [--seeds 5] [--start 5] [--budget 50]
 
-PICTURES has train/ and test/. A model is trained on a few pictures of each class. Then a number of the other
-training pictures get their true labels, by each way of choosing, and a model is trained on all of these.
-Prints top-1 on the test pictures. k-means (Zhdanov, "Diverse mini-batch active learning", 2019) clusters the
-encoder's features, weighted by doubt, and takes the picture nearest to each centre.
+PICTURES has train/ and test/. A model is trained on a few pictures of each class. Each method then chooses
+some of the other training pictures, which get their true labels, and a model is trained on all labelled
+pictures. Prints top-1 on the test pictures. k-means (Zhdanov, "Diverse mini-batch active learning", 2019)
+clusters the encoder's features, weighted by uncertainty, and takes the picture nearest to each centre.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Trial:
         return self.rng.permutation(self.others)[:number]
 
     def by_review(self, number: int) -> Indices:
-        """Choose as `review --budget`."""
+        """Choose like `review --budget`."""
         items = []
         for i, record in zip(self.others.tolist(), self.scored, strict=True):
             top = sorted(zip(self.config.classes, record.scores, strict=True), key=lambda pair: -pair[1])
@@ -102,18 +102,18 @@ class Trial:
         return np.array([int(item.path) for item in chosen.items], np.int64)
 
     def by_margin(self, number: int) -> Indices:
-        """Choose the most doubtful."""
+        """Choose the least certain."""
         return self.others[np.argsort(1 - self._doubt())[:number]]
 
     def by_classes(self, number: int) -> Indices:
-        """Choose the most doubtful of every suggested class in turn."""
+        """Choose the least certain of every suggested class in turn."""
         order = np.argsort(1 - self._doubt())
         suggested = np.array([np.argmax(self.scored[i].scores) for i in order])
         turns = [np.count_nonzero(suggested[:place] == name) for place, name in enumerate(suggested)]
         return self.others[order[np.argsort(turns, kind="stable")[:number]]]
 
     def by_clusters(self, number: int) -> Indices:
-        """Choose one of each cluster of the encoder's features, weighted by doubt."""
+        """Choose one from each cluster of the encoder's features, weighted by uncertainty."""
         vectors = np.stack([self._vector(i) for i in self.others.tolist()])
         vectors -= vectors.mean(0)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

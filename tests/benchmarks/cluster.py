@@ -1,11 +1,11 @@
-"""A Ray cluster against one machine: throughput, a node lost, the cost of Ray, a long queue, memory.
+"""A Ray cluster compared with one machine: throughput, a lost node, the cost of Ray, a long queue, memory.
 
     python -m tests.benchmarks.cluster MODEL CLIPS [--clips 400] [--parts nodes,change,local,queue,memory]
 
 CLIPS is a folder of videos; they are linked until there are enough. The nodes are processes of this machine
-(`ray.cluster_utils.Cluster`), bound to a CPU each on Linux, so two of them need two idle cores. Without the
-binding, a node's encoder and decoder take more than the one CPU that it is said to have. Throughput is taken
-between two rows, when every actor works.
+(`ray.cluster_utils.Cluster`), bound to one CPU each on Linux, so two of them need two idle cores. Without the
+binding, a node's encoder and decoder take more than the one CPU that it claims to have. Throughput is
+measured between two rows, when all actors are working.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
-_FIRST = 48  # rows until every actor works
+_FIRST = 48  # rows until all actors are working
 
 
 @dataclass
 class Labelled:
-    """What a run gave, and when."""
+    """The rows of a run, and their times."""
 
     rows: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
@@ -37,20 +37,20 @@ class Labelled:
     peak: int = 0  # bytes of the command itself
 
     def rate(self) -> float:
-        """Return clips a second between two rows in the middle."""
+        """Return clips per second between two rows in the middle."""
         last = len(self.rows) - _FIRST // 2
         return (last - _FIRST) / (self.times[last] - self.times[_FIRST])
 
 
 def predict_command(model: Path, *options: str) -> list[str]:
-    """Return the command that labels names from standard input."""
+    """Return the command that labels files named on standard input."""
     return [sys.executable, "-m", "vidlstm", "predict", "-", "-c", str(model), "-q", *options]
 
 
 def label(
     model: Path, names: Iterable[str], *options: str, at_row: Callable[[int], object] = lambda _: None
 ) -> Labelled:
-    """Run `predict` on names given by standard input."""
+    """Run `predict` on files named on standard input."""
     command = predict_command(model, "-f", "jsonl", *options)
     done = Labelled()
     began = time.monotonic()
@@ -95,7 +95,7 @@ def link_clips(source: Path, folder: Path, number: int) -> list[str]:
 
 
 def nodes_of(number: int) -> Any:
-    """Start a cluster of nodes with a CPU each."""
+    """Start a cluster of nodes with one CPU each."""
     from ray.cluster_utils import Cluster
 
     with _one_cpu(0):
@@ -106,14 +106,14 @@ def nodes_of(number: int) -> Any:
 
 
 def add_node(nodes: Any, index: int) -> Any:
-    """Add a node on a CPU of its own."""
+    """Add a node with its own CPU."""
     with _one_cpu(index):
         return nodes.add_node(num_cpus=1)
 
 
 @contextmanager
 def _one_cpu(index: int) -> Iterator[None]:
-    """Bind the processes that are started in this block to one CPU, where the system can."""
+    """Bind the processes that are started in this block to one CPU, if the system supports it."""
     if sys.platform != "linux":
         yield
         return
@@ -126,7 +126,7 @@ def _one_cpu(index: int) -> Iterator[None]:
 
 
 def compare_nodes(model: Path, names: list[str], plain: Labelled) -> None:
-    """Print the throughput of one node and of two."""
+    """Print the throughput of one node and of two nodes."""
     rates = {}
     for number in (1, 2):
         nodes = nodes_of(number)
@@ -142,7 +142,7 @@ def compare_nodes(model: Path, names: list[str], plain: Labelled) -> None:
 
 
 def change_nodes(model: Path, names: list[str], plain: Labelled) -> None:
-    """Take a node away half-way, and add another."""
+    """Remove a node halfway, and add another one."""
     nodes = nodes_of(1)
     extra = add_node(nodes, 1)
 
@@ -173,7 +173,7 @@ def measure_local(model: Path, names: list[str], plain: Labelled) -> None:
 
 
 def queue_names(model: Path, names: list[str]) -> None:
-    """Queue 100,000 names, and see when rows come."""
+    """Queue 100,000 names, and print when rows arrive."""
     nodes = nodes_of(2)
     many = list(itertools.islice(itertools.cycle(names), 100_000))
     command = predict_command(model, "--ray", nodes.address)
@@ -184,7 +184,7 @@ def queue_names(model: Path, names: list[str]) -> None:
     ):
         assert process.stdout is not None
         times = [time.monotonic() - began for _ in itertools.islice(process.stdout, 10)]
-        process.stdout.close()  # as `| head` does
+        process.stdout.close()  # like `| head`
         status = process.wait(60)
     nodes.shutdown()
     print(
@@ -194,7 +194,7 @@ def queue_names(model: Path, names: list[str]) -> None:
 
 
 def measure_memory(model: Path, folder: Path) -> None:
-    """Print the driver's memory for 1,000 and 20,000 inputs, which are no videos."""
+    """Print the driver's memory for 1,000 and 20,000 inputs, none of which is a video."""
     nodes = nodes_of(2)
     for number in (1_000, 20_000):
         names = []

@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 
 
 def write_digits(root: Path) -> None:
-    """Write `train/<digit>/<n>.png` and `test/...`, stratified, always the same."""
+    """Write `train/<digit>/<n>.png` and `test/...`, with a fixed stratified split."""
     digits = load_digits()
     _, test = train_test_split(
         range(len(digits.target)), test_size=0.25, stratify=digits.target, random_state=0
@@ -37,7 +37,7 @@ def write_digits(root: Path) -> None:
 
 
 def main() -> None:
-    """Train once and print top-1 on the test side."""
+    """Train once and print top-1 on the test set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed

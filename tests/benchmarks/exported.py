@@ -1,10 +1,10 @@
-"""Does an exported model give the same rows, as fast, from a small installation?
+"""Does an exported model give the same rows, equally fast, from a small installation?
 
 Run by hand: `python -m tests.benchmarks.exported RUN CLIPS_FOLDER [--repeats 3]`. Exports the run for
-onnxruntime and OpenVINO, labels all clips with each and with the run itself, in turns, and compares labels,
-scores and CPU seconds. Then installs numpy, opencv-python-headless and onnxruntime into a new virtual
-environment (needs a package index) and runs the exported program there. Exits 1 if a label differs, a
-score by more than 1e-4, or a row of the program.
+onnxruntime and OpenVINO, labels all clips with each of them and with the run itself, in turn, and compares
+labels, scores and CPU seconds. Then installs numpy, opencv-python-headless and onnxruntime into a new virtual
+environment (needs a package index) and runs the exported program there. Exits with 1 if a label differs, a
+score differs by more than 1e-4, or a row of the program differs.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def main() -> int:
             "exported, onnx": (folder / "onnx", ()),
             "exported, openvino": (folder / "openvino", ()),
         }
-        label(options.run, clips[:1], "--backend", "openvino")  # converts the networks, and keeps them
+        label(options.run, clips[:1], "--backend", "openvino")  # converts and caches the networks
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         rows: dict[str, Rows] = {}
         for _ in range(options.repeats):

@@ -1,9 +1,9 @@
-"""Damaged films: does any crash, hang, open something else, or show memory that nobody wrote?
+"""Damaged films: does any of them crash, hang, open something else, or show uninitialised memory?
 
-Small clips of thirteen codecs and containers are damaged in eight ways, and read as `predict` and as `spans`
-read them, each twice: decoded by one thread and by four, in processes whose fresh memory is filled with
-different bytes (glibc's `MALLOC_PERTURB_`). Right is: frames, the same ones both times, or a code. Nothing
-may be written to standard error, and no socket opened.
+Small clips of thirteen codecs and containers are damaged in eight ways, and read as by `predict` and by
+`spans`, each twice: decoded by one thread and by four, in processes whose fresh memory is filled with
+different bytes (glibc's `MALLOC_PERTURB_`). The expected result is the same frames both times, or a code.
+Nothing may be written to standard error, and no socket opened.
 
     python -m tests.benchmarks.fuzz [--files 500] [--seed 0] [--keep FOLDER]
 """
@@ -41,11 +41,11 @@ CASES = (
     Case("", "prores_ks", "mov", "yuv422p10le"),
 )
 SECONDS = 60
-"""A file that takes longer hangs."""
+"""Seconds after which a file counts as hanging."""
 
 
 def read_files(num_threads: str, *names: str) -> None:
-    """Print for each file what reading it gives. Runs in a process of its own."""
+    """Print the result of reading each file. Runs in a separate process."""
     from vidlstm.config import Sampling
     from vidlstm.errors import InputError
     from vidlstm.media.clips import ClipSpec, PairSpec, read_clip
@@ -78,7 +78,7 @@ Outcome = dict[str, object]
 
 
 def read_in_process(paths: Sequence[Path], fill: int, num_threads: int) -> dict[str, Outcome]:
-    """Read files in processes with memory filled with `fill`, a new one where one ends early."""
+    """Read files in a process with memory filled with `fill`, replaced by a new one if it ends early."""
     left = [str(path) for path in paths]
     found: dict[str, Outcome] = {}
     env = {**os.environ, "MALLOC_PERTURB_": str(fill), "OMP_NUM_THREADS": "1"}
@@ -125,45 +125,45 @@ def _place(content: bytearray, rng: np.random.Generator) -> int:
 
 
 def flip_bits(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Flip a few bits anywhere."""
+    """Flip a few random bits."""
     for _ in range(int(rng.integers(1, 40))):
         content[_place(content, rng)] ^= 1 << int(rng.integers(8))
     return content
 
 
 def overwrite(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Write noise over a stretch."""
+    """Overwrite a section with noise."""
     start, length = _place(content, rng), int(rng.integers(1, 600))
     content[start : start + length] = rng.bytes(len(content[start : start + length]))
     return content
 
 
 def blank(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Write zeros over a stretch, as a bad sector reads."""
+    """Overwrite a section with zeros, like a bad sector."""
     start, length = _place(content, rng), int(rng.integers(1, 4096))
     content[start : start + length] = bytes(len(content[start : start + length]))
     return content
 
 
 def cut(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Lose the end."""
+    """Remove the end."""
     return content[: _place(content, rng)]
 
 
 def behead(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Lose the beginning."""
+    """Remove the beginning."""
     return content[int(rng.integers(1, 400)) :]
 
 
 def remove(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Lose a stretch in the middle."""
+    """Remove a section in the middle."""
     start = _place(content, rng)
     del content[start : start + int(rng.integers(1, 1000))]
     return content
 
 
 def repeat(content: bytearray, rng: np.random.Generator) -> bytearray:
-    """Have a stretch twice."""
+    """Repeat a section."""
     start = _place(content, rng)
     part = content[start : start + int(rng.integers(1, 1000))]
     content[start:start] = part

@@ -1,7 +1,7 @@
-"""What it costs to know a clip again in the feature store: `python -m tests.benchmarks.identity`.
+"""The cost of recognising a clip in the feature store: `python -m tests.benchmarks.identity`.
 
-Makes 100,000 files of 256 KiB, sparse, in the current folder or the one that is named, and compares CPU
-seconds of `clip_identity` (one stat) with those of `fingerprint` (three blocks of 64 KiB are read).
+Makes 100,000 sparse files of 256 KiB in the current or the given folder, and compares the CPU seconds of
+`clip_identity` (one stat) with those of `fingerprint` (reads three blocks of 64 KiB).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Kill a command at random moments and start it again; is anything lost? `python -m tests.benchmarks.kills`
+"""Kill a command at random times and start it again; is anything lost? `python -m tests.benchmarks.kills`
 
 `predict` moves 24 clips into class folders and is resumed, `train` trains a small model and is resumed,
-`crossval --out` is started anew. Each is killed (SIGKILL) after a random part of the time it takes, `--kills`
-times in all: every second time with all of its processes, else the main process alone, whose workers must
-end by themselves.
+`crossval --out` is started again. Each is killed (SIGKILL) after a random part of its usual duration,
+`--kills` times in total: every second time with all of its processes, otherwise only the main process, whose
+workers must then end by themselves.
 
-After every kill, whatever has its final name must be whole. At the end every clip must be there once, with
-one row; the run and the report must hold the figures that they hold without a kill.
+After every kill, every file with its final name must be complete. At the end every clip must exist once, with
+one row, and the run and the report must have the same figures as without a kill.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Killer:
     """Runs commands and kills them.
 
     Attributes:
-        left: Kills that are still to be made.
-        seconds: What the command takes.
-        faults: What was found.
+        left: Number of kills left.
+        seconds: Usual duration of the command.
+        faults: Faults found so far.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ def _is_alive(group: int) -> bool:
 
 
 def kill_predict(data: Path, model: Path, killer: Killer) -> int:
-    """Return how many times the clips were moved to the end."""
+    """Return how many times all clips were moved."""
     folder, rounds = killer.folder, 0
     while killer.left:
         shutil.rmtree(folder, ignore_errors=True)
@@ -107,7 +107,7 @@ def kill_predict(data: Path, model: Path, killer: Killer) -> int:
 
 
 def kill_train(data: Path, whole: Path, killer: Killer) -> int:
-    """Return how many times the training was brought to its end."""
+    """Return how many times the training was completed."""
     folder, rounds = killer.folder, 0
     while killer.left:
         shutil.rmtree(folder, ignore_errors=True)
@@ -126,7 +126,7 @@ def kill_train(data: Path, whole: Path, killer: Killer) -> int:
 
 
 def kill_crossval(data: Path, whole: Path, killer: Killer) -> int:
-    """Return how many times the cross-validation was brought to its end."""
+    """Return how many times the cross-validation was completed."""
     folder, rounds = killer.folder, 0
     while killer.left:
         shutil.rmtree(folder, ignore_errors=True)
@@ -147,7 +147,7 @@ def _truth(file: Path) -> list[list[str]]:
 
 
 def main() -> int:
-    """Kill, and print what was found."""
+    """Kill the commands, and print the faults."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=30, help="of each command")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""How many of the flipped labels are found, and how many of the found ones were flipped.
+"""Precision and recall of `check --labels` on flipped labels.
 
 `python -m tests.benchmarks.label_errors DATA [--group-column NAME] [--seeds 3]` flips a tenth of the labels
 at random, cross-validates, and prints the precision at a recall of 0.7, for this tool and for cleanlab on the
@@ -24,7 +24,7 @@ SHARE, RECALL = 0.1, 0.7
 
 
 def write_flipped(dataset: Dataset, seed: int, table: Path) -> set[str]:
-    """Write the data as a table in which a tenth of the labels is wrong; return the paths of these clips."""
+    """Write the data as a table in which a tenth of the labels are wrong; return the paths of these clips."""
     rng = np.random.default_rng(seed)
     number = len(dataset.samples)
     wrong = set(rng.permutation(number)[: round(SHARE * number)].tolist())
@@ -39,14 +39,14 @@ def write_flipped(dataset: Dataset, seed: int, table: Path) -> set[str]:
 
 
 def precision_at_recall(order: list[str], wrong: set[str]) -> float:
-    """Return the precision of the shortest list that holds 70 % of the wrong labels; 0 if none does."""
+    """Return the precision of the shortest list with 70 % of the wrong labels; 0 if there is none."""
     hits = np.cumsum([path in wrong for path in order])
     enough = np.flatnonzero(hits >= RECALL * len(wrong))
     return float(hits[enough[0]] / (enough[0] + 1)) if len(enough) else 0.0
 
 
 def measure(dataset: Dataset, seed: int, table: Path) -> None:
-    """Print what is found of the labels that this seed flips."""
+    """Flip labels with this seed, and print how many of them are found."""
     wrong = write_flipped(dataset, seed, table)
     request = CrossvalRequest(DataSettings(table), training=TrainingSettings(seed=seed), baseline=False)
     [result] = [event for event in crossval(request) if isinstance(event, CrossvalResult)]

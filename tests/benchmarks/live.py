@@ -1,16 +1,16 @@
-"""What `vidlstm watch` promises, measured on sources of this machine: `python -m tests.benchmarks.live`.
+"""The promises of `vidlstm watch`, measured on local sources: `python -m tests.benchmarks.live`.
 
-    replay MODEL FILM...     events of a film played at its speed against `vidlstm spans`: F1@50
+    replay MODEL FILM...     events of a film played in real time compared with `vidlstm spans`: F1@50
     lag MODEL FILM           lag of each event, by its row and by the clock of the server
-    restarts MODEL FILM      the source killed and restarted: seconds until it is found again, doubled events
-    programs MODEL FILM      `--exec` programs that hang, fail or print: lag beside them
+    restarts MODEL FILM      the source killed and restarted: seconds until it is found again, repeated events
+    programs MODEL FILM      lag while `--exec` programs hang, fail or print
     soak MODEL FILM          memory and open files, every 10 s, into a CSV; the C library's allocator is
                              limited by MALLOC_ARENA_MAX=1 and MALLOC_MMAP_THRESHOLD_=262144 in the
                              environment, a leak is not; --stall 3: frames pile up as on a busy machine
 
-`--rtsp` takes an RTSP server in place of MJPEG over HTTP; it needs GStreamer's for the system's Python
+`--rtsp` uses an RTSP server instead of MJPEG over HTTP; it needs GStreamer's for the system's Python
 (Debian: gir1.2-gst-rtsp-server-1.0, gstreamer1.0-plugins-good, gstreamer1.0-plugins-bad, python3-gi).
-Films are enlarged to 1280x720. A machine that is busy with something else shows in the lags.
+Films are enlarged to 1280x720. Other load on the machine increases the lags.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ GLib.MainLoop().run()
 
 
 class RtspServer:
-    """A film over RTSP, from its beginning for everybody who connects.
+    """Serves a film over RTSP; every connection starts at its beginning.
 
     Args:
         film: H.264 in MP4.
-        port: To listen on.
+        port: Port to listen on.
     """
 
     def __init__(self, film: Path, port: int) -> None:
@@ -78,7 +78,7 @@ class RtspServer:
         self._process.stdout.readline()
 
     def close(self) -> None:
-        """Kill it."""
+        """Kill the server."""
         self._process.kill()
         self._process.wait()
 
@@ -88,9 +88,9 @@ class Sources:
 
     Args:
         film: The film.
-        folder: For what is made of it.
-        rtsp: Serve it over RTSP, not as MJPEG over HTTP.
-        seconds: Of the film, at most.
+        folder: Folder for derived files.
+        rtsp: Serve it over RTSP instead of MJPEG over HTTP.
+        seconds: Maximum length of the served part, in seconds.
     """
 
     def __init__(self, film: Path, folder: Path, rtsp: bool, seconds: float) -> None:
@@ -104,7 +104,7 @@ class Sources:
             self._pictures = [cv2.imencode(".jpg", image)[1].tobytes() for image in images]
 
     def start(self) -> MjpegServer | RtspServer:
-        """Start a server, at the same address each time."""
+        """Start a server, always at the same address."""
         if self._rtsp:
             return RtspServer(self._film, self._port)
         server = MjpegServer(self._pictures, FPS, self._port)
@@ -130,7 +130,7 @@ def _write_h264(path: Path, images: Iterator[Any]) -> None:
 
 
 class Watch:
-    """`vidlstm watch` as a process; its rows are taken as they come."""
+    """`vidlstm watch` as a process; its rows are read as they arrive."""
 
     def __init__(self, *arguments: str) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -145,7 +145,7 @@ class Watch:
             self.rows.append({**json.loads(line), "read": time.time()})
 
     def wait_for(self, event: str, number: int, seconds: float) -> float | None:
-        """Return when the n-th row of a kind was read; None if it does not come in time."""
+        """Return when the n-th row of a kind was read; None if it does not arrive in time."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.process.poll() is None:
             found = [row["read"] for row in self.rows if row["event"] == event]
@@ -155,7 +155,7 @@ class Watch:
         return None
 
     def stop(self) -> None:
-        """End it like Ctrl-C."""
+        """End it as with Ctrl-C."""
         self.process.terminate()
         self.process.wait(30)
 
@@ -231,7 +231,7 @@ def restarts(options: argparse.Namespace) -> None:
 
 
 def programs(options: argparse.Namespace) -> None:
-    """Measure the lag beside programs that hang or fail."""
+    """Measure the lag while programs hang or fail."""
     hang = f"{sys.executable} -c 'import time; time.sleep(1000)'"
     fail = f"{sys.executable} -c 'raise SystemExit(3)'"
     for name, template in (("none", None), ("hangs", hang), ("fails", fail)):

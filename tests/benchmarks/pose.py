@@ -1,8 +1,9 @@
-"""The pose stream's weights, as its users get them: into a fresh venv, by the command that the message names.
+"""Install the weights of the pose stream as users do: in a fresh venv, with the command in the message.
 
     python -m tests.benchmarks.pose CLIP...
 
-Says what the command brought and, of each clip, in how many moments how many people are found, at what cost.
+Prints what the command installed and, for each clip, how many people are found in how many moments, and the
+cost.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from vidlstm.media.clips import ClipSpec, read_clip
 from vidlstm.models.pose_weights import _INSTALL, PoseWeights, find_pose_weights
 
 _HARMFUL = ("cv2", "jax", "google")
-"""What the package's own requirements would bring or replace."""
+"""Packages that the package's own requirements would install or replace."""
 
 
 def install(folder: Path) -> PoseWeights:
-    """Run the command in a fresh venv and read what it brought."""
+    """Run the command in a fresh venv, and read the weights that it installed."""
     venv.create(folder, with_pip=True)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     found = re.match(r"pip (install --no-deps \S+)", _INSTALL)

@@ -1,9 +1,9 @@
-"""Cut the power at random moments: is what the disk then holds whole? `python -m tests.benchmarks.power_cuts`
+"""Are the files complete after a power cut at a random time? `python -m tests.benchmarks.power_cuts`
 
-A small ext4 image is mounted, `train` and then `predict --move-to` write to it, and at random moments, also
-after the command has ended, the image is copied as it is, without what the kernel has not yet written. Each
-copy is mounted: whatever has its final name must be whole, every moved clip must have its row, and `--resume`
-must bring both commands to their end. Needs root, Linux, mkfs.ext4 and a free loop device.
+A small ext4 image is mounted, and `train` and then `predict --move-to` write to it. At random times, also
+after the command has ended, the image is copied without the data that the kernel has not written yet. Each
+copy is mounted: every file with its final name must be complete, every moved clip must have its row, and
+`--resume` must complete both commands. Needs root, Linux, mkfs.ext4 and a free loop device.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def vidlstm(arguments: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
 def copies_of(
     image: Path, arguments: Sequence[str], folder: Path, cuts: int, rng: random.Random, seconds: float
 ) -> list[Path]:
-    """Run a command on an image, and copy the image at random moments, at last right after its end."""
+    """Run a command on an image, and copy the image at random times, and once right after its end."""
     moments = sorted(rng.uniform(0.2, 1.0) * seconds for _ in range(cuts - 1))
     made = []
     start = time.monotonic()
@@ -91,7 +91,7 @@ def _copy(image: Path, number: int) -> Path:
 
 
 def cut_train(work: Path, data: Path, cuts: int, rng: random.Random, seconds: float) -> list[str]:
-    """Return what is not whole in copies of the image that `train` writes to."""
+    """Return the incomplete files in copies of the image that `train` writes to."""
     image = make_image(work / "train.img")
     faults: list[str] = []
     with mounted(image, work / "live") as live:
@@ -114,7 +114,7 @@ def cut_train(work: Path, data: Path, cuts: int, rng: random.Random, seconds: fl
 def cut_predict(
     work: Path, data: Path, model: Path, cuts: int, rng: random.Random, seconds: float
 ) -> list[str]:
-    """Return what is lost in copies of the image on which `predict` moves clips."""
+    """Return the losses in copies of the image on which `predict` moves clips."""
     image = make_image(work / "predict.img")
     faults: list[str] = []
     command = [*PREDICTING, "-c", str(model)]
@@ -135,7 +135,7 @@ def cut_predict(
 
 
 def cut_power(work: Path, cuts: int, seed: int) -> list[str]:
-    """Cut the power so many times during each command; return what was wrong afterwards."""
+    """Cut the power this many times during each command; return the faults."""
     rng = random.Random(seed)
     data = work / "data"
     for action in ("rise", "sink"):
@@ -149,7 +149,7 @@ def cut_power(work: Path, cuts: int, seed: int) -> list[str]:
 
 
 def main() -> int:
-    """Cut the power, and print what was found."""
+    """Cut the power, and print the faults."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cuts", type=int, default=12, help="of each command")
     parser.add_argument("--seed", type=int, default=0)

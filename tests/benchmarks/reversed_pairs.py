@@ -1,10 +1,10 @@
-"""What the LSTM is for: top-1 on sample_videos, whole and inside the pairs that run backwards.
+"""What the LSTM is for: top-1 on sample_videos, overall and within pairs of reversed actions.
 
     python -m tests.benchmarks.reversed_pairs [--seed 0]
 
-Runs `vidlstm crossval sample_videos --streams rgb` (5 folds, no performer on both sides) with both
-heads. Inside a pair, such as sit_down and stand_up, the frames are the same and only their order
-differs: counted are the clips that were given one of the pair's two names.
+Runs `vidlstm crossval sample_videos --streams rgb` (5 folds, every performer in one of them) with both
+heads. Within a pair, such as sit_down and stand_up, the frames are the same and only their order
+differs; only clips that are given one of the pair's two labels are counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def crossvalidate(head: str, seed: int) -> dict[str, Any]:
 
 
 def inside_pairs(result: dict[str, Any]) -> float:
-    """Return the share of right names among the clips that were named after their pair."""
+    """Return the share of right labels among the clips that were given a label of their pair."""
     places = [[result["classes"].index(name) for name in pair] for pair in PAIRS]
     named = right = 0
     for pair in places:

@@ -1,7 +1,7 @@
-"""Does `predict` stay steady? Memory and open files over a thousand files; time to the first row.
+"""Does `predict` leak? Memory and open files over a thousand files; time to the first row.
 
 Run by hand: `python -m tests.benchmarks.soak MODEL CLIPS_FOLDER [--files 1000] [--names 100000]`. Linux
-only (it reads /proc). Exits 1 if memory grew by more than a tenth from the first quarter to the end.
+only (it reads /proc). Exits with 1 if memory grows by more than a tenth from the first quarter to the end.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ COMMAND = (sys.executable, "-m", "vidlstm", "predict", "--quiet", "-c")
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a process and all its descendants."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     found = {int(child) for task in tasks for child in (task / "children").read_text().split()}
     return [pid, *itertools.chain(*(family(child) for child in sorted(found)))]
 
 
 def measure(pid: int) -> tuple[int, int, int]:
-    """Return MB of the command, MB of its workers, and open files of all."""
+    """Return the MB of the command, the MB of its workers, and the open files of all of them."""
     sizes, num_open = [], 0
     for member in family(pid):
         pages = int(Path(f"/proc/{member}/statm").read_text().split()[1])
@@ -45,7 +45,7 @@ def plant(folder: Path, clips: Path, number: int) -> Path:
 
 
 def soak(model: Path, folder: Path, number: int) -> bool:
-    """Label a folder and print what it cost on the way."""
+    """Label a folder, and print memory and open files on the way."""
     started = time.monotonic()
     seen = []
     with subprocess.Popen([*COMMAND, model, folder], stdout=subprocess.PIPE, text=True) as process:

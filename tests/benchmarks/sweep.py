@@ -1,12 +1,12 @@
-"""Every pixel format, colour, interlacing, codec and container that FFmpeg's encoders make here, read back.
+"""Read every pixel format, colour space, interlacing, codec and container that FFmpeg can write here.
 
-Each small film is written by PyAV, and read by vidlstm, by a plain PyAV loop, and by the eye of a
-correlation with the frames that were drawn. Right is: every frame has the bits of the plain loop and looks
-like what was drawn; or the file is refused with a code. Anything else is a fault.
+Each small film is written with PyAV, read by vidlstm and by a plain PyAV loop, and correlated with the frames
+that were drawn. The result is right if every frame is bit-identical to that of the plain loop and correlates
+with the drawing, or if the file is refused with a code. Anything else is a fault.
 
     python -m tests.benchmarks.sweep [--keep FOLDER]
 
-Not part of the test suite as a whole (it takes a few minutes); `tests/media/test_colours.py` runs a part.
+Not part of the test suite as a whole (it takes a few minutes); `tests/media/test_containers.py` runs a part.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vidlstm.media.video.open import open_video
 
 WIDTH, HEIGHT, NUM_FRAMES = 176, 144, 8
 _LOOKS_ALIKE = 0.9
-"""Correlation of brightness with what was drawn; memory that nobody wrote gives about 0."""
+"""Minimum correlation of brightness with the drawing; uninitialised memory gives about 0."""
 
 Image = NDArray[np.uint8]
 
@@ -39,11 +39,11 @@ class Case:
     """One film to write.
 
     Args:
-        kind: The row of the table it counts for.
+        kind: Its row in the table.
         codec: FFmpeg's name of the encoder.
         container: Suffix of the file.
         pixels: FFmpeg's name of the pixel format.
-        options: Of the encoder.
+        options: Options of the encoder.
     """
 
     kind: str
@@ -180,7 +180,7 @@ def cases() -> Iterator[Case]:
 
 
 def _formats(codec: str) -> tuple[str, ...]:
-    """Return the pixel formats that an encoder takes."""
+    """Return the pixel formats that an encoder supports."""
     try:
         formats = av.Codec(codec, "w").video_formats or ()
     except (av.error.FFmpegError, ValueError):
@@ -190,7 +190,7 @@ def _formats(codec: str) -> tuple[str, ...]:
 
 
 def drawn(number: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
-    """Draw soft shapes that move, `(height, width, 3)` BGR."""
+    """Draw moving soft shapes, BGR `(height, width, 3)`."""
     y, x = np.mgrid[0:height, 0:width]
     wave = np.sin(x / 17 + number / 3) + np.cos(y / 13 - number / 4)
     spot = np.exp(-((x - 30 - 12 * number) ** 2 + (y - 70) ** 2) / 800)
@@ -199,7 +199,7 @@ def drawn(number: int, width: int = WIDTH, height: int = HEIGHT) -> Image:
 
 
 def write(case: Case, folder: Path, num_frames: int = NUM_FRAMES) -> Path | None:
-    """Write a case's film; return None where the encoder or the container does not take it."""
+    """Write the film of a case; return None if the encoder or the container does not support it."""
     path = folder / f"{case}".replace("/", "_")
     width, height = (720, 576) if case.codec == "dvvideo" else (WIDTH, HEIGHT)
     if case.codec == "dnxhd":
@@ -270,7 +270,7 @@ def check(path: Path) -> str:
 
 
 def _likeness(one: Image, other: Image) -> float:
-    # Formats of a few colours are dithered: from far away they look right.
+    # Formats with few colours are dithered, so they are compared at low resolution.
     grey = [
         cv2.blur(cv2.cvtColor(i, cv2.COLOR_BGR2GRAY).astype(float), (15, 15)).ravel() for i in (one, other)
     ]

@@ -1,9 +1,9 @@
-"""What an epoch costs: members together or one after another, and two ways to clip gradients.
+"""The cost of an epoch: members together or one after another, and two ways to clip gradients.
 
     python -m tests.benchmarks.training_step [--rounds 5]
 
-Prints CPU seconds an epoch of the default video model (four members, 114 clips of random features, one
-thread), each way measured in turn in every round.
+Prints CPU seconds per epoch of the default video model (four members, 114 clips of random features, one
+thread). Every round measures each way in turn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CONFIG = ModelConfig.default("video", tuple("abcdef"))
 
 
 def make_trainer(members: Sequence[int]) -> Trainer:
-    """Return a trainer of these members on random features."""
+    """Return a trainer for these members, on random features."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     shape = (2, CONFIG.views, CONFIG.sampling.num_frames)
@@ -60,7 +60,7 @@ def make_trainer(members: Sequence[int]) -> Trainer:
 
 
 def cpu_seconds(trainers: Sequence[Trainer]) -> float:
-    """Return what an epoch of all trainers costs, the first one left out."""
+    """Return the CPU seconds of an epoch of all trainers, except the first epoch."""
     runs = [trainer.run() for trainer in trainers]
     for run in runs:
         next(run)
@@ -72,7 +72,7 @@ def cpu_seconds(trainers: Sequence[Trainer]) -> float:
 
 
 def clip_by_torch(gradients: list[Tensor], most: float) -> None:
-    """Clip by `torch.nn.utils.clip_grad_norm_`, which takes parameters."""
+    """Clip with `torch.nn.utils.clip_grad_norm_`, which takes parameters."""
     parameters = [nn.Parameter(torch.empty_like(gradient)) for gradient in gradients]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

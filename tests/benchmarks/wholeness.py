@@ -1,4 +1,4 @@
-"""Whether what a command left is whole: every file can be read, no clip is lost or moved without a row."""
+"""Check the files of a command: each can be read, and no clip is lost or moved without a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROWS = "rows.tsv"
 
 
 def faults_of_folder(folder: Path) -> list[str]:
-    """Say which files of a run or report folder are not whole. Temporary files beside them do not count."""
+    """Return the incomplete files of a run or report folder, ignoring temporary files."""
     faults = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name.startswith("."):
@@ -25,7 +25,7 @@ def faults_of_folder(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> None:
-    if path.suffix == ".jsonl":  # is appended to: only the last line may be cut
+    if path.suffix == ".jsonl":  # appended to, so the last line may be partial
         lines = path.read_bytes().split(b"\n")
         for line in lines[:-1]:
             json.loads(line)
@@ -47,12 +47,12 @@ def _read(path: Path) -> None:
 
 
 def faults_of_moving(folder: Path, names: list[str], *, is_done: bool) -> list[str]:
-    """Say which of the clips that are moved from `in` to `out` are lost, double, broken or without a row.
+    """Return which of the clips moved from `in` to `out` are lost, duplicated, damaged or without a row.
 
     Args:
-        folder: Holds `in`, `out` and the rows.
-        names: Of the clips.
-        is_done: Nothing is left to do; else rows may lack, but never for a clip that was moved.
+        folder: Folder with `in`, `out` and the rows.
+        names: Names of the clips.
+        is_done: The run has ended. Otherwise rows may be missing, but never for a moved clip.
     """
     lines = (folder / ROWS).read_bytes().split(b"\n")[:-1] if (folder / ROWS).exists() else []
     rows = [Path(line.split(b"\t")[0].decode()).name for line in lines]

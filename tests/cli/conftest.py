@@ -1,4 +1,4 @@
-"""What the commands' tests share: the command run in this process, tiny clips, tiny models."""
+"""Shared by the tests of the commands: run a command in this process; tiny clips; tiny models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Outcome:
-    """What a command said, and how it ended."""
+    """Output and exit status of a command."""
 
     def __init__(self, status: int, out: bytes, err: str) -> None:
         self.status = status
@@ -33,7 +33,7 @@ class Outcome:
 
 
 def vidlstm(*arguments: str | Path) -> Outcome:
-    """Run a command in this process: far quicker than a process of its own, which imports torch anew."""
+    """Run a command in this process: much faster than a new process, which would import torch again."""
     result = CliRunner().invoke(app, [os.fspath(a) for a in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -41,7 +41,7 @@ def vidlstm(*arguments: str | Path) -> Outcome:
 
 
 def write_clip(path: Path, num_frames: int = 12, seed: int = 0) -> Path:
-    """Write a lossless clip of a bright square that wanders; each seed is another clip."""
+    """Write a lossless clip of a bright square that wanders; each seed gives a different clip."""
     rng = np.random.default_rng(seed)
     places = rng.integers(2, 40, size=2) + np.cumsum(rng.integers(-2, 3, size=(num_frames, 2)), axis=0)
     background = np.kron(rng.integers(0, 120, size=(6, 8)), np.ones((8, 8)))
@@ -58,7 +58,7 @@ def write_clip(path: Path, num_frames: int = 12, seed: int = 0) -> Path:
 
 
 def make_model(path: Path, classes: Sequence[str] = ("sit", "wave")) -> Path:
-    """Write a model of the motion stream that has learned nothing, always the same one."""
+    """Write an untrained model of the motion stream, always the same one."""
     import torch
 
     from vidlstm.media.descriptors import motion
@@ -81,7 +81,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three clips and a text in a folder; not to be changed."""
+    """A folder with three clips and a text file. Read-only."""
     folder = tmp_path_factory.mktemp("clips")
     for seed, name in enumerate(("a.avi", "b.avi", "sub/c.avi")):
         write_clip(folder / name, seed=seed)
@@ -90,7 +90,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def learned(run: Path) -> list[dict[str, Any]]:
-    """Return the epochs of a run, without the time that they took."""
+    """Return the epochs of a run, without their duration."""
     epochs = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in epochs]
 
@@ -100,13 +100,13 @@ QUICK = ("--streams", "motion", "--epochs", "30", "--members", "2", "--workers",
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The table of five films that lie beside it; not to be changed."""
+    """The table of five films in its folder. Read-only."""
     return write_films(tmp_path_factory.mktemp("films"), 5)
 
 
 @pytest.fixture(scope="session")
 def film_run(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder trained on the films; not to be changed."""
+    """A run folder trained on the films. Read-only."""
     folder = tmp_path_factory.mktemp("film_run") / "1"
     outcome = vidlstm("train", films, "--out", folder, *QUICK)
     assert outcome.status == 0, outcome.err

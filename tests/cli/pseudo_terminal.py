@@ -24,20 +24,20 @@ class Seen:
 
     @property
     def segments(self) -> list[str]:
-        """Everything that stood in a line at some time, progress bars included."""
+        """All text that was ever shown on a line, progress bars included."""
         return [part for part in re.split(r"[\r\n]+", _ESCAPE.sub("", self.raw)) if part.strip()]
 
 
 def terminal(*arguments: str | Path, cwd: Path, columns: int, rows: Path | None = None, **env: str) -> Seen:
     """Run a command on a terminal of this width; standard output goes to a file if `rows` names one."""
     pid, screen = pty.fork()
-    if pid == 0:  # the terminal's side: nothing here may return
+    if pid == 0:  # the child process: nothing here may return
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         os.chdir(cwd)
         if rows is not None:
             os.dup2(os.open(rows, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        # Not `execv`: readline puts COLUMNS into an environment that `os.environ` does not know.
+        # Not `execv`: readline sets COLUMNS in the C environment, unknown to `os.environ`.
         os.execve(
             sys.executable,
             [sys.executable, "-m", "vidlstm", *map(str, arguments)],
@@ -47,7 +47,7 @@ def terminal(*arguments: str | Path, cwd: Path, columns: int, rows: Path | None 
     while True:
         try:
             part = os.read(screen, 65536)
-        except OSError:  # on Linux, the end
+        except OSError:  # end of file on Linux
             break
         if not part:
             break

@@ -1,4 +1,4 @@
-"""The command as users run it: a process of its own, with its exit status and both its outputs."""
+"""Run the command as users do, as a process with exit status, standard output and standard error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended, and what it said."""
+    """Exit status and output of a process."""
 
     status: int
     out: str
@@ -20,7 +20,7 @@ class Ended:
 
 
 def shell(*arguments: str | Path, cwd: Path, **env: str) -> Ended:
-    """Run `python -m vidlstm` with some arguments and environment, and wait for its end."""
+    """Run `python -m vidlstm` with these arguments and environment variables, and wait for it to end."""
     done = subprocess.run(
         [sys.executable, "-m", "vidlstm", *[os.fspath(argument) for argument in arguments]],
         cwd=cwd,
@@ -37,7 +37,7 @@ def shell(*arguments: str | Path, cwd: Path, **env: str) -> Ended:
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A folder in which somebody trained once, with no option that a beginner would not give."""
+    """A folder with one training run, started with only the options that a beginner would use."""
 
     folder: Path
     data: Path

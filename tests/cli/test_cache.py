@@ -1,4 +1,4 @@
-"""`vidlstm cache`: where features are kept, how much they take, and how to be rid of them."""
+"""`vidlstm cache`: location and size of the feature store, and how to clear it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vidlstm check`: what is broken, short, double or would leak, for people, machines and pipelines."""
+"""`vidlstm check`: unreadable and short files, duplicates and leaks, as text, JSON and a fix list."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def report_of(*arguments: str | Path) -> tuple[int, dict[str, Any]]:
 
 
 def rewrite(source: Path, target: Path, *, flip: bool = False) -> Path:
-    """Encode a clip anew, at another size and a little brighter."""
+    """Re-encode a clip at another size and a little brighter."""
     capture = cv2.VideoCapture(str(source))
     frames = []
     while True:
@@ -43,7 +43,7 @@ def rewrite(source: Path, target: Path, *, flip: bool = False) -> Path:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders with one of everything that can be wrong."""
+    """Class folders with one example of every problem."""
     root = tmp_path_factory.mktemp("data")
     for seed in range(6):
         write_clip(root / "sit" / f"s{seed}.avi", 20, seed)
@@ -85,7 +85,7 @@ def test_everything_that_is_wrong_is_found(data: Path) -> None:
     assert found["exact_duplicates"][0]["labels"] == ["sit", "wave"]
     assert sum(found["split"].values()) == len(files)
     assert set(found["split"]) == {"train", "val"}
-    for field in ("subset", "side"):  # the second is its name in schema 1
+    for field in ("subset", "side"):  # `side` is the name in schema 1
         assert {f[field] for f in found["files"]} == {"train", "val"}
 
 

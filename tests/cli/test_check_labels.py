@@ -15,7 +15,7 @@ from tests.tiny import write_action
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Clips that rise and clips that sink, eight performers; one that sinks lies with those that rise."""
+    """Clips of `rise` and `sink` by eight performers; one clip of `sink` is in the folder of `rise`."""
     root = tmp_path_factory.mktemp("labels")
     for performer in range(8):
         for action in ("rise", "sink"):

@@ -1,4 +1,4 @@
-"""Which run is used if no model is named, and which one is suggested if it does not fit."""
+"""The run that is used if no model is given, and the run that is suggested if it does not fit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_picture_model(path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs: the newest labels pictures, an earlier one videos."""
+    """A folder with two runs: the newest one labels pictures, the earlier one videos."""
     folder = tmp_path_factory.mktemp("two runs")
     for number, name in enumerate((OLD, NEW), 1):
         (folder / name).parent.mkdir(parents=True)

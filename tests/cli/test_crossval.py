@@ -43,10 +43,10 @@ def test_one_fold_a_group_is_named_after_it(tiny_data: Path) -> None:
 
 
 def test_parallel_folds_give_the_results_of_sequential_ones(tiny_data: Path) -> None:
-    """Processes of their own, and the same seed: the same figures."""
+    """The same seed gives the same figures with one process and with several."""
     options = ("crossval", tiny_data, "--streams", "motion", "--epochs", "2", "--members", "1", "--json")
     alone, together = (json.loads(vidlstm(*options, "--folds", "2", "--workers", n).out) for n in ("1", "2"))
-    assert alone.pop("ece") == pytest.approx(together.pop("ece"), abs=1e-6)  # of scores, to rounding
+    assert alone.pop("ece") == pytest.approx(together.pop("ece"), abs=1e-6)  # up to rounding of the scores
     assert alone == together
 
 

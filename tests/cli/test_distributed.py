@@ -1,4 +1,4 @@
-"""Several processes train one model, as torchrun starts them: the result is that of one process."""
+"""Several processes under torchrun train one model with the same result as a single process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cli.conftest import ROOT, vidlstm
 from tests.tiny import write_action
 from vidlstm.engine.distributed import World
 
-CPU = ("--device", "cpu")  # where there is one GPU, two processes would have to share it
+CPU = ("--device", "cpu")  # on a machine with one GPU, two processes would have to share it
 FROZEN = (*CPU, "--streams", "motion", "--epochs", "3", "--members", "2", "--hidden", "8", "--workers", "1")
 FINE = (*CPU, "--unfreeze", "1", "--epochs", "2", "--workers", "1")
 
@@ -44,7 +44,7 @@ def torchrun(size: int, *arguments: str | Path, cwd: Path) -> subprocess.Popen[s
 
 
 def same(one: Path, other: Path) -> bool:
-    """Tell whether two runs have the same weights, to rounding."""
+    """Tell whether two runs have the same weights up to rounding."""
     first, second = (load_file(run / "model.safetensors") for run in (one, other))
     assert first.keys() == second.keys()
     return all(torch.allclose(first[name], second[name], atol=2e-3, rtol=1e-2) for name in first)
@@ -81,7 +81,7 @@ def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
     world = torchrun(2, data, *FROZEN, "--out", "two", "--json", cwd=tmp_path)
     out, err = world.communicate(timeout=120)
     assert world.returncode == 0, err
-    assert out.count("\n") == 1  # one process speaks
+    assert out.count("\n") == 1  # only one process prints
     assert json.loads(out)["num_clips"] == {"train": 11, "held_out": 2, "val": 2, "unreadable": 0}
     assert err.count("Run folder: two") == 1
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-4)

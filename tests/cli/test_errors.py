@@ -14,7 +14,7 @@ from vidlstm.cli.console import command
 
 
 def complaint(*arguments: str | Path) -> str:
-    """Run a command that makes no sense; return what it says in the end."""
+    """Run an invalid command; return its error message."""
     ended = vidlstm(*arguments)
     assert ended.status == 2
     assert ended.out == ""

@@ -1,4 +1,4 @@
-"""`vidlstm eval`: which side is scored, what counts, and the JSON that scripts read."""
+"""`vidlstm eval`: the scored subset, how failures count, and the JSON that scripts read."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_folders_of_a_report_are_created(trained_run: TrainedRun, tmp_path: 
 
 class TestSubset:
     def test_is_the_held_out_set_by_default(self, trained_run: TrainedRun) -> None:
-        said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder will do
+        said, _, err = evaluate(trained_run.data, "-c", trained_run.run)  # a run folder works, too
         assert said["num_clips"] == len(held_out(trained_run)) == 2
         assert "val subset" in err
         assert "was trained on" not in err
@@ -115,7 +115,7 @@ class TestSubset:
 
 class TestFailedClips:
     def test_are_mistakes_with_a_reason_and_status_1(self, trained_run: TrainedRun, tmp_path: Path) -> None:
-        """Faults 8, 11 and 12 of the peers: failed clips leave the score in silence, with status 0."""
+        """Faults 8, 11 and 12 of the peers: failed clips are silently left out of the score; status 0."""
         good = write_action(tmp_path / "new.avi", "sink", 77)
         (tmp_path / "bad.avi").write_bytes(b"no clip")
         table = tmp_path / "t.csv"

@@ -1,4 +1,4 @@
-"""`export --precision`: a smaller model that gives the same labels, or nothing but the figures."""
+"""`export --precision`: a smaller model is written only if its labels agree; otherwise only figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS = {"blue": (220, 40, 30), "red": (30, 40, 220)}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the `rgb` stream on clips that differ in colour. To be read only."""
+    """A run of the `rgb` stream on clips that differ in colour. Read-only."""
     root = tmp_path_factory.mktemp("colours")
     for name, colour in COLOURS.items():
         for number in range(6):
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_coloured(path: Path, colour: tuple[int, int, int], number: int) -> None:
-    """Write a clip of a coloured square that moves over a pattern, without loss."""
+    """Write a lossless clip of a coloured square that moves over a pattern."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([number, *colour])
     ground = cv2.resize(rng.integers(0, 120, (6, 8, 3), dtype=np.uint8), (64, 48))

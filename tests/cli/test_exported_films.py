@@ -1,4 +1,4 @@
-"""`spans` and `watch` from an exported folder, without torch and all else that the Dockerfile leaves out."""
+"""`spans` and `watch` from an exported folder, without torch and the other packages missing in the image."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def folder(film_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run on films, exported for onnxruntime. To be read only."""
+    """The run on films, exported for onnxruntime. Read-only."""
     place = tmp_path_factory.mktemp("exported") / "model"
     ended = shell("export", film_run, "-o", place, cwd=place.parent)
     assert ended.status == 0, ended.err
@@ -52,7 +52,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without(packages: tuple[str, ...], folder: Path, *arguments: str | Path) -> list[dict[str, Any]]:
-    """Run a command with an exported model where packages cannot be imported; return its rows."""
+    """Run a command with an exported model while some packages cannot be imported; return its rows."""
     program = folder.parent / "program.py"
     program.write_text(BLOCKED.replace("PACKAGES", repr(packages)))
     command = [sys.executable, program, *arguments, "-c", folder, "-f", "jsonl"]
@@ -62,7 +62,7 @@ def without(packages: tuple[str, ...], folder: Path, *arguments: str | Path) -> 
 
 
 def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, Any]]:
-    """Run a command where only onnxruntime runs networks."""
+    """Run a command with onnxruntime as the only library that runs networks."""
     return without((*TRAINING, "openvino", "onnx"), folder, *arguments)
 
 

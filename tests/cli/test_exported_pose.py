@@ -1,4 +1,4 @@
-"""A model of the `pose` stream takes the networks that find people along when it is exported."""
+"""The export of a model with the `pose` stream includes the networks that find people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STAND_IN = PoseWeights(b"\x1c\0\0\0TFL3 detector", b"\x1c\0\0\0TFL3 landmarks")
 
 
 def write_model(path: Path, weights: PoseWeights) -> Path:
-    """Write a model of the motion and pose streams that has learned nothing."""
+    """Write an untrained model of the motion and pose streams."""
     config = ModelConfig.default("video", ("sit", "wave")).changed(
         streams=("motion", "pose"), members=1, head={"hidden": 8, "projection": 8}
     )

@@ -1,4 +1,4 @@
-"""Training from films, and how well it does: real runs of the commands on tiny films."""
+"""Training and evaluation on films: real runs of the commands on tiny films."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_predictions_and_report_name_the_times_of_each_part(film_run: Path) -> N
     page = (film_run / "report.html").read_text(encoding="utf-8")
     shown = re.findall(r'<img src="(.*?)" alt="frame 1 of (.*?)">', page)
     assert all(re.fullmatch(r".*film\d\.avi, \d+\.\d to \d+\.\d s", name) for _, name in shown)
-    assert len({image for image, _ in shown}) > 1  # not the whole film's beginning each time
+    assert len({image for image, _ in shown}) > 1  # not always the beginning of the film
 
 
 def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -> None:
@@ -109,7 +109,7 @@ def test_without_background_only_the_actions_are_classes(films: Path, tmp_path: 
         f"Next: vidlstm spans --checkpoint {(run / 'model.safetensors').as_posix()} FILM_OR_FOLDER"
         in outcome.err
     )
-    # The other command at the end works as it stands, with the option that cut the films.
+    # The other suggested command works as printed, with the option that cut the films.
     (line,) = [line for line in outcome.err.splitlines() if "vidlstm eval" in line]
     said, arguments = line.split(": vidlstm ")
     assert said == "Next, frame accuracy and F1 of spans"

@@ -1,4 +1,4 @@
-"""`train --unfreeze`: what it makes is a model like any other, and what makes no sense is said."""
+"""`train --unfreeze`: the result is an ordinary model, and invalid options are reported."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_without_improvement_the_starting_model_is_kept_unchanged(
     assert ended.status == 0, ended.err
     assert f"Fine-tuning did not improve the model. The model of {start} is kept." in ended.err
     before, after = (load_file(r / "model.safetensors") for r in (start, tmp_path / "fine"))
-    assert before.keys() == after.keys()  # its two members and its baseline as well
+    assert before.keys() == after.keys()  # including its two members and its baseline
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -1,4 +1,4 @@
-"""A message below `cli` names the setting; `cli` names the flag. Every setting that is named has one."""
+"""Messages below `cli` name settings, and `cli` turns them into flags. Every named setting has a flag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidlstm.cli import main
 from vidlstm.cli.flags import FLAGS, with_flags
 
 PACKAGE = Path(vidlstm.__file__).parent
-PROGRAM = PACKAGE / "engine" / "exporting" / "sample.py"  # copied out as predict.py: its options are its own
+PROGRAM = PACKAGE / "engine" / "exporting" / "sample.py"  # exported as predict.py, with options of its own
 BELOW_CLI = [
     file
     for file in sorted(PACKAGE.rglob("*.py"))
@@ -41,7 +41,7 @@ def test_a_setting_becomes_its_flag(said: str, shown: str) -> None:
 
 
 def messages(file: Path) -> Iterator[str]:
-    """Yield the strings of a module that are no docstrings, the values of f-strings left out."""
+    """Yield the strings of a module except docstrings, without the values in f-strings."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}

@@ -1,4 +1,4 @@
-"""What answers at once: help, version, completion, a mistyped option. None of it imports torch or cv2."""
+"""Commands that answer at once: help, version, completion, a mistyped option. None imports torch or cv2."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OFF_UNLESS_GIVEN = (
         "--report",
     }
 )
-"""Options whose default is that nothing happens."""
+"""Options that do nothing by default."""
 HEAVY = ("torch", "torchvision", "cv2", "sklearn", "matplotlib", "safetensors", "numpy")
 
 

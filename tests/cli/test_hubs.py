@@ -1,4 +1,4 @@
-"""`gs://` and `hf://` addresses: the parts of both servers' interfaces that are used, on this machine."""
+"""`gs://` and `hf://` addresses, with local servers that implement the parts of both interfaces in use."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from vidlstm.stores import version_of
 
 SECRET = "very-secret-token"
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of the clients
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of the clients
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers for a bucket `clips` of Google's storage and a data set `me/clips` of Hugging Face's hub."""
+    """Serves a bucket `clips` like Google's storage and a data set `me/clips` like Hugging Face's hub."""
 
     protocol_version = "HTTP/1.1"
     files: dict[str, bytes]
@@ -111,12 +111,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A server with ten clips of each of two classes, and a text; the clients' own variables name it."""
+    """A server with ten clips of each of two classes and a text file, set in the clients' own variables."""
     folder = tmp_path_factory.mktemp("clips")
     Handler.files = {"data/notes.txt": b"no clip"}
     for action in ("rise", "sink"):

@@ -1,4 +1,4 @@
-"""`vidlstm info`: what a checkpoint holds."""
+"""`vidlstm info`: the facts in a checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_json_holds_the_whole_config_and_the_facts(trained_run: TrainedRun) -> N
     assert said["training"]["num_clips"] == {"train": 10, "val": 2, "test": 0}
     assert said["training"]["num_groups"] == 6
     assert said["training"]["settings"]["seed"] == 0
-    assert "learned_from" not in said["training"]  # a hash for every clip is for machines
+    assert "learned_from" not in said["training"]  # hashes of all clips are not for people
 
 
 def test_the_table_shows_classes_streams_and_metrics(trained_run: TrainedRun) -> None:

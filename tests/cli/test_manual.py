@@ -1,4 +1,4 @@
-"""`vidlstm help`: the manual's pages, and that what they say exists."""
+"""`vidlstm help`: the pages of the manual; everything that they mention exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PAGES = Path(main.__file__).parents[1] / "docs"
 
 
 def options() -> set[str]:
-    """Return every option of every command, both names of a switch."""
+    """Return every option of every command, with both names of a switch."""
     group = get_command(main.app)
     assert isinstance(group, TyperGroup)
     found = {"--help", "--version"}
@@ -58,7 +58,7 @@ def test_a_mistyped_page_is_suggested(tmp_path: Path) -> None:
 @pytest.mark.parametrize("topic", topics())
 def test_a_page_names_only_options_and_commands_and_pages_that_exist(topic: str) -> None:
     text = (PAGES / f"{topic}.md").read_text(encoding="utf-8")
-    own = re.sub(r"(?m)^.*(torchrun|python -m|pip install).*$", "", text)  # have options of their own
+    own = re.sub(r"(?m)^.*(torchrun|python -m|pip install).*$", "", text)  # these have other options
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own)) <= options()
     assert set(re.findall(r"\bvidlstm (?!help)([a-z]+)", own)) <= set(main.COMMANDS)
     assert set(re.findall(r"vidlstm help ([a-z]+)", own)) <= set(topics())

@@ -1,4 +1,4 @@
-"""`--output rows.parquet`: the rows of jsonl, and none lost or twice, whenever a run ends."""
+"""`--output rows.parquet`: the same rows as jsonl, none lost or repeated, whenever a run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--streams` with pose at the command line, and `--streams auto`; with the real networks if installed."""
+"""`--streams` with pose on the command line, and `--streams auto`; with the real networks if installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The power goes while `train` and `predict --move-to` write: on a file system that root can mount."""
+"""A power cut while `train` and `predict --move-to` write, on a file system that root can mount."""
 
 from __future__ import annotations
 

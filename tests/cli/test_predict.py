@@ -1,4 +1,4 @@
-"""`vidlstm predict`: which files it takes, what it does about bad ones, where rows and files go."""
+"""`vidlstm predict`: its inputs, how it handles bad files, and where rows and files go."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_link_loops_and_special_files_are_skipped_and_broken_links_get_a_row(
     (tmp_path / "gone.txt").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.mp4")
     with socket.socket(socket.AF_UNIX) as door:
-        monkeypatch.chdir(tmp_path)  # names of sockets must be short
+        monkeypatch.chdir(tmp_path)  # socket paths must be short
         door.bind("socket.mp4")
         names, notes = names_in(tmp_path)
     assert sorted(names) == ["a.mp4", "gone.mp4", "self.mp4", "sub/b.mp4"]
@@ -432,7 +432,7 @@ def test_rows_are_on_the_disk_before_a_file_moves(
 def test_a_run_that_has_moved_everything_can_be_resumed(
     predict: Predict, clips: Path, tmp_path: Path
 ) -> None:
-    """A kill after the last file leaves an empty folder, which is no mistake."""
+    """A kill after the last file leaves an empty folder, which is not an error."""
     source, file = tmp_path / "in", tmp_path / "rows.tsv"
     shutil.copytree(clips, source)
     asked = ("--resume", file, "--move-to", tmp_path / "sorted", source)
@@ -444,7 +444,7 @@ def test_a_run_that_has_moved_everything_can_be_resumed(
 
 
 class TestKilledWhileSorting:
-    """What a kill may leave, at each step of moving a file, and what the next run makes of it."""
+    """What a kill leaves at each step of moving a file, and how the next run completes it."""
 
     def finish(self, source: Path, root: Path) -> Path:
         target = sort_file(source, "wave", root, "move", again=True)
@@ -462,7 +462,7 @@ class TestKilledWhileSorting:
         plant(tmp_path, "a.avi", "out/wave/a.avi", "frames/1.png", "frames/2.png")
         self.finish(tmp_path / "a.avi", tmp_path / "out")
         shutil.copytree(tmp_path / "frames", tmp_path / "out2/wave/frames")
-        (tmp_path / "frames/1.png").unlink()  # removing was begun
+        (tmp_path / "frames/1.png").unlink()  # removal had started
         target = self.finish(tmp_path / "frames", tmp_path / "out2")
         assert sorted(path.name for path in target.iterdir()) == ["1.png", "2.png"]
 

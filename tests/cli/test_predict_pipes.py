@@ -25,7 +25,7 @@ PIPELINES = {
     "vidlstm predict clips | head -1": {"a.mp4"},
     "find clips -name '*.mp4' -print0 | vidlstm predict -0 -": {"a.mp4", "b c.mp4"},
 }
-"""The lines of the manual, and what their output must hold."""
+"""Lines of the manual, and what their output must contain."""
 
 DECODER = """
 import ctypes, pathlib, time
@@ -43,12 +43,12 @@ def odd(path, *arguments, **options):
 
 pathlib.Path.open = odd
 """
-"""Put on the path as `sitecustomize`, it makes whoever opens a file to decode it crash or hang on some."""
+"""A `sitecustomize` module that makes decoder processes crash or hang on some files."""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
-    """A folder with two clips, a `vidlstm` to call by its name, and a decoder that can crash."""
+    """A folder with two clips, a `vidlstm` command, and a decoder that can crash."""
     place = tmp_path_factory.mktemp("place")
     for seed, name in enumerate(("a.mp4", "b c.mp4")):
         write_clip(place / "clips" / name, seed=seed)
@@ -148,7 +148,7 @@ def test_ctrl_c_finishes_the_row_it_is_on(place: Path, surroundings: dict[str, s
         assert process.stdout is not None
         assert process.stderr is not None
         first = process.stdout.readline()
-        # As a terminal does it: the workers get it, too. The next row may not have been begun.
+        # As on a terminal, the workers get the signal, too. The next row may not have been started.
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
         said = process.stderr.read()
@@ -170,7 +170,7 @@ def test_a_closed_pipe_ends_it_even_while_it_waits(surroundings: dict[str, str],
         process.stdin.write(b"clips/a.mp4\n")
         process.stdin.flush()
         assert process.stdout.readline().startswith(b"clips/a.mp4\t")
-        process.stdout.close()  # and the list of names goes on
+        process.stdout.close()  # while more names are to come
         assert process.wait(20) == 0
         assert process.stderr is not None
         assert process.stderr.read().count(b"\n") == 1, "the model that was used, and no word more"

@@ -1,4 +1,4 @@
-"""Rows in every format: one line each, names unharmed, nothing that drives a terminal or a spreadsheet."""
+"""Rows in every format: one line each, names unchanged, nothing that a terminal or spreadsheet executes."""
 
 from __future__ import annotations
 

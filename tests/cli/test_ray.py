@@ -1,4 +1,4 @@
-"""`--ray`: every command that reads many files gives the same on a cluster as on one machine."""
+"""`--ray`: every command that reads many files gives the same results on a cluster as on one machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.tiny import write_action
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of Ray
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # warnings of Ray
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def ray() -> Iterator[tuple[str, ...]]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten clips of each of two classes; not to be changed."""
+    """Ten clips of each of two classes. Read-only."""
     folder = tmp_path_factory.mktemp("data")
     for action in ("rise", "sink"):
         for number in range(10):
@@ -44,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder trained without a cluster; not to be changed."""
+    """A run folder trained without a cluster. Read-only."""
     folder = tmp_path_factory.mktemp("run") / "1"
     assert vidlstm("train", data, "--out", folder, *QUICK).status == 0
     return folder

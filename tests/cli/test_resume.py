@@ -1,4 +1,4 @@
-"""A run that was killed and is resumed ends, to the byte, where the unbroken run ends."""
+"""A run that is killed and resumed gives the same files as an uninterrupted run, byte for byte."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cli.conftest import ROOT, Outcome, vidlstm
 from tests.tiny import write_action
 
 OPTIONS = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--hidden", "8")
-# Kills the process when it has written a file and is about to give it its name, for the n-th time.
+# Kills the process when it is about to rename the n-th file that it has written.
 KILLER = """
 import os, pathlib, signal
 left = int(os.environ["DIE_AT"])
@@ -50,7 +50,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def killed(data: Path, tmp_path: Path) -> Callable[[int], Path]:
-    """Return what trains and dies while it writes its n-th file."""
+    """Return a function that trains, with a kill while the n-th file is written."""
 
     def run(number: int) -> Path:
         (tmp_path / "site").mkdir()
@@ -70,7 +70,7 @@ def killed(data: Path, tmp_path: Path) -> Callable[[int], Path]:
     return run
 
 
-# 1 split.csv, 2 config.json, then last.pt and metrics.jsonl of each epoch, 9 model.safetensors
+# 1: split.csv, 2: config.json, then last.pt and metrics.jsonl of each epoch, 9: model.safetensors
 @pytest.mark.parametrize("moment", [3, 5, 9])
 def test_killed_while_it_writes_and_resumed(
     killed: Callable[[int], Path], data: Path, whole: bytes, moment: int
@@ -83,7 +83,7 @@ def test_killed_while_it_writes_and_resumed(
     assert resumed == (moment > 3)
     assert (run / "model.safetensors").read_bytes() == whole
     lines = (run / "metrics.jsonl").read_text().splitlines()
-    assert len(lines) == 3  # of three epochs, none lost, none twice
+    assert len(lines) == 3  # three epochs, none lost or repeated
 
 
 def test_resuming_a_finished_run_changes_nothing(data: Path, whole: bytes, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ class TestChanged:
             (moved / clip.parent.name).mkdir(parents=True, exist_ok=True)
             (moved / clip.parent.name / clip.name).write_bytes(clip.read_bytes())
         again = vidlstm("train", moved, "--resume", run, "--workers", "1")
-        assert again.status == 0  # where it lies is all one
+        assert again.status == 0  # the location of the data does not matter
         assert "Training had ended after epoch 3: the model is scored and saved." in again.err
         write_action(moved / "rise" / "person01_rise_d1.avi", "rise", 9)
         assert self.refused(

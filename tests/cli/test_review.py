@@ -1,4 +1,4 @@
-"""`vidlstm review`: a page from rows, and decisions applied."""
+"""`vidlstm review`: make a page from rows, and apply decisions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_page_from_suspicious_labels(pictures: Path, tmp_path: Path) -> None:
     assert "1 clip to review: open review.html in a browser." in ended.err
     page = (tmp_path / "review.html").read_text()
     assert "data/cat/1.png" in page
-    assert "/9j/" in page  # a JPEG's first bytes
+    assert "/9j/" in page  # the first bytes of a JPEG
 
 
 def test_paths_are_relative_to_the_input_where_they_are_not_to_this_folder(

@@ -1,4 +1,4 @@
-"""`--shard auto`: what schedulers tell the jobs of an array, as their manuals have it."""
+"""`--shard auto`: the environment variables of schedulers' array jobs, as documented in their manuals."""
 
 from __future__ import annotations
 

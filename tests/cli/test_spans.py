@@ -28,7 +28,7 @@ MACHINE = ("--workers", "1", "--backend", "torch")
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Span]]:
-    """A film by somebody who is in none of the films of the training, and what happens in it."""
+    """A film by a performer who is in none of the training films, and its true spans."""
     path = tmp_path_factory.mktemp("new") / "new.avi"
     return path, write_film(path, 9)
 
@@ -110,7 +110,7 @@ def test_one_document_per_film(
     assert again_outcome.status == 0
     assert document.stat().st_mtime_ns == before
     refused = vidlstm("spans", path, "-c", film_run, "-f", name, "--output-dir", tmp_path, *MACHINE)
-    assert refused.status == 2  # it may have been corrected by hand
+    assert refused.status == 2  # the file may have been corrected by hand
     assert f"{document}: already exists; --resume {tmp_path} skips films that are done" in refused.err
     assert document.stat().st_mtime_ns == before
 
@@ -122,7 +122,7 @@ def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(
     command = ("spans", film[0], "-c", film_run, "--resume", rows, "--scores", file, *MACHINE)
     assert vidlstm(*command).status == 0
     whole = file.read_bytes()
-    rows.write_bytes(b"")  # as if killed after the scores and before the rows
+    rows.write_bytes(b"")  # as after a kill between scores and rows
     assert vidlstm(*command).status == 0
     assert file.read_bytes() == whole
     assert rows.stat().st_size > 0
@@ -200,7 +200,7 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         path = write_action(tmp_path / f"{number}.avi", action, 20 + number)
         labelled = json.loads(vidlstm("predict", path, "-c", film_run, "-f", "jsonl", *MACHINE).out)
         found = [line.split("\t") for line in vidlstm("spans", path, "-c", film_run, *MACHINE).lines]
-        if labelled["novelty"] > 0.97:  # otherwise it may be unknown to one only: they read other moments
+        if labelled["novelty"] > 0.97:  # below, only one may say unknown: they read different moments
             assert labelled["unknown"]
             assert [row[3] for row in found] == [""]
         sure = vidlstm("predict", path, "-c", film_run, "--novelty-rate", "0", *MACHINE).out.split("\t")[1]
@@ -322,7 +322,7 @@ def test_each_span_is_cut_into_a_clip_and_drawn_into_a_copy(
     assert len(frames) == 27 * 8
     middle = round(4 * (float(cells[0][1]) + float(cells[0][2])))
     inside, before = frames[middle], frames[0]
-    assert inside[:12, :24].std() > before[:12, :24].std()  # a label stands there
+    assert inside[:12, :24].std() > before[:12, :24].std()  # a label is drawn there
 
 
 def test_a_clip_that_cannot_be_written_is_counted_and_its_row_is_kept(
@@ -330,7 +330,7 @@ def test_a_clip_that_cannot_be_written_is_counted_and_its_row_is_kept(
 ) -> None:
     first = rows[0].split("\t")
     taken = tmp_path / first[3] / f"new_{first[1]}-{first[2]}.mp4"
-    taken.mkdir(parents=True)  # no file can take its place
+    taken.mkdir(parents=True)  # a folder cannot be replaced by a file
     outcome = vidlstm("spans", film[0], "-c", film_run, "--clips", tmp_path, *MACHINE)
     assert (outcome.status, outcome.lines) == (1, rows)
     assert outcome.err.count(f"{film[0]}: clip not written") == 1

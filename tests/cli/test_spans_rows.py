@@ -1,4 +1,4 @@
-"""The file of rows that `spans` writes: a film's rows all or none, and nothing else is added to."""
+"""The file of rows of `spans`: all rows of a film or none; other files are never appended to."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def test_after_a_kill_the_last_film_has_all_rows_or_none(tmp_path: Path, output_
     file = tmp_path / "rows"
     first, second = film("a.mp4", "walk", "sit"), film("b.mp4", "walk", "sit", "walk")
     kept, whole = text_of(output_format, first), text_of(output_format, first, second)
-    line_ends = {n + 1 for n, byte in enumerate(whole) if byte == ord("\n")}  # a kill cuts inside of a row
+    line_ends = {n + 1 for n, byte in enumerate(whole) if byte == ord("\n")}  # a kill cuts within a row
     for cut in sorted(set(range(len(kept) + 1, len(whole))) - line_ends):
         file.write_bytes(whole[:cut])
         rows = found_in(file, output_format)
         assert rows.take("b.mp4") is None
-        # Half a row does not tell whose it is: the film before it may come again, but then its rows go.
+        # A partial row may belong to the film before it; then that film's rows are removed and written again.
         assert (rows.take("a.mp4") is None) is (file.read_bytes() == text_of(output_format))
 
 

@@ -1,4 +1,4 @@
-"""Files in object stores: a real S3 server on this machine, addresses, and what is fetched ahead."""
+"""Files in object stores: a real S3 server on this machine, addresses, and downloads ahead of reading."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestFetcher:
     @pytest.fixture
     def fetched(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        """Files of ten bytes that come from nowhere; return which were fetched."""
+        """Fake downloads of ten bytes each; return the list of downloaded files."""
         done: list[str] = []
 
         def fetch(address: str, target: Path, _: int) -> None:
@@ -123,7 +123,7 @@ class TestFetcher:
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A bucket with clips on an S3 server of this machine; return its address."""
+    """A bucket with clips on a local S3 server; return its address."""
     s3fs = pytest.importorskip("s3fs", reason="needs s3fs: pip install 'vidlstm[cloud]'")
     moto = pytest.importorskip("moto.server", reason="needs moto: pip install 'moto[server]'")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -147,7 +147,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def write_data(folder: Path) -> Path:
-    """Write ten clips of each of two classes, and a table of them that is not their folder's `labels.csv`."""
+    """Write ten clips of each of two classes, and a table of them with a name other than `labels.csv`."""
     names = [f"{action}/{n}.avi" for action in ("rise", "sink") for n in range(10)]
     for name in names:
         action, _, number = name.partition("/")
@@ -158,12 +158,12 @@ def write_data(folder: Path) -> Path:
 
 
 def fetched_files() -> list[Path]:
-    """Return what was fetched and is still there."""
+    """Return the downloaded files that still exist."""
     own = f"{fetching._PREFIX}{os.getpid()}-*"
     return [file for folder in Path(tempfile.gettempdir()).glob(own) for file in folder.iterdir()]
 
 
-@pytest.mark.filterwarnings("ignore")  # of the server and its client
+@pytest.mark.filterwarnings("ignore")  # warnings of the server and its client
 class TestS3:
     def test_a_folder_gives_the_rows_that_its_files_give(
         self, bucket: str, model: Path, tmp_path: Path
@@ -197,7 +197,7 @@ class TestS3:
 class TestDataInS3:
     @pytest.fixture(scope="class")
     def run(self, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """A run trained on clips in the bucket; not to be changed."""
+        """A run trained on clips in the bucket. Read-only."""
         folder = tmp_path_factory.mktemp("store_run") / "1"
         ended = vidlstm("train", f"{bucket}/data/", "--out", folder, *QUICK)
         assert ended.status == 0, ended.err
@@ -233,7 +233,7 @@ class TestDataInS3:
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
         command = ("crossval", f"{bucket}/data", "--folds", "2", "--json", *QUICK)
         plain = vidlstm(*command)
-        monkeypatch.setattr(fetching, "fetch", None)  # of this process
+        monkeypatch.setattr(fetching, "fetch", None)  # in this process
         ended = vidlstm(*command, "--no-cache", "--ray", "local")
         assert ended.status == 0, ended.err
         assert ended.out == plain.out
@@ -246,7 +246,7 @@ class TestDataInS3:
     def test_a_run_that_is_handed_over_makes_no_request(self, run: Path, bucket: str) -> None:
         trained = load_model(run / "model.safetensors")
         assert run_files(trained, run, "val").paths == ()
-        own = run_files(trained, run, "val", in_stores=True)  # as the training that has just ended
+        own = run_files(trained, run, "val", in_stores=True)  # as at the end of training
         assert own.paths
         assert all(str(path).startswith(f"{bucket}/data/") for path in own.paths)
         assert all(clip is not None for clip in read_clips(trained, own))

@@ -1,4 +1,4 @@
-"""The command where something is missing: a home, an encoding, a stream, a terminal."""
+"""The command without a home folder, a complete encoding, an open stream or a terminal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_home_is_not_needed(trained_run: TrainedRun, tmp_path: Path, home: str
 
 @pytest.fixture(scope="module")
 def emoji(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Class folders and a model whose classes no Western code page can spell."""
+    """Class folders and a model whose class names no Western code page can encode."""
     root = tmp_path_factory.mktemp("emoji")
     for seed, label in enumerate(("wave 👋", "跳")):
         write_clip(root / "data" / label / "1.avi", 20, seed)

@@ -17,7 +17,7 @@ QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", 
 
 
 def read(run: Path) -> dict[str, list[tuple[int, float]]]:
-    """Return step and value of every event that is shown, by name."""
+    """Return step and value of every visible event, by name."""
     module = "tensorboard.backend.event_processing.event_accumulator"
     reader = pytest.importorskip(module, reason="tensorboard is not installed").EventAccumulator(
         str(run / "tensorboard")
@@ -51,7 +51,7 @@ class TestResume:
         pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
     def write(self, run: Path, before: int, to: int, rate: float = 0.1) -> None:
-        """Tell of a training that goes on after epoch `before` and ends, or is killed, after `to`."""
+        """Write the events of a training that resumes after epoch `before` and ends or is killed at `to`."""
         epochs = [replace(epoch, learning_rate=rate) for epoch in make_epochs(5)]
         log = EventLog(run, epochs[:before])
         for epoch in epochs[before:to]:
@@ -96,7 +96,7 @@ def test_a_package_that_is_not_there_is_found_before_any_work(
 def test_it_is_not_imported_without_the_option(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)  # importing it is an error
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # makes its import fail
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     assert vidlstm("train", tiny_data, *QUICK, "-q", "--out", tmp_path / "run").status == 0
     assert not (tmp_path / "run" / "tensorboard").exists()

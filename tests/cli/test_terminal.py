@@ -1,4 +1,4 @@
-"""What a person sees on a terminal, at several widths: a pseudo-terminal stands for it."""
+"""Output on a pseudo-terminal, at several widths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_training_output_fits_the_terminal_and_breaks_no_word(
     assert seen.status == 0
     assert not [segment for segment in seen.segments if len(segment.rstrip()) > columns]
     assert not [segment for segment in seen.segments if "…" in segment]
-    # Every line of text ends where a word does: joined again, it is the text of a wide terminal.
+    # Every line ends at the end of a word: joined, the lines are the text on a wide terminal.
     text = " ".join(segment.strip() for segment in seen.segments)
     assert "true accuracy probably" in text
     assert "For comparison, on the same clips: always the most frequent class 50 %" in text

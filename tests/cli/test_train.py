@@ -1,4 +1,4 @@
-"""`vidlstm train`: what it says, what it leaves, and that the same seed gives the same."""
+"""`vidlstm train`: its output, its files, and that the same seed gives the same result."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def table(path: Path, rows: list[tuple[Path, str, str, str]]) -> Path:
 
 
 def rows_of(data: Path) -> list[tuple[Path, str, str, str]]:
-    """List the tiny clips: the first four performers to learn from, two to validate."""
+    """List the tiny clips: four performers for training, two for validation."""
     return [
         (clip, clip.parent.name, clip.name[:8], "train" if int(clip.name[6:8]) <= 4 else "val")
         for clip in sorted(data.glob("*/*.avi"))
@@ -82,7 +82,7 @@ class TestOutput:
         assert "\x1b" not in trained_run.ended.err
 
     def test_standard_output_carries_one_json_object(self, trained_run: TrainedRun) -> None:
-        """Fault 12 of the peers: notes on standard output."""
+        """Fault 12 of the peers: notes are written to standard output."""
         assert trained_run.ended.out.count("\n") == 1
         said = trained_run.said
         assert said.keys() >= {
@@ -126,7 +126,7 @@ class TestRunFolder:
     def test_split_csv_puts_every_clip_in_one_subset_and_no_performer_in_two(
         self, trained_run: TrainedRun
     ) -> None:
-        """Fault 10 of the peers: clips of one recording on both sides of a random split."""
+        """Fault 10 of the peers: a random split puts clips of one recording in both subsets."""
         with (trained_run.run / "split.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert sorted(row["path"] for row in rows) == sorted(
@@ -139,7 +139,7 @@ class TestRunFolder:
         lines = [json.loads(line) for line in (trained_run.run / "metrics.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == list(range(1, 9))
         assert all(line["train_loss"] > 0 and 0 <= line["validation_top1"] <= 1 for line in lines)
-        assert all(line["val_top1"] == line["validation_top1"] for line in lines)  # its name in schema 1
+        assert all(line["val_top1"] == line["validation_top1"] for line in lines)  # the name in schema 1
         best = [line["epoch"] for line in lines if line["is_best"]][-1]
         assert best == trained_run.said["best_epoch"]
 
@@ -203,7 +203,7 @@ class TestPredictAfterwards:
         assert path == os.fspath(clip)
         assert label in ("rise", "sink")
         assert 0.5 <= float(score) <= 1
-        assert os.fspath(Path("runs", "1", "model.safetensors")) in ended.err  # which model was taken
+        assert os.fspath(Path("runs", "1", "model.safetensors")) in ended.err  # the model that was used
 
     def test_takes_the_newest_run(
         self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -274,7 +274,7 @@ class TestUnreadableClips:
         assert f"{tmp_path / 'bad.avi'}: not_a_video: " in ended.err
 
     def test_in_the_held_out_set_count_as_mistakes(self, tiny_data: Path, tmp_path: Path) -> None:
-        """Fault 8 of the peers: an unreadable validation clip is replaced by another one."""
+        """Fault 8 of the peers: an unreadable validation clip is replaced by another clip."""
         rows = rows_of(tiny_data)
         for number in range(12):
             (tmp_path / f"bad{number}.avi").write_bytes(b"no clip")
@@ -340,7 +340,7 @@ class TestSharedGroups:
         return table(tmp_path / "leaky.csv", rows)
 
     def test_are_refused_by_name(self, tiny_data: Path, tmp_path: Path) -> None:
-        """Fault 10 of the peers: clips of one recording on both sides."""
+        """Fault 10 of the peers: clips of one recording are in two subsets."""
         ended = vidlstm("train", self.leaky(tiny_data, tmp_path), *QUICK, "--out", tmp_path / "r")
         assert ended.status == 2
         assert "same person" in ended.err.splitlines()[-1]
@@ -355,7 +355,7 @@ class TestSharedGroups:
 
 
 def _listen() -> None:
-    """Heed Ctrl-C, also where the tests themselves run in the background of a shell, which does not."""
+    """Enable Ctrl-C, which a shell disables if the tests themselves run in the background."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -379,14 +379,14 @@ class TestCtrlC:
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
         noted = len(torch.load(tmp_path / "r" / "last.pt", weights_only=True)["epochs"])
-        assert f"Interrupted after epoch {noted}. " in err  # where it is resumed, not the one cut short
+        assert f"Interrupted after epoch {noted}. " in err  # not the interrupted epoch
         assert "Traceback" not in err
         assert out == ""
         assert running.returncode == 130
         model = load_model(tmp_path / "r" / "model.safetensors")
         epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
         best = [epoch["epoch"] for epoch in epochs if epoch["is_best"]][-1]
-        # The epoch that was just over may not have been noted yet.
+        # The epoch that has just ended may not have been written yet.
         assert model.training["best_epoch"] in (best, len(epochs) + 1)
         assert not [path for path in (tmp_path / "r").iterdir() if path.name.startswith(".")]
 
@@ -448,7 +448,7 @@ class TestKept:
 
 
 def test_divergence_is_reported_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
-    options = ("--lr", "1e20", "--batch-size", "2")  # so that it shows in the first epoch
+    options = ("--lr", "1e20", "--batch-size", "2")  # to diverge in the first epoch
     ended = vidlstm("train", tiny_data, *QUICK, *options, "--out", tmp_path / "r")
     assert ended.status == 2
     assert "training diverged: the loss is not a number in epoch 1; try a --lr below 1e+20" in ended.err

@@ -1,4 +1,4 @@
-"""`vidlstm watch` as a process: rows, exit statuses, signals, pipes, and what it refuses."""
+"""`vidlstm watch` as a process: rows, exit statuses, signals, pipes, and invalid sources."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def check_rows(rows: list[dict[str, object]]) -> None:
-    """Check that every span that begins ends, before the next one begins."""
+    """Check that every span that starts also ends, before the next one starts."""
     kinds = [row["event"] for row in rows if row["label"] is not None]
     assert kinds == ["start", "end"] * (len(kinds) // 2)
     for row in rows:
@@ -156,7 +156,7 @@ def test_frames_on_standard_input(kind: str, film: Path, film_run: Path, picture
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, b"")  # all at once: rows depend on what was dropped
+    assert (done.returncode, done.stderr) == (0, b"")  # all at once: the rows depend on the dropped frames
 
 
 def y4m_of(film: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The rows of `watch`, the line on a terminal, and its signals; golden."""
+"""Golden rows of `watch`, its status line on a terminal, and its signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`https://` addresses: a server with a certificate of its own, on this machine."""
+"""`https://` addresses, with a local server and a self-signed certificate."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ fsspec = pytest.importorskip("fsspec", reason="needs fsspec: pip install 'vidlst
 pytest.importorskip("aiohttp", reason="needs aiohttp: pip install 'vidlstm[cloud]'")
 pytest.importorskip("cryptography", reason="needs cryptography, which comes with moto[server]")
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the client's event loop
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of the client's event loop
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Lists folders and sends files whole, whatever part is asked for."""
+    """Lists folders, and always sends whole files, even if part of a file is requested."""
 
     def send_head(self) -> Any:
         if self.path.endswith("private.avi"):
@@ -39,11 +39,11 @@ class Handler(SimpleHTTPRequestHandler):
         return super().send_head()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 def write_certificate(file: Path) -> Path:
-    """Write a key and a certificate for 127.0.0.1 that nobody has signed."""
+    """Write a key and a self-signed certificate for 127.0.0.1."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -127,7 +127,7 @@ def test_a_server_that_refuses(site: str, name: str, code: FailureCode, message:
 def test_a_certificate_that_is_not_trusted_is_not_a_missing_file(
     site: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fsspec.config.conf, "https", {"headers": {"Accept": "*/*"}})  # another client
+    monkeypatch.setitem(fsspec.config.conf, "https", {"headers": {"Accept": "*/*"}})  # forces a new client
     with pytest.raises(InputError) as raised:
         size_of(f"{site}/data/sink/0.avi")
     assert raised.value.message == "cannot be downloaded: the server's certificate is not trusted"
@@ -146,7 +146,7 @@ def test_train_and_crossval(site: str, tmp_path: Path) -> None:
     assert ended.status == 0, ended.err
     assert (
         "rise up/0.avi" not in (run / "split.csv").read_text()
-    )  # addresses stay encoded, class names do not
+    )  # addresses stay encoded, class names are decoded
     assert "rise%20up/0.avi,rise up," in (run / "split.csv").read_text()
     ended = vidlstm("eval", f"{site}/data/", "-c", run, "--workers", "1")
     assert ended.status == 0, ended.err

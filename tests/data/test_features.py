@@ -1,4 +1,4 @@
-"""The feature store: found again when nothing changed, made again when something did, never half."""
+"""The feature store: entries are reused if nothing has changed, replaced if it has, and never partial."""
 
 from __future__ import annotations
 
@@ -168,13 +168,13 @@ class TestEntries:
         content = entry.read_bytes()
         entry.write_bytes(content[: int(len(content) * share)])
         assert store.get(key) is None
-        store.put(key, features(2))  # and are replaced
+        store.put(key, features(2))  # and can be replaced
         found = store.get(key)
         assert found is not None
         assert found.values.max() == 2
 
     def test_that_are_damaged_are_not_read(self, store: FeatureStore) -> None:
-        """Whatever it is: every byte of the file, another shape, another entry's file, absurd JSON."""
+        """Damage to any byte of the file, another shape, another entry's file, invalid JSON."""
         from safetensors.numpy import save
 
         key, other = entry_key("a", RECIPE), entry_key("b", RECIPE)
@@ -184,7 +184,7 @@ class TestEntries:
         for place in range(len(content)):
             entry.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
             found = store.get(key)
-            assert found is None or (found.values == 0.5).all()  # a bit of padding may be lost
+            assert found is None or (found.values == 0.5).all()  # a flipped bit in the padding does no harm
         metadata = {"info": json.dumps({"problem": None}), "checksum": "0" * 32}
         for hostile in (
             content.replace(b"[1,3,8,5]", b"[1,3,5,8]"),
@@ -297,7 +297,7 @@ for number in itertools.count():
                 assert found.values.shape == (1, 3, 16, 20000)
         assert store.measure()[0] == len(entries)
         store.clear()
-        assert files_under(tmp_path) == []  # what was being written is gone too
+        assert files_under(tmp_path) == []  # including the partly written file
 
 
 class TestHousekeeping:

@@ -1,4 +1,4 @@
-"""Films become samples: pieces of spans, background away from borders, one group a film."""
+"""Films become samples: pieces of spans, background away from borders, one group per film."""
 
 from __future__ import annotations
 

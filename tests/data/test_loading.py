@@ -1,4 +1,4 @@
-"""Features to batches: masks, views, sides. A clip of few frames has fewer steps, not repeats."""
+"""Batches of features: masks, views, mirrored clips. A short clip has fewer steps, without repeats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUBSETS, VIEWS, WIDTH = 2, 3, 2
 
 
 def clip(steps: int, number: int = 0, sides: int = SUBSETS, views: int = VIEWS) -> ClipFeatures:
-    """Make a clip whose numbers tell where they stand: clip, side, view and step, a digit each."""
+    """Make a clip whose values are four digits: number of the clip, mirrored or not, view and step."""
     side, view, step = np.ogrid[:sides, :views, :steps]
     places = (1000 * number + 100 * side + 10 * view + step).astype(np.float16)
     sequences = {
@@ -40,7 +40,7 @@ class TestViewBatch:
         assert batch.masks["motion"].sum(1).tolist() == [5, 2]
 
     def test_fewer_frames_are_fewer_steps_and_not_repeats(self) -> None:
-        """Fault 11 of the peers: clips that are too short are left out, or filled up with repeats."""
+        """Fault 11 of the peers: clips that are too short are left out, or padded with repeated frames."""
         batch = view_batch([clip(1), clip(16, 1)], index=0)
         assert batch.masks["motion"].sum(1).tolist() == [1, 16]
         assert not batch.sequences["motion"][0, 1:].any()
@@ -86,7 +86,7 @@ def draw_batch(
 
 
 def drawn(mix_views: bool, mirror: bool, rounds: int = 60, steps: int = 4) -> NDArray[np.int64]:
-    """Return side, view and step of what training saw of one clip, `(rounds, steps, 3)`."""
+    """Return mirrored (0 or 1), view and step of the features drawn from one clip, `(rounds, steps, 3)`."""
     rng = np.random.default_rng(0)
     rows = [
         draw_batch([clip(steps)], rng, mix_views=mix_views, mirror=mirror).sequences["motion"][0, :, 0]

@@ -1,4 +1,4 @@
-"""Times in file names, and what they say about clips that were recorded together."""
+"""Times in file names, and the caution about clips that were recorded together."""
 
 from __future__ import annotations
 

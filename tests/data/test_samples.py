@@ -13,7 +13,7 @@ Rows = list[tuple[str, str, str | None]]
 
 
 def rows(data: Dataset) -> Rows:
-    """Return what was found as name, label and split."""
+    """Return name, label and split of each sample."""
     return [(s.path.relative_to(data.root).as_posix(), s.label, s.split) for s in data.samples]
 
 
@@ -24,7 +24,7 @@ def table(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def said(data: Dataset, *words: str) -> bool:
-    """Tell whether one of the notes holds all of some words."""
+    """Tell whether one of the notes contains all of these words."""
     return any(all(word in note for word in words) for note in data.notes + data.lost)
 
 

@@ -1,4 +1,4 @@
-"""The table of a run's clips: it comes back as it was written, and tells what has changed since."""
+"""The table of a run's clips: it is read back as written, and shows what has changed since."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets in object stores, here in memory: layouts, groups, fingerprints, and what is refused."""
+"""Data sets in an object store (in memory): layouts, groups, fingerprints, and refused inputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Put = Callable[..., None]
 
 @pytest.fixture
 def put(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """A store in memory; return what puts files under `s3://bucket/data/`."""
+    """Make a store in memory; return a function that puts files under `s3://bucket/data/`."""
     system: Any = fsspec.filesystem("memory")
     monkeypatch.setattr(stores, "_open", lambda address: (system, "/" + address.removeprefix("s3://")))
 

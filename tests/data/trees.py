@@ -1,4 +1,4 @@
-"""Small data sets of empty files: what is looked at here is names."""
+"""Small data sets of empty files, for tests that depend only on names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidlstm.data.samples import Dataset, Sample
 
 
 def plant(root: Path, names: Iterable[str], content: bytes = b"") -> Path:
-    """Create files, and the folders that they lie in."""
+    """Create files and their folders."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

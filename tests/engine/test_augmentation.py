@@ -1,4 +1,4 @@
-"""Augmentation: one change for all frames of a clip, another one for each clip."""
+"""Augmentation: the same change for all frames of a clip, and a different one for each clip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vidlstm.engine.training.loop.augmentation import augment, draw_changes
 
 
 def clips(number: int, frames: int = 3, channels: int = 3) -> Tensor:
-    """Return clips all of whose frames are the same smooth picture."""
+    """Return clips in which all frames are the same smooth picture."""
     torch.manual_seed(0)
     small = torch.rand(number, channels, 4, 4) * 200 + 20
     picture = torch.nn.functional.interpolate(small, 24, mode="bilinear").permute(0, 2, 3, 1)
@@ -49,14 +49,14 @@ def test_a_middling_draw_moves_and_colours_nothing() -> None:
     same = (changed - pixels).abs().amax(dim=(1, 4)) < 0.5
     hidden = (changed[:, 0] == 127.5).all(-1)
     assert (same | hidden).all()
-    assert 0 < hidden.float().mean() < 0.15  # one square hides a part
+    assert 0 < hidden.float().mean() < 0.15  # one square covers a part
 
 
 @pytest.mark.parametrize(("draw", "flipped"), [(0.4, True), (0.6, False)])
 def test_half_of_the_draws_flip(draw: float, flipped: bool) -> None:
     pixels, draws = clips(1), torch.full((1, 11), 0.5)
     draws[:, 2] = draw
-    draws[:, 9:] = 0.0  # the square lies in a corner
+    draws[:, 9:] = 0.0  # the square is in a corner
     changed = augment(pixels, draws, mirror=True)
     expected = pixels.flip(3) if flipped else pixels
     torch.testing.assert_close(changed[:, :, 6:, 6:-6], expected[:, :, 6:, 6:-6], atol=0.5, rtol=0)

@@ -1,4 +1,4 @@
-"""`streams=auto`: pose is kept if held-out clips show that it helps, and leaves no trace if they do not."""
+"""`streams=auto`: pose is kept if it helps on held-out clips, and removed without a trace otherwise."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ class TestComparison:
 
 
 def clips_of(motion: float, pose: float, num_clips: int = 48) -> Clips:
-    """Return clips of two classes, in 12 groups, that each stream tells apart as well as it can."""
+    """Return clips of two classes, in 12 groups, that each stream distinguishes with the given strength."""
     rng = np.random.default_rng(5)
     labels: NDArray[np.int64] = np.arange(num_clips) % 2
 
     def stream(strength: float, label: int) -> NDArray[np.float16]:
         steps = rng.normal(size=(6, 4)) + strength * (2 * label - 1)
-        steps[:, -1] = 1  # how sure the key points are
+        steps[:, -1] = 1  # confidence of the key points
         return steps[None, None].astype(np.float16)
 
     given = [ClipFeatures({"motion": stream(motion, c), "pose": stream(pose, c)}, {}) for c in labels]

@@ -1,4 +1,4 @@
-"""Clips at one place are found by their colours, where no name tells what belongs together."""
+"""Clips from one place are found by their colours if names do not give the groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def distances(points: np.ndarray) -> Vectors:
 
 
 def joined_plainly(given: Vectors, threshold: float) -> set[tuple[int, ...]]:
-    """Join the two clusters of the least mean distance, until it is above the threshold."""
+    """Merge the two clusters with the smallest mean distance until it exceeds the threshold."""
     clusters: list[tuple[int, ...]] = [(i,) for i in range(len(given))]
     while len(clusters) > 1:
         pairs = {(a, b): float(given[np.ix_(a, b)].mean()) for a in clusters for b in clusters if a < b}
@@ -57,7 +57,7 @@ def test_near_is_a_share_of_the_median_distance() -> None:
 
 
 def plant(root: Path, num_places: int, *, rule: str = "") -> Path:
-    """Make two pictures of each class at every place: a colour, and a person who is little of it."""
+    """Make two pictures of each class at every place: a background colour and a small person."""
     rng = np.random.default_rng(0)
     for number, place in enumerate(rng.permuted(np.arange(num_places).repeat(4))):
         colour = np.random.default_rng(1000 + place).integers(0, 256, 3)

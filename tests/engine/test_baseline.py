@@ -1,4 +1,4 @@
-"""The baseline: what the same streams give without their order, beside every headline."""
+"""The baseline: the same streams without the order of the steps, shown next to every accuracy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestTraining:
         before = {name: tensor.clone() for name, tensor in model.classifier.state_dict().items()}
         assert model.baseline is not None
         first = model.baseline.state_dict()
-        torch.rand(3)  # whatever came before
+        torch.rand(3)  # earlier random draws must not matter
         other = replace(model, baseline=None)
         list(train_baseline(other, clips, LEARNED, TRAINING))
         assert other.baseline is not None

@@ -1,4 +1,4 @@
-"""A Ray cluster of processes on this machine: order, back-pressure, actors and nodes that die, early ends."""
+"""A local Ray cluster: order, back-pressure, actors and nodes that die, early ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_reader_reads_no_further_than_asked() -> None:
 
     reader = Reader(numbers(), ahead=5)
     time.sleep(0.3)
-    assert len(read) == 6  # one is at hand
+    assert len(read) == 6  # one more is buffered
     reader.stop()
 
 
@@ -105,7 +105,7 @@ def open_never() -> Iterator[Any]:
 
 
 def work(source: Any, items: Iterable[int | str]) -> Iterator[list[Any]]:
-    """Return each number with the process that had it; die of what is deadly."""
+    """Return each number with the process that received it; die on deadly items."""
     for item in items:
         if item == "deadly":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -122,7 +122,7 @@ def work(source: Any, items: Iterable[int | str]) -> Iterator[list[Any]]:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """A cluster of two nodes with a CPU each."""
+    """A cluster of two nodes with one CPU each."""
     pytest.importorskip("ray", reason="needs Ray: pip install 'vidlstm[ray]'")
     from ray.cluster_utils import Cluster as Nodes
 
@@ -142,7 +142,7 @@ def cluster(nodes: Any) -> Iterator[Cluster]:
         yield cluster
 
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray
+pytestmark = pytest.mark.filterwarnings("ignore")  # warnings of Ray
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The pool of decoder processes: order, crashes, hangs, slow sources, an early end."""
+"""The pool of decoder processes: order, crashes, hangs, slow sources, early ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMIT = 1.0
 
 
 def act(path: Path) -> str:
-    """Stand for a decoder: what happens is in the name of the file."""
+    """Replace a decoder: the name of the file says what it does."""
     name = path.name
     if "segfault" in name:
         ctypes.string_at(0)
@@ -158,7 +158,7 @@ def test_the_source_is_not_read_far_ahead(pool: DecodePool) -> None:
     next(results)
     time.sleep(0.2)
     assert len(taken) < 20
-    pool.end_early()  # lets the feeder go
+    pool.end_early()  # releases the feeder
     list(results)
     pool._ending.clear()
 
@@ -288,12 +288,12 @@ def test_a_worker_ends_with_its_parent_even_when_that_is_killed() -> None:
         [sys.executable, "-c", PARENT],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "VIDLSTM_DEBUG": "1"},  # then a worker writes to its parent's standard error
+        env={**os.environ, "VIDLSTM_DEBUG": "1"},  # workers then write to the parent's standard error
     )
     assert parent.stdout is not None
     assert parent.stdout.readline().split() == [b"started"]
     parent.kill()
-    assert parent.communicate(timeout=60) == (b"", b"")  # ends when nobody holds the pipe any more
+    assert parent.communicate(timeout=60) == (b"", b"")  # returns once no process holds the pipe
 
 
 def test_processes_start_when_there_is_something_to_do() -> None:
@@ -330,7 +330,7 @@ with DecodePool(1, 60.0) as pool:
 
 
 def test_a_process_that_starts_while_opencv_is_imported_finds_python_s_modules() -> None:
-    """OpenCV has a `typing` of its own, and it leads `sys.path` there for as long as it is imported."""
+    """OpenCV contains a `typing` module, and puts its folder first in `sys.path` during its import."""
     ended = subprocess.run(
         [sys.executable, "-c", RACE], capture_output=True, text=True, cwd=Path.cwd(), timeout=120, check=False
     )
@@ -341,7 +341,7 @@ def test_a_process_that_starts_while_opencv_is_imported_finds_python_s_modules()
 
 
 def count(path: Path) -> Iterator[int]:
-    """Stand for a film of so many parts as its name says; what happens in the middle is in it, too."""
+    """Replace the reader of a film: its name gives the number of parts, and what happens in the middle."""
     for number in range(int(path.stem.split("_")[0])):
         yield number
         if number == 1:

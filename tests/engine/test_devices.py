@@ -1,4 +1,4 @@
-"""What computes: chosen by what is there, never in silence against what was asked for."""
+"""Choice of device and backend: by what is available; a request is never silently ignored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture(params=[0, 2])
 def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """A machine with so many GPUs, all of NVIDIA's."""
+    """A machine with this number of NVIDIA GPUs."""
     number: int = request.param
     monkeypatch.setattr(torch.cuda, "is_available", lambda: number > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: number)

@@ -1,4 +1,4 @@
-"""The figures of an evaluation, against scikit-learn and by hand; clips that failed are mistakes."""
+"""The figures of an evaluation, checked against scikit-learn and by hand; failed clips are mistakes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clip(label: str, scores: Sequence[float], group: str = "g") -> Scored:
 
 
 def table(num_clips: int = 60, num_failed: int = 0) -> list[Scored]:
-    """Return clips of random labels and scores, of ten groups; the first ones failed."""
+    """Return clips with random labels and scores, in ten groups; the first ones failed."""
     rng = np.random.default_rng(0)
     rows = []
     for number in range(num_clips):
@@ -89,7 +89,7 @@ class TestFigures:
 
 
 class TestFailedClips:
-    """Faults 8 and 11 of the peers: an unreadable clip is replaced, or left out of the score in silence."""
+    """Faults 8 and 11 of the peers: an unreadable clip is replaced, or silently left out of the score."""
 
     def test_count_as_mistakes(self) -> None:
         good, some_failed = table(60), table(60, num_failed=12)
@@ -155,7 +155,7 @@ class TestInterval:
 
 class TestGain:
     def test_by_hand(self) -> None:
-        """Unrelated hits of 20 of 40 and 30 of 40: the Wilson intervals' margins, squared and added."""
+        """20 and 30 of 40 right, independently: the margins of the Wilson intervals, added in quadrature."""
         hit = np.tile([True, False], 20)
         other = np.repeat([True, True, True, False], 10)
         (a, b), (c, d) = (0.3520, 0.6480), (0.5981, 0.8581)
@@ -184,7 +184,7 @@ class TestGain:
 
 class TestCalibration:
     def test_is_reported_with_and_without_the_temperature(self) -> None:
-        """By hand: two clips of logits (2, 0), one right, at a temperature of 2."""
+        """By hand: two clips with logits (2, 0), one of them right, at a temperature of 2."""
         sure = [1 / (1 + np.exp(-2 / t)) for t in (1.0, 2.0)]
         rows = [clip(label, (sure[1], 1 - sure[1])) for label in "ab"]
         report = summarise(("a", "b"), rows, temperature=2.0)
@@ -244,7 +244,7 @@ class TestScores:
         np.testing.assert_array_equal(score_clips(network, clips), first)
 
     def test_average_over_all_views_and_not_only_the_first(self) -> None:
-        """Fault 5 of the peers: an average over clips that keeps only the first."""
+        """Fault 5 of the peers: an average over clips that uses only the first one."""
         views = np.random.default_rng(0).normal(size=(1, 3, 5, 6)).astype(np.float16)
         network = model(views=3)
         scores = log_probabilities(

@@ -1,4 +1,4 @@
-"""An exported folder predicts by itself what the model predicts; what differs is never written."""
+"""An exported folder gives the predictions of the model; if they differ, nothing is written."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install vidlst
 
 @pytest.fixture(scope="module")
 def exported(trained_run: TrainedRun, tmp_path_factory: pytest.TempPathFactory) -> Export:
-    """The motion model of all tests, for onnxruntime. To be read only."""
+    """The motion model of all tests, exported for onnxruntime. Read-only."""
     return export(trained_run.model, "onnx", tmp_path_factory.mktemp("exported") / "model")
 
 
@@ -96,7 +96,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run_program(folder: Path, *clips: str | Path) -> str:
-    """Run the `predict.py` of an exported folder where there is no vidlstm and no torch; return its rows."""
+    """Run the `predict.py` of an exported folder without vidlstm and torch; return its rows."""
     command = [sys.executable, "-c", PROGRAM_ALONE, folder, *clips]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -129,9 +129,9 @@ def test_its_help_says_what_it_prints(exported: Export) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="telemetry of Windows is not in files")
 def test_onnxruntime_sends_no_usage_data(exported: Export, trained_run: TrainedRun, tmp_path: Path) -> None:
-    """Where it would, it first makes an identifier in the home folder."""
+    """If it did, it would first create an identifier in the home folder."""
     clip = str(next(trained_run.data.rglob("*.avi")))
-    # CI systems are left alone, and so are tests.
+    # It sends nothing from CI systems and tests.
     kept = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY")
     outside = {name: value for name, value in os.environ.items() if name not in kept}
     folder = str(folder_of(exported))
@@ -151,7 +151,7 @@ def test_onnxruntime_sends_no_usage_data(exported: Export, trained_run: TrainedR
 def test_three_packages_are_enough_for_its_program(
     exported: Export, trained_run: TrainedRun, tmp_path: Path
 ) -> None:
-    """In a virtual environment without vidlstm and torch: 333 MB, where the full one has 6 GB."""
+    """In a virtual environment without vidlstm and torch: 333 MB instead of 6 GB."""
     environment = tmp_path / "environment"
     venv.create(environment, symlinks=os.name != "nt")
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
@@ -239,7 +239,7 @@ def damage(file: Path) -> None:
 
 
 def change(folder: Path, name: str, fact: str) -> None:
-    """Replace a fact in `model.json`, in the text."""
+    """Replace a fact in the text of `model.json`."""
     file = folder / "model.json"
     text, number = re.subn(rf'"{name}": ("[^"]*"|[\w.-]+)', fact, file.read_text(), count=1)
     assert number == 1
@@ -371,7 +371,7 @@ def test_the_command(trained_run: TrainedRun, tmp_path: Path) -> None:
 
 
 def test_the_command_for_openvino(trained_run: TrainedRun, tmp_path: Path) -> None:
-    if find_spec("openvino") is None:  # importing it here would report to its makers
+    if find_spec("openvino") is None:  # importing it here would send telemetry
         pytest.skip("needs OpenVINO: pip install vidlstm[cpu]")
     model, clip = tmp_path / "model", next(trained_run.data.rglob("*.avi"))
     ended = shell("export", trained_run.run, "-q", "--format", "openvino", "-o", model, cwd=tmp_path)

@@ -1,6 +1,6 @@
-"""An exported model computes in a browser, by onnxruntime-web, what it computes here.
+"""An exported model gives the same result in a browser, with onnxruntime-web, as here.
 
-onnxruntime-web comes from npm when the test runs; without npm, its registry or Chromium, the test is skipped.
+The test downloads onnxruntime-web from npm; without npm, its registry or Chromium, it is skipped.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ shown.textContent = classes.map((name, i) => `${name} ${scores[i].toFixed(4)}`).
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """onnxruntime-web, as npm has it."""
+    """The folder of onnxruntime-web, downloaded from npm."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("no npm here: nothing to compute with in a browser")
@@ -71,7 +71,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[str]:
-    """Serve a folder to this machine alone."""
+    """Serve a folder to this machine only."""
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def guess_type(self, path: str | os.PathLike[str]) -> str:

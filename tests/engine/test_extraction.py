@@ -1,4 +1,4 @@
-"""Files to features: each clip decoded and encoded once, and again only when something changed."""
+"""Extraction: each clip is decoded and encoded once, and again only if something has changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vidlstm.settings import parse_streams
 
 
 class Pool:
-    """Does the jobs right here, and counts them: worker processes have tests of their own."""
+    """Runs the jobs in this process, and counts them; worker processes have separate tests."""
 
     def __init__(self) -> None:
         self.jobs: list[Path] = []
@@ -50,7 +50,7 @@ class Pool:
 
 
 class Counting(TorchEncoder):
-    """A small encoder that remembers how many pictures it was given at a time."""
+    """A small encoder that records the number of pictures in each call."""
 
     def __init__(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -78,7 +78,7 @@ def request(streams: str = "rgb+motion", views: int = 2, **changes: Any) -> Read
 def extract(
     paths: Iterable[Path], wanted: ReadRequest, store: FeatureStore | None = None, cnn: Counting | None = None
 ) -> tuple[list[Extracted], int]:
-    """Return the results, and how many files were read."""
+    """Return the results, and the number of files that were read."""
     pool = Pool()
     cnn = cnn or (encoder() if "rgb" in wanted.streams else None)
     extractor = Extractor(wanted, LocalSource(wanted, cnn, cast(DecodePool, pool)), store)
@@ -141,7 +141,7 @@ class TestFeatures:
     def test_of_several_clips_are_encoded_at_once(self, clips: list[Path]) -> None:
         counting = encoder()
         extract(clips * 10, request("rgb"), None, counting)
-        assert max(counting.calls) > 12  # a clip alone gives at most six
+        assert max(counting.calls) > 12  # a single clip has at most six
         assert len(counting.calls) < len(clips * 10)
 
     def test_each_moment_is_encoded_once_though_views_share_it(self, clips: list[Path]) -> None:
@@ -161,7 +161,7 @@ class TestFeatures:
 
 
 class TestFailures:
-    """Faults 7 and 8 of the peers: one bad file ends the run, or is replaced without a word."""
+    """Faults 7 and 8 of the peers: one bad file ends the run, or is silently replaced."""
 
     def test_stand_where_the_clip_stood_with_the_reason(self, clips: list[Path], tmp_path: Path) -> None:
         (tmp_path / "bad.avi").write_bytes(b"nothing that moves")
@@ -225,7 +225,7 @@ class TestStore:
         extract(clips, request("rgb"), store)
         _, reads = extract(clips, request("rgb", **changed), store)
         assert reads == 3
-        assert extract(clips, request("rgb"), store)[1] == 0  # what was there is there still
+        assert extract(clips, request("rgb"), store)[1] == 0  # existing entries are still there
 
     def test_other_weights_read_again(self, clips: list[Path], store: FeatureStore) -> None:
         first, _ = extract(clips, request("rgb"), store, encoder(0))

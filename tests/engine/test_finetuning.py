@@ -1,4 +1,4 @@
-"""An encoder that learns with the rest, from pixels that are read again each epoch."""
+"""Training the encoder with the rest of the model, on pixels that are read again in every epoch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def small_encoder() -> Encoder:
 
 
 def pixels(number: int) -> ClipFeatures:
-    """Return a clip of a bright bar that goes up or down."""
+    """Return a clip of a bright bar that moves up or down."""
     rng = np.random.default_rng(number)
     frames = rng.integers(0, 90, (1, VIEWS, STEPS, SIDE, SIDE, 3), dtype=np.uint8)
     for step in range(STEPS):
@@ -115,7 +115,7 @@ def state(trainer: Trainer, encoder: Encoder) -> dict[str, Tensor]:
 
 
 def changed(before: dict[str, Tensor], encoder: Encoder) -> set[str]:
-    """Return the stages' layers of which anything is otherwise."""
+    """Return the names of the layers in which anything has changed."""
     return {
         ".".join(name.split(".")[1:3])
         for name, value in encoder.state_dict().items()

@@ -1,4 +1,4 @@
-"""The processes that train folds end with the command, however that ends."""
+"""The processes that train folds end with the command, however it ends."""
 
 from __future__ import annotations
 

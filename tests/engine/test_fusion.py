@@ -1,4 +1,4 @@
-"""How much each branch counts: the good one most, and all the same where nothing tells them apart."""
+"""Fusion weights: the best branch gets the largest, and equal branches get equal weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = torch.arange(40) % 2
 
 
 def branch(right: float, sure: float = 0.9, seed: int = 0) -> Tensor:
-    """Return log-probabilities of a branch that is right so often, always as sure."""
+    """Return log-probabilities of a branch with this share of right clips and a constant confidence."""
     wrong = torch.randperm(len(LABELS), generator=torch.Generator().manual_seed(seed))
     guess = LABELS.clone()
     flipped = wrong[: round(len(LABELS) * (1 - right))]
@@ -36,7 +36,7 @@ def fitted(*branches: Tensor, labels: Tensor = LABELS) -> tuple[list[float], flo
 def test_the_good_branch_gets_most_of_the_weight() -> None:
     for place in range(3):
         branches = [branch(0.5), branch(0.5), branch(0.5)]
-        branches[place] = branch(0.95)  # wrong where the others are wrong too, so they add nothing
+        branches[place] = branch(0.95)  # wrong on the same clips as the others, so these add nothing
         weights, _ = fitted(*branches)
         assert weights[place] > 0.7
         assert sum(weights) == pytest.approx(1)
@@ -86,7 +86,7 @@ def test_perfect_scores_keep_the_temperature_finite() -> None:
 def test_no_score_is_above_what_so_many_right_clips_can_show(
     num_clips: int, num_classes: int, most: float
 ) -> None:
-    """Laplace's rule of succession, of certainty that was never wrong."""
+    """Laplace's rule of succession, for confident branches without a mistake."""
     certain = torch.full((1, 1, num_classes), -1e4)
     certain[..., 0] = 0
     floor = torch.tensor(score_floor(num_clips, num_classes))
@@ -97,7 +97,7 @@ def test_no_score_is_above_what_so_many_right_clips_can_show(
 
 
 def test_a_fit_without_a_mistake_claims_no_more_than_that() -> None:
-    """A temperature alone would go to 0.1 and give 1.000 to anything."""
+    """A temperature alone would fall to 0.1 and give any clip a score of 1.000."""
     branches = torch.stack([branch(1.0, 0.8)] * 3)
     scores = fuse(10 * branches, *fit_fusion(branches, LABELS)).softmax(-1)
     assert float(scores.max()) <= 41 / 42 + 1e-6
@@ -143,7 +143,7 @@ def test_no_other_weights_or_temperature_are_better() -> None:
 
 
 def test_does_not_load_the_compiler() -> None:
-    """It takes a second of every process that trains, and nothing of it is used."""
+    """The compiler costs every training process a second, and is never used."""
     code = (
         "import sys, torch\n"
         "from vidlstm.engine.training.loop.fusion import fit_fusion\n"

@@ -1,4 +1,4 @@
-"""The data doctor looks for people: in how many clips, in which moments, what it makes of them."""
+"""The data doctor searches for people: in which clips and frames, and its advice."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NETWORKS = Path("networks")
 
 
 class Counting:
-    """Takes the place of a pool: does nothing, and notes of which files people are asked."""
+    """Replaces a pool: does nothing, and records the files that are searched for people."""
 
     def __init__(self) -> None:
         self.asked: list[Path] = []

@@ -1,4 +1,4 @@
-"""Training compares a model with itself in int8; what labels in int8 is what was compared."""
+"""Training compares a model with itself in int8, and labelling in int8 uses what was compared."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class TestAgreement:
 
 @pytest.fixture(scope="module")
 def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """A model of the rgb stream with a small encoder. To be read only."""
+    """A model of the rgb stream with a small encoder. Read-only."""
     folder = tmp_path_factory.mktemp("int8")
     ended = shell("train", tiny_data, *SMALL, "--epochs", "2", "--json", cwd=folder)
     assert ended.status == 0, ended.err
@@ -190,7 +190,7 @@ class TestLabelling:
 
 
 def compared_on(clips: int, path: Path, folder: Path) -> Path:
-    """Return a copy of a model that says that it was compared on so many clips."""
+    """Return a copy of a model with a record of a comparison on this number of clips."""
     model = load_model(path)
     model.training["int8"]["clips"] = clips
     copy = folder / "model.safetensors"

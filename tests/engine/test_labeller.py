@@ -1,4 +1,4 @@
-"""Labelling by torch or without it: the same records, and torch is imported only where it is needed."""
+"""Labelling with and without torch: the same records, and torch is imported only if needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From features to a model: who learns from what, and clips that could not be read."""
+"""From features to a model: the clips that each part is trained on, and unreadable clips."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class TestTrainer:
             make_trainer(start_model(model_config(), clips, None, 0), clips, range(30), QUICK)
 
     def test_the_seed_gives_the_same_weights_on_any_number_of_cores(self) -> None:
-        wide = model_config().changed(head={"hidden": 128})  # wide enough for threads to divide a matrix
+        wide = model_config().changed(head={"hidden": 128})  # wide enough for several threads per matrix
         before = torch.get_num_threads()
         try:
             states = []
@@ -152,7 +152,7 @@ class TestTrainer:
 
 class TestScore:
     def test_clips_that_could_not_be_read_are_in_the_list(self) -> None:
-        """Fault 8 of the peers: an unreadable validation clip replaced by another one."""
+        """Fault 8 of the peers: an unreadable validation clip is replaced by another clip."""
         clips = toy(unreadable=(31, 34))
         model = start_model(model_config(), clips, None, 0)
         model.modules().eval()
@@ -276,7 +276,7 @@ class TestCrossvalidation:
         assert summarise(("a", "b"), scored).top1 > 0.7
 
     def test_a_held_out_clip_changes_nothing_but_its_own_score(self) -> None:
-        """Fault 9 of the peers, in a fold: corrupt what is held out, and no other score moves."""
+        """Fault 9 of the peers, in a fold: corrupting a held-out clip changes no other score."""
         clips = toy()
         folds = make_folds(clips.dataset, 3, seed=0)[:1]
         held_out = set(folds[0].test_indices)
@@ -304,20 +304,20 @@ class TestCrossvalidation:
     @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
     @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
     def test_ctrl_c_ends_the_processes_silently_whatever_they_are_doing(self, seconds: float) -> None:
-        """Each used to print a traceback if it came while they imported their modules."""
+        """Each process used to print a traceback if the signal came while it imported its modules."""
         ended = self.interrupted(seconds, "default_int_handler", epochs=10**6)
         assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
     @pytest.mark.slow
     @pytest.mark.skipif(os.name == "nt", reason="has no process groups")
     def test_ctrl_c_that_the_command_ignores_does_not_end_its_processes(self) -> None:
-        """A command in the background of a script ignores it, and so must the processes."""
+        """A command in the background of a script ignores Ctrl-C, and its processes must do so, too."""
         ended = self.interrupted(3.0, "SIG_IGN", epochs=60)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
     @staticmethod
     def interrupted(seconds: float, handler: str, epochs: int) -> subprocess.CompletedProcess[str]:
-        """Run a cross-validation to which Ctrl-C is sent after some seconds."""
+        """Run a cross-validation that gets Ctrl-C after some seconds."""
         return subprocess.run(
             [sys.executable, "-c", INTERRUPTED, str(seconds), handler, str(epochs)],
             capture_output=True, text=True, timeout=300, start_new_session=True, check=False,

@@ -1,4 +1,4 @@
-"""AdamW: PyTorch's own steps, bit for bit, without its compiler."""
+"""AdamW: the same steps as PyTorch's, bit for bit, without importing its compiler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def network() -> nn.Sequential:
 
 
 def learn(net: nn.Sequential, layers: int) -> None:
-    """Leave gradients, in the first layers alone."""
+    """Compute gradients of the first layers only."""
     x = torch.randn(4, 5, generator=torch.Generator().manual_seed(1))
     net[:layers](x).square().sum().backward()
 
@@ -46,7 +46,7 @@ class TestStep:
         )
         for number, rate in enumerate(RATES):
             for net in (ours, theirs):
-                learn(net, layers=1 + number % 3)  # so that not all have taken as many steps
+                learn(net, layers=1 + number % 3)  # so that their numbers of steps differ
             optimiser.step(rate)
             for group in reference.param_groups:
                 group["lr"] = rate
@@ -107,7 +107,7 @@ class TestClip:
 
 
 def test_does_not_load_the_compiler() -> None:
-    """It takes a second of every start, and nothing of it is used."""
+    """The compiler takes a second of every start, and is never used."""
     code = (
         "import sys, torch\n"
         "from vidlstm.engine.training.loop.optimiser import AdamW\n"

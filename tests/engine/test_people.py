@@ -1,4 +1,4 @@
-"""The pose stream from file to features: who is looked for, what is kept, what is left out."""
+"""The pose stream from file to features: when people are searched for, and what is kept or left out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NETWORKS = Path("networks")
 
 
 def cast(*seen: range) -> NDArray[np.float32]:
-    """Return key points of people who are seen at these of 32 moments."""
+    """Return key points of people, each seen at some of 32 moments."""
     placed = np.full((32, 2, 13, 3), np.nan, np.float32)
     for place, moments in enumerate(seen):
         placed[moments, place] = np.random.default_rng(place).uniform(0.5, 1, (13, 3))

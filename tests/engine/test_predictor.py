@@ -1,4 +1,4 @@
-"""A model in a Python program: the command's records, from whatever a program or a notebook does to it."""
+"""A model in a Python program: the same records as the command, however a program or notebook uses it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_it_can_be_reused_after_stopping_early(predictor: Predictor, files: list
     records = predictor.predict(files[:4])
     next(records)
     assert paths(predictor.predict(files[5])) == [str(files[5])]
-    assert paths(records) == [str(file) for file in files[1:4]]  # even while others are half way
+    assert paths(records) == [str(file) for file in files[1:4]]  # even if an earlier run is unfinished
 
 
 def test_the_caller_keeps_its_number_of_threads(predictor: Predictor, files: list[Path]) -> None:

@@ -1,4 +1,4 @@
-"""The run folder: what training leaves behind, never half a file, never one run over another."""
+"""The run folder: the files of a training are never partial, and no run overwrites another."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TestCreate:
         assert run.settings() == SETTINGS
         RunFolder(run.path).create(OTHER, ROWS, overwrite=True)
         assert run.settings() == OTHER
-        assert not (run.path / "last.pt").exists()  # nobody shall go on from it under other settings
+        assert not (run.path / "last.pt").exists()  # must not be resumed with other settings
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")
@@ -73,7 +73,7 @@ class TestCreate:
 
 
 def reopen(folder: Path) -> dict[str, Any] | None:
-    """Make the folder a run's, whatever else is in it, and resume that."""
+    """Turn a folder with any content into a run folder, and resume the run."""
     (folder / "config.json").write_text(json.dumps(to_dict(SETTINGS)))
     write_split(folder / "split.csv", ROWS)
     return RunFolder(folder).reopen(SETTINGS, ROWS, allow_changes=False)
@@ -112,7 +112,7 @@ class TestReopen:
         RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
         run = RunFolder(tmp_path)
         run.reopen(OTHER, ROWS, allow_changes=True)
-        assert run.settings() == SETTINGS  # nothing has been learned under the others yet
+        assert run.settings() == SETTINGS  # no epoch has been trained with the others yet
         trainer = make_trainer(*shaped(12))
         run.write_epoch(next(trainer.run()), trainer)
         assert run.settings() == OTHER
@@ -140,7 +140,7 @@ class TestEpochs:
             run.write_epoch(report, trainer)
             lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
             assert [json.loads(line) for line in lines] == [r.to_json() for r in reports]
-            assert names(tmp_path) == ["last.pt", "metrics.jsonl"]  # nothing half-written beside
+            assert names(tmp_path) == ["last.pt", "metrics.jsonl"]  # and no partly written file
 
     @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 half a zip"])
     def test_a_damaged_state_is_refused(self, tmp_path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""One step of training: what is mixed, the loss of its rows, and parts that add up to the whole."""
+"""One training step: mixup, the loss of its rows, and parts that add up to the whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WEIGHTS = torch.tensor([0.5, 3.0, 1.5])
 
 
 def step(mixup: float) -> Step:
-    """Make a step of clips whose features are their numbers, the first of them shorter."""
+    """Make a step of clips whose features are their numbers; the first clip is shorter."""
     numbers = np.arange(B, dtype=np.float16)
     mask = np.ones((B, 2), bool)
     mask[0, 1] = False
@@ -59,7 +59,7 @@ class TestMix:
 
 
 class TestMembers:
-    """Their clips stand in one table, whose shorter rows are filled up."""
+    """The members' clips form one table; shorter rows are padded."""
 
     ROWS = (np.array([4, 0, 6]), np.array([5]))
 
@@ -151,7 +151,7 @@ def test_rows_are_divided_in_order_and_in_pairs(total: int, size: int) -> None:
 
 
 def gradients(classifier: Classifier, steps: list[Step], parts: int, weights: Tensor | None) -> list[Tensor]:
-    """Add up what some processes, each in some parts, make of the same step."""
+    """Return the sum of the gradients of several processes for one step, each computed in parts."""
     classifier.zero_grad()
     drawn = torch.get_rng_state()
     for step in steps:

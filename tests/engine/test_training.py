@@ -33,7 +33,7 @@ Metrics = list[dict[str, Any]]
 
 
 def run(trainer: Trainer) -> Metrics:
-    """Train to the end; return the epochs' records but for the time they took."""
+    """Train to the end; return the records of the epochs, without their duration."""
     metrics = [{**report.to_json(), "seconds": 0} for report in trainer.run()]
     trainer.finish()
     return metrics
@@ -44,7 +44,7 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def member(state: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    """Return what two members' weights hold of one of them."""
+    """Return the weights of one of two members."""
     return {
         name: value if ".rnns." in name else value.view(2, -1)[number]
         for name, value in state.items()
@@ -96,7 +96,7 @@ class TestSeed:
         monkeypatch.setattr(Networks, "features", spy)
         run(trainer)
         epochs = [[*itertools.chain(*orders[n : n + 3])] for n in range(0, 12, 3)]
-        assert all(sorted(epoch) == list(range(24)) for epoch in epochs)  # every clip once an epoch
+        assert all(sorted(epoch) == list(range(24)) for epoch in epochs)  # every clip once per epoch
         assert len({tuple(epoch) for epoch in epochs}) == 4
 
 
@@ -137,7 +137,7 @@ class TestStoppingEarly:
     def scripted(
         self, monkeypatch: pytest.MonkeyPatch, losses: list[float], patience: int = 3
     ) -> tuple[Trainer, list[EpochReport], list[dict[str, Tensor]]]:
-        """Train with validation losses as in a script; return the weights after each epoch too."""
+        """Train with given validation losses; also return the weights after each epoch."""
         script = iter(losses)
         monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
         clips, labels = shaped(12)
@@ -207,7 +207,7 @@ class TestStoppingEarly:
         last = run(trainer)[trainer.best_epoch - 1]
         scores = log_probabilities(trainer.classifier, clips[18:], [View()], CPU).mean(0)
         target = torch.from_numpy(labels[18:])
-        loss = min(  # of the temperature that suits best, which fusion fits in the end
+        loss = min(  # at the best temperature, which is fitted at the end
             float(torch.nn.functional.cross_entropy(scores / t, target)) for t in training._TEMPERATURES
         )
         assert last["val_loss"] == pytest.approx(loss, abs=1e-5)
@@ -247,7 +247,7 @@ class TestMembers:
         honest = make_trainer(clips, labels, parts)
         wrong = labels.copy()
         wrong[12:] = 1 - wrong[12:]
-        # Without early stopping, so that what is held out has no say.
+        # Without early stopping, so that the held-out clips have no influence.
         changed = make_trainer(clips, wrong, parts, config=QUICK)
         for trainer in (honest, changed):
             for _ in trainer.run():
@@ -347,7 +347,7 @@ class TestRecipe:
 
 
 class TestOrder:
-    """What the LSTM is for: a problem whose classes differ in the order of their steps alone."""
+    """What the LSTM is for: a problem whose classes differ only in the order of the steps."""
 
     CONFIG = TrainConfig(epochs=25, batch_size=16, warmup_epochs=2, patience=0)
 
@@ -363,4 +363,4 @@ class TestOrder:
         assert self.accuracy(head) >= 0.95
 
     def test_the_mean_stays_at_chance(self) -> None:
-        assert self.accuracy("mean") == pytest.approx(0.5, abs=0.02)  # each pair has one answer
+        assert self.accuracy("mean") == pytest.approx(0.5, abs=0.02)  # a pair's clips get one label

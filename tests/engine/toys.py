@@ -1,4 +1,4 @@
-"""Toy problems made of features, small enough to be learned in a second."""
+"""Toy problems of features, small enough for training in a second."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ QUICK = TrainConfig(epochs=4, batch_size=8, warmup_epochs=1)
 
 
 def features(values: NDArray[np.float32]) -> ClipFeatures:
-    """Make a clip with one side and one view of `(T, D)`."""
+    """Make a clip with one view of `(T, D)`, without the mirrored clip."""
     return ClipFeatures({"motion": values[None, None].astype(np.float16)}, {})
 
 
 def ordered(num_clips: int, seed: int = 0) -> tuple[list[ClipFeatures], NDArray[np.int64]]:
-    """Make clips of two classes that differ in the order of their steps alone.
+    """Make clips of two classes that differ only in the order of their steps.
 
-    A clip goes along one direction and class 1 goes back: each class-1 clip holds the steps of the
-    class-0 clip before it in reversed order.
+    A clip moves in one direction, and class 1 is reversed: each clip of class 1 has the steps of the clip
+    of class 0 before it in reverse order.
     """
     rng = np.random.default_rng(seed)
     way = np.random.default_rng(99).normal(size=6)
@@ -49,7 +49,7 @@ def ordered(num_clips: int, seed: int = 0) -> tuple[list[ClipFeatures], NDArray[
 def shaped(
     num_clips: int, num_classes: int = 2, seed: int = 0
 ) -> tuple[list[ClipFeatures], NDArray[np.int64]]:
-    """Make clips that any step tells apart, with noise."""
+    """Make noisy clips whose class can be recognised from any step."""
     rng = np.random.default_rng(seed)
     places = np.random.default_rng(7).normal(size=(num_classes, 6))
     labels = np.arange(num_clips) % num_classes
@@ -76,7 +76,7 @@ def make_trainer(
     num_classes: int = 2,
     device: str = "cpu",
 ) -> Trainer:
-    """Return a trainer whose weights follow from the config's seed; one member a part."""
+    """Return a trainer with weights from the config's seed, and one member per part."""
     if parts is None:
         everything = np.arange(len(clips))
         parts = [Part(everything[everything % 3 != n], everything[everything % 3 == n]) for n in range(2)]
@@ -91,7 +91,7 @@ def make_trainer(
 def extracted(
     clips: Sequence[ClipFeatures | None], labels: NDArray[np.int64], groups: Sequence[str]
 ) -> Clips:
-    """Put clips side by side with samples; None is one that could not be read."""
+    """Combine clips with samples; None is a clip that could not be read."""
     samples = tuple(
         Sample(Path(f"/data/{i:03}.mp4"), "abcdefgh"[label], group)
         for i, (label, group) in enumerate(zip(labels, groups, strict=True))

@@ -1,4 +1,4 @@
-"""Synthetic clips whose pixels say which frame they are, and the folder of real odd files."""
+"""Synthetic clips with the frame number drawn in each frame, and the folder of real unusual files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WIDTH, HEIGHT = BITS * BLOCK, 48
 
 
 def numbered_frame(number: int) -> NDArray[np.uint8]:
-    """Draw a frame that carries its number as upright bars, one a bit, white for 1."""
+    """Draw a frame that shows its number as vertical bars, one per bit, white for 1."""
     bars = [(number >> bit) & 1 for bit in range(BITS)]
     row = np.repeat(np.asarray(bars, dtype=np.uint8) * 255, BLOCK)
     frame = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -28,7 +28,7 @@ def numbered_frame(number: int) -> NDArray[np.uint8]:
 
 
 def number_of(image: NDArray[np.uint8]) -> int:
-    """Read the number back, from colour or grey, from a frame of any size."""
+    """Read the number from a frame of any size, in colour or grey."""
     grey = image if image.ndim == 2 else image.mean(axis=2)
     bars = grey.mean(axis=0).reshape(BITS, -1)
     return sum(int(bar.mean() > 127) << bit for bit, bar in enumerate(bars))
@@ -51,7 +51,7 @@ def write_numbered(path: Path, num_frames: int, fourcc: str = "FFV1", fps: float
 
 
 def lie_about_length(path: Path, claim: int) -> None:
-    """Change the frame counts in an AVI file's headers to less or more than the 50 frames it has."""
+    """Set the frame counts in the headers of an AVI file of 50 frames to `claim`."""
     content = bytearray(path.read_bytes())
     for chunk, offset in ((b"avih", 16), (b"strh", 32)):
         start = content.index(chunk) + 8 + offset

@@ -25,14 +25,14 @@ from vidlstm.media.video.pyav.reader import PyAvVideo
 from vidlstm.records import ClipInfo
 
 Numbered = Callable[..., Path]
-# As wide as the numbered frames, so that the bars stay sharp.
+# The width of the numbered frames, so that the bars stay sharp.
 SPEC = ClipSpec(Sampling(num_frames=8), size=WIDTH)
 PAIRS = PairSpec(seconds=0.08, side=WIDTH)
 
 
 @pytest.fixture
 def openings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """The files that `read_clip` opens, each time it does."""
+    """The files that `read_clip` opens, one entry per opening."""
     opened: list[Path] = []
 
     def watched(path: Path, *args: Any, **options: Any) -> Any:
@@ -154,7 +154,7 @@ def test_time_and_not_frames_part_the_two(numbered: Numbered, fps: float, apart:
         (1, [(0, 0)]),
         (2, [(0, 1), (0, 1)]),
         (3, [(0, 2), (0, 1), (0, 2)]),
-        # At the end the neighbour lies before, and the pair is still in time order.
+        # At the end the neighbour is an earlier frame, and the pair is still in time order.
         (6, [(0, 2), (1, 3), (2, 4), (3, 5), (2, 4), (3, 5)]),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_folder_of_pictures_is_a_clip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "counted"),
-    # What is damaged behind its first bytes shows only when it is wanted.
+    # Damage after the first bytes is noticed only when the picture is read.
     [(b"", 2), (b"text", 2), (b"\x89PNG damaged", 1)],
 )
 def test_damaged_pictures_are_counted(tmp_path: Path, damage: bytes, counted: int) -> None:
@@ -341,7 +341,7 @@ def test_every_odd_file_gives_the_expected_frames_or_error(real_data: Path) -> N
     print(done.stdout, f"{time.monotonic() - start:.1f} s")
     rows = {name: row for name, *row in (line.split("\t") for line in done.stdout.splitlines())}
     codes = {"result.webm": "empty_file"}
-    # OpenCV stops at the damage, knows no AV1, and takes the first of several films for the best one.
+    # OpenCV stops at the damage, does not support AV1, and uses the first of several films.
     better = {"corrupted.mp4": 49, "av1_video.mkv": 125, "nasa_13013.mp4": 390}
     with (folder / "expected.csv").open(newline="") as file:
         expected = {row["file"]: int(row["frames_decoded"]) for row in csv.DictReader(file)}
@@ -356,7 +356,7 @@ def test_every_odd_file_gives_the_expected_frames_or_error(real_data: Path) -> N
 
 @pytest.mark.real_data
 def test_usual_clips_take_one_decode(real_data: Path, openings: list[Path]) -> None:
-    """Their headers are off by one or two frames; their packets are not."""
+    """The frame counts of their headers are off by one or two, those of their packets are not."""
     paths = sorted(real_data.glob("ut_interaction/*/*.avi"))[::10]
     for path in paths:
         clip = read_clip(path, ClipSpec(Sampling(), size=32, pairs=PAIRS))

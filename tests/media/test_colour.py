@@ -21,7 +21,7 @@ def test_shape_range_and_sum() -> None:
 
 
 def test_black_is_in_the_darkest_bins_and_white_in_the_lightest() -> None:
-    # Grey lies midway between the middle two of four bins of a* and b*: a quarter in each, root 1/2.
+    # Grey is midway between the two middle bins of four in a* and b*: a quarter in each, square root 1/2.
     black = colour.describe(plain(0, 0, 0)).reshape(4, 4, 4)
     white = colour.describe(plain(255, 255, 255)).reshape(4, 4, 4)
     np.testing.assert_allclose(black[0, 1:3, 1:3], 0.5, atol=1e-3)

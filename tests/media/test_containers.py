@@ -1,4 +1,4 @@
-"""What comes out of a file is right, or it is refused: colours, tracks, edit lists, damage; no network."""
+"""A file gives the right frames or is refused: colours, tracks, edit lists, damage; no network access."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SPEC = ClipSpec(Sampling(num_frames=8), size=WIDTH)
 
 
 def film(path: Path, shown: Sequence[int], *, ticks: Sequence[int] | None = None, **options: str) -> Path:
-    """Write numbered frames with x264, 25 a second, or shown at chosen thousandths of a second."""
+    """Write numbered frames with x264, at 25 per second or at the given milliseconds."""
     with av.open(str(path), "w") as file:
         add_film(file, shown, ticks, 0, **options)
     return path
@@ -79,7 +79,7 @@ def code_of(path: Path) -> FailureCode:
     return caught.value.code
 
 
-# Pictures: equal to a plain decode by PyAV, or refused. `tests/benchmarks/sweep.py` tries 550 more.
+# Pixels: equal to a plain PyAV decode, or refused. `tests/benchmarks/sweep.py` tries 550 more cases.
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def code_of(path: Path) -> FailureCode:
         Case("", "libx264", "mp4", options={"color_primaries": "film"}),
         Case("", "libx265", "mkv", "yuv420p10le", {"colorspace": "bt2020nc", "color_trc": "smpte2084"}),
         Case("", "libvpx-vp9", "webm", "yuv444p", {"colorspace": "rgb"}),
-        Case("", "qtrle", "mov", "gray"),  # a palette that only the first packet brings
+        Case("", "qtrle", "mov", "gray"),  # the palette is only in the first packet
         Case("", "rawvideo", "avi", "rgb24"),
         Case("", "gif", "gif", "rgb8"),
         Case("", "libsvtav1", "obu"),
@@ -125,7 +125,7 @@ def test_colours_that_cannot_be_converted_are_refused(tmp_path: Path, matrix: st
         read_clip(path, SPEC)
 
 
-# Nothing else is opened.
+# No other file is opened.
 
 _READ = """
 import json, sys
@@ -170,7 +170,7 @@ def test_texts_that_name_addresses_and_files_open_neither(tmp_path: Path) -> Non
     assert json.loads(done.stdout) == [["not_a_video"] * len(names), [], []]
 
 
-# Which track.
+# Choice of the track.
 
 
 def test_a_still_track_before_the_film_is_not_the_film(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
     assert caught.value.code is FailureCode.NOT_A_VIDEO
 
 
-# What is missing, and what is not.
+# Missing frames.
 
 
 def test_what_an_edit_list_hides_is_not_missing(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_track_that_starts_late_is_whole(tmp_path: Path, container: str) -> No
 
 
 def break_packets(path: Path, places: Sequence[int], with_bytes: Callable[[int], bytes] = bytes) -> None:
-    """Overwrite packets in the order of decoding, behind the length of their first part."""
+    """Overwrite packets, numbered in decoding order, after the length of their first NAL unit."""
     content = bytearray(path.read_bytes())
     with av.open(str(path)) as file:
         packets = [packet for packet in file.demux(video=0) if packet.size]
@@ -305,11 +305,11 @@ def test_a_damaged_film_gives_the_same_moments_whatever_the_number_of_threads(
 
 
 def test_ffmpeg_does_not_log_through_python(tmp_path: Path) -> None:
-    """With PyAV 17.1, a decoder thread that logs hung the thread that closed its file."""
+    """With PyAV 17.1, a logging decoder thread made the thread that closed its file hang."""
     path = film(tmp_path / "film.mkv", list(range(100)), g="20", preset="ultrafast")
     break_packets(path, [12], lambda length: np.random.default_rng(0).bytes(length))
     before = av.logging.get_level()
-    av.logging.set_level(av.logging.DEBUG)  # turns it on again, as importing torchvision 0.21 does
+    av.logging.set_level(av.logging.DEBUG)  # enables it again, like importing torchvision 0.21
     try:
         with av.logging.Capture(local=False) as logged:
             assert list(read_film(path, FilmSpec(8, 48, every=1)))
@@ -367,7 +367,7 @@ def read_both(path: Path, spec: ClipSpec, patch: pytest.MonkeyPatch) -> list[Cli
 
 
 def test_moments_and_pairs_go_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thirty frames in the first second, then one a second: a recording of a screen."""
+    """Thirty frames in the first second, then one per second, like a screen recording."""
     ticks = [*range(0, 1000, 33)][:30] + [1000 * (1 + second) for second in range(30)]
     path = film(tmp_path / "screen.mkv", range(60), ticks=ticks)
     spec = ClipSpec(Sampling(num_frames=4), size=WIDTH, pairs=PairSpec(0.08, WIDTH))
@@ -377,7 +377,7 @@ def test_moments_and_pairs_go_by_time(tmp_path: Path, monkeypatch: pytest.Monkey
         assert clip.pair_seconds == pytest.approx([1.0] * 4, abs=0.01)
 
 
-# No way around the list of what may be opened.
+# No way around the restrictions on opening files.
 
 
 def test_files_are_opened_in_one_place() -> None:
@@ -390,7 +390,7 @@ def test_files_are_opened_in_one_place() -> None:
     }
     assert {(name, how) for name, how in found if how == "read" and "/live/" not in name} == {
         ("media/video/pyav/container.py", "read"),
-        ("engine/exporting/sample.py", "read"),  # a program of its own, see below
+        ("engine/exporting/sample.py", "read"),  # a separate program, see below
     }
 
 

@@ -1,4 +1,4 @@
-"""What is drawn of people is where they are, in a colour of each place."""
+"""People are drawn where they are, each in the colour of the person's slot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURE = np.zeros((180, 200, 3), np.uint8)
 
 
 def person(left: float, confidence: float = 1.0) -> NDArray[np.float32]:
-    """Return a person who stands between y = 20 and 160."""
+    """Return the key points of a person who stands between y = 20 and 160."""
     heights = np.array([20, 40, 40, 70, 70, 90, 90, 100, 100, 130, 130, 160, 160])
     sides = np.array([10, 0, 20, 0, 20, 0, 20, 0, 20, 0, 20, 0, 20]) + left
     return np.stack([sides, heights, np.full(13, confidence)], axis=1).astype(np.float32)
@@ -54,7 +54,7 @@ def test_points_outside_the_picture_do_no_harm() -> None:
 
 
 def body(left: float) -> NDArray[np.float32]:
-    """Return all key points of such a person."""
+    """Return all 33 key points of such a person."""
     points = np.zeros((33, 3), np.float32)
     points[list(JOINTS)] = person(left)
     return points
@@ -63,7 +63,7 @@ def body(left: float) -> NDArray[np.float32]:
 def drawing(
     tracks: dict[int, dict[int, NDArray[np.float32]]], num_moments: int, people: int = 2
 ) -> FilmDrawing:
-    """Return the drawing of a film of 200 x 180 pixels with 10 moments a second, found in full size."""
+    """Return the drawing of a film of 200x180 pixels with 10 moments per second, detected at full size."""
     rows = pack(tracks, num_moments, (100, 90)).astype(np.float16)
     return FilmDrawing(rows, rate=10, people=people, side=200)
 

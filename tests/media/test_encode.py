@@ -1,4 +1,4 @@
-"""Re-encoded parts of films: exact to a frame, with sound, in a format that browsers play."""
+"""Re-encoded parts of films: exact to the frame, with sound, in a format that browsers play."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def numbers(path: Path) -> list[int]:
 
 @pytest.fixture
 def sounding(tmp_path: Path) -> Path:
-    """A film of 4 s with numbered frames and a tone, which begins 0.5 s late in its container."""
+    """A film of 4 s with numbered frames and a tone, starting at 0.5 s in its container."""
     path = tmp_path / "film.mkv"
     with av.open(str(path), "w") as made:
         video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "50"})
@@ -70,7 +70,7 @@ def test_browsers_play_it_and_its_sound(sounding: Path, tmp_path: Path) -> None:
         times = [float(frame.time or 0) for frame in container.decode(video)]
     assert times == pytest.approx(np.arange(50) / 25, abs=1e-3)
     content = target.read_bytes()
-    assert content.index(b"moov") < content.index(b"mdat")  # the index stands at the front
+    assert content.index(b"moov") < content.index(b"mdat")  # the index is at the front
 
 
 def test_a_drawing_is_in_every_frame(sounding: Path, tmp_path: Path) -> None:

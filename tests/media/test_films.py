@@ -1,4 +1,4 @@
-"""A film read as a stream: which frames its grid takes, and that little of it is held."""
+"""A film read as a stream: the frames of its grid, and constant memory."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def whole(parts: list[Clip]) -> tuple[list[int], list[float], list[tuple[int, in
 
 @pytest.mark.parametrize(
     ("fps", "num_frames", "moments"),
-    [  # 8 moments a second
-        (25, 25, [0, 3, 6, 10, 13, 16, 19, 22]),  # at or after n / 8 s, to a quarter of a frame
+    [  # 8 moments per second
+        (25, 25, [0, 3, 6, 10, 13, 16, 19, 22]),  # at or after n / 8 s, up to a quarter of a frame early
         (8, 5, [0, 1, 2, 3, 4]),
         (4, 3, [0, 1, 1, 2, 2]),  # one frame serves two moments
         (16, 1, [0]),
@@ -55,7 +55,7 @@ def test_square_frames_of_every_second_moment_and_pairs_of_all(numbered: Callabl
     assert len(times) == len(pairs) == 32
     assert frames == [round(t * 25) for t in times[::2]]
     assert pairs[:-1] == [(round(t * 25), round(t * 25) + 2) for t in times[:-1]]
-    assert pairs[-1] == (97, 99)  # of 96.875: the last frames are there, too
+    assert pairs[-1] == (97, 99)  # for 96.875: the last frames are read, too
 
 
 def test_the_last_moment_is_paired_with_an_earlier_frame(numbered: Callable[..., Path]) -> None:

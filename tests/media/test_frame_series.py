@@ -1,4 +1,4 @@
-"""Which pictures of a folder are the frames of a clip, and which lie beside them."""
+"""Which pictures in a folder are the frames of a clip, and which are ignored."""
 
 from __future__ import annotations
 

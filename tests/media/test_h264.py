@@ -1,4 +1,4 @@
-"""What an H.264 packet's bytes tell of the picture in it."""
+"""The role of an H.264 picture, read from the bytes of its packet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from vidlstm.media.video.pyav.h264 import BrokenPacketError, Role, length_size, role_of
 
-# NAL units. The header's byte is `nal_ref_idc` << 5 | type; a picture's first slice goes on with a bit 1.
+# NAL units. The header byte is `nal_ref_idc` << 5 | type; in a picture's first slice, the next bit is 1.
 IDR, REFERRED, SPARE, LATER_SLICE = b"\x65\x88\x84", b"\x41\x9a\x21", b"\x01\x9e\x41", b"\x01\x40\x41"
 SPS, PPS, REMARK, DELIMITER = b"\x67\x64\x00", b"\x68\xee\x3c", b"\x06\x05\x10", b"\x09\xf0"
 
@@ -25,11 +25,11 @@ def packet(*units: bytes, size_bytes: int = 4) -> memoryview:
         ([DELIMITER, REMARK, SPARE], Role.SPARE),
         ([SPARE, LATER_SLICE], Role.SPARE),
         ([PPS, SPARE], Role.NEEDED),  # later pictures may need the parameters
-        ([SPARE, REFERRED], Role.NEEDED),  # two fields, of which one is referred to
-        ([SPARE, SPARE], Role.NEEDED),  # two fields or two pictures: not told apart
-        ([LATER_SLICE], Role.NEEDED),  # the picture's beginning is missing
+        ([SPARE, REFERRED], Role.NEEDED),  # two fields, one of which is a reference
+        ([SPARE, SPARE], Role.NEEDED),  # two fields or two pictures: not distinguished
+        ([LATER_SLICE], Role.NEEDED),  # the start of the picture is missing
         ([REMARK], Role.NEEDED),  # no picture at all
-        ([b"\x1f\x9e\x41"], Role.NEEDED),  # a kind of unit that is not known here
+        ([b"\x1f\x9e\x41"], Role.NEEDED),  # an unknown type of unit
     ],
 )
 @pytest.mark.parametrize("size_bytes", [2, 4])
@@ -44,8 +44,8 @@ def test_the_role_of_a_picture(units: list[bytes], role: Role, size_bytes: int) 
         bytes(packet(SPARE)) + b"\0",
         bytes(packet(SPARE)) + bytes(8),
         b"\xff" * 20,
-        packet(b"\x81\x9e\x41"),  # the bit that is always 0
-        packet(b"\x01"),  # a header and nothing behind it
+        packet(b"\x81\x9e\x41"),  # the bit that must be 0
+        packet(b"\x01"),  # a header without content
         bytes(4),
     ],
 )
@@ -57,6 +57,6 @@ def test_a_damaged_packet_has_no_role(content: bytes) -> None:
 def test_how_long_the_lengths_are() -> None:
     assert length_size(b"\x01\x64\x00\x1e\xff\xe1\x00") == 4
     assert length_size(b"\x01\x64\x00\x1e\xfd\xe1\x00") == 2
-    for other in (b"", b"\x01\x64", b"\0\0\0\x01\x67\x64\x00\x1e"):  # start codes in place of lengths
+    for other in (b"", b"\x01\x64", b"\0\0\0\x01\x67\x64\x00\x1e"):  # start codes instead of lengths
         with pytest.raises(BrokenPacketError):
             length_size(other)

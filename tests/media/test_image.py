@@ -28,7 +28,7 @@ GRID_2X2 = Grid(2, 2, overlap=0, whole=False)
 
 
 def gradient(height: int = 24, width: int = 40) -> NDArray[np.uint8]:
-    """A picture in which no two corners are alike: red grows to the right, green downwards."""
+    """A picture with four different corners: red increases to the right, green downwards."""
     y, x = np.mgrid[0:height, 0:width]
     planes = (x * 255 // (width - 1), y * 255 // (height - 1), np.full_like(x, 60))
     return np.stack(planes, axis=-1).astype(np.uint8)
@@ -174,7 +174,7 @@ def test_an_animated_picture_gives_its_first_frame(tmp_path: Path) -> None:
     assert tuple(load_picture(tmp_path / "a.webp")[0, 0]) == (255, 0, 0)
 
 
-# --- what is refused --------------------------------------------------------------------------------
+# --- refused files ----------------------------------------------------------------------------------
 
 
 def test_missing_folder_and_empty(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_socket_or_a_pipe_is_refused_without_waiting(
     os.mkfifo(tmp_path / "pipe.png")
     assert failure(tmp_path / "pipe.png").code is FailureCode.NOT_A_FILE
     with socket.socket(socket.AF_UNIX) as unix:
-        monkeypatch.chdir(tmp_path)  # a socket's name must be short
+        monkeypatch.chdir(tmp_path)  # socket paths must be short
         unix.bind("s.png")
         assert failure(Path("s.png")).code is FailureCode.NOT_A_FILE
 
@@ -203,7 +203,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **options: Any) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(Path, "open", refuse)  # root, who runs some tests, may read everything
+    monkeypatch.setattr(Path, "open", refuse)  # root can read every file
     assert failure(path).code is FailureCode.PERMISSION
 
 

@@ -14,7 +14,7 @@ RIGHT, DOWN, LEFT, UP = 0, 2, 4, 6
 
 
 def scenery(height: int = 120, width: int = 160, seed: int = 0) -> Pixels:
-    """Return soft random texture, `(height, width)`."""
+    """Return a soft random texture, `(height, width)`."""
     coarse = np.random.default_rng(seed).integers(
         30, 226, (max(height // 10, 2), max(width // 10, 2)), dtype=np.uint8
     )
@@ -22,7 +22,7 @@ def scenery(height: int = 120, width: int = 160, seed: int = 0) -> Pixels:
 
 
 def square(x: int, y: int, side: int = 30, behind: Pixels | None = None) -> Pixels:
-    """Return a picture with a textured square whose corner is at (x, y)."""
+    """Return a picture with a textured square whose top left corner is at (x, y)."""
     picture: Pixels = (scenery() if behind is None else behind).copy()
     picture[y : y + side, x : x + side] = scenery(60, 60, seed=1)[:side, :side]
     return picture
@@ -33,7 +33,7 @@ def describe(*pairs: tuple[Pixels, Pixels], seconds: float = SECONDS) -> NDArray
 
 
 def speeds(descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Undo the logarithm: picture sizes a second, `(CELLS, CELLS, DIRECTIONS)`."""
+    """Undo the logarithm: picture sizes per second, `(CELLS, CELLS, DIRECTIONS)`."""
     cells = descriptor.reshape(motion.CELLS, motion.CELLS, motion.DIRECTIONS)
     return np.asarray(np.expm1(cells) * 0.01, dtype=np.float32)
 
@@ -72,7 +72,7 @@ def test_a_moving_square_shows_in_its_cell() -> None:
 
 def test_the_speed_is_in_picture_sizes_a_second() -> None:
     found = speeds(describe((square(60, 30, 60), square(63, 30, 60)))[0])
-    # The square covers this cell, and 7/8 of the triangle that the cell has along each side.
+    # The square covers this cell, and 7/8 of the cell's triangular window along each side.
     expected = (7 / 8) ** 2 * 3 / np.sqrt(120 * 160) / SECONDS
     assert found[1, 2, RIGHT] == pytest.approx(expected, rel=0.2)
 

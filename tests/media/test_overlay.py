@@ -1,4 +1,4 @@
-"""What is drawn into frames can be read."""
+"""Labels drawn into frames are legible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_text_on_a_dark_colour_is_light(background: Colour) -> None:
 
 
 def drawn_on(background: Colour) -> NDArray[np.float64]:
-    """Return the brightness of the pixels of a label, without its frame."""
+    """Return the brightness of the pixels of a label, without its border."""
     drawn = draw_text(np.full((240, 320, 3), 128, np.uint8), "wave 0.93", background)
     rows, columns = np.nonzero((drawn == background).all(axis=2))
     return np.asarray(drawn[rows.min() : rows.max(), columns.min() : columns.max()].mean(axis=2))

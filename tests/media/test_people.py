@@ -1,4 +1,4 @@
-"""People found and followed, with networks that know where they are."""
+"""Detection and tracking of people, with fake networks that know their positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Pixels = NDArray[np.uint8]
 
 
 def answers(*people: tuple[int, float, float, float], logit: float = 3.0) -> tuple[Floats, Floats]:
-    """Return a detector's answers: at an anchor, a head round (x, y) and a body of so many pixels below."""
+    """Return outputs of the detector: anchor, position (x, y) of the head, and length of the body below."""
     given, logits = np.zeros((2254, 12), np.float32), np.full(2254, -9.0, np.float32)
     for anchor, x, y, body in people:
         middle = detection._ANCHORS[anchor] * 224
@@ -67,7 +67,7 @@ class TestRegions:
     @pytest.mark.parametrize("angle", [0.0, 0.5, math.pi / 2, math.pi, -2.0])
     def test_what_is_cut_out_is_placed_where_it_was(self, angle: float) -> None:
         picture = np.zeros((240, 320, 3), np.uint8)
-        picture[118:123, 178:183] = 255  # round (180, 120)
+        picture[118:123, 178:183] = 255  # around (180, 120)
         region = Region(170, 110, 120, angle)
         rows, columns = np.nonzero(regions.cut(picture, region)[..., 0] > 128)
         found = np.array([[columns.mean() + 0.0, rows.mean()]], np.float32)
@@ -83,9 +83,9 @@ class TestRegions:
 
 
 class Stage:
-    """Networks for pictures in which a body is a spot of one grey level, 60 pixels above its feet.
+    """Fake networks for pictures in which a body is a spot of one grey level, 60 pixels above its feet.
 
-    The detector sees only spots brighter than `plain`; the landmark network sees all.
+    The detector sees only spots brighter than `plain`, the landmark network sees all.
     """
 
     def __init__(self, plain: int = 100) -> None:
@@ -123,7 +123,7 @@ def _as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def track_of(pictures: list[Pixels], stage: Stage, **settings: int) -> list[dict[int, int]]:
-    """Return of every person where they are at each moment, rounded to 10 pixels."""
+    """Return the position of each person by moment, rounded to 10 pixels."""
     tracks = follow(pictures, stage.detect, stage.find_points, **settings)
     return [{m: round(float(p[0, 0]), -1) for m, p in sorted(t.items())} for t in tracks]  # type: ignore[misc]
 

@@ -1,4 +1,4 @@
-"""The pose descriptor: what it must tell, what it must not, and what a mirror makes of it."""
+"""The pose descriptor: what it depends on, what it must not depend on, and mirroring."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIDE_SWAPPED = [0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, *(j + (1 if j % 2 else -1) for
 def person(
     x: float, seed: int, moments: range = range(12), y: float = 100, sure: float = 0.9
 ) -> dict[int, Floats]:
-    """Return the track of somebody who stands at x and fidgets."""
+    """Return the track of a person who stands at x and fidgets."""
     rng = np.random.default_rng(seed)
     shape = np.zeros((33, 3))
     shape[:, 0] = rng.normal(0, 8, 33)
@@ -33,7 +33,7 @@ def person(
 
 
 def mirrored(track: Mapping[int, Floats], width: float = 320) -> dict[int, Floats]:
-    """Return what the mirrored picture shows: left is right, in the picture and of the body."""
+    """Return the track in the mirrored picture: left and right are exchanged, in picture and body."""
     flipped = {moment: points[SIDE_SWAPPED].copy() for moment, points in track.items()}
     for points in flipped.values():
         points[:, 0] = width - 1 - points[:, 0]

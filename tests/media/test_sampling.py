@@ -1,4 +1,4 @@
-"""Which frames of N: the tables are the specification."""
+"""Choosing frames; the tables are the specification."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at_rate(rate: float, at_most: int = 100) -> Sampling:
 @pytest.mark.parametrize(
     ("num_frames", "steps", "views", "expected"),
     [
-        # One view reads the centres of the segments.
+        # One view: the centres of the segments.
         (8, 4, 1, [[1, 3, 5, 7]]),
         (16, 4, 1, [[2, 6, 10, 14]]),
         (10, 4, 1, [[1, 3, 6, 8]]),
@@ -36,7 +36,7 @@ def at_rate(rate: float, at_most: int = 100) -> Sampling:
         # Too few frames: fewer steps, no repeats.
         (3, 16, 1, [[0, 1, 2]]),
         (1, 16, 1, [[0]]),
-        # Views spread inside each segment; the middle one of three is the only one of one.
+        # Views are spread within each segment; the middle one of three equals a single view.
         (24, 4, 3, [[1, 7, 13, 19], [3, 9, 15, 21], [5, 11, 17, 23]]),
         (24, 4, 2, [[1, 7, 13, 19], [4, 10, 16, 22]]),
         (2, 4, 3, [[0, 1], [0, 1], [0, 1]]),
@@ -49,15 +49,15 @@ def test_uniform(num_frames: int, steps: int, views: int, expected: list[list[in
 @pytest.mark.parametrize(
     ("num_frames", "steps", "stride", "views", "expected"),
     [
-        # One view is the window in the middle.
+        # One view: the window in the middle.
         (10, 4, 1, 1, [[3, 4, 5, 6]]),
         (11, 4, 2, 1, [[2, 4, 6, 8]]),
         (7, 4, 2, 1, [[0, 2, 4, 6]]),
-        # Too short a clip: as many steps as fit with that stride.
+        # A clip that is too short: as many steps as fit with this stride.
         (6, 4, 2, 1, [[0, 2, 4]]),
         (5, 4, 10, 1, [[2]]),
         (1, 4, 2, 1, [[0]]),
-        # Views are windows placed evenly; the middle one of three is the only one of one.
+        # Views are evenly spaced windows; the middle one of three equals a single view.
         (16, 4, 1, 3, [[2, 3, 4, 5], [6, 7, 8, 9], [10, 11, 12, 13]]),
         (16, 4, 1, 2, [[3, 4, 5, 6], [9, 10, 11, 12]]),
     ],
@@ -73,22 +73,22 @@ def test_dense(num_frames: int, steps: int, stride: int, views: int, expected: l
         (100, 25, at_rate(1), 1, [[12, 37, 62, 87]]),
         (100, 50, at_rate(1), 1, [[25, 75]]),
         (40, 10, at_rate(2), 1, [[2, 7, 12, 17, 22, 27, 32, 37]]),
-        # The length varies with the duration: a rest of half an interval still has its centre.
+        # The number of steps depends on the duration; a remainder of half an interval still counts.
         (112, 25, at_rate(1), 1, [[12, 37, 62, 87]]),
         (113, 25, at_rate(1), 1, [[12, 37, 62, 87, 112]]),
         (10, 25, at_rate(1), 1, [[9]]),
         (1, 25, at_rate(1), 1, [[0]]),
         # More moments than frames: every frame once.
         (4, 25, at_rate(60), 1, [[0, 1, 2, 3]]),
-        # More than allowed: thinned over the whole length, not cut off.
+        # More steps than allowed: fewer over the whole length, not cut off.
         (1000, 25, at_rate(1, at_most=4), 1, [[125, 375, 625, 875]]),
-        # A rate that cannot be one counts as 25.
+        # An impossible rate counts as 25.
         (100, 0, at_rate(1), 1, [[12, 37, 62, 87]]),
         (100, -1, at_rate(1), 1, [[12, 37, 62, 87]]),
         (100, float("nan"), at_rate(1), 1, [[12, 37, 62, 87]]),
         (100, float("inf"), at_rate(1), 1, [[12, 37, 62, 87]]),
         (100, 90000, at_rate(1), 1, [[12, 37, 62, 87]]),
-        # 29.97 frames a second
+        # 29.97 frames per second
         (90, 30000 / 1001, at_rate(1), 1, [[14, 44, 74]]),
         (100, 25, at_rate(1), 3, [[4, 29, 54, 79], [12, 37, 62, 87], [20, 45, 70, 95]]),
     ],
@@ -122,7 +122,7 @@ def test_the_middle_view_is_the_single_view(sampling: Sampling) -> None:
 
 
 def test_uniform_places_lie_in_their_segments() -> None:
-    """The whole clip is looked at, to the last frame of a two-hour film, without overflow or rounding."""
+    """The whole clip is covered, to the last frame of a two-hour film, without overflow or rounding."""
     for num_frames, views in product(LENGTHS, (1, 4)):
         rows = plan(num_frames, 25, uniform(16), views)
         steps = rows.shape[1]
@@ -143,7 +143,7 @@ def test_by_time_and_by_count_agree_at_an_even_rate(sampling: Sampling) -> None:
 
 
 BURST = np.concatenate([np.arange(30) / 30, np.arange(1, 31)])
-"""Thirty frames in the first second, then one a second for thirty: a screen recording."""
+"""Thirty frames in the first second, then one per second for thirty seconds, like a screen recording."""
 
 
 def test_moments_are_even_in_time_where_frames_are_not() -> None:
@@ -183,9 +183,9 @@ def test_time_counts_only_where_the_rate_varies(jitter: float, by_time: bool) ->
 @pytest.mark.parametrize(
     ("index", "expected"),
     [
-        (0, 2),  # the first that is late enough
+        (0, 2),  # the first frame that is late enough
         (7, 9),
-        (8, 6),  # at the end, the nearest before it
+        (8, 6),  # at the end, the best earlier frame
         (9, 7),
     ],
 )

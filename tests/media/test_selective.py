@@ -1,4 +1,4 @@
-"""H.264 without the pictures that nobody looks at: the same frames as a full decode, bit by bit."""
+"""Reading H.264 without decoding unneeded pictures: the same frames as a full decode, bit for bit."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_h264(
     ticks: Sequence[int] | None = None,
     turned: int = 0,
 ) -> Path:
-    """Write numbered frames over a coloured ground, 25 a second or at chosen 60ths of one."""
+    """Write numbered frames on a coloured background, at 25 per second or at given 60ths of a second."""
     rng = np.random.default_rng(0)
     ground = cv2.resize(rng.integers(0, 60, (4, 6, 3), np.uint8), (WIDTH, HEIGHT))
     rate = 25 if ticks is None else 60
@@ -83,7 +83,7 @@ def assert_same_as_full_decode(path: Path, wanted: Sequence[int]) -> None:
 
 
 def read_both(path: Path, spec: ClipSpec, patch: pytest.MonkeyPatch) -> tuple[Clip, Clip]:
-    """Read with and without leaving pictures out."""
+    """Read a clip with and without skipping pictures."""
     clip = read_clip(path, spec)
     with patch.context() as without:
         without.setattr("vidlstm.media.video.open.can_be_selective", lambda source: False)
@@ -91,14 +91,14 @@ def read_both(path: Path, spec: ClipSpec, patch: pytest.MonkeyPatch) -> tuple[Cl
 
 
 def assert_same_clips(one: Clip, other: Clip) -> None:
-    # Damage inside a picture that was left out is not noticed.
+    # Damage inside a skipped picture is not noticed.
     assert replace(one.info, notes=()) == replace(other.info, notes=())
     for name in ("frames", "frame_table", "times", "table", "pairs", "pair_seconds"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
 
 
 def needed_packet(path: Path) -> tuple[int, bytes]:
-    """Return where a picture in the middle of the file lies that others refer to, and its bytes."""
+    """Return position and bytes of a reference picture in the middle of the file."""
     with av.open(str(path)) as file:
         packets = [packet for packet in file.demux(video=0) if packet.size]
         for packet in packets[len(packets) // 2 :]:
@@ -150,7 +150,7 @@ def test_rotation_is_applied(tmp_path: Path, turned: int) -> None:
 
 
 def test_sample_videos_as_h264(tmp_path: Path) -> None:
-    """Drawn movement, re-encoded: many ways in which pictures refer to each other."""
+    """Re-encoded drawings: pictures refer to each other in many ways."""
     for source in sorted((Path(__file__).parents[2] / "sample_videos").glob("*/person01*.mp4")):
         path = tmp_path / f"{source.parent.name}.mp4"
         with open_video(source) as video, av.open(str(path), "w") as file:
@@ -175,7 +175,7 @@ def test_clips_of_an_uneven_clock_are_the_same(
         assert_same_clips(*read_both(path, spec, monkeypatch))
 
 
-# Whatever the version of PyAV.
+# All versions of PyAV.
 
 
 def test_where_pyav_has_changed_the_file_is_read_in_full(
@@ -214,12 +214,12 @@ def test_tags_that_are_not_utf8(tmp_path: Path, selective: bool) -> None:
         assert number_of(video.image()) == 1
 
 
-# What is left out.
+# Skipped pictures.
 
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The times of the packets that the decoder is given."""
+    """The times of the packets that are sent to the decoder."""
     given: list[int] = []
     receive = SelectiveVideo._receive
 
@@ -284,15 +284,15 @@ def test_without_a_plan_it_gives_every_frame(tmp_path: Path) -> None:
     assert video.count == 40
 
 
-# Where there is doubt, everything is decoded.
+# In any doubt, everything is decoded.
 
 
 @pytest.mark.parametrize(
     ("name", "x264"),
     [
         ("clip.avi", GROUPS),  # times are guessed
-        ("clip.mp4", "keyint=20:scenecut=0:open-gop=1:bframes=4"),  # referred to across keyframes
-        ("clip.mp4", "keyint=20:intra-refresh=1"),  # no picture to start with
+        ("clip.mp4", "keyint=20:scenecut=0:open-gop=1:bframes=4"),  # references across keyframes
+        ("clip.mp4", "keyint=20:intra-refresh=1"),  # no picture to start from
     ],
 )
 def test_odd_files_are_decoded_whole(tmp_path: Path, name: str, x264: str) -> None:
@@ -316,7 +316,7 @@ def test_other_codecs_are_decoded_whole(long_clip: Path) -> None:
 
 
 def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture that others refer to has become something that is no picture."""
+    """A reference picture is replaced by something that is not a picture."""
     path = write_h264(tmp_path / "clip.mp4", 90, IBBP)
     place, _ = needed_packet(path)
     content = bytearray(path.read_bytes())

@@ -18,7 +18,7 @@ def test_the_first_frame_at_each_time_or_later_whatever_the_frame_rate(tmp_path:
     with av.open(str(path), "w", options={"reserve_index_space": "10k"}) as made:
         video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "20"})
         video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
-        for number in range(100):  # from the second second on, every frame is shown twice as long
+        for number in range(100):  # after one second, frames last twice as long
             frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
             frame.pts, frame.time_base = number + max(0, number - 25) + 10, Fraction(1, 25)
             made.mux(video.encode(frame))

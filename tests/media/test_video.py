@@ -1,4 +1,4 @@
-"""One video: the frames asked for are the frames got, and what cannot be read says why."""
+"""Opening one video: the requested frames are returned, and unreadable files give the reason."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def count_frames(path: Path) -> int:
 
 
 def code_of(path: Path, limits: Limits | None = None) -> FailureCode:
-    """The reason for which `path` cannot be opened; `probe` must agree where it looks as far."""
+    """Return why `path` cannot be opened; `probe` must give the same reason if it can notice it."""
     with pytest.raises(InputError) as caught, open_video(path, limits or Limits()):
         pass
     assert str(caught.value).startswith(str(path))
     return caught.value.code
 
 
-# The frames asked for are the frames got.
+# The requested frames are returned.
 
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip.mkv"])
@@ -114,7 +114,7 @@ def test_seeks_give_the_frames_of_a_full_decode(long_clip: Path) -> None:
 
 
 def test_a_seek_to_a_wrong_place_is_detected(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seeks overshoot here, as on files whose index lies: the clip is decoded in order instead."""
+    """Seeks overshoot here, as in files with a wrong index, so the clip is decoded in order."""
     key_before = Packets.key_before
 
     def too_late(packets: Packets, index: int) -> tuple[int, int] | None:
@@ -157,7 +157,7 @@ def test_variable_frame_rate_and_reordered_frames(tmp_path: Path, container: str
     np.testing.assert_allclose([frame.seconds for frame in frames], seconds, atol=2e-3)
 
 
-# What a header says.
+# Headers.
 
 
 def test_probe_reads_the_header(numbered: Numbered) -> None:
@@ -173,7 +173,7 @@ def test_probe_drops_an_absurd_length(numbered: Numbered) -> None:
     assert probe(path).num_frames in (0, 50)
 
 
-# What cannot be used says why.
+# Unusable files give the reason.
 
 
 def test_nothing_there(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_links_that_lead_nowhere(tmp_path: Path) -> None:
 def test_a_pipe_a_socket_and_a_device_are_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with socket.socket(socket.AF_UNIX) as server:
-        # The name of a socket may be no longer than 108 bytes.
+        # The path of a socket is limited to 108 bytes.
         here = Path.cwd()
         os.chdir(tmp_path)
         try:
@@ -269,7 +269,7 @@ ODD_NAMES += ["two words.avi", "quote'\".avi", "new\nline.avi", "tab\t.avi", "jÃ
 def test_odd_names_are_names_of_files(
     numbered: Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """A number is no camera, `%03d` no series of pictures, `http:` no address; absolute or not."""
+    """A number is not a camera, `%03d` not a series of pictures, `http:` not an address, in any path."""
     numbered(5).rename(tmp_path / name)
     assert read_numbers(tmp_path / name, [0, 4]) == [0, 4]
     monkeypatch.chdir(tmp_path)
@@ -294,7 +294,7 @@ def test_only_local_files_are_opened(name: str) -> None:
     assert code_of(Path(name)) in (FailureCode.NOT_FOUND, FailureCode.NOT_A_FILE)
 
 
-# Everything is released, and nothing is said.
+# Everything is released, and nothing is printed.
 
 
 @needs_proc
@@ -315,7 +315,7 @@ def test_files_are_released_at_once(numbered: Numbered, tmp_path: Path) -> None:
         code_of(bad)
         code_of(good, Limits(max_pixels=1))
         with open_video(good) as video:
-            next(video.read([3, 5]))  # left in the middle
+            next(video.read([3, 5]))  # abandoned halfway
         assert num_open() == before
 
 
@@ -365,13 +365,13 @@ except VidlstmError as error:
 
 
 def test_opencv_is_imported_in_one_place() -> None:
-    """Elsewhere it would be loaded without its settings and without that sentence."""
+    """Elsewhere it would be imported without its settings and without the message for a missing library."""
     root = Path(vidlstm.__path__[0]) / "media"
     modules = {file.name: file.read_text(encoding="utf-8") for file in root.rglob("*.py")}
     assert [name for name, text in modules.items() if re.search(r"(?m)^ *import cv2", text)] == ["opencv.py"]
 
 
-# A folder of numbered pictures is a clip as well.
+# A folder of numbered pictures is a clip, too.
 
 
 def make_folder(path: Path, numbers: list[int], pattern: str = "img_{}.png") -> Path:

@@ -1,4 +1,4 @@
-"""McNemar's exact test, against scipy's binomial test by hand and as a table; Fisher's by hand."""
+"""McNemar's exact test, checked against scipy's binomial test and a table; Fisher's test, by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vidlstm.metrics.intervals import mcnemar, sign_flip
 @pytest.mark.parametrize(
     ("wins", "losses", "p"),
     [
-        (0, 0, 1.0),  # nothing tells them apart
+        (0, 0, 1.0),  # no difference
         (1, 0, 1.0),
         (5, 5, 1.0),
         (5, 0, 2 / 32),

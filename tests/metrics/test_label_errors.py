@@ -1,4 +1,4 @@
-"""Confident learning: which labels are suspicious, checked by hand and against its authors' library."""
+"""Confident learning: suspicious labels, checked by hand and against the authors' library."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_same_clips_as_the_authors_library(seed: int) -> None:
     theirs = cleanlab.find_label_issues(
         given, scores, filter_by="confident_learning", return_indices_ranked_by="self_confidence", n_jobs=1
     )
-    found = find_label_errors(given, scores, slack=1e-6)  # as theirs
+    found = find_label_errors(given, scores, slack=1e-6)  # as in their library
     ours = [error.index for error in found]
     assert sorted(ours) == sorted(theirs.tolist())
     by_score = {error.index: error.given_score for error in found}

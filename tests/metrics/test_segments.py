@@ -1,4 +1,4 @@
-"""Figures of labelled spans: golden tables, and the published definitions written out once more."""
+"""Metrics of spans: golden tables, and a second implementation of the published definitions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def spans(text: str) -> list[Span]:
         ("b 4-6; a 0-4", "a 0-4; b 4-6"),
         ("a 0-4; a 4-6", "a 0-6"),  # touch
         ("a 0-4; a 5-6", "a 0-4; a 5-6"),
-        ("a 0-5; b 4-6", "a 0-4; b 4-6"),  # the one that begins later counts
+        ("a 0-5; b 4-6", "a 0-4; b 4-6"),  # the one that starts later counts
         ("a 0-9; b 2-4", "a 0-2; b 2-4; a 4-9"),
         ("a 0-9; b 2-8; c 3-4", "a 0-2; b 2-3; c 3-4; b 4-8; a 8-9"),
         ("a 2-2", ""),
@@ -63,7 +63,7 @@ def test_a_timeline_has_one_label_at_a_time(given: str, laid: str) -> None:
         ("a 0-10", "b 0-10", 0.0, 0.0, 0.0),
         ("a 0-4; b 6-10", "a 0-4; b 6-10; c 4-5", 0.9, 2 / 3, 0.8),
         ("a 0-4; b 6-10", "b 0-4; a 6-10", 0.2, 0.0, 0.0),
-        ("a 0-10", "a 0-3; a 4-10", 0.9, 0.5, 2 / 3),  # one in two pieces: the larger one is found
+        ("a 0-10", "a 0-3; a 4-10", 0.9, 0.5, 2 / 3),  # one span in two pieces: the larger piece matches
     ],
 )
 def test_golden_table_of_ten_seconds(
@@ -86,10 +86,10 @@ def test_matches_of_films_add_up() -> None:
         (["a 0-10"], ["a 0-10"], 1.0),
         (["a 0-10"], [""], 0.0),
         (["a 0-10"], ["a 0-10@0.5; a 20-30@0.9"], 0.5),  # the best is wrong
-        (["a 0-10"], ["a 0-10@0.9; a 20-30@0.5"], 1.0),  # found before anything wrong was said
+        (["a 0-10"], ["a 0-10@0.9; a 20-30@0.5"], 1.0),  # found before any mistake
         (["a 0-10", "a 0-10"], ["a 0-10@0.9", "a 5-6@0.8"], 0.5),
         (["a 0-10; a 20-30"], ["a 0-10@0.9; a 50-60@0.8; a 20-30@0.7"], (1 + 2 / 3) / 2),
-        (["a 0-10"], ["a 0-9@0.9; a 1-10@0.8"], 1.0),  # a second one of the same is wrong
+        (["a 0-10"], ["a 0-9@0.9; a 1-10@0.8"], 1.0),  # a second match of the same span is wrong
     ],
 )
 def test_average_precision(truths: list[str], guesses: list[str], precision: float) -> None:
@@ -132,7 +132,7 @@ def levenshtein(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 def f1_by_frames(truth: NDArray[np.int64], guess: NDArray[np.int64], iou: float) -> Matches:
-    """Match as MS-TCN's scorer does, with the overlap of sets of frames."""
+    """Match as in MS-TCN's scorer, by the overlap of sets of frames."""
     wanted = [(label, set(range(a, b))) for label, a, b in segments_of(truth)]
     hits = [False] * len(wanted)
     made_up = 0
@@ -150,7 +150,7 @@ def f1_by_frames(truth: NDArray[np.int64], guess: NDArray[np.int64], iou: float)
 def precision_by_ranking(
     truths: Sequence[Sequence[Span]], guesses: Sequence[Sequence[Span]], iou: float
 ) -> float:
-    """Average over classes as ActivityNet does: area under the interpolated curve, point by point."""
+    """Average over classes as in ActivityNet: area under the interpolated curve, point by point."""
     per_class = []
     for label in sorted({s.label for t in truths for s in t}):
         wanted = {(film, n): s for film, t in enumerate(truths) for n, s in enumerate(t) if s.label == label}

@@ -1,4 +1,4 @@
-"""Whoever computes an encoder, and however fast, the features are the reference's."""
+"""All backends and fast paths of an encoder give the features of the reference."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pictures(count: int = 10, size: int = SIZE) -> NDArray[np.uint8]:
 
 
 def experienced(name: str) -> Encoder:
-    """Build an encoder whose batch normalisations have statistics worth folding."""
+    """Build an encoder whose batch normalisations have non-trivial statistics."""
     torch.manual_seed(0)
     encoder = build_encoder(EncoderConfig(name, "default" if name == "efficientnet_lite0" else "none"))
     if name != "efficientnet_lite0":
@@ -47,20 +47,20 @@ def lite0() -> Encoder:
 
 
 def reference(encoder: Encoder, given: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what the encoder itself gives, layer by layer."""
+    """Return the features of the encoder itself, computed layer by layer."""
     with torch.inference_mode():
         features: NDArray[np.float32] = encoder(torch.from_numpy(given).permute(0, 3, 1, 2)).numpy()
     return features
 
 
 def assert_close(features: NDArray[np.float16], expected: NDArray[np.float32], relative: float) -> None:
-    """Compare by the size of the whole: a feature near zero has no relative error of its own."""
+    """Compare relative to the norm of all features, as a relative error near zero is meaningless."""
     assert features.shape == expected.shape
     assert features.dtype == np.float16
     assert np.linalg.norm(features - expected) <= relative * np.linalg.norm(expected)
 
 
-ROUNDING = 5e-4  # of the float16 that features are kept in
+ROUNDING = 5e-4  # of float16, the type of stored features
 
 
 class TestTorch:
@@ -234,7 +234,7 @@ class TestOpenVino:
             assert_close(features, reference(encoder, pictures(2)), 2e-3)
 
     def test_makes_no_network_request(self, openvino: FrameEncoder) -> None:
-        """OpenVINO tells its makers of every import, where it finds the package that does so."""
+        """OpenVINO sends telemetry on every import if its package for that is installed."""
         openvino(pictures(1))
         assert sys.modules["openvino_telemetry"] is None
 

@@ -1,4 +1,4 @@
-"""One safe, self-describing file: what travels in it, and which files are refused, in one sentence."""
+"""One safe, self-describing file: its contents, and refused files with a one-sentence message."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def written(path: Path, model: Model) -> Path:
 
 
 def rewritten(path: Path, **changes: str | None) -> Path:
-    """Change the header of a good checkpoint; None removes an entry."""
+    """Change the header of a valid checkpoint; None removes an entry."""
     with safe_open(path, "pt") as file:
         metadata = {**file.metadata(), **changes}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -69,7 +69,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """Return what is said of a file that is refused, by the reader of headers and of models alike."""
+    """Return the message for a refused file, the same when its header and when the model is read."""
     said = []
     for read in (read_header, load_model):
         with pytest.raises(CheckpointError) as caught:

@@ -1,4 +1,4 @@
-"""Streams to branches to logits: who reads what, and that clips do not look at each other."""
+"""Streams to branches to logits: which branch reads what, and clips do not affect each other."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def config(
 def classifier(model: ModelConfig) -> Classifier:
     torch.manual_seed(0)
     network = Classifier(model, WIDTHS)
-    for module in network.modules():  # any statistics, not the neutral ones of the start
+    for module in network.modules():  # random statistics instead of the neutral initial ones
         if isinstance(module, Standardise):
             for member, row in enumerate(module.mean):
                 module.fit(member, torch.randn_like(row), torch.rand_like(row) + 0.5)
@@ -39,7 +39,7 @@ def classifier(model: ModelConfig) -> Classifier:
 
 
 def inputs(lengths: list[int], longest: int = 0) -> Inputs:
-    """Make clips of some lengths; clip i is the same whatever the others are."""
+    """Make clips of given lengths; clip i does not depend on the others."""
     sequences, masks = {}, {}
     longest = longest or max(lengths)
     for stream in ("rgb", "motion"):
@@ -112,7 +112,7 @@ class TestBranchSpecs:
         assert {s.stream for s in specs} | set(joined) == set(streams)
         assert len(joined) == len(set(joined))
         assert all(s.head.kind in (head, "mean") for s in specs)
-        if head == "mean":  # the baseline knows no order anywhere
+        if head == "mean":  # the baseline ignores the order in every branch
             assert not any(s.centred or s.head.kind != "mean" for s in specs)
 
 
@@ -158,7 +158,7 @@ class TestBranches:
 
 class TestScores:
     def test_logits_are_not_softmaxed_in_the_model(self) -> None:
-        """Fault 1 of the peers: softmax in the model, and cross-entropy on top of it."""
+        """Fault 1 of the peers: a softmax in the model, followed by cross-entropy."""
         network = classifier(config(("rgb", "motion")))
         with torch.no_grad():
             for branch in network.branches:
@@ -261,7 +261,7 @@ class TestFuse:
 
 
 class TestGate:
-    """The pose branch is trusted as far as it is sure: its last feature says how far."""
+    """The pose branch counts according to its confidence, which is its last feature."""
 
     def test_a_clip_without_confidence_favours_no_class(self) -> None:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A whole model as ONNX, computed by onnxruntime or by OpenVINO, gives the scores that torch gives."""
+"""A whole model as ONNX gives the scores of torch, in onnxruntime and in OpenVINO."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def model(streams: tuple[StreamName, ...] = ("rgb", "motion"), members: int = 2,
 def expected(
     network: Model, streams: Mapping[str, NDArray[Any]]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Score each clip by torch, alone and without padding: the mean over its views, fused."""
+    """Score each clip with torch, alone and without padding: the mean over its views, fused."""
     scores, novelty = [], []
     for clip in range(len(next(iter(streams.values())))):
         given = {
@@ -86,7 +86,7 @@ def expected(
 
 
 def clips(network: Model, number: int, steps: int, views: int = VIEWS) -> dict[str, NDArray[Any]]:
-    """Make the streams of clips, the first of them of full length, the others shorter."""
+    """Make the streams of clips; the first clip has the full length, the others are shorter."""
     rng = np.random.default_rng(steps)
     streams: dict[str, NDArray[Any]] = {}
     for name in network.config.streams:

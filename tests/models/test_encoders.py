@@ -32,8 +32,8 @@ def lite0() -> Encoder:
 
 
 class TestEfficientNetLite0:
-    # Features of `noise(2, 224)` by the reference implementation `efficientnet-lite-pytorch`, with
-    # which ours agreed to the last bit (largest absolute difference 0.0).
+    # Features of `noise(2, 224)` from the reference implementation `efficientnet-lite-pytorch`; ours were
+    # identical to the last bit (largest absolute difference 0.0).
     GOLDEN = (
         {
             0: 1.06601, 1: 0.0, 2: 2.10800, 3: 0.0, 4: 0.0, 5: 0.0, 6: 0.0, 7: 0.0, 31: 2.13290, 34: 0.30463,
@@ -75,7 +75,7 @@ class TestEfficientNetLite0:
 
 
 class TestLargerEfficientNetLites:
-    # Features of `noise(2, side)` by `efficientnet-lite-pytorch`, which ours equalled bit for bit.
+    # Features of `noise(2, side)` from `efficientnet-lite-pytorch`; ours were identical bit for bit.
     GOLDEN = (
         ("efficientnet_lite1", 240, {918: 4.96096, 269: 4.78441, 667: 4.07943, 1277: 4.0541}, 4_135_680),
         ("efficientnet_lite2", 260, {955: 4.85737, 123: 4.19212, 432: 3.48865, 302: 3.46972}, 4_811_072),
@@ -139,7 +139,7 @@ class TestSimple:
         assert sum(isinstance(m, nn.ReLU) for m in encoder.modules()) == 3
         two_stages = encoder.stages[:2](torch.zeros(1, channels, side, side))
         assert two_stages.shape == (1, 64, side // 4, side // 4)
-        width = 64 * (side // 4) ** 2  # the whole feature map, so that it tells where things are
+        width = 64 * (side // 4) ** 2  # the whole feature map, so positions are kept
         assert encoder.width == width
         assert encoder(noise(5, side, channels)).shape == (5, width)
 

@@ -1,4 +1,4 @@
-"""The heads: the LSTM of the article, and that padding never matters."""
+"""The heads: the LSTM of the article; padding never matters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(config: HeadConfig) -> MeanHead | RecurrentHead:
 
 
 def read(head: nn.Module, clips: Tensor, mask: Tensor) -> Tensor:
-    """Read `(B, T, D)` by a head of one member."""
+    """Read `(B, T, D)` with a head of one member."""
     summary: Tensor = head(clips[None], mask[None])
     return summary.squeeze(0)
 
@@ -52,7 +52,7 @@ class TestEquations:
         head = build(HeadConfig(hidden=7, bidirectional=False))
         assert isinstance(head, RecurrentHead)
         own = dict(head.rnns[0].named_parameters())
-        with torch.no_grad():  # biases of any value, not the tidy ones of the start
+        with torch.no_grad():  # random biases instead of the initial ones
             for bias in (own["bias_ih_l0"], own["bias_hh_l0"]):
                 bias.uniform_(-1, 1, generator=torch.Generator().manual_seed(1))
         w_i, w_f, w_g, w_o = torch.split(own["weight_ih_l0"], 7)
@@ -96,7 +96,7 @@ class TestEquations:
 
 
 class TestPadding:
-    """Fault 4 of the peers: the last padded step taken as the clip's summary."""
+    """Fault 4 of the peers: the last padded step is used as the clip's summary."""
 
     LENGTHS = (1, 2, 5, 8, 3)
 
@@ -139,7 +139,7 @@ class TestPadding:
 
 
 def only(head: MeanHead | RecurrentHead, number: int) -> MeanHead | RecurrentHead:
-    """Return one member of a head by itself."""
+    """Return one member of a head as a separate head."""
     alone = copy.deepcopy(head)
     if isinstance(alone, RecurrentHead):
         alone.rnns = nn.ModuleList([alone.rnns[number]])
@@ -169,7 +169,7 @@ class TestMembers:
 class TestState:
     @recurrent
     def test_none_is_carried_from_one_call_to_the_next(self, config: HeadConfig) -> None:
-        """Fault 2 of the peers: LSTM state carried from one clip or batch to the next."""
+        """Fault 2 of the peers: the LSTM's state is carried from one clip or batch to the next."""
         head = build(config)
         generator = torch.Generator().manual_seed(7)
         clip, other = torch.randn(2, 1, 6, WIDTH, generator=generator).unbind()

@@ -1,4 +1,4 @@
-"""Model files that somebody has tampered with: refused in a sentence, before they cost memory or time."""
+"""Model files that were tampered with are refused with one sentence, before they cost memory or time."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tampered(good: Path, folder: Path, *, header: dict[str, str] | None = None, 
 
 
 def at(path: str, value: Any) -> str:
-    """Return the good config with another value somewhere, as JSON; a text after `#` goes in as it is."""
+    """Return the valid config as JSON with one value replaced; a text after `#` is inserted unchanged."""
     plain = to_dict(CONFIG)
     place = plain
     *parents, name = path.split(".")
@@ -207,7 +207,7 @@ def test_tensors_of_another_name_shape_type_or_without_sense_are_refused(
 def test_nothing_is_allocated_for_a_model_whose_tensors_are_not_there(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file of 1 MB whose header asks for an LSTM of 9000 took 7 GB."""
+    """A file of 1 MB whose header announces an LSTM of width 9000 used to take 7 GB."""
     file = tampered(good, tmp_path, header={"config": at("head.hidden", 9000)})
     made: list[str] = []
     empty = torch.empty
@@ -233,7 +233,7 @@ def test_a_file_that_was_cut_is_refused(good: Path, tmp_path: Path, share: float
 
 
 def test_flipped_bits_are_an_error_or_harmless(good: Path, tmp_path: Path) -> None:
-    """Of the header, that is: nobody can tell a weight from another one."""
+    """Only in the header: a changed weight cannot be recognised."""
     content = bytearray(good.read_bytes())
     end = 8 + int.from_bytes(content[:8], "little")
     for place in range(0, end, max(1, end // 150)):

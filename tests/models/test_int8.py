@@ -1,4 +1,4 @@
-"""An encoder in int8: near the original, and only for the encoder that was measured."""
+"""An encoder in int8: near the original, and only with ranges measured on the same encoder."""
 
 from __future__ import annotations
 

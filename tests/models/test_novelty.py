@@ -1,4 +1,4 @@
-"""How unlike the training clips a clip is: Mahalanobis distances as shares of known clips."""
+"""Novelty: Mahalanobis distances to the training clips, as shares of known clips."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of(novelty: Novelty, vectors: Tensor) -> Tensor:
 
 
 def test_a_distance_is_that_of_the_shrunk_covariance() -> None:
-    """Against numpy: (x - m)' S^-1 (x - m), S inside the classes, its mean variance mixed in."""
+    """Compared with numpy: (x - m)' S^-1 (x - m), S within the classes, shrunk towards its mean variance."""
     vectors, labels = draw(60, 0)
     own, x = vectors[:, :5], draw(7, 1)[0][:, :5]
     distance = Distance(1, 5, CLASSES)
@@ -61,7 +61,7 @@ def test_the_known_clips_of_each_member_are_one_apart_in_the_middle() -> None:
 
 
 def test_it_is_the_share_of_known_clips_that_are_nearer() -> None:
-    """So a threshold of 0.95 takes about 5 % of clips of the same kind; members' mean makes it fewer."""
+    """So about 5 % of similar clips exceed a threshold of 0.95; averaging over members makes it fewer."""
     found = of(fitted(2000, 2000), draw(3000, 50)[0])
     for share in (0.5, 0.8, 0.95, 0.99):
         assert float((found > share).double().mean()) == pytest.approx(1 - share, abs=0.03)
@@ -69,7 +69,7 @@ def test_it_is_the_share_of_known_clips_that_are_nearer() -> None:
 
 @pytest.mark.parametrize("number", [3, 10, 40])
 def test_few_known_clips_bound_the_claim(number: int) -> None:
-    """Of H known clips the farthest is beyond H / (H + 1) of them, not beyond all."""
+    """The farthest of H known clips has novelty H / (H + 1), not 1."""
     novelty = fitted(200, number)
     known = [
         novelty.distance(
@@ -106,7 +106,7 @@ def test_nothing_is_new_before_it_is_fitted() -> None:
 
 
 def test_equal_vectors_do_no_harm() -> None:
-    """Clips that are all the same: no spread, and no held-out clip off the centre."""
+    """Identical clips have no spread, and no held-out clip is away from the centre."""
     novelty = Novelty(MEMBERS, WIDTHS, CLASSES)
     same, labels = torch.ones(12, sum(WIDTHS)), torch.arange(12) % CLASSES
     novelty.fit([same] * MEMBERS, [labels] * MEMBERS, [same[:2]] * MEMBERS)

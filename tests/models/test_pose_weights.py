@@ -1,4 +1,4 @@
-"""The files of the pose networks: found as data, told from other files, kept whole."""
+"""The files of the pose networks: read as data, checked against other files, stored whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEIGHTS = PoseWeights(b"\x1c\0\0\0TFL3 detector", b"\x1c\0\0\0TFL3 landmarks")
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """Return a folder laid out as the package that brings the files, with code that must not run."""
+    """Return a folder with the layout of the package that has the files, and code that must not run."""
     home = tmp_path / "site" / "mediapipe"
     for name, content in ((DETECTOR, WEIGHTS.detector), (LANDMARKS, WEIGHTS.landmarks)):
         folder = home / "modules" / name.removesuffix(".tflite")

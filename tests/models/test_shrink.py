@@ -1,4 +1,4 @@
-"""Smaller ONNX networks compute nearly what the originals do."""
+"""Smaller ONNX networks give nearly the same results as the originals."""
 
 from __future__ import annotations
 

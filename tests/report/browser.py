@@ -1,4 +1,4 @@
-"""A real browser without a window, where there is one."""
+"""A real headless browser, if one is installed."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _FLAGS = (
 
 
 class Browser:
-    """Opens pages at a width and in a theme, and tells what became of them."""
+    """Opens pages at a given width and theme, and runs scripts in them."""
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
 
     def open(self, file: Path, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
-        """Open a page as if on such a screen."""
+        """Open a page on a screen of this size and theme."""
         self.command(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
@@ -42,19 +42,19 @@ class Browser:
         self.driver.get(file.as_uri())
 
     def command(self, name: str, arguments: dict[str, Any]) -> Any:
-        """Give the browser a command of its development tools."""
+        """Send the browser a command of its DevTools protocol."""
         return self.driver.execute_cdp_cmd(name, arguments)
 
     def run(self, script: str) -> Any:
-        """Return what a script returns."""
+        """Run a script and return its result."""
         return self.driver.execute_script(script)
 
     def click(self, selector: str) -> None:
-        """Click like a user, where the element is."""
+        """Click on an element at its position, like a user."""
         self.driver.find_element("css selector", selector).click()
 
     def log(self) -> list[dict[str, Any]]:
-        """Return what the network did since the last call."""
+        """Return the network events since the last call."""
         return [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
 
     def requests(self) -> list[str]:
@@ -64,12 +64,12 @@ class Browser:
         return [address for address in addresses if not address.startswith(("data:", "chrome:"))]
 
     def complaints(self) -> list[str]:
-        """Return what the console says."""
+        """Return the messages on the console."""
         return [entry["message"] for entry in self.driver.get_log("browser")]
 
 
 def start_browser(profile: Path) -> Iterator[Browser]:
-    """Start Chromium, or skip the test and say what is missing."""
+    """Start Chromium, or skip the test and name what is missing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     binary = shutil.which("chromium") or shutil.which("google-chrome")
     driver_file = shutil.which("chromedriver")

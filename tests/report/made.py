@@ -1,4 +1,4 @@
-"""Evaluations made up for the tests: any number of classes and clips, awkward names among them."""
+"""Synthetic evaluations for the tests: any number of classes and clips, with awkward names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make_report(
     names: Sequence[str] = (),
     temperature: float | None = 1.3,
 ) -> EvalReport:
-    """Score clips by a model that is right as often as `skill` makes it; the first clips get `names`."""
+    """Return a report on random scores; the accuracy rises with `skill`. The first clips get `names`."""
     rng = np.random.default_rng(7)
     scored = []
     for i in range(num_clips):
@@ -70,11 +70,11 @@ AWKWARD = (
     "latin \udce9t\udce9.mp4",
     "{{ 7 * 7 }}",
 )
-"""What people, or their enemies, call files and classes."""
+"""Unusual and hostile names of files and classes."""
 
 
 def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_bytes: int = 0) -> str:
-    """Return the page of a report, with a strip for every clip that is shown."""
+    """Return the page of a report, with a thumbnail strip for every clip on it."""
     noise = np.random.default_rng(3).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     jpeg = encode_jpeg(noise, 128, 96, 20) + bytes(frame_bytes)
     return render(

@@ -1,4 +1,4 @@
-"""The page in a real browser: it renders, sorts, asks the network for nothing, and can be read."""
+"""The page in a real browser: it renders, sorts, makes no requests, and is legible."""
 
 from __future__ import annotations
 

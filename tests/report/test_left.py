@@ -1,4 +1,4 @@
-"""What `train` and `eval` leave to look at, end to end."""
+"""The pages and plots of `train` and `eval`, end to end."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_training_writes_the_page_and_the_plots(trained_run: TrainedRun) -> None
 def test_eval_writes_the_page_where_asked_with_plots_beside_it(
     trained_run: TrainedRun, tmp_path: Path
 ) -> None:
-    (tmp_path / "out").mkdir()  # of the same name but for its end: not to be written into
+    (tmp_path / "out").mkdir()  # a folder with the page's name without suffix must stay empty
     ended = shell(
         "eval",
         trained_run.data,

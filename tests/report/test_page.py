@@ -1,4 +1,4 @@
-"""The page as text: names are escaped, nothing is loaded, it stays small, and it says what it cannot know."""
+"""The page as text: names are escaped, nothing is loaded, it stays small, and it states its caveats."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def error(scores: list[list[float]], truth: list[int]) -> float:
 
 class TestCalibration:
     def test_error_by_hand(self) -> None:
-        # Two clips at 0.9 of which one is right: gap 0.4; two at 0.6, both right: gap 0.4 as well.
+        # Two clips at 0.9, one of them right: gap 0.4; two at 0.6, both right: also a gap of 0.4.
         scores = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]
         assert error(scores, [0, 1, 0, 0]) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
 
     def test_bins_are_taken_each_by_itself(self) -> None:
-        # Too sure in one bin and too timid in another does not cancel out ...
+        # Overconfidence in one bin and underconfidence in another do not cancel out ...
         assert error([[0.9, 0.1], [0.6, 0.4]], [1, 0]) == pytest.approx((0.9 + 0.4) / 2)
-        # ... but within one bin it does.
+        # ... but within one bin they do.
         assert error([[0.61, 0.39], [0.62, 0.38]], [1, 0]) == pytest.approx((1.23 - 1) / 2)
 
     def test_certainty_that_is_right_costs_nothing(self) -> None:

@@ -1,4 +1,4 @@
-"""Plots are whole PNG files, whatever the classes are called and however many there are."""
+"""Plots are complete PNG files for any number and names of classes."""
 
 import io
 import re

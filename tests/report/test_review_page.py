@@ -47,7 +47,7 @@ def page(browser: Browser, tmp_path: Path) -> Browser:
     ]
     file = tmp_path / "review.html"
     file.write_text(render_review(cards, CLASSES, f"Review {tmp_path}"), encoding="utf-8")
-    browser.complaints()  # of the page before, whose download led nowhere
+    browser.complaints()  # drop those of the previous page, whose download failed
     browser.open(file)
     return browser
 
@@ -63,7 +63,7 @@ def saved(page: Browser) -> list[list[str]]:
 
 
 def test_keys_decide_and_the_file_has_what_was_decided(page: Browser) -> None:
-    # The event's target is the document, which has no tag name; a person's is the body.
+    # The target of this event is the document, which has no tag name; for a real user it is the body.
     page.run("document.body.focus()")
     press(page, "3", "Enter", "k")
     assert saved(page) == [

@@ -1,1 +1,1 @@
-"""How fast, against what people would use instead, and against the limit: see `__main__`."""
+"""Speed compared with the alternatives and with the limit: see `__main__`."""

@@ -1,11 +1,11 @@
-"""Speed, compared with what people would use instead, and with the limit.
+"""Speed, compared with the alternatives that people would use, and with the limit.
 
     python -m tests.benchmarks.speed [--real FOLDER] [--json FILE] [--parts sampling,labelling,...]
     python -m tests.benchmarks.speed --quick
 
 Run it by hand, on a quiet machine, with the peers installed (`pip install -e '.[bench,cpu]'`); missing ones
-are named and left out. Everything is timed in alternation with what it is compared with. Clips and models are
-made once and kept in the user's cache folder (1 GB).
+are named and left out. Everything is timed in alternation with its peers. Clips and models are made once and
+kept in the user's cache folder (1 GB).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The clips that are timed: drawn once, encoded as such files are on people's disks, and kept.
+"""The clips for timing: drawn once, encoded like typical files, and cached.
 
-A textured ground pans, textured discs cross it, and grain lies over all, so that the encoders have
-to work and two neighbouring frames differ. The long files repeat one part: its packets are
-written again and again, so that two hours of video take seconds to make.
+A textured background pans, textured discs cross it, and grain covers everything, so that the encoders have
+work to do and neighbouring frames differ. The long files repeat one part: its packets are written again and
+again, so that making two hours of video takes seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vidlstm.media.opencv import cv2
 
 _X264 = {"preset": "veryfast", "crf": "23", "x264-params": "keyint=250:min-keyint=250:scenecut=0:open-gop=0"}
 _MPEG4 = {"b": "600k", "g": "250"}
-_PART_SECONDS = 25  # that a long file repeats: three whole groups of pictures at 30 frames a second
+_PART_SECONDS = 25  # length of the repeated part: three whole groups of pictures at 30 frames per second
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class ClipKind:
     """A kind of file.
 
     Args:
-        name: Of the kind, and of its files.
-        codec: Of FFmpeg.
-        suffix: Of its files.
-        width: In pixels.
-        height: In pixels.
-        fps: Frames a second.
-        seconds: Its length.
+        name: Name of the kind and of its files.
+        codec: FFmpeg's name of the codec.
+        suffix: Suffix of its files.
+        width: Width in pixels.
+        height: Height in pixels.
+        fps: Frames per second.
+        seconds: Length in seconds.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ClipKind:
 
     @property
     def num_frames(self) -> int:
-        """Return how many frames it has."""
+        """Return the number of frames."""
         return self.fps * self.seconds
 
     def lasting(self, seconds: int) -> ClipKind:
@@ -63,7 +63,7 @@ LONG = HD.lasting(300)
 
 
 def make_clip(root: Path, kind: ClipKind, seed: int = 0) -> Path:
-    """Return a clip, which is drawn unless an earlier run left it."""
+    """Return a clip; draw it unless an earlier run has."""
     path = root / f"{kind.name}-{kind.seconds}s-{seed:03}{kind.suffix}"
     if path.exists():
         return path
@@ -123,7 +123,7 @@ def _draw(kind: ClipKind, seed: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def _texture(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
-    """Return smooth colours with finer ones upon them, `(height, width, 3)`."""
+    """Return smooth colours with finer ones on top, `(height, width, 3)`."""
     layers = [
         cv2.resize(
             rng.uniform(0, scale, (*cells, 3)).astype(np.float32),

@@ -1,8 +1,8 @@
-"""`spans` on long films: against real time, against reading the grid alone, and memory over length; `watch`.
+"""`spans` on long films, compared with real time and with reading the grid only; memory by length; `watch`.
 
     python -m tests.benchmarks.speed.films MODEL FILM
 
-as a command reads and encodes the moments of a film's grid as `spans` does, and scores no window.
+reads and encodes the moments of a film's grid as `spans` does, without scoring windows.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def film_model(kept: Path) -> Path:
 
 
 def measure_films(kept: Path, rounds: int, model: Path | None = None) -> list[Result]:
-    """Time ten minutes of 720p and a film that is watched, and take the memory of up to two hours of it.
+    """Time `spans` on ten minutes of 720p and `watch` on a film, and measure memory for up to two hours.
 
     Args:
         kept: Folder of films and models.
-        rounds: Times that each thing is timed.
-        model: Finds the spans; by default one of the sample films.
+        rounds: Number of repetitions of each timing.
+        model: Finds the spans; by default a model trained on the sample films.
     """
     model = model or film_model(kept)
     film = make_clip(kept, HD.lasting(_SECONDS))

@@ -1,4 +1,4 @@
-"""Part 6: the same commands on a GPU and on the CPU beside it, and how long the GPU waits for the files."""
+"""Part 6: the same commands on a GPU and on the CPU of its machine, and how long the GPU waits for files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.benchmarks.speed.measure import VIDLSTM, Cost, Result, median, run_pr
 from tests.benchmarks.speed.training import write_many
 
 _EXTRACTED = 400  # clips
-_TIMES = 5  # that each clip is labelled in the longer run
+_TIMES = 5  # how often each clip is labelled in the longer run
 _FINE_TUNED = 200  # clips
 _GLANCE = 50  # milliseconds
 STREAMS = ("rgb+motion", "rgb")
@@ -52,7 +52,7 @@ Table = tuple[tuple[str, ...], list[tuple[str | float, ...]]]
 
 
 def _train(data: Path, work: Path) -> tuple[Table, dict[str, Path]]:
-    """Train by each way with nothing kept; return the table, and a model of each choice of streams."""
+    """Train in each way without cached features; return the table, and a model for each choice of streams."""
     rows: list[tuple[str | float, ...]] = []
     models = {}
     for streams in STREAMS:
@@ -102,7 +102,7 @@ def _label(models: dict[str, Path], clips: Sequence[Path], rounds: int) -> Table
 
 
 def _tune(data: Path, work: Path) -> Table:
-    """Fine-tune by each way; the first epoch, in which everything starts, does not count on a GPU."""
+    """Fine-tune in each way; on a GPU the first epoch, which includes start-up, does not count."""
     rows: list[tuple[str | float, ...]] = []
     for way, options in WAYS.items():
         run = work / f"fine {way}"
@@ -118,7 +118,7 @@ def _tune(data: Path, work: Path) -> Table:
 
 
 def _run(*train: str | Path) -> dict[str, Any]:
-    """Train with nothing kept and return what the command says."""
+    """Train without cached features; return the output of the command."""
     said: dict[str, Any] = json.loads(run_process([*train, "--no-cache", "--json", "--quiet"]).out)
     return said
 
@@ -129,7 +129,7 @@ def _epochs(run: Path) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def busy() -> Iterator[list[int]]:
-    """Collect how busy the GPU is, in per cent of each short while, until the end of the block."""
+    """Sample the utilisation of the GPU, in percent, until the end of the block."""
     command = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
     samples: list[int] = []
     with subprocess.Popen([*command, "-lms", str(_GLANCE)], stdout=subprocess.PIPE, text=True) as process:
@@ -142,7 +142,7 @@ def busy() -> Iterator[list[int]]:
 
 
 def _share(samples: Sequence[int], options: Sequence[str]) -> str | float:
-    """Return the mean from the first moment at which a GPU that was asked for computed, to the last."""
+    """Return the mean utilisation from the first to the last busy sample, if a GPU was requested."""
     places = [place for place, value in enumerate(samples) if value]
     if not places or "cuda" not in options:
         return "-"

@@ -1,4 +1,4 @@
-"""How cost grows: with the number of clips, and with the length of one."""
+"""How the cost grows with the number of clips, and with the length of a clip."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GLANCE = 0.05
 
 
 def measure_growth(kept: Path) -> list[Result]:
-    """Label more and more clips, and longer and longer ones."""
+    """Label increasing numbers of clips, and clips of increasing length."""
     model, clips = trained_model(kept), make_clips(kept, NUM_CLIPS)
     rows: list[tuple[str | float, ...]] = []
     found = {}
@@ -44,7 +44,7 @@ def measure_growth(kept: Path) -> list[Result]:
 
 
 def label(model: Path, clips: list[Path], command: str = "predict") -> tuple[float, float]:
-    """Return the seconds that a command takes, and the most memory that all its processes held at once."""
+    """Return the duration of a command in seconds, and the peak memory of all its processes together."""
     with tempfile.TemporaryFile("w+") as names:
         names.write("".join(f"{clip}\n" for clip in clips))
         names.seek(0)
@@ -59,9 +59,9 @@ def label(model: Path, clips: list[Path], command: str = "predict") -> tuple[flo
 
 
 def _megabytes(pid: int) -> float:
-    """Return the memory of a process and all its children; what they share counts once."""
+    """Return the memory of a process and all its children; shared memory counts once."""
     total = 0
-    with contextlib.suppress(OSError):  # one of them ended just now
+    with contextlib.suppress(OSError):  # one of them has just ended
         for member in family(pid):
             lines = Path(f"/proc/{member}/smaps_rollup").read_text().splitlines()
             total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))

@@ -1,6 +1,6 @@
-"""Parts 2 and 3: a hundred clips, files to rows, compared with other ways and with the limit.
+"""Parts 2 and 3: a hundred clips from files to rows, compared with alternatives and with the limit.
 
-The default streams first, then the `rgb` stream alone.
+First the default streams, then only the `rgb` stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.benchmarks.speed.measure import (
 from tests.benchmarks.speed.readers import ffmpeg_for_torchcodec
 
 NUM_CLIPS = 100
-_PEER_CLIPS = 10  # that VideoMAE is timed on; it takes seconds for each
+_PEER_CLIPS = 10  # clips that VideoMAE is timed on; it takes seconds for each
 _SAMPLE_VIDEOS = Path(__file__).parents[3] / "sample_videos"
 TORCH, OPENVINO = "vidlstm", "vidlstm[cpu]"
 FLOAT32, BFLOAT16 = "vidlstm[cpu] --precision float32", "vidlstm[cpu] --precision bfloat16"
@@ -45,7 +45,7 @@ Command = Sequence[str | Path]
 
 
 def trained_model(kept: Path, streams: str = DEFAULT_STREAMS) -> Path:
-    """Return a model that was trained on the sample videos by the first run."""
+    """Return a model trained on the sample videos; only the first run trains it."""
     run = kept / f"model-{streams}"
     if not (run / "model.safetensors").exists():
         command: list[str | Path] = [
@@ -62,7 +62,7 @@ def trained_model(kept: Path, streams: str = DEFAULT_STREAMS) -> Path:
 
 
 def compare_labelling(kept: Path, rounds: int) -> list[Result]:
-    """Compare the default streams with the other ways, then `rgb` alone."""
+    """Compare the default streams with the alternatives, then only `rgb`."""
     return [
         *compare_streams(kept, rounds, DEFAULT_STREAMS, NUM_CLIPS),
         *compare_streams(kept, rounds, "rgb", NUM_CLIPS, videomae=False),
@@ -76,7 +76,7 @@ def compare_streams(
 
     Args:
         kept: Folder of clips and models.
-        rounds: Times that each thing is timed.
+        rounds: Number of repetitions of each timing.
         streams: Streams of the model.
         number: Number of clips.
         videomae: Also time the pipeline of transformers, which does not depend on the streams.
@@ -101,7 +101,7 @@ def compare_streams(
             ways[VIDEOMAE] = _videomae
         for name in list(ways):
             try:
-                ways[name](clips[:2])  # once before: what is kept between runs is there from now on
+                ways[name](clips[:2])  # a first run fills the caches
             except RuntimeError as error:
                 notes.append(f"{name} not measured: {str(error).splitlines()[-1]}")
                 scores.pop(name, None)
@@ -127,14 +127,14 @@ def script(model: Path, reader: str) -> Command:
 def label(
     scores: dict[str, Scores], name: str, command: Command, env: Mapping[str, str], clips: Sequence[Path]
 ) -> Cost:
-    """Label clips in a new process; note the scores under a name."""
+    """Label clips in a new process; store the scores under a name."""
     ended = run_process(command, env, _lines(clips))
     scores[name] = _scores(ended.out, clips)
     return ended.cost
 
 
 def exported_model(model: Path) -> Path:
-    """Return the folder of a model that was exported for OpenVINO by the first run."""
+    """Return the folder of a model exported for OpenVINO; only the first run exports it."""
     folder = model.with_name("openvino")
     if not folder.exists():
         run_process([*VIDLSTM, "export", model, "--format", "openvino", "--quiet", "-o", folder])
@@ -142,7 +142,7 @@ def exported_model(model: Path) -> Path:
 
 
 def _scores(out: str, clips: Sequence[Path]) -> Scores:
-    """Bring the rows of `predict` or of the script to scores `(N, K)`, classes in alphabetical order."""
+    """Convert rows of `predict` or of the script to scores `(N, K)`, with classes in alphabetical order."""
     found = {}
     for row in map(json.loads, out.splitlines()):
         named = row["scores"] if "scores" in row else {t["label"]: t["score"] for t in row["top"]}
@@ -155,7 +155,7 @@ def _lines(clips: Sequence[Path]) -> str:
 
 
 def _videomae(clips: Sequence[Path]) -> Cost:
-    """Time the pipeline on a few clips and reckon up to all: it works clip by clip."""
+    """Time the pipeline on a few clips and extrapolate to all, as it processes them one by one."""
     few = clips[: _PEER_CLIPS + 1]
     ended = run_process([VIDLSTM[0], "-m", f"{__package__}.videomae"], stdin=_lines(few))
     seconds = json.loads(ended.out.splitlines()[-1])["seconds"]
@@ -165,12 +165,12 @@ def _videomae(clips: Sequence[Path]) -> Cost:
 
 @dataclass(frozen=True)
 class Limit:
-    """What labelling costs at the least.
+    """The minimum cost of labelling.
 
     Args:
-        decode: CPU seconds to read all clips, optical flow included.
-        encode: CPU seconds to encode their frames, by backend; `INT8` if that is the default of the model.
-        reference: Scores `(N, K)` of the encoder as it is written down, layer by layer.
+        decode: CPU seconds to read all clips, including optical flow.
+        encode: CPU seconds to encode their frames, by backend; `INT8` if it is the model's default.
+        reference: Scores `(N, K)` with the plain encoder, layer by layer.
     """
 
     decode: float
@@ -178,16 +178,16 @@ class Limit:
     reference: Scores
 
     def cpu(self) -> float:
-        """Return the CPU seconds of reading and of the fastest encoding."""
+        """Return the CPU seconds of reading plus the fastest encoding."""
         return self.decode + min(self.encode.values())
 
     def seconds(self) -> float:
-        """Return the wall time if all cores did nothing else."""
+        """Return the wall time if all cores did only this."""
         return self.cpu() / num_cores()
 
 
 def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
-    """Take decoding and encoding apart, each alone in one thread."""
+    """Measure decoding and encoding separately, each in one thread."""
     import torch
 
     from vidlstm.engine.extraction.reading import ReadRequest, read
@@ -233,7 +233,7 @@ def find_limit(file: Path, clips: Sequence[Path]) -> Limit:
         assert frames is not None
         for name, compute in encoders.items():
             if number == 0:
-                compute(frames[0])  # prepares itself
+                compute(frames[0])  # warm-up
             encode[name] += timed(partial(compute, frames[0])).cpu
         with torch.inference_mode():
             rows = encoder(torch.from_numpy(frames[0]).permute(0, 3, 1, 2).contiguous()).half().numpy()
@@ -250,7 +250,7 @@ def summarise(
     notes: Sequence[str],
     streams: str = DEFAULT_STREAMS,
 ) -> Result:
-    """Put the table together: time, and how far the scores are from the reference's."""
+    """Return the table: times, and differences of the scores from the reference."""
     rows = []
     for name, cost in costs.items():
         equal, off = "-", "-"
@@ -298,7 +298,7 @@ def agreement(scores: Scores, reference: Scores) -> tuple[float, float]:
 
 
 def summarise_limit(costs: Mapping[str, Cost], limit: Limit, streams: str = DEFAULT_STREAMS) -> Result:
-    """Compare the time of a whole run with what decoding and encoding alone take."""
+    """Compare the time of a whole run with that of decoding and encoding alone."""
     fewest = limit.seconds()
     rows: list[tuple[str | float, ...]] = [("decode and flow, CPU seconds", limit.decode)]
     rows += [(f"encode, CPU seconds, {name}", seconds) for name, seconds in limit.encode.items()]

@@ -1,4 +1,4 @@
-"""Timing: in alternation, medians, compared with bars."""
+"""Timing: run contenders in alternation, take medians, compare them with limits."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ VIDLSTM = (sys.executable, "-m", "vidlstm")
 
 @dataclass(frozen=True)
 class Cost:
-    """What a piece of work took.
+    """The cost of a piece of work.
 
     Args:
-        wall: Seconds on the clock.
-        cpu: Seconds of all cores together, user and system.
+        wall: Wall time in seconds.
+        cpu: CPU seconds of all cores together, user and system.
     """
 
     wall: float
@@ -54,13 +54,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Result:
-    """What one part of the benchmark found.
+    """The result of one part of the benchmark.
 
     Args:
         title: Title of the table.
         columns: Names of the columns.
         rows: Text and numbers.
-        bars: The bars.
+        bars: The values with limits.
         notes: What was left out, and why.
     """
 
@@ -159,7 +159,7 @@ def run_process(
 
 
 def describe_machine() -> dict[str, str | int]:
-    """Return what the figures depend on: processor, cores, memory, versions."""
+    """Return the facts that the figures depend on: processor, cores, memory, versions."""
     facts: dict[str, str | int] = {
         "processor": _processor(),
         "cores": num_cores(),
@@ -177,7 +177,7 @@ def describe_machine() -> dict[str, str | int]:
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use (without importing torch, which some peers do not need)."""
+    """Return the number of cores that this process may use, without importing torch."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,7 +1,7 @@
-"""Labelling against the plain script, in under two minutes: has something become slow?
+"""Labelling compared with the plain script, in under two minutes: has something become slow?
 
-The script reads with OpenCV, so that nothing else needs to be installed. CPU seconds are compared, which are
-steadier than seconds on a busy machine. Imports count, as the clips are few.
+The script reads with OpenCV, so that nothing else needs to be installed. CPU seconds are compared, which vary
+less than wall time on a busy machine. Imports are included, and matter because the clips are few.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NUM_CLIPS = 10
 _ROUNDS = 2
 _SCRIPT = "script with OpenCV"
 _LEAST = {TORCH: 2.5, FLOAT32: 3.0, OPENVINO: 4.0}
-"""Times less CPU time than the script: about half of what was measured on an AMD EPYC with AVX-512."""
+"""Minimum ratio of the script's CPU time to ours: about half of the values on an AMD EPYC with AVX-512."""
 
 
 def check_quick(kept: Path) -> Result:
@@ -48,7 +48,7 @@ def check_quick(kept: Path) -> Result:
     scores: dict[str, Scores] = {}
     ways = {name: partial(label, scores, name, command, {}) for name, command in commands.items()}
     for way in ways.values():
-        way(clips[:1])  # converts the networks
+        way(clips[:1])  # converts and caches the networks
     costs = alternate({name: partial(way, clips) for name, way in ways.items()}, _ROUNDS)
     rows, bars = [], []
     for name, cost in costs.items():

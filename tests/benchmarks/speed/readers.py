@@ -1,7 +1,7 @@
-"""The readers that are compared: each returns chosen frames of a file, small and square, in its fastest way.
+"""The compared readers: each returns chosen frames of a file, as small squares, in its fastest way.
 
 Every reader has its own process, which serves all calls. So the FFmpeg libraries of different readers do not
-meet, and a reader that is not installed or crashes does not affect the others.
+conflict, and a reader that is not installed or crashes does not affect the others.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ class Contender:
     """A reader with its settings.
 
     Args:
-        library: Whose it is.
+        library: Name of the library.
         way: The settings, in words.
-        read: What reads.
-        settings: Its further arguments.
+        read: The function that reads.
+        settings: Further arguments of the function.
     """
 
     library: str
@@ -121,10 +121,10 @@ CONTENDERS = (
 
 
 class ReaderProcess:
-    """A contender in a process of its own.
+    """A contender in a separate process.
 
     Raises:
-        RuntimeError: It does not start; the message says why.
+        RuntimeError: It does not start; the message gives the reason.
     """
 
     def __init__(self, contender: Contender) -> None:
@@ -139,7 +139,7 @@ class ReaderProcess:
         """Read once.
 
         Raises:
-            RuntimeError: It cannot.
+            RuntimeError: Reading failed.
         """
         try:
             self._pipe.send((path, tuple(moments)))
@@ -177,9 +177,9 @@ def _serve(pipe: Any, contender: Contender) -> None:
 
 @contextlib.contextmanager
 def ffmpeg_for_torchcodec() -> Iterator[dict[str, str]]:
-    """Yield the environment in which torchcodec finds FFmpeg, which it does not bring along.
+    """Yield the environment in which torchcodec finds FFmpeg, which it does not include.
 
-    Where the machine has none, it is given the one that PyAV brings.
+    If the machine has none, the libraries in PyAV's package are used.
     """
     found = importlib.util.find_spec("av")
     folder = None if found is None or found.origin is None else Path(found.origin).parents[1] / "av.libs"

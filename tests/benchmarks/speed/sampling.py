@@ -1,4 +1,4 @@
-"""Part 1: sixteen frames of a file, brought to the encoder's size."""
+"""Part 1: read sixteen frames of a file at the encoder's size."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _moments(path: Path) -> tuple[int, ...]:
 
 
 def _frames(path: Path, moments: Sequence[int]) -> Pictures:
-    """Return the frames by a decode of everything, with the next one of each beside it: `(T, 2, S, S, 3)`."""
+    """Return the frames from a full decode, each with the next frame: `(T, 2, S, S, 3)`."""
     wanted = sorted({index for moment in moments for index in (moment, moment + 1)})
     with open_video(path, seek=False) as video:
         found = {f.index: square(f.image, SIZE) for f in video.read(wanted)}
@@ -106,7 +106,7 @@ def same_frames(pictures: Pictures, right: Pictures) -> bool:
 
 
 def best_of(costs: Mapping[Contender, Cost]) -> dict[str, Cost]:
-    """Return for every library its fastest way."""
+    """Return the fastest way of every library."""
     best: dict[str, Cost] = {}
     for contender, cost in costs.items():
         if contender.library not in best or cost.wall < best[contender.library].wall:
@@ -115,7 +115,7 @@ def best_of(costs: Mapping[Contender, Cost]) -> dict[str, Cost]:
 
 
 def summarise(found: Mapping[str, Mapping[str, Cost]], notes: Sequence[str]) -> Result:
-    """Put the table together: milliseconds of each library, and how much faster than the fastest peer."""
+    """Return the table: milliseconds of each library, and our speed-up over the fastest peer."""
     libraries = tuple(dict.fromkeys(c.library for c in CONTENDERS))
     rows: list[tuple[str | float, ...]] = []
     bars = []

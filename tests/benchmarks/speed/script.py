@@ -1,4 +1,4 @@
-"""The plain script: a decoder, a CNN, optical flow and an LSTM, as one writes it in half an hour.
+"""The plain script: a decoder, a CNN, optical flow and an LSTM, as anybody could write it in half an hour.
 
     python -m tests.benchmarks.speed.script MODEL torchcodec|decord|opencv < names
 
@@ -28,7 +28,7 @@ from vidlstm.models.checkpoint import Model, load_model
 
 
 class Torchcodec:
-    """A file, opened as in torchcodec's documentation."""
+    """A file opened as in torchcodec's documentation."""
 
     def __init__(self, path: str) -> None:
         from torchcodec.decoders import VideoDecoder
@@ -43,7 +43,7 @@ class Torchcodec:
 
 
 class Decord:
-    """A file, opened as in decord's documentation."""
+    """A file opened as in decord's documentation."""
 
     def __init__(self, path: str) -> None:
         import decord
@@ -58,7 +58,7 @@ class Decord:
 
 
 class OpenCv:
-    """A file, read from its start to the last frame that is wanted."""
+    """A file read from its start to the last requested frame."""
 
     def __init__(self, path: str) -> None:
         self._capture = cv2.VideoCapture(path)

@@ -1,4 +1,4 @@
-"""Part 5: how long until anything happens."""
+"""Part 5: start-up time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _cost_of(command: Sequence[str | Path]) -> Cost:
 
 
 def measure_startup(kept: Path, rounds: int) -> list[Result]:
-    """Time processes that do next to nothing, against the imports that they cannot do without."""
+    """Time commands with almost no work, compared with the imports that they need."""
     model, clip = trained_model(kept), make_clip(kept, MPEG4)
     commands: dict[str, list[str | Path]] = {
         "import typer, rich": [sys.executable, "-c", "import typer, rich"],

@@ -1,4 +1,4 @@
-"""Part 4: training on features that are there already."""
+"""Part 4: training on stored features."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CLASSES = 5
 
 
 def measure_training(kept: Path, real: Path | None, rounds: int) -> list[Result]:
-    """Time trainings and a cross-validation on the real clips where they are given, and a start on many."""
+    """Time training and cross-validation on the real clips, if given, and the start of training on many."""
     return [*measure_small(real, rounds), measure_many(kept, rounds)]
 
 
 def measure_small(real: Path | None, rounds: int) -> list[Result]:
-    """Time a first `train`, repeated ones and a cross-validation."""
+    """Time a first `train`, repeated runs and a cross-validation."""
     data = real if real is not None else _SAMPLE_VIDEOS
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
@@ -56,7 +56,7 @@ def measure_small(real: Path | None, rounds: int) -> list[Result]:
 
 
 def measure_many(kept: Path, rounds: int) -> Result:
-    """Time the way to the first epoch for many generated clips, where importing torch counts for little."""
+    """Time the first epoch on many generated clips, so many that importing torch hardly matters."""
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "data"
         write_many(make_clips(kept, NUM_CLIPS), data)
@@ -70,7 +70,7 @@ def measure_many(kept: Path, rounds: int) -> Result:
 
 
 def write_many(clips: Sequence[Path], data: Path, count: int = _MANY) -> None:
-    """Write the clips again and again into class folders, each file with a box of its own at the end."""
+    """Write the clips repeatedly into class folders, each file with a different box at its end."""
     for number in range(count):
         clip = clips[number % len(clips)]
         content = number.to_bytes(4, "big")
@@ -81,7 +81,7 @@ def write_many(clips: Sequence[Path], data: Path, count: int = _MANY) -> None:
 
 
 def time_to_first_epoch(data: Path, run: Path, env: dict[str, str]) -> float:
-    """Return the seconds from the start of `train` until its first epoch is written down."""
+    """Return the seconds from the start of `train` until its first epoch is written."""
     shutil.rmtree(run, ignore_errors=True)
     command = [*VIDLSTM, "train", str(data), "--quiet", "-o", str(run)]
     started = time.monotonic()

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.speed.videomae < names
 
-Random weights cost the same time as good ones. The last line tells the seconds for all files but
-the first, which warms up.
+Random weights take the same time as trained ones. The last line gives the seconds for all files except
+the first, which is the warm-up.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Annotation files: what each format says, what is wrong with it, and that it survives a round trip."""
+"""Annotation files: reading each format, reporting problems, and round trips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE = 25.0
 
 
 def settled(file: Path, seconds: float = 60.0, rate: float = RATE) -> list[tuple[str, float, float, str]]:
-    """Read a file whose films lie beside it; return what is usable and say that nothing was wrong."""
+    """Read a file with its films in the same folder; return the spans, and check that there is no problem."""
     annotations = read_annotations([file])
     paths = locate_films(annotations, file.parent, trusted=file.suffix == ".csv")
     films = {name: None if path is None else Film(path, seconds, rate) for name, path in paths.items()}
@@ -51,7 +51,7 @@ def write(folder: Path, name: str, text: str) -> Path:
     return file
 
 
-# ------------------------------------------------------------------------------- one file of each
+# --------------------------------------------------------------------------- one file per format
 
 
 def test_a_table_of_spans(tmp_path: Path, film: Path) -> None:
@@ -198,7 +198,7 @@ def test_activitynet(tmp_path: Path) -> None:
     assert read_annotations([file]).spans[0].split == "val"
 
 
-# --------------------------------------------------------------------------------- what is wrong
+# -------------------------------------------------------------------------------------- problems
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_activitynet(tmp_path: Path) -> None:
         ("a,70,80,walk", [SpanCode.BEYOND_END]),
         ("a,59,60.03,walk", []),  # less than a frame
         ("a,1,3,walk\na,2,4,sit", [SpanCode.OVERLAP]),
-        ("a,2,4,sit\na,1,2,walk", []),  # out of order is no overlap
+        ("a,2,4,sit\na,1,2,walk", []),  # out of order, but no overlap
         ("a,0,30,walk\na,1,2,sit\na,20,22,sit", [SpanCode.OVERLAP, SpanCode.OVERLAP]),
         ("a,x,2,walk", [SpanCode.UNREADABLE]),
         ("a,nan,2,walk", [SpanCode.UNREADABLE]),

@@ -1,4 +1,4 @@
-"""The newest frame wins; what happens to the source is never lost."""
+"""The feed returns the newest frame, and never loses an event of the source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frame(number: float) -> LiveFrame:
 
 
 class Script:
-    """A source that does, each time it is opened, what the next of some functions does."""
+    """A source that calls the next of some functions each time it is opened."""
 
     def __init__(self, *openings: Callable[[], Iterator[LiveFrame]]) -> None:
         self.openings = iter(openings)
@@ -37,7 +37,7 @@ class Script:
 
 
 def taken(feed: Feed) -> list[Item]:
-    """Return everything up to the end."""
+    """Return all items up to the end."""
     items: list[Item] = []
     while not (items and isinstance(items[-1], Ended)):
         item = feed.take(5.0)

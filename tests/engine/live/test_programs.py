@@ -1,4 +1,4 @@
-"""Programs for events: arguments are passed whole, failures are told, and nobody waits."""
+"""Programs for events: arguments stay whole, failures are reported, and nothing is delayed."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def test_a_program_that_hangs_delays_nothing_and_is_killed() -> None:
     began = time.monotonic()
     for _ in range(MOST_WAITING + 3):
         programs.run(event())
-    assert time.monotonic() - began < 5  # it would be 600 for one
+    assert time.monotonic() - began < 5  # waiting for one program would take 600
     full = [text for text in told if "events are already queued; not run for start of wave" in text]
-    assert 2 <= len(full) <= 3  # one may have begun
+    assert 2 <= len(full) <= 3  # one may have been started
     programs.close(0.2)
     assert told[-1] == f"`exec`: {sys.executable}: killed because it did not end in time (start of wave)"
 

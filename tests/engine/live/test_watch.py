@@ -1,4 +1,4 @@
-"""The loop, on a clock that only the test moves: the events of `spans`, each told once, at the right time."""
+"""The loop, on a fake clock: the same events as `spans`, each reported once, at the right time."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ CONFIG = ModelConfig(
     members=1,
     spans=SpanConfig((2.0, 4.0), "background", 2.0),
 )
-WALL = 1_764_101_000.0  # seconds since 1970 at which the clock of the tests stands on 0
+WALL = 1_764_101_000.0  # seconds since 1970 when the fake clock is at 0
 
 
 def score(clips: Sequence[ClipFeatures]) -> ClipScores:
-    """Tell rising from sinking by the directions of the flow."""
+    """Distinguish rising from sinking by the directions of the flow."""
     rows = []
     for clip in clips:
         flow = clip.sequences["motion"][0, 0].astype(np.float64).reshape(-1, 16, 8).mean(axis=(0, 1))
@@ -61,7 +61,7 @@ LABELLER = Labeller(CONFIG, None, score)
 
 
 class Script:
-    """Gives items at the times at which they are due, and moves the clock there."""
+    """Returns items when they are due, and moves the clock to that time."""
 
     def __init__(self, items: Sequence[tuple[float, Item]], takes: float = 0.0) -> None:
         self.now = 0.0
@@ -98,7 +98,7 @@ def frames_of(path: Path, begin: float = 0.0) -> list[tuple[float, LiveFrame]]:
 
 
 def spans_of(path: Path, rules: SpanRules) -> list[Span]:
-    """Return what `spans` finds in the film."""
+    """Return the spans that `spans` finds in the film."""
     request = ReadRequest.of(CONFIG, views=1)
     grid, scores = WindowGrid.of(CONFIG), FilmScores(LABELLER)
     scorer, encode = CellScorer(CONFIG, grid, scores.of_windows), FilmEncoder(request, None)
@@ -141,7 +141,7 @@ def test_a_film_gives_the_events_of_its_spans(film: Path, every: float, rules: S
 
 
 def test_people_are_followed_live(film: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The `pose` stream reads the same key points as in a film, however few moments come at a time."""
+    """The `pose` stream reads the same key points as in a film, even if moments arrive in small parts."""
 
     class Walker:
         def __init__(self, networks: Path, people: int) -> None:
@@ -174,7 +174,7 @@ def test_people_are_followed_live(film: Path, monkeypatch: pytest.MonkeyPatch, t
     assert {steps.shape for steps in seen} >= {(1, 1, 16, pose.width(2))}
     middle = [steps[0, 0, 8, :26] for steps in seen if steps.shape[2] == 16]
     assert len(middle) > 40
-    assert np.allclose(middle, middle[0], atol=0.02)  # the posture, of a person who walks
+    assert np.allclose(middle, middle[0], atol=0.02)  # posture is constant for a walking person
 
 
 def test_a_row_comes_as_soon_as_it_is_certain(film: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_row_comes_as_soon_as_it_is_certain(film: Path) -> None:
             assert moment is not None
             assert item.time == pytest.approx(WALL + moment)
             assert item.delay == pytest.approx(script.now - moment)
-            assert item.lag <= 0.5 + 1e-6  # nothing takes time here, so no more than `every`
+            assert item.lag <= 0.5 + 1e-6  # no computing time here, so at most `every`
 
 
 def test_with_a_delay_a_row_comes_sooner(film: Path) -> None:
@@ -230,7 +230,7 @@ def test_every_moment_is_encoded_once_however_often_the_heads_run(film: Path) ->
     settings = WatchSettings(every=0.1, delay=0.0, preview=True)
     for _ in watch(labeller, script, settings, clock=lambda: script.now, wall=lambda: script.now):
         pass
-    assert encoder.num_frames == 27 * 4  # every second moment of 8 a second
+    assert encoder.num_frames == 27 * 4  # every second moment of 8 per second
 
 
 def test_a_slow_loop_drops_frames_and_counts_them(film: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_slow_loop_drops_frames_and_counts_them(film: Path) -> None:
     dropped = [item.dropped for item in items if isinstance(item, LiveEvent)]
     assert dropped[-1] > 50
     assert dropped == sorted(dropped)
-    assert max(item.lag for item in items if isinstance(item, LiveState)) < 0.5  # not ever later
+    assert max(item.lag for item in items if isinstance(item, LiveState)) < 0.5  # the lag does not grow
 
 
 def test_a_lost_source_ends_open_spans_and_starts_again(film: Path) -> None:

@@ -1,4 +1,4 @@
-"""What was decided is applied: nothing is overwritten, and everything can be undone."""
+"""Applying decisions: nothing is overwritten, and everything can be undone."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ class TestTables:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "here").mkdir()
-        (tmp_path / "here" / "a.mp4").touch()  # not the clip of the table
+        (tmp_path / "here" / "a.mp4").touch()  # not the clip in the table
         monkeypatch.chdir(tmp_path / "here")
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "labels.csv").write_text(

@@ -1,4 +1,4 @@
-"""Label Studio and CVAT: what is given to them comes back as decisions."""
+"""Label Studio and CVAT: their exports are read back as decisions."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class TestCvat:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("annotations.xml", "<annotations/>" * 100)
         content = bytearray(file.read_bytes())
-        begin = 30 + len("annotations.xml")  # behind the local header
+        begin = 30 + len("annotations.xml")  # after the local header
         content[begin : begin + 8] = b"\xff" * 8
         file.write_bytes(content)
         with pytest.raises(DataError, match=r"a\.zip: no archive of CVAT"):

@@ -1,4 +1,4 @@
-"""What is there to review: rows, reports of labels and runs, and files that are none of these."""
+"""Reading the clips to review: rows, reports of labels and runs, and files of other kinds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The people that a model sees in a film are kept when they are to be drawn, and are in what is drawn."""
+"""The people that a model sees in a film are kept if they are to be drawn, and are drawn."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Walker:
 
 
 class Films:
-    """Takes the place of a film extractor, and reads in this process."""
+    """Replaces a film extractor, and reads in this process."""
 
     rate = 8.0
 

@@ -1,4 +1,4 @@
-"""Films through decoder processes: every moment encoded once, the store, failures."""
+"""Films read by decoder processes: every moment is encoded once; the feature store; failures."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_film_is_read_once_and_then_kept(
     with DecodePool(1) as pool:
         extractor = FilmExtractor(REQUEST, LocalSource(REQUEST, encoder, pool), store, 8.0)
         first, gone = extractor.extract([film, missing])
-        monkeypatch.setattr(source_module, "film_readings", None)  # whoever reads now fails
+        monkeypatch.setattr(source_module, "film_readings", None)  # reading would fail now
         (again,) = extractor.extract([film])
     assert gone.problem is not None
     assert gone.problem.code is FailureCode.NOT_FOUND
@@ -91,7 +91,7 @@ def test_a_film_is_read_once_and_then_kept(
 
 
 class Walkers:
-    """Stands in for the networks: two people, of whom the second one is seen for a second only."""
+    """Replaces the networks: two people, the second of whom is seen only for a second."""
 
     def __init__(self, networks: Path, people: int) -> None:
         assert (networks, people) == (Path("networks"), 2)

@@ -1,4 +1,4 @@
-"""Spans as they come: the same as those of the whole film, told once, in order."""
+"""Online spans: the same as those of the whole film, each reported once, in order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CELL = 0.5
 
 
 def walk_through(seed: int, number: int = 120) -> NDArray[np.float64]:
-    """Return scores `(N, 3)` in which classes hold for a while, not very surely."""
+    """Return noisy scores `(N, 3)` in which each class lasts for a while."""
     rng = np.random.default_rng(seed)
     path = np.repeat(rng.integers(3, size=number // 6 + 1), 6)[:number]
     return rng.dirichlet(np.ones(3), size=number) * 0.5 + np.eye(3)[path] * 0.5
@@ -49,7 +49,7 @@ def test_the_settled_path_is_the_best_path(seed: int, cost: float) -> None:
 def test_uncertainty_ends_at_the_horizon() -> None:
     decoder = PathDecoder(5.0, horizon=8)
     told = 0
-    for number in range(1, 1001):  # two classes are equally good, for ever
+    for number in range(1, 1001):  # two classes stay equally good
         decoder.add(np.array([[0.5, 0.5, 0.0]]))
         told += len(decoder.settle())
         assert told >= number - 8
@@ -86,7 +86,7 @@ def test_they_are_the_spans_of_the_whole_film(seed: int, rules: SpanRules, toget
     edges = edges_of(scores, rules, seconds, together)
     ended = [edge.span for edge in edges if edge.kind == "end"]
     assert [(s.start, s.end, s.label) for s in ended] == [(s.start, s.end, s.label) for s in expected]
-    # A last cell that is cut short counts for what it lasts.
+    # A truncated last cell counts by its length.
     assert [s.score for s in ended] == pytest.approx([s.score for s in expected], abs=0.02)
 
 
@@ -111,7 +111,7 @@ def test_a_delay_reports_sooner() -> None:
 
     def told_at(delay: float | None) -> int:
         online = OnlineSpans(CLASSES, "background", 2.0, SpanRules(), CELL, delay)
-        for number in range(len(scores) - 8):  # eight cells are cut by the end of the stream
+        for number in range(len(scores) - 8):  # the end of the stream truncates eight cells
             if online.add(scores[number : number + 1], scores[number + 1 : number + 9]):
                 return number + 9
         return len(scores)

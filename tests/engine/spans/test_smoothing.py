@@ -1,4 +1,4 @@
-"""From scores to spans: the best path against all paths, golden tables, the fitted cost."""
+"""From scores to spans: the best path compared with all paths, golden tables, the fitted cost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLASSES = ("background", "sit", "walk")
 
 
 def scores_of(path: list[int], sure: float = 0.8) -> NDArray[np.float64]:
-    """Return scores of `(N, 3)` that name the classes of a path."""
+    """Return scores `(N, 3)` that are highest for the classes of a path."""
     rest = (1 - sure) / 2
     return np.where(np.eye(3)[path] > 0, sure, rest)
 

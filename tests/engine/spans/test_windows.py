@@ -1,4 +1,4 @@
-"""Windows over a film's grid: which moments each reads, and that parts make no difference."""
+"""Windows over a film's grid: the moments in each, and the same result however the film is divided."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def config(spans: SpanConfig | None = WINDOWS, sampling: Sampling | None = None)
 
 
 def parts_of(num_moments: int, *sizes: int) -> list[FilmPart]:
-    """Return a film whose features are the numbers of its moments, in parts."""
+    """Return a film in parts, whose features are the numbers of its moments."""
     motion = np.arange(num_moments, dtype=np.float16)[None, :, None]
     edges = [0, *np.cumsum(sizes).tolist()]
     assert edges[-1] == num_moments
@@ -48,7 +48,7 @@ def scores_of(parts: list[FilmPart], model: ModelConfig, seen: Seen) -> NDArray[
 
 
 class Seen:
-    """Keeps the moments of every window, and scores it by their mean."""
+    """Records the moments of every window, and returns their mean as its score."""
 
     def __init__(self) -> None:
         self.windows: list[tuple[list[int], list[int]]] = []
@@ -68,7 +68,7 @@ def test_windows_lie_about_the_durations_of_training() -> None:
 def test_the_grid_serves_every_window() -> None:
     grid = WindowGrid.of(config())
     assert (grid.rate, grid.lengths, grid.step, grid.cell) == (8.0, (16, 32), 2, 0.25)
-    slow = WindowGrid.of(config(spans=SpanConfig((8.0, 16.0))))  # whose grid is of 2 Hz
+    slow = WindowGrid.of(config(spans=SpanConfig((8.0, 16.0))))  # its grid has 2 moments per second
     assert (slow.step, slow.cell) == (2, 1.0)
 
 
@@ -89,11 +89,11 @@ def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
     model = config()
     scores = scores_of(parts_of(64, 64), model, seen)
     assert len(scores) == 32
-    short, long = seen.windows[2 * 16 : 2 * 16 + 2]  # of the cell of moments 32 and 33
+    short, long = seen.windows[2 * 16 : 2 * 16 + 2]  # the windows of the cell of moments 32 and 33
     assert short[0] == list(range(25, 41))
     assert long[0] == list(range(18, 49, 2))
     assert len(short[1]) == len(long[1]) == 8
-    assert seen.windows[0][0] == list(range(9))  # cut at the beginning
+    assert seen.windows[0][0] == list(range(9))  # truncated at the start
     assert seen.windows[-2][0] == list(range(55, 64))
 
 

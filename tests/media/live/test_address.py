@@ -1,4 +1,4 @@
-"""What a source is called, and that no password is shown."""
+"""Names of live sources, and masked passwords."""
 
 from __future__ import annotations
 

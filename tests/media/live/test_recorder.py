@@ -1,4 +1,4 @@
-"""Clips of what happens live: which frames they have, and what is told when they cannot be written."""
+"""Recorded clips of live events: their frames, and the message if they cannot be written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vidlstm.media.live.sources import LiveFrame
 
 
 def give(recorder: Recorder, first: int, last: int, size: tuple[int, int] = (48, 64)) -> None:
-    """Give frames of 10 a second, whose brightness is their number, no faster than they are taken."""
+    """Add frames at 10 per second, with their number as brightness, no faster than they are written."""
     for number in range(first, last):
         recorder.add(LiveFrame(number / 10, number / 10, np.full((*size, 3), 3 * number + 30, np.uint8)))
         while recorder._queue.qsize() >= _MAX_WAITING // 2:
@@ -50,7 +50,7 @@ def test_no_more_is_buffered_than_asked_for(tmp_path: Path) -> None:
     recorder = Recorder(2.05, print)
     give(recorder, 0, 50)
     recorder.begin(tmp_path / "a.mp4", since=0.0)
-    recorder.close()  # ends it, too
+    recorder.close()  # also ends the clip
     assert shades(tmp_path / "a.mp4") == pytest.approx(list(range(29, 50)), abs=2)
 
 

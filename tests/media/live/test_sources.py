@@ -1,4 +1,4 @@
-"""Frames of real sources of this machine: their times, their ends, and what is said when they fail."""
+"""Frames of real local sources: their times, their ends, and the messages when they fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_mjpeg_over_http_is_timed_by_our_clock_and_lost_with_its_server() -> Non
     with MjpegServer(pictures(6), fps=50) as server, open_source(parse_address(server.url)) as source:
         frames = [next(source.frames) for _ in range(6)]
         shades = np.array([round(f.image.mean() / 8) for f in frames])
-        assert (np.diff(shades) % 6 == 1).all()  # FFmpeg may take the first ones to probe
+        assert (np.diff(shades) % 6 == 1).all()  # FFmpeg may probe with the first ones
         assert all(f.seconds == f.shown for f in frames)
         assert frames[-1].shown <= time.monotonic()
         server.close()
@@ -37,7 +37,7 @@ def test_mjpeg_over_http_is_timed_by_our_clock_and_lost_with_its_server() -> Non
 
 
 def test_an_unreachable_address_gives_the_reason_without_the_password() -> None:
-    with socket.socket() as bound:  # nobody listens
+    with socket.socket() as bound:  # bound, but not listening
         bound.bind(("127.0.0.1", 0))
         address = parse_address(f"http://user:secret@127.0.0.1:{bound.getsockname()[1]}/?token=secret")
         with pytest.raises(SourceError, match="cannot be opened: Connection refused") as raised:
@@ -74,7 +74,7 @@ def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> N
     assert [number_of(f.image) for f in frames] == list(range(30))
     assert [f.seconds for f in frames] == pytest.approx([n / 25 for n in range(30)], abs=1e-3)
     assert [f.shown - frames[0].shown for f in frames] == pytest.approx([f.seconds for f in frames])
-    assert sum(slept) > 0  # it waits for frames that are not due
+    assert sum(slept) > 0  # it waits until frames are due
 
 
 def test_a_file_that_is_no_film_is_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_queue_on_the_way_counts_as_lag(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(time, "monotonic", lambda: now)
     clock = sources._by_quickest()
     assert clock(5.0) == (5.0, 100.0)
-    now = 102.0  # one second of frames came in two
+    now = 102.0  # one second of frames took two to arrive
     seconds, shown = clock(6.0)
     assert seconds == 6.0
     assert now - shown == pytest.approx(1.0, abs=0.01)
