@@ -14,7 +14,7 @@ from tests.engine.toys import QUICK
 from vidlstm.data.splits import Fold, make_folds
 
 
-def test_a_branch_that_does_all_the_work_is_worth_all_of_it() -> None:
+def test_the_only_useful_branch_has_the_whole_gain() -> None:
     clips = clips_of(motion=0.0, pose=1.0)
     folds = make_folds(clips.dataset, 2, 0)
     hits = ablation.hits_of(CONFIG, clips, folds, QUICK, ("motion", "pose"))
@@ -32,7 +32,7 @@ def test_without_held_out_clips_branches_count_the_same() -> None:
     assert hits["all"][:8].mean() > 0.5
 
 
-def test_a_part_that_needs_another_training_is_gone() -> None:
+def test_parts_that_need_another_training_are_removed() -> None:
     clips = clips_of(motion=0.0, pose=1.0)
     config = replace(CONFIG, views=2, mirror=True)
     assert ablation.without("order", config, clips)[0].head.kind == "mean"

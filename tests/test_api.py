@@ -24,7 +24,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 class TestTrain:
-    def test_gives_what_the_command_gives(self, trained: Any, tiny_data: Path, tmp_path: Path) -> None:
+    def test_gives_the_result_of_the_command(self, trained: Any, tiny_data: Path, tmp_path: Path) -> None:
         options = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1", "--quiet")
         assert command("train", tiny_data, *options, "--out", tmp_path / "r").status == 0
         assert trained.checkpoint.read_bytes() == (tmp_path / "r" / "model.safetensors").read_bytes()

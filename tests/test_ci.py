@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / ".ci" / "run"
 
 
-def test_the_readme_holds_the_one_command_that_ci_takes_from_it() -> None:
+def test_ci_runs_the_command_in_the_readme() -> None:
     wanted = re.search(r"grep -m1 -F '([^']+)' README\.md", SCRIPT.read_text("utf-8"))
     assert wanted is not None
     lines = [line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if wanted[1] in line]
@@ -30,7 +30,7 @@ def test_the_script_stops_at_the_first_failure_and_can_be_run() -> None:
         assert f"\n.venv/bin/{tool}\n" in SCRIPT.read_text("utf-8")
 
 
-def test_nothing_else_lies_at_the_top() -> None:
+def test_top_level_has_no_other_files() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a clone of the repository")
@@ -39,7 +39,7 @@ def test_nothing_else_lies_at_the_top() -> None:
     assert {name for name in top if not name.startswith(".")} == allowed
 
 
-def test_both_ends_of_what_is_declared_are_tried() -> None:
+def test_lowest_and_highest_declared_versions_are_tested() -> None:
     smoke = ROOT / ".ci" / "smoke"
     assert os.name == "nt" or os.access(smoke, os.X_OK)
     assert [line for line in SCRIPT.read_text("utf-8").splitlines() if line.startswith(".ci/smoke")] == [

@@ -58,12 +58,12 @@ class TestTravel:
         ],
         ids=str,
     )
-    def test_what_makes_no_sense_is_named(self, plain: Any, words: str) -> None:
+    def test_invalid_values_are_named(self, plain: Any, words: str) -> None:
         with pytest.raises(UsageError) as caught:
             from_dict(TrainConfig, plain)
         assert words in str(caught.value)
 
-    def test_what_is_missing_is_named(self) -> None:
+    def test_missing_values_are_named(self) -> None:
         with pytest.raises(UsageError, match="ModelConfig"):
             from_dict(ModelConfig, {})
 
@@ -92,7 +92,7 @@ class TestValues:
             (lambda: TrainConfig(patience=-1), "`patience=-1`"),
         ],
     )
-    def test_that_could_not_work_are_refused_when_a_config_is_made(self, make: Any, words: str) -> None:
+    def test_that_cannot_work_are_refused_on_construction(self, make: Any, words: str) -> None:
         with pytest.raises(UsageError) as caught:
             make()
         assert words in str(caught.value)
@@ -158,6 +158,6 @@ class TestParsing:
 
 
 class TestPose:
-    def test_is_no_stream_of_pictures(self) -> None:
+    def test_is_not_a_stream_of_pictures(self) -> None:
         with pytest.raises(UsageError, match="pose needs videos"):
             ModelConfig("picture", ("a", "b"), ("rgb", "pose"))

@@ -115,7 +115,7 @@ class TestNetworks:
         assert {value.dtype for value in encoder.parameters()} == {torch.float32}
 
     @pytest.mark.parametrize(("first", "second"), [(GPU, GPU), (GPU, "cpu"), ("cpu", GPU)])
-    def test_training_goes_on_from_the_state_of_either(self, first: str, second: str) -> None:
+    def test_training_resumes_from_a_state_of_either_device(self, first: str, second: str) -> None:
         expected = finetuning.run(finetuning.make()[0])
         trainer = finetuning.make(device=first)[0]
         reports = trainer.run()
@@ -124,7 +124,7 @@ class TestNetworks:
         resumed.restore(trainer.state())
         assert begun + finetuning.run(resumed) == pytest.approx(expected, rel=0.02)
 
-    def test_classes_are_weighted_where_the_networks_are(self) -> None:
+    def test_class_weights_are_on_the_device_of_the_networks(self) -> None:
         clips, labels = ordered(30)
         trainer = make_trainer(clips, labels, device=GPU, config=replace(QUICK, balance="loss", epochs=1))
         assert len(list(trainer.run())) == 1
@@ -141,7 +141,7 @@ def frozen(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 class TestCommands:
-    def test_rows_are_those_of_the_cpu(self, frozen: Path, tiny_data: Path) -> None:
+    def test_rows_equal_those_of_the_cpu(self, frozen: Path, tiny_data: Path) -> None:
         cpu, gpu, half = (
             rows(tiny_data, "-c", frozen, "--device", device, *more)
             for device, *more in (("cpu", "--backend", "torch"), (GPU,), (GPU, "--precision", "bfloat16"))
@@ -181,7 +181,7 @@ class TestCommands:
         cpu, gpu = (rows(tiny_data, "-c", tmp_path / "fine", "--device", d) for d in ("cpu", GPU))
         assert same_rows(gpu, cpu, 0.01)
 
-    def test_the_small_cnn_is_trained_there_too(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_the_simple_encoder_is_trained_on_the_gpu(self, tiny_data: Path, tmp_path: Path) -> None:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.max_memory_allocated()
         options = ("--encoder", "simple", "--epochs", "2", "--workers", "2", "--device", GPU)
@@ -192,7 +192,7 @@ class TestCommands:
         assert same_rows(gpu, cpu, 0.01)
 
     @pytest.mark.parametrize("second", [GPU, "cpu"])
-    def test_a_run_goes_on(self, second: str, frozen: Path, tiny_data: Path, tmp_path: Path) -> None:
+    def test_a_run_is_resumed(self, second: str, frozen: Path, tiny_data: Path, tmp_path: Path) -> None:
         out = tmp_path / "run"
         fine = ("--unfreeze", "1", "--workers", "2")
         begun = run(
@@ -218,7 +218,7 @@ class TestCommands:
             line.split("\t")[:4] for line in found[1].lines
         ]
 
-    def test_a_gpu_that_is_not_there(self, frozen: Path, tiny_data: Path, tmp_path: Path) -> None:
+    def test_a_missing_gpu(self, frozen: Path, tiny_data: Path, tmp_path: Path) -> None:
         for command in (
             ("predict", tiny_data, "-c", frozen),
             ("train", tiny_data, "--out", tmp_path / "run"),
@@ -263,7 +263,7 @@ with distributed.process_group(device) as there:
 
 
 @pytest.mark.slow
-def test_processes_speak_by_nccl() -> None:
+def test_processes_communicate_with_nccl() -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([os.fspath(ROOT), *sys.path])}
     done = subprocess.run([sys.executable, "-c", NCCL], env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -38,14 +38,14 @@ def names(folder: Path) -> list[str]:
 
 
 class TestWriteAtomically:
-    def test_replaces_what_is_there(self, tmp_path: Path) -> None:
+    def test_replaces_an_existing_file(self, tmp_path: Path) -> None:
         for content in (b"one", b"two"):
             write_atomically(tmp_path / "f", content)
         assert (tmp_path / "f").read_bytes() == b"two"
         assert names(tmp_path) == ["f"]
 
     @posix
-    def test_others_may_read_it_as_far_as_the_user_wants(self, tmp_path: Path) -> None:
+    def test_permissions_follow_the_umask(self, tmp_path: Path) -> None:
         for mask, mode in ((0o022, 0o644), (0o077, 0o600)):
             before = os.umask(mask)
             try:
@@ -83,14 +83,14 @@ class TestWriteAtomically:
         assert names(tmp_path) == ["entry"]
         assert target.read_bytes() == b"as it was"
 
-    def test_a_name_may_be_as_long_as_names_can_be(self, tmp_path: Path) -> None:
+    def test_a_name_may_have_the_maximum_length(self, tmp_path: Path) -> None:
         for name in ("n" * 250, "ü" * 120):
             write_atomically(tmp_path / name, b"content")
             assert (tmp_path / name).read_bytes() == b"content"
 
 
 class TestMakeFolder:
-    def test_makes_what_is_missing(self, tmp_path: Path) -> None:
+    def test_makes_missing_folders(self, tmp_path: Path) -> None:
         make_folder(tmp_path / "a" / "b")
         make_folder(tmp_path / "a" / "b")
         assert (tmp_path / "a" / "b").is_dir()

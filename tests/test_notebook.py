@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[1]
 CELLS = json.loads((ROOT / ".github" / "first_steps.ipynb").read_text(encoding="utf-8"))["cells"]
 
 
-def test_it_has_no_output() -> None:
+def test_the_notebook_has_no_output() -> None:
     assert [cell for cell in CELLS if cell.get("outputs") or cell.get("execution_count")] == []
 
 
 @pytest.mark.slow
-def test_its_cells_run(tmp_path: Path) -> None:
+def test_the_cells_of_the_notebook_run(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sample_videos", tmp_path / "sample_videos")
     shutil.copy(ROOT / "README.md", tmp_path)
     cells = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]

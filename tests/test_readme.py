@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 IMAGES = ROOT / ".github" / "images"
 
 
-def test_it_names_only_options_and_commands_that_exist() -> None:
+def test_readme_names_only_existing_options_and_commands() -> None:
     own = re.sub(r"(?m)^.*(curl|mosquitto_pub|notify-send|python -m|pip install).*$", "", README)
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own)) <= options() | {
         "--help-all",
@@ -28,7 +28,7 @@ def test_it_names_only_options_and_commands_that_exist() -> None:
     assert set(re.findall(r"`(?:[\w./]*/)?vidlstm ([a-z]+)", README)) - {"help"} <= set(main.COMMANDS)
 
 
-def test_what_it_links_to_is_there() -> None:
+def test_link_targets_exist() -> None:
     links = re.findall(r"\]\(([^)]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
@@ -37,7 +37,7 @@ def test_what_it_links_to_is_there() -> None:
     }
 
 
-def test_its_pictures_are_small_and_load_nothing() -> None:
+def test_pictures_are_small_and_self_contained() -> None:
     pictures = list(IMAGES.iterdir())
     assert {picture.suffix for picture in pictures} == {".svg", ".png"}
     assert sum(picture.stat().st_size for picture in pictures) < 1_000_000
@@ -62,7 +62,7 @@ def as_shape(text: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
-def test_its_commands_run_and_its_pictures_show_what_comes(tmp_path: Path) -> None:
+def test_commands_run_and_pictures_match_their_output(tmp_path: Path) -> None:
     from tests.cli.pseudo_terminal import terminal
 
     shutil.copytree(ROOT / "sample_videos", tmp_path / "sample_videos")

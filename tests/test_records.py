@@ -15,7 +15,7 @@ ROW_KEYS = [
 TOP = (Score("wave", 0.93000049), Score("sit", 0.07))
 
 
-def test_a_prediction_s_row() -> None:
+def test_row_of_a_prediction() -> None:
     row = Prediction("clips/a.mp4", "wave", 0.93000049, TOP, 16, 6.20004).to_json()
     assert list(row) == ROW_KEYS
     assert row == {
@@ -40,7 +40,7 @@ def test_an_unknown_keeps_its_score_and_a_picture_has_no_length() -> None:
         ("unknown", 0.0, 0.05, True), ("another", 0.0, 0.05, False),
     ],
 )  # fmt: skip
-def test_unknown_is_novel_or_of_the_other_class(
+def test_unknown_means_novel_or_in_the_catch_all_class(
     label: str, novelty: float, rate: float, unknown: bool
 ) -> None:
     assert is_unknown(label, novelty, rate) is unknown
@@ -53,7 +53,7 @@ def test_a_truncated_clip_has_a_label_and_an_error() -> None:
     assert row["label"] == "wave"
 
 
-def test_a_failure_s_row_has_the_same_keys() -> None:
+def test_row_of_a_failure_has_the_same_keys() -> None:
     error = InputError("clips/b.mp4", FailureCode.NO_FRAMES, "holds no frame")
     row = Failure("clips/b.mp4", Problem.of(error)).to_json()
     assert list(row) == ROW_KEYS

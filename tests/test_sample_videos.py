@@ -42,7 +42,7 @@ def test_there_are_enough_actions_performers_and_reversed_pairs() -> None:
     assert {name for pair in PAIRS for name in pair} <= set(make.ACTIONS)
 
 
-def test_every_performer_does_every_action_once_and_nothing_else_lies_there() -> None:
+def test_every_performer_does_every_action_once_and_there_are_no_other_files() -> None:
     performers = range(1, make.PERFORMERS + 1)
     wanted = {make.clip_path(FOLDER, p, action) for action in make.ACTIONS for p in performers}
     wanted |= {FILMS / name for name in ("day01.mp4", "day02.mp4", "spans.csv")}
@@ -50,7 +50,7 @@ def test_every_performer_does_every_action_once_and_nothing_else_lies_there() ->
     assert found == wanted | {FOLDER / "make.py"}
 
 
-def test_the_films_are_no_class_and_a_data_set_of_their_own() -> None:
+def test_the_films_are_a_separate_data_set_not_a_class() -> None:
     assert find_samples(FOLDER).classes == make.ACTIONS
     table = list(csv.DictReader((FILMS / "spans.csv").read_text().splitlines()))
     for number in range(1, make.FILMS + 1):
@@ -61,7 +61,7 @@ def test_the_films_are_no_class_and_a_data_set_of_their_own() -> None:
         assert min(idle) > 1  # a rest before and after each action
 
 
-def test_the_script_draws_the_films_that_are_committed() -> None:
+def test_the_script_draws_the_committed_films() -> None:
     frames, fps, spans = make.render_film(1)
     committed = frames_in(FILMS / "day01.mp4")
     assert len(frames) == len(committed)
@@ -72,7 +72,7 @@ def test_the_script_draws_the_films_that_are_committed() -> None:
     assert np.median(moved[inside]) > 2 * np.median(moved[~inside])  # a hand-held camera never rests
 
 
-def test_file_names_tell_the_performer() -> None:
+def test_file_names_give_the_performer() -> None:
     names = [re.match(r"^(person\d+)_", path.name) for path in CLIPS]
     assert len({name[1] for name in names if name}) == make.PERFORMERS
     assert None not in names
@@ -133,7 +133,7 @@ def test_writing_a_clip_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first.relative_to(tmp_path / "a") == Path("pick_up", "person05_pick_up_d1.mp4")
 
 
-def test_the_script_draws_what_is_committed() -> None:
+def test_the_script_draws_the_committed_clips() -> None:
     drawn, _ = make.render(8, "wave")
     committed = frames_in(make.clip_path(FOLDER, 8, "wave"))
     assert len(drawn) == len(committed)

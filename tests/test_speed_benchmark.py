@@ -65,18 +65,18 @@ class TestSameFrames:
     def test_the_next_frame_does_not(self) -> None:
         assert not same_frames(self.RIGHT[:, 1], self.RIGHT)
 
-    def test_nor_does_a_frame_too_few(self) -> None:
+    def test_a_missing_frame_does_not(self) -> None:
         assert not same_frames(self.RIGHT[:1, 0], self.RIGHT)
 
 
 class TestSampling:
-    def test_every_library_counts_with_its_fastest_way(self) -> None:
+    def test_every_library_is_represented_by_its_fastest_way(self) -> None:
         ours, exact = CONTENDERS[0], CONTENDERS[1]
         other = Contender(exact.library, "another way", exact.read, {})
         best = best_of({ours: cost(2), exact: cost(3), other: cost(1)})
         assert best == {"vidlstm": cost(2), "torchcodec": cost(1)}
 
-    def test_bars_hold_ours_against_the_fastest_peer(self) -> None:
+    def test_the_limit_is_the_fastest_peer(self) -> None:
         found = {case: {"vidlstm": cost(1), "decord": cost(2), "PyAV": cost(1.2)} for case in SHORT}
         result = sampling.summarise(found, [])
         assert [bar.holds for bar in result.bars] == [True, True, True, False]
@@ -92,7 +92,7 @@ class TestLabelling:
         assert share == 0.5
         assert largest == pytest.approx(0.15)
 
-    def test_bars_hold_ours_against_the_faster_script_and_videomae(self) -> None:
+    def test_the_limits_are_the_faster_script_and_videomae(self) -> None:
         costs = {
             TORCH: cost(10),
             OPENVINO: cost(5),

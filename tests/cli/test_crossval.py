@@ -37,12 +37,12 @@ def test_json_pools_the_held_out_clips_and_reports_every_fold(tiny_data: Path) -
     assert "Caution: " in ended.err
 
 
-def test_one_fold_a_group_is_named_after_it(tiny_data: Path) -> None:
+def test_a_fold_of_one_group_is_named_after_it(tiny_data: Path) -> None:
     said = json.loads(vidlstm("crossval", tiny_data, *QUICK, "--folds", "group", "--epochs", "1").out)
     assert [fold["held_out"] for fold in said["per_fold"]] == [f"person{n:02}" for n in range(1, 7)]
 
 
-def test_parallel_folds_give_the_results_of_sequential_ones(tiny_data: Path) -> None:
+def test_parallel_and_sequential_folds_give_the_same_results(tiny_data: Path) -> None:
     """The same seed gives the same figures with one process and with several."""
     options = ("crossval", tiny_data, "--streams", "motion", "--epochs", "2", "--members", "1", "--json")
     alone, together = (json.loads(vidlstm(*options, "--folds", "2", "--workers", n).out) for n in ("1", "2"))
@@ -75,7 +75,7 @@ def test_a_clip_in_two_classes_is_named(tiny_data: Path, tmp_path: Path) -> None
 
 
 class TestBaseline:
-    def test_stands_beside_the_headline(self, tiny_data: Path) -> None:
+    def test_is_shown_next_to_the_accuracy(self, tiny_data: Path) -> None:
         ended = vidlstm("crossval", tiny_data, *QUICK, "--folds", "2", "--repeat", "2")
         baselines = json.loads(ended.out)["baselines"]
         assert baselines.keys() == {"majority", "mean"}
@@ -107,7 +107,7 @@ def test_invalid_numbers_of_folds_are_refused(folds: str, said: str, tiny_data: 
     assert said in ended.err.splitlines()[-1]
 
 
-def test_a_fine_tuned_encoder_serves_its_baseline_too(tmp_path: Path) -> None:
+def test_the_baseline_uses_the_fine_tuned_encoder(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for label, grey in (("dark", 40), ("light", 200)):
         for number in range(6):

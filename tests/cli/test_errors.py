@@ -93,7 +93,7 @@ class TestValues:
 
 
 class TestData:
-    def test_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_that_is_missing(self, tmp_path: Path) -> None:
         assert f"{tmp_path / 'gone'}: there is no such" in complaint("train", tmp_path / "gone")
 
     def test_that_is_empty(self, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ class TestModel:
         assert "vidlstm train DATA" in said
         assert "--checkpoint" in said
 
-    def test_a_named_one_that_is_missing(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_given_but_missing(self, tiny_data: Path, tmp_path: Path) -> None:
         said = complaint("eval", tiny_data, "-c", tmp_path / "gone.safetensors")
         assert f"{tmp_path / 'gone.safetensors'}: no such checkpoint" in said
 
@@ -131,7 +131,7 @@ class TestPlace:
         assert "--out" in said
 
     @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
-    def test_a_run_folder_that_may_not_be_written(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_a_run_folder_that_is_not_writable(self, tiny_data: Path, tmp_path: Path) -> None:
         (tmp_path / "locked").mkdir(mode=0o500)
         said = complaint("train", tiny_data, "--streams", "motion", "--out", tmp_path / "locked" / "r")
         assert "Permission denied" in said

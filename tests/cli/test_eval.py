@@ -28,7 +28,7 @@ def held_out(run: TrainedRun) -> set[str]:
 
 
 class TestJson:
-    def test_holds_every_figure(self, trained_run: TrainedRun) -> None:
+    def test_contains_every_figure(self, trained_run: TrainedRun) -> None:
         said, status, _ = evaluate(trained_run.data, "-c", trained_run.model)
         assert status == 0
         assert said.keys() >= {
@@ -106,7 +106,7 @@ class TestSubset:
         assert "the model was trained on 1 of these 2 clips" in err
         assert "renamed.avi" in err
 
-    def test_that_is_not_there_is_refused(self, trained_run: TrainedRun) -> None:
+    def test_is_refused_if_missing(self, trained_run: TrainedRun) -> None:
         ended = vidlstm("eval", trained_run.data, "-c", trained_run.model, "--split", "test")
         assert (ended.status, ended.out) == (2, "")
         assert "--split test" in ended.err.splitlines()[-1]
@@ -135,7 +135,7 @@ class TestFailedClips:
 
 
 class TestRefused:
-    def test_a_class_that_the_model_does_not_know(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+    def test_a_class_unknown_to_the_model(self, trained_run: TrainedRun, tmp_path: Path) -> None:
         for name in ("rise", "fly"):
             write_action(tmp_path / "d" / name / "a.avi", "rise", 5)
         ended = vidlstm("eval", tmp_path / "d", "-c", trained_run.model)
@@ -144,7 +144,7 @@ class TestRefused:
         assert "rise, sink" in ended.err.splitlines()[-1]
 
     @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
-    def test_a_file_that_is_no_checkpoint(self, tiny_data: Path, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_that_is_not_a_checkpoint(self, tiny_data: Path, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "m.safetensors").write_bytes(content)
         ended = vidlstm("eval", tiny_data, "-c", tmp_path / "m.safetensors")
         assert (ended.status, ended.out) == (2, "")

@@ -93,7 +93,7 @@ def test_is_smaller_and_gives_the_same_labels(
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8"])
-def test_where_a_label_differs_the_figures_are_all_that_it_leaves(
+def test_if_a_label_differs_only_figures_are_printed(
     precision: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opposite(model: Model) -> dict[str, bytes]:

@@ -67,7 +67,7 @@ def without_torch(folder: Path, *arguments: str | Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the image is built by a POSIX shell")
-def test_the_image_holds_everything_but_what_is_missing_here() -> None:
+def test_the_image_has_all_packages_except_the_blocked_ones() -> None:
     tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
     repository = Path(__file__).parents[2]
     image = (repository / ".github" / "Dockerfile").read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def test_model_json_holds_the_settings_of_spans(folder: Path, film_run: Path) ->
     assert "    vidlstm spans -c THIS_FOLDER" in (folder / "README.md").read_text()
 
 
-def test_spans_are_those_of_the_model(folder: Path, film_run: Path, film: Path) -> None:
+def test_spans_equal_those_of_the_model(folder: Path, film_run: Path, film: Path) -> None:
     rows = without_torch(folder, "spans", film, "--workers", "1")
     outcome = vidlstm("spans", film, "-c", film_run, "-f", "jsonl", "--workers", "1", "--backend", "torch")
     wanted = [json.loads(line) for line in outcome.lines]

@@ -57,7 +57,7 @@ def test_the_networks_are_in_the_folder(tmp_path: Path) -> None:
     }
 
 
-def test_predicts_without_torch_what_the_model_predicts(tmp_path: Path) -> None:
+def test_predicts_the_same_without_torch(tmp_path: Path) -> None:
     try:
         weights = find_pose_weights()
     except WeightsError:

@@ -32,7 +32,7 @@ def start(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-def test_the_encoder_travels_in_the_checkpoint_and_scores_are_its_own(
+def test_the_encoder_is_in_the_checkpoint_and_is_used_for_scoring(
     data: Path, start: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "fine"
@@ -68,7 +68,7 @@ def test_without_improvement_the_starting_model_is_kept_unchanged(
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_without_a_run_to_start_from_the_head_begins_anew(data: Path, tmp_path: Path) -> None:
+def test_without_a_starting_run_the_head_is_trained_from_scratch(data: Path, tmp_path: Path) -> None:
     ended = vidlstm("train", data, *SMALL, "--unfreeze", "1", "--epochs", "1", "--out", tmp_path / "r")
     assert ended.status == 0
     assert (tmp_path / "r" / "model.safetensors").exists()

@@ -79,7 +79,7 @@ class TestNothingHeavy:
             ("predict a.mp4 --top-k 0", "--top-k"),
         ],
     )
-    def test_nor_does_a_mistyped_command(self, arguments: str, said: str, tmp_path: Path) -> None:
+    def test_a_mistyped_command_imports_neither(self, arguments: str, said: str, tmp_path: Path) -> None:
         ended, modules = loaded(arguments.split(), tmp_path)
         assert ended.status == 2
         assert ended.out == ""
@@ -111,7 +111,7 @@ class TestHelp:
         assert set(COMMANDS) >= {"train", "predict", "eval", "crossval", "info", "cache"}
         assert all(re.search(rf"^\W*{name}\b", said, re.MULTILINE) for name in COMMANDS)
 
-    def test_a_newcomer_sees_the_options_that_matter_first(self, tmp_path: Path) -> None:
+    def test_help_shows_the_common_options_first(self, tmp_path: Path) -> None:
         said = shell("train", "--help", cwd=tmp_path, COLUMNS="80").out
         first_panel = said[said.index("─ Options") :].split("╰")[0]
         shown = set(re.findall(r"(?<!\S)--[a-z-]+", first_panel)) - {"--help", "--help-all"}
@@ -148,7 +148,7 @@ class TestHelp:
         ]
         assert set(without) <= OFF_UNLESS_GIVEN
 
-    def test_h_is_help_and_nothing_is_help_too(self, tmp_path: Path) -> None:
+    def test_h_and_no_arguments_show_the_help(self, tmp_path: Path) -> None:
         assert shell("train", "-h", cwd=tmp_path).out == shell("train", "--help", cwd=tmp_path).out
         assert "Usage:" in (lambda e: e.out + e.err)(shell(cwd=tmp_path))
 
@@ -200,5 +200,5 @@ class TestCompletion:
             ("vidlstm train --head ", ["lstm", "gru", "mean"]),
         ],
     )
-    def test_in_bash(self, words: str, completed: list[str], tmp_path: Path) -> None:
+    def test_works_in_bash(self, words: str, completed: list[str], tmp_path: Path) -> None:
         assert sorted(self.complete(words, tmp_path)) == sorted(completed)

@@ -147,7 +147,7 @@ def store(server: None, request: pytest.FixtureRequest) -> str:
     return str(address)
 
 
-def test_a_folder_gives_the_rows_that_its_files_give(store: str, model: Path, tmp_path: Path) -> None:
+def test_a_folder_gives_the_rows_of_its_files(store: str, model: Path, tmp_path: Path) -> None:
     command = ("predict", "-c", model, "--workers", "1")
     ended = vidlstm(*command, f"{store}/data/", f"{store}/data/no.avi")
     rows = [line.split("\t") for line in ended.lines]

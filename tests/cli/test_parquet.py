@@ -72,7 +72,7 @@ def test_rows_of_a_killed_run_are_kept(command: tuple[str, ...], clips: Path, tm
     assert hidden(tmp_path) == []
 
 
-def test_a_kill_between_the_file_and_the_end_of_its_journal_doubles_nothing(
+def test_a_kill_before_the_journal_is_removed_repeats_no_row(
     command: tuple[str, ...], clips: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "rows.parquet"
@@ -85,7 +85,7 @@ def test_a_kill_between_the_file_and_the_end_of_its_journal_doubles_nothing(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")
-def test_a_name_that_is_not_utf8_is_kept_beside_what_can_be_shown(
+def test_a_name_that_is_not_utf8_is_kept_beside_its_printable_form(
     command: tuple[str, ...], clips: Path, tmp_path: Path
 ) -> None:
     odd = os.fsencode(tmp_path) + b"/\xff.avi"

@@ -10,7 +10,7 @@ from tests.benchmarks.power_cuts import can_mount, cut_power
 
 
 @pytest.mark.slow
-def test_what_the_disk_holds_after_a_power_cut_is_whole(tmp_path: Path) -> None:
+def test_files_are_complete_after_a_power_cut(tmp_path: Path) -> None:
     if not can_mount():
         pytest.skip("an image can be mounted by root only")
     assert cut_power(tmp_path, cuts=2, seed=0) == []

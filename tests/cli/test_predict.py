@@ -134,7 +134,7 @@ def test_names_on_standard_input_end_in_a_line_or_in_nul() -> None:
     assert list(pipe_of(b"a\nb\0c", b"d\0")) == ["a\nb", "cd"]
 
 
-def test_a_name_comes_before_the_list_ends() -> None:
+def test_names_are_passed_on_before_the_list_ends() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as stream:
         os.write(writer, b"first\nsec")
@@ -145,9 +145,7 @@ def test_a_name_comes_before_the_list_ends() -> None:
         os.close(writer)
 
 
-def test_lines_of_a_list_made_on_windows_end_in_cr_lf(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lists_with_windows_line_ends_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert list(pipe_of(b"a.mp4\r\nb.mp4\r\n")) == ["a.mp4", "b.mp4"]
     assert list(pipe_of(b"a.mp4\r\0")) == ["a.mp4\r"]
@@ -162,7 +160,7 @@ def test_names_that_end_in_nul_need_their_option(tmp_path: Path) -> None:
         list(read_names(stream, b"\n"))
 
 
-def test_shards_share_out_all_inputs() -> None:
+def test_shards_cover_all_inputs() -> None:
     names = [str(number) for number in range(10)]
     shards = [list(take_shard(names, parse_shard(f"{i}/3"))) for i in (1, 2, 3)]
     assert shards[0] == ["0", "3", "6", "9"]
@@ -274,7 +272,7 @@ def test_a_low_score_leaves_the_label_empty_and_the_scores_stay(predict: Predict
     assert outcome.status == 0
 
 
-def test_rows_go_to_a_file_whose_name_tells_the_format(predict: Predict, clips: Path, tmp_path: Path) -> None:
+def test_rows_go_to_a_file_in_the_format_of_its_suffix(predict: Predict, clips: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     outcome = predict("--output", file, clips)
     assert (outcome.status, outcome.out) == (0, "")
@@ -284,7 +282,7 @@ def test_rows_go_to_a_file_whose_name_tells_the_format(predict: Predict, clips: 
     assert len(lines) == 4
 
 
-def test_rows_are_never_added_to_a_file_by_mistake(predict: Predict, clips: Path, tmp_path: Path) -> None:
+def test_rows_are_never_appended_to_a_file_by_mistake(predict: Predict, clips: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
     assert predict("--output", file, clips).status == 0
     content = file.read_bytes()
@@ -341,7 +339,7 @@ def test_numbered_pictures_are_one_clip_with_a_note(predict: Predict, tmp_path: 
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
-def test_resume_skips_what_has_a_row_and_cuts_half_a_row(
+def test_resume_skips_files_with_a_row_and_removes_a_partial_row(
     predict: Predict, clips: Path, tmp_path: Path, suffix: str
 ) -> None:
     whole, file = tmp_path / f"whole.{suffix}", tmp_path / f"rows.{suffix}"
@@ -378,7 +376,7 @@ def test_files_are_moved_into_class_folders_and_failures_stay(
     )
 
 
-def test_a_killed_run_that_sorts_is_completed(predict: Predict, clips: Path, tmp_path: Path) -> None:
+def test_a_killed_sorting_run_is_completed(predict: Predict, clips: Path, tmp_path: Path) -> None:
     source, file = tmp_path / "in", tmp_path / "rows.tsv"
     shutil.copytree(clips, source)
     predict("--output", file, source)
@@ -390,7 +388,7 @@ def test_a_killed_run_that_sorts_is_completed(predict: Predict, clips: Path, tmp
 
 
 @pytest.mark.parametrize("how", ["move", "link"])
-def test_sorting_never_writes_over_a_file(tmp_path: Path, how: str) -> None:
+def test_sorting_never_overwrites_a_file(tmp_path: Path, how: str) -> None:
     plant(tmp_path, "one/a.avi", "two/a.avi")
     (tmp_path / "out/wave").mkdir(parents=True)
     (tmp_path / "out/wave/a.avi").write_text("mine")
@@ -401,7 +399,7 @@ def test_sorting_never_writes_over_a_file(tmp_path: Path, how: str) -> None:
     assert all((tmp_path / n / "a.avi").exists() == (how == "link") for n in ("one", "two"))
 
 
-def test_rows_are_on_the_disk_before_a_file_moves(
+def test_rows_are_on_disk_before_a_file_is_moved(
     predict: Predict, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, file = tmp_path / "in", tmp_path / "rows.tsv"
@@ -458,7 +456,7 @@ class TestKilledWhileSorting:
         os.link(tmp_path / "a.avi", tmp_path / "out/wave/a.avi")
         assert self.finish(tmp_path / "a.avi", tmp_path / "out").read_bytes() == b"x"
 
-    def test_a_copy_on_another_device_that_is_whole(self, tmp_path: Path) -> None:
+    def test_a_complete_copy_on_another_device(self, tmp_path: Path) -> None:
         plant(tmp_path, "a.avi", "out/wave/a.avi", "frames/1.png", "frames/2.png")
         self.finish(tmp_path / "a.avi", tmp_path / "out")
         shutil.copytree(tmp_path / "frames", tmp_path / "out2/wave/frames")
@@ -466,7 +464,7 @@ class TestKilledWhileSorting:
         target = self.finish(tmp_path / "frames", tmp_path / "out2")
         assert sorted(path.name for path in target.iterdir()) == ["1.png", "2.png"]
 
-    def test_half_a_copy_on_another_device(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_partial_copy_on_another_device(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plant(tmp_path, "a.avi")
         self.be_on_two_devices(monkeypatch, tmp_path / "a.avi")
         with monkeypatch.context() as patch:
@@ -480,7 +478,7 @@ class TestKilledWhileSorting:
         left.write_bytes(b"half")
         assert self.finish(tmp_path / "a.avi", tmp_path / "out").read_bytes() == b"x"
 
-    def test_a_file_of_the_same_name_and_other_content_is_another_one(self, tmp_path: Path) -> None:
+    def test_a_file_with_the_same_name_and_other_content_is_not_a_copy(self, tmp_path: Path) -> None:
         plant(tmp_path, "a.avi")
         (tmp_path / "out/wave").mkdir(parents=True)
         (tmp_path / "out/wave/a.avi").write_bytes(b"other")
@@ -512,7 +510,7 @@ class TestKilledWhileSorting:
         monkeypatch.setattr(os, "rename", partial(cross, rename))
 
     @pytest.mark.parametrize("name", ["a.avi", "frames"])
-    def test_another_device_is_no_trouble_otherwise(
+    def test_another_device_works_without_a_kill(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         plant(tmp_path, "a.avi", "frames/1.png", "frames/2.png")
@@ -527,7 +525,7 @@ def _die(*_: object) -> None:
     raise SystemExit
 
 
-def test_a_file_system_without_hard_links_serves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -589,7 +587,7 @@ def test_a_clip_that_is_a_folder_or_a_link_is_sorted_whole(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "label", ["../../up", "/etc", "..", ".", "a/b", "a\\b", "\x1b[2J", "", "con:1", "wave"]
 )
-def test_a_class_name_never_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
+def test_a_class_name_never_escapes_the_folder(tmp_path: Path, label: str) -> None:
     name = folder_name(label)
     assert (tmp_path / name).resolve().parent == tmp_path.resolve()
     assert name.isprintable()

@@ -97,7 +97,7 @@ def test_the_manual_shows_these_lines() -> None:
     assert [line for line in PIPELINES if line not in page] == []
 
 
-def test_decoders_that_crash_and_hang_cost_a_row_each(
+def test_crashing_and_hanging_decoders_affect_one_row_each(
     place: Path, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     names = ["a.mp4", "crash1.mp4", "crash2.mp4", "d.mp4", "hang.mp4", "z.mp4"]
@@ -114,7 +114,7 @@ def test_decoders_that_crash_and_hang_cost_a_row_each(
     assert "6 done, 3 of them with an error" in done.stderr
 
 
-def test_killed_and_resumed_it_ends_with_one_row_a_file(
+def test_killed_and_resumed_it_ends_with_one_row_per_file(
     place: Path, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     names = [f"slow{number:02}.mp4" for number in range(12)]
@@ -139,7 +139,7 @@ def test_killed_and_resumed_it_ends_with_one_row_a_file(
     assert file.read_bytes() == whole.read_bytes()
 
 
-def test_ctrl_c_finishes_the_row_it_is_on(place: Path, surroundings: dict[str, str], tmp_path: Path) -> None:
+def test_ctrl_c_finishes_the_current_row(place: Path, surroundings: dict[str, str], tmp_path: Path) -> None:
     folder = plant(tmp_path / "in", [f"slow{number:02}.mp4" for number in range(30)], place)
     with subprocess.Popen(
         [*COMMAND, "predict", "--workers", "1", folder], env=odd_decoder(surroundings, place),

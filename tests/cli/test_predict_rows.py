@@ -97,7 +97,7 @@ def test_names_survive_tsv_and_printf() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_csv_cell_begins_like_a_formula(name: str) -> None:
+def test_no_csv_cell_starts_like_a_formula(name: str) -> None:
     (cells,) = csv.reader(io.StringIO(csv_row(prediction(name, label=name)), newline=""))
     assert len(cells) == 4
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in cells)
@@ -109,7 +109,7 @@ def found_in(file: Path, output_format: Format, labels: Sequence[str] = ("wave",
 
 
 @pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
-def test_written_rows_are_found_again(tmp_path: Path, output_format: Format) -> None:
+def test_written_rows_are_read_back(tmp_path: Path, output_format: Format) -> None:
     file = tmp_path / "rows"
     content = HEADERS.get(output_format, "").encode()
     for name in NAMES:
@@ -127,7 +127,7 @@ def test_written_rows_are_found_again(tmp_path: Path, output_format: Format) -> 
 
 
 @pytest.mark.parametrize("output_format", ["tsv", "csv", "jsonl"])
-def test_labels_come_back_as_before_they_were_escaped(tmp_path: Path, output_format: Format) -> None:
+def test_escaped_labels_are_read_back(tmp_path: Path, output_format: Format) -> None:
     file = tmp_path / "rows"
     content = HEADERS.get(output_format, "") + "".join(
         WRITERS[output_format](prediction(f"{number}.mp4", label)) for number, label in enumerate(NAMES)
@@ -165,7 +165,7 @@ def test_a_kill_in_the_first_row_can_be_resumed(tmp_path: Path, output_format: F
     assert file.read_bytes() == b""
 
 
-def test_one_run_at_a_time_writes_to_a_file_and_the_second_says_who(tmp_path: Path) -> None:
+def test_a_second_run_on_one_file_is_refused_and_names_the_first(tmp_path: Path) -> None:
     file = tmp_path / "rows.tsv"
     with open_rows(file, "tsv", ["wave"], resume=True) as rows:
         rows.write(prediction("a.mp4"))
@@ -189,7 +189,7 @@ def test_a_full_disk_names_the_file() -> None:
         rows.write(prediction("a.mp4"))
 
 
-def test_keys_tell_names_apart() -> None:
+def test_keys_distinguish_names() -> None:
     formats: tuple[Format, ...] = ("tsv", "jsonl")
     for output_format in formats:
         assert len({cell_of(name, output_format) for name in NAMES}) == len(NAMES)
@@ -213,7 +213,7 @@ def test_the_table_needs_no_later_row_to_align() -> None:
     ]
 
 
-def test_colours_mark_what_has_no_label_and_control_characters_are_still_escaped() -> None:
+def test_rows_without_a_label_are_coloured_and_still_escaped() -> None:
     table = Table(["wave"], more=False, colour=True)
     rows = [
         table.row(prediction("a.mp4")),

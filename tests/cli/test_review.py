@@ -34,14 +34,12 @@ def test_a_page_from_suspicious_labels(pictures: Path, tmp_path: Path) -> None:
     assert "/9j/" in page  # the first bytes of a JPEG
 
 
-def test_paths_are_relative_to_the_input_where_they_are_not_to_this_folder(
-    pictures: Path, tmp_path: Path
-) -> None:
+def test_paths_may_be_relative_to_the_input(pictures: Path, tmp_path: Path) -> None:
     (pictures / "rows.jsonl").write_text('{"path": "cat/1.png", "label": "cat", "score": 0.9, "top": []}\n')
     assert shell("review", str(pictures / "rows.jsonl"), cwd=tmp_path).status == 0
 
 
-def test_clips_that_are_not_there_are_an_error_with_the_way_out(tmp_path: Path) -> None:
+def test_missing_clips_are_an_error_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"path": "gone.png", "label": "cat", "score": 0.9, "top": []}\n')
     ended = shell("review", "rows.jsonl", cwd=tmp_path)
     assert (ended.status, ended.out) == (2, "")

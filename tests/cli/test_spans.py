@@ -160,7 +160,7 @@ def test_scores_of_every_class_every_half_second(
     assert sums == pytest.approx(np.ones(len(sums)), abs=1e-3)
 
 
-def test_what_fails_has_a_row_and_the_rest_goes_on(
+def test_failures_have_a_row_and_the_rest_continues(
     film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.mp4"
@@ -232,7 +232,7 @@ def test_a_model_without_windows_is_refused_with_a_hint(model: Path, film: tuple
     assert "it has no window lengths; train it again" in outcome.err
 
 
-def test_a_model_of_clips_knows_no_time_without_an_action(
+def test_a_model_of_clips_warns_that_it_has_no_background_class(
     trained_run: TrainedRun, film: tuple[Path, list[Span]], film_run: Path
 ) -> None:
     caution = "The model has no class for time without an action, so spans may be wrong there. "

@@ -32,7 +32,7 @@ def text_of(output_format: Format, *films: FilmSpans | Failure) -> bytes:
 
 
 @pytest.mark.parametrize("output_format", FORMATS)
-def test_films_with_rows_are_found_again(tmp_path: Path, output_format: Format) -> None:
+def test_films_with_rows_are_read_back(tmp_path: Path, output_format: Format) -> None:
     file = tmp_path / "rows"
     failed = Failure("bad.mp4", Problem(FailureCode.NOT_A_VIDEO, "is no video"))
     films = [film(name, "walk", "sit", "walk") for name in NAMES]

@@ -85,7 +85,7 @@ class TestFetcher:
         monkeypatch.setattr(fetching, "size_of", lambda _: 10)
         return done
 
-    def test_keeps_the_order_and_removes_what_was_read(self, fetched: list[str]) -> None:
+    def test_keeps_the_order_and_removes_files_after_reading(self, fetched: list[str]) -> None:
         fetcher = Fetcher(100)
         names = [f"s3://b/{n}{'missing' if n == 5 else ''}.mp4" for n in range(40)] + ["local.mp4"]
         seen: list[Local[str]] = []
@@ -102,9 +102,7 @@ class TestFetcher:
         assert fetcher._folder is not None
         assert list(fetcher._folder.iterdir()) == []
 
-    def test_holds_no_more_than_there_is_room_for(
-        self, fetched: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_respects_the_space_limit(self, fetched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(fetching, "_ROOM", 25)
         fetcher = Fetcher(100)
         most = 0
@@ -114,7 +112,7 @@ class TestFetcher:
             fetcher.release(local)
         assert 1 <= most <= 2
 
-    def test_too_large_a_file_is_not_fetched(self, fetched: list[str]) -> None:
+    def test_a_file_that_is_too_large_is_not_downloaded(self, fetched: list[str]) -> None:
         (local,) = Fetcher(5).ahead(["s3://b/0.mp4"], to_path)
         assert isinstance(local.path, InputError)
         assert local.path.code is FailureCode.TOO_LARGE
@@ -165,9 +163,7 @@ def fetched_files() -> list[Path]:
 
 @pytest.mark.filterwarnings("ignore")  # warnings of the server and its client
 class TestS3:
-    def test_a_folder_gives_the_rows_that_its_files_give(
-        self, bucket: str, model: Path, tmp_path: Path
-    ) -> None:
+    def test_a_folder_gives_the_rows_of_its_files(self, bucket: str, model: Path, tmp_path: Path) -> None:
         command = ("predict", "-c", model, "--workers", "1")
         ended = vidlstm(*command, f"{bucket}/clips/", f"{bucket}/clips/no.mp4")
         rows = [line.split("\t") for line in ended.lines]
@@ -206,7 +202,7 @@ class TestDataInS3:
         assert fetched_files() == []
         return folder
 
-    def test_a_training_is_that_of_a_local_copy(self, run: Path, bucket: str, tmp_path: Path) -> None:
+    def test_training_equals_that_on_a_local_copy(self, run: Path, bucket: str, tmp_path: Path) -> None:
         data, folder = write_data(tmp_path / "data"), tmp_path / "run"
         assert vidlstm("train", data, "--out", folder, *QUICK).status == 0
         assert (run / "split.csv").read_bytes() == (folder / "split.csv").read_bytes()
@@ -216,7 +212,7 @@ class TestDataInS3:
         assert 'src="data:image/jpeg' in (run / "report.html").read_text()  # thumbnails of clips in the store
         assert not [f for f in run.iterdir() if SECRET.encode() in f.read_bytes()]
 
-    def test_features_are_stored_so_that_the_clips_are_fetched_once(
+    def test_features_are_stored_and_clips_downloaded_once(
         self, run: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def fetch(address: str, target: Path, max_bytes: int) -> None:
@@ -226,7 +222,7 @@ class TestDataInS3:
         ended = vidlstm("crossval", f"{bucket}/data/table.csv", "--folds", "2", *QUICK)
         assert ended.status == 0, ended.err
 
-    def test_the_nodes_of_a_cluster_fetch_what_they_read(
+    def test_the_nodes_of_a_cluster_download_their_files(
         self, run: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         pytest.importorskip("ray", reason="needs Ray: pip install 'vidlstm[ray]'")
@@ -243,7 +239,7 @@ class TestDataInS3:
         ended = vidlstm("train", f"{bucket}/data", "--resume", run, "--workers", "1")
         assert ended.status == 0, ended.err
 
-    def test_a_run_that_is_handed_over_makes_no_request(self, run: Path, bucket: str) -> None:
+    def test_a_run_from_somebody_else_makes_no_requests(self, run: Path, bucket: str) -> None:
         trained = load_model(run / "model.safetensors")
         assert run_files(trained, run, "val").paths == ()
         own = run_files(trained, run, "val", in_stores=True)  # as at the end of training
@@ -256,7 +252,7 @@ class TestDataInS3:
         assert ended.status == 0, ended.err
         assert f"Scored: the val subset of {run / 'split.csv'}" in ended.err
 
-    def test_eval_of_a_local_copy_knows_the_clips_again(self, run: Path, tmp_path: Path) -> None:
+    def test_eval_of_a_local_copy_recognises_the_clips(self, run: Path, tmp_path: Path) -> None:
         data = write_data(tmp_path / "data")
         ended = vidlstm("eval", data, "-c", run, "--split", "all", "--workers", "1")
         assert "the model was trained on" in ended.err

@@ -25,7 +25,7 @@ pwd.getpwuid = unknown
 
 @posix
 @pytest.mark.parametrize("home", ["", "/proc/self"], ids=["none", "read-only"])
-def test_a_home_is_not_needed(trained_run: TrainedRun, tmp_path: Path, home: str) -> None:
+def test_works_without_a_home_folder(trained_run: TrainedRun, tmp_path: Path, home: str) -> None:
     (tmp_path / "sitecustomize.py").write_text(NO_SUCH_USER)
     work = tmp_path / "work"
     work.mkdir()
@@ -63,7 +63,7 @@ def test_an_encoding_without_the_characters_shows_their_codes(
 
 @posix
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_ends_nothing(clips: Path, model: Path, tmp_path: Path, closed: str) -> None:
+def test_a_closed_stream_does_no_harm(clips: Path, model: Path, tmp_path: Path, closed: str) -> None:
     rows = tmp_path / "rows.tsv"
     command = [*COMMAND, "predict", "-c", str(model), "--device", "cpu", "-o", str(rows), str(clips)]
     done = subprocess.run(
@@ -78,7 +78,7 @@ def test_a_closed_stream_ends_nothing(clips: Path, model: Path, tmp_path: Path, 
     assert b"Traceback" not in done.stderr
 
 
-def test_a_pipe_has_no_width_so_nothing_is_cut(tmp_path: Path) -> None:
+def test_nothing_is_truncated_in_a_pipe(tmp_path: Path) -> None:
     labels = [f"{'a long name of a class ' * 6}{number}" for number in (1, 2)]
     for seed, label in enumerate(labels):
         write_clip(tmp_path / label / "1.avi", 20, seed)

@@ -19,7 +19,7 @@ from tests.cli.pseudo_terminal import terminal
 
 @pytest.mark.slow
 @pytest.mark.parametrize("columns", [40, 80, 160])
-def test_training_output_fits_the_terminal_and_breaks_no_word(
+def test_training_output_fits_the_terminal_without_breaking_words(
     columns: int, tiny_data: Path, tmp_path: Path
 ) -> None:
     seen = terminal("train", tiny_data, *QUICK, "--out", "r", cwd=tmp_path, columns=columns)
@@ -59,7 +59,7 @@ class TestPredict:
         assert seen.status == 1
         assert "\x1b[31m[not_found: no such file]\x1b[0m" in seen.raw
 
-    def test_no_color_is_obeyed(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+    def test_no_color_is_respected(self, trained_run: TrainedRun, tmp_path: Path) -> None:
         asked = ("predict", "gone.avi", "-c", trained_run.model)
         seen = terminal(*asked, cwd=tmp_path, columns=80, NO_COLOR="1")
         assert "[not_found: no such file]" in seen.raw

@@ -48,7 +48,7 @@ class TestOutput:
         assert said[2] == "Split: 10 for training, 2 held out for the score."
         assert said[3] == "Lengths: 1.0 s. Sizes: 64x48"
 
-    def test_an_accuracy_stands_with_its_interval(self, trained_run: TrainedRun) -> None:
+    def test_accuracy_is_shown_with_its_interval(self, trained_run: TrainedRun) -> None:
         err, said = trained_run.ended.err, trained_run.said["held_out"]
         right = round(2 * said["top1"])
         assert f"\n{right} of 2 held-out clips right: {50 * right} % (true accuracy probably " in err
@@ -113,7 +113,7 @@ class TestOutput:
 
 
 class TestRunFolder:
-    def test_holds_the_model_the_state_the_split_the_settings_and_the_plots(
+    def test_has_the_model_the_state_the_split_the_settings_and_the_plots(
         self, trained_run: TrainedRun
     ) -> None:
         names = {path.name for path in trained_run.run.iterdir()}
@@ -143,7 +143,7 @@ class TestRunFolder:
         best = [line["epoch"] for line in lines if line["is_best"]][-1]
         assert best == trained_run.said["best_epoch"]
 
-    def test_predictions_hold_every_held_out_clip(self, trained_run: TrainedRun) -> None:
+    def test_predictions_contain_every_held_out_clip(self, trained_run: TrainedRun) -> None:
         with (trained_run.run / "predictions.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         columns = [
@@ -164,7 +164,7 @@ class TestRunFolder:
         right = sum(row["predicted"] == row["label"] for row in rows) / 2
         assert right == trained_run.said["held_out"]["top1"]
 
-    def test_config_holds_the_settings(self, trained_run: TrainedRun) -> None:
+    def test_config_contains_the_settings(self, trained_run: TrainedRun) -> None:
         config = json.loads((trained_run.run / "config.json").read_text())
         assert config["model"]["streams"] == ["motion"]
         assert config["training"]["epochs"] == 8
@@ -218,7 +218,7 @@ class TestPredictAfterwards:
             ended = vidlstm("info")
             assert f"Model: {Path('runs', newest, 'model.safetensors')}" in ended.err
 
-    def test_the_environment_may_name_another(
+    def test_the_environment_may_name_another_model(
         self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -229,7 +229,7 @@ class TestPredictAfterwards:
 
 
 class TestSeed:
-    def test_the_same_gives_the_same_split_weights_and_figures(
+    def test_the_same_seed_gives_the_same_split_weights_and_figures(
         self, trained_run: TrainedRun, tmp_path: Path
     ) -> None:
         options = ("--streams", "motion", "--epochs", "8", "--members", "2", "--json", "--workers", "1")
@@ -243,7 +243,7 @@ class TestSeed:
         assert ours.keys() == theirs.keys()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
-    def test_another_gives_other_weights(self, trained_run: TrainedRun, tmp_path: Path) -> None:
+    def test_another_seed_gives_other_weights(self, trained_run: TrainedRun, tmp_path: Path) -> None:
         vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "a", "--seed", "1")
         vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "b", "--seed", "2")
         ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
@@ -310,7 +310,7 @@ class TestContradictions:
         ]
         assert ended.status == 0
 
-    def test_of_several_the_first_is_named(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_the_first_of_several_is_named(self, tiny_data: Path, tmp_path: Path) -> None:
         data = tmp_path / "data"
         shutil.copytree(tiny_data, data)
         for name in ("person01_rise_d1.avi", "person02_rise_d1.avi"):
@@ -406,7 +406,7 @@ class TestCtrlC:
         assert again.status == 0
         assert (tmp_path / "my run" / "model.safetensors").exists()
 
-    def test_during_the_baseline_leaves_the_baseline_out(
+    def test_during_the_baseline_skips_the_baseline(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def interrupted(*_: object) -> Trainer:
@@ -439,7 +439,7 @@ class TestKept:
                 os.utime(tmp_path / "d" / "rise" / "person02_rise_d1.avi", ns=(0, 10**18))
         assert entries == [6, 6, 7]
 
-    def test_no_cache_keeps_nothing(
+    def test_no_cache_stores_nothing(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))

@@ -76,7 +76,7 @@ def check_rows(rows: list[dict[str, object]]) -> None:
 
 
 @pytest.mark.slow
-def test_a_file_at_its_own_pace(film: Path, film_run: Path, tmp_path: Path) -> None:
+def test_a_file_in_real_time(film: Path, film_run: Path, tmp_path: Path) -> None:
     process = start(film, "--realtime", "-c", film_run, "-f", "jsonl", "--record", tmp_path / "clips")
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
@@ -112,7 +112,7 @@ def test_a_signal_ends_open_spans_and_exits_with_130(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-def test_a_source_that_goes_and_comes_back(pictures: list[bytes], film_run: Path) -> None:
+def test_a_source_that_is_lost_and_returns(pictures: list[bytes], film_run: Path) -> None:
     server = MjpegServer(pictures, FPS)
     process = start(server.url, "-c", film_run)
     assert process.stdout is not None
@@ -192,7 +192,7 @@ def y4m_of(film: Path) -> bytes:
         ),
     ],
 )
-def test_what_cannot_be_watched(film_run: Path, given: list[str], status: int, message: str) -> None:
+def test_invalid_sources(film_run: Path, given: list[str], status: int, message: str) -> None:
     outcome = vidlstm("watch", *given, "-c", film_run)
     assert (outcome.status, outcome.out) == (status, "")
     assert outcome.err.startswith(f"vidlstm: {message}")

@@ -51,7 +51,7 @@ def test_the_line_on_a_terminal() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
-def test_a_signal_that_comes_twice_at_once_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_sent_twice_at_once_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted, ended = threading.Event(), []
     with interruptible(interrupted, lambda: ended.append(1), (signal.SIGINT, signal.SIGTERM)):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -105,7 +105,7 @@ def test_files_and_folders_give_the_rows_of_local_ones(site: str, model: Path, t
     assert vidlstm(*command, local).lines[0].split("\t")[1:] == rows[0][1:]
 
 
-def test_a_server_that_sends_no_parts_sends_the_whole_file(site: str, tmp_path: Path) -> None:
+def test_a_server_without_partial_downloads_sends_the_whole_file(site: str, tmp_path: Path) -> None:
     fetch(f"{site}/large.avi", tmp_path / "copy", 30_000_000)
     assert (tmp_path / "copy").stat().st_size == 20_000_000
 

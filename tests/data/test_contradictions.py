@@ -29,7 +29,7 @@ def test_only_identical_files_of_several_classes_are_found(tmp_path: Path) -> No
     assert found(plant(tmp_path, files)) == [["a/1.mp4", "b/copy.mp4", "c/copy.mp4"]]
 
 
-def test_groups_from_a_table_hide_none(tmp_path: Path) -> None:
+def test_groups_from_a_table_do_not_hide_contradictions(tmp_path: Path) -> None:
     plant(tmp_path, {"1.mp4": b"one", "2.mp4": b"one"})
     (tmp_path / "labels.csv").write_text("path,label,group\n1.mp4,a,x\n2.mp4,b,y\n")
     assert found(tmp_path) == [["1.mp4", "2.mp4"]]

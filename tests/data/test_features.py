@@ -118,7 +118,7 @@ class TestIdentity:
         assert clip.stat().st_mtime_ns == 0
         assert clip_identity(path) != before
 
-    def test_of_a_missing_clip_there_is_none(self, tmp_path: Path) -> None:
+    def test_is_none_for_a_missing_clip(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             clip_identity(tmp_path / "gone.mp4")
 
@@ -136,7 +136,7 @@ class TestKey:
     def test_does_not_change_with_the_order_of_settings(self) -> None:
         assert entry_key("a", dict(reversed(RECIPE.items()))) == entry_key("a", RECIPE)
 
-    def test_takes_names_that_are_no_utf8(self) -> None:
+    def test_takes_names_that_are_not_utf8(self) -> None:
         assert len(entry_key(os.fsdecode(b"\xff\xfe.mp4"), RECIPE)) == 32
 
 
@@ -153,7 +153,7 @@ class TestEntries:
         assert found.info == info
         assert store.write_error is None
 
-    def test_of_strided_arrays_hold_the_right_numbers(self, store: FeatureStore) -> None:
+    def test_of_strided_arrays_have_the_right_values(self, store: FeatureStore) -> None:
         values = np.arange(24, dtype=np.float16).reshape(1, 2, 3, 4).swapaxes(1, 2)
         store.put("ab" * 16, StreamFeatures(values, INFO))
         found = store.get("ab" * 16)
@@ -161,7 +161,7 @@ class TestEntries:
         np.testing.assert_array_equal(found.values, values)
 
     @pytest.mark.parametrize("share", [0, 0.05, 0.5, 0.99])
-    def test_that_are_half_written_are_not_read(self, store: FeatureStore, share: float) -> None:
+    def test_are_not_read_if_partly_written(self, store: FeatureStore, share: float) -> None:
         key = entry_key("a", RECIPE)
         store.put(key, features())
         (entry,) = files_under(store.root)
@@ -173,7 +173,7 @@ class TestEntries:
         assert found is not None
         assert found.values.max() == 2
 
-    def test_that_are_damaged_are_not_read(self, store: FeatureStore) -> None:
+    def test_are_not_read_if_damaged(self, store: FeatureStore) -> None:
         """Damage to any byte of the file, another shape, another entry's file, invalid JSON."""
         from safetensors.numpy import save
 
@@ -200,7 +200,7 @@ class TestEntries:
         shutil.copy(entry, swapped)
         assert store.get(other) is None
 
-    def test_of_another_program_are_not_read(self, store: FeatureStore) -> None:
+    def test_are_not_read_if_from_another_program(self, store: FeatureStore) -> None:
         from safetensors.numpy import save
 
         key = entry_key("a", RECIPE)
@@ -216,13 +216,13 @@ class TestEntries:
             entry.write_bytes(content)
             assert store.get(key) is None
 
-    def test_hold_no_code(self, store: FeatureStore) -> None:
+    def test_contain_no_code(self, store: FeatureStore) -> None:
         store.put("ab" * 16, features())
         (entry,) = files_under(store.root)
         assert entry.suffix == ".safetensors"
         assert entry.read_bytes()[8:9] == b"{"  # a JSON header, then numbers
 
-    def test_a_stream_s_entries_do_not_touch_another_s(self, store: FeatureStore) -> None:
+    def test_of_different_streams_are_independent(self, store: FeatureStore) -> None:
         keys = [entry_key("a", {**RECIPE, "stream": stream}) for stream in ("rgb", "motion")]
         store.put(keys[0], features(1))
         assert store.get(keys[1]) is None
@@ -231,7 +231,7 @@ class TestEntries:
 
 
 class TestTrouble:
-    def test_a_full_disk_is_remembered_and_ends_nothing(
+    def test_a_full_disk_is_recorded_and_does_not_end_the_run(
         self, store: FeatureStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def full(*_: object, **__: object) -> None:
@@ -243,7 +243,7 @@ class TestTrouble:
         assert store.write_error.errno == errno.ENOSPC
         assert store.get("ab" * 16) is None
 
-    def test_a_place_that_cannot_be_a_folder(self, tmp_path: Path) -> None:
+    def test_a_location_that_cannot_be_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
         store = FeatureStore(tmp_path / "file")
         assert store.get("ab" * 16) is None
@@ -251,7 +251,7 @@ class TestTrouble:
         assert store.write_error is not None
         assert store.measure() == (0, 0)
 
-    def test_two_writers_of_one_entry_leave_one_whole_entry(self, tmp_path: Path) -> None:
+    def test_two_writers_of_one_entry_leave_a_complete_entry(self, tmp_path: Path) -> None:
         root = tmp_path / "store"
 
         def write_and_read(number: int) -> None:
@@ -268,7 +268,7 @@ class TestTrouble:
         assert len(files_under(root)) == 1
 
     @pytest.mark.skipif(os.name == "nt", reason="needs kill -9")
-    def test_kill_9_in_the_middle_leaves_no_half_entry(self, tmp_path: Path) -> None:
+    def test_kill_9_leaves_no_partial_entry(self, tmp_path: Path) -> None:
         script = f"""
 import itertools, numpy as np
 from pathlib import Path
@@ -310,7 +310,7 @@ class TestHousekeeping:
         assert size == sum(p.stat().st_size for p in files_under(store.root))
         assert size > 3 * features().values.nbytes
 
-    def test_clear_removes_entries_and_nothing_that_is_not_its_own(self, store: FeatureStore) -> None:
+    def test_clear_removes_only_its_own_files(self, store: FeatureStore) -> None:
         key = entry_key("a", RECIPE)
         store.put(key, features())
         others = [
@@ -326,11 +326,11 @@ class TestHousekeeping:
         assert files_under(store.root) == sorted(others)
         assert store.get(key) is None
 
-    def test_clear_of_what_is_not_there_is_fine(self, store: FeatureStore) -> None:
+    def test_clear_of_a_missing_store_works(self, store: FeatureStore) -> None:
         store.clear()
         assert store.measure() == (0, 0)
 
-    def test_it_lies_in_the_user_s_cache_folder_or_where_the_environment_says(
+    def test_default_location_is_the_user_s_cache_folder_or_the_environment_variable(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "here"))

@@ -19,9 +19,7 @@ def test_a_copy_has_the_same_fingerprint_under_any_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK, 3 * BLOCK, 3 * BLOCK + 1, 9 * BLOCK])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
-def test_a_byte_at_the_head_the_middle_or_the_tail_changes_it(
-    tmp_path: Path, size: int, place: float
-) -> None:
+def test_a_byte_at_the_start_middle_or_end_changes_it(tmp_path: Path, size: int, place: float) -> None:
     path = tmp_path / "a"
     data = bytearray(size)
     path.write_bytes(data)
@@ -34,7 +32,7 @@ def test_a_byte_at_the_head_the_middle_or_the_tail_changes_it(
     assert fingerprint(path) != before
 
 
-def test_only_the_full_hash_sees_a_byte_between_the_blocks(tmp_path: Path) -> None:
+def test_only_the_full_hash_notices_a_byte_between_the_blocks(tmp_path: Path) -> None:
     path = tmp_path / "a"
     data = bytearray(9 * BLOCK)
     path.write_bytes(data)
@@ -50,7 +48,7 @@ def test_it_is_the_same_on_every_machine(tmp_path: Path) -> None:
     assert fingerprint(tmp_path / "a") == "debf1d56a88a93ea915536b0c82b4607"
 
 
-def test_a_folder_of_frames_is_known_by_its_frames_in_order(tmp_path: Path) -> None:
+def test_a_folder_of_frames_is_identified_by_its_frames_in_order(tmp_path: Path) -> None:
     for folder, frames in {"a": b"xyz", "b": b"xyz", "c": b"xzy"}.items():
         for number, byte in enumerate(frames, 9):
             plant(tmp_path, [f"{folder}/{number}.jpg"], bytes([byte]))

@@ -26,7 +26,7 @@ def by_names(*names: str, per_class: bool = False) -> Grouping:
         ("walk/lena_walk1.avi", "lena"),
     ],
 )  # fmt: skip
-def test_the_names_of_well_known_data_sets_hold_the_group(name: str, group: str) -> None:
+def test_names_of_well_known_data_sets_give_the_group(name: str, group: str) -> None:
     assert by_names(name).names == (group,)
 
 
@@ -47,7 +47,7 @@ def test_a_rule_that_fits_most_clips_is_used_and_the_rest_are_groups_of_one() ->
     assert "1 of 4" in grouping.rule
 
 
-def test_a_rule_that_fits_few_clips_does_not_hold() -> None:
+def test_a_rule_that_fits_few_clips_is_not_used() -> None:
     assert by_names("a/ido_1.mp4", "a/2.mp4", "b/3.mp4").names == ("a/ido_1.mp4", "a/2.mp4", "b/3.mp4")
 
 
@@ -64,7 +64,7 @@ class TestRegex:
         with pytest.raises(DataError, match=r"run/ben-2\.mp4"):
             by_regex(self.paths, "anna")
 
-    def test_an_empty_name_is_no_group(self) -> None:
+    def test_an_empty_name_is_refused(self) -> None:
         with pytest.raises(DataError, match="no group"):
             by_regex(self.paths, "(x?)")
 
@@ -82,11 +82,11 @@ class TestContent:
         assert grouping.names == ("a/1.mp4", "a/2.mp4", "a/1.mp4", "b/4.mp4")
         assert "1 is a copy" in grouping.rule
 
-    def test_empty_and_missing_files_equal_nothing(self, tmp_path: Path) -> None:
+    def test_empty_and_missing_files_are_never_equal(self, tmp_path: Path) -> None:
         plant(tmp_path, ["1.mp4", "2.mp4"])
         assert equal_files([tmp_path / name for name in ("1.mp4", "2.mp4", "3.mp4", "4.mp4")]) == ()
 
-    def test_equal_fingerprints_are_confirmed_to_the_end(
+    def test_equal_fingerprints_are_confirmed_by_the_whole_content(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("vidlstm.data.groups.fingerprint", lambda path: "same")

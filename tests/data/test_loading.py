@@ -33,7 +33,7 @@ class TestViewBatch:
             [True, True, True, True], [True, False, False, False], [True, True, True, False],
         ]  # fmt: skip
 
-    def test_each_stream_has_steps_of_its_own(self) -> None:
+    def test_each_stream_has_its_own_steps(self) -> None:
         batch = view_batch([clip(5), clip(2, 1)], index=0)
         assert batch.sequences["rgb"].shape == (2, 3, WIDTH + 1)
         assert batch.masks["rgb"].tolist() == [[True, True, True], [True, False, False]]
@@ -45,7 +45,7 @@ class TestViewBatch:
         assert batch.masks["motion"].sum(1).tolist() == [1, 16]
         assert not batch.sequences["motion"][0, 1:].any()
 
-    def test_values_are_as_they_are_stored(self) -> None:
+    def test_values_keep_their_stored_type(self) -> None:
         pixels = ClipFeatures({"rgb": np.full((1, 1, 2, 4, 4, 3), 200, np.uint8)}, clip(2).summaries)
         for one, stored in ((clip(2), np.float16), (pixels, np.uint8)):
             batch = view_batch([one])
@@ -54,7 +54,7 @@ class TestViewBatch:
             assert {a.dtype for a in batch.summaries.values()} == {np.dtype(np.float16)}
 
     @pytest.mark.parametrize(("view", "expected"), [(0, 0), (1, 10), (2, 20), (None, 10), (7, 20)])
-    def test_takes_the_view_asked_for_else_the_middle_one_else_the_last(
+    def test_takes_the_requested_view_or_the_middle_or_last_one(
         self, view: int | None, expected: int
     ) -> None:
         assert view_batch([clip(1)], view).sequences["motion"][0, 0, 0] == expected
@@ -64,7 +64,7 @@ class TestViewBatch:
         assert batch.sequences["motion"][0, :, 0].tolist() == [1100, 1101]
         assert batch.summaries["colour"].tolist() == [[1.5]]
 
-    def test_a_stream_without_mirrored_features_gives_its_only_ones(self) -> None:
+    def test_a_stream_without_mirrored_features_gives_the_plain_ones(self) -> None:
         batch = view_batch([clip(1, 1, sides=1)], index=0, mirrored=True)
         assert batch.sequences["motion"][0, 0, 0] == 1000
         assert batch.summaries["colour"].tolist() == [[1]]
@@ -136,7 +136,7 @@ class TestTrainingBatch:
         np.testing.assert_array_equal(first, again)
         assert (first != other).any()
 
-    def test_pads_as_scoring_does(self) -> None:
+    def test_pads_like_scoring(self) -> None:
         rng = np.random.default_rng(0)
         batch = draw_batch([clip(4), clip(2, 1)], rng, mix_views=True, mirror=True)
         assert batch.masks["motion"].tolist() == [[True] * 4, [True, True, False, False]]

@@ -25,7 +25,7 @@ from vidlstm.data.samples import find_samples
         "20260131175959.avi",
     ],
 )
-def test_names_that_cameras_give(name: str) -> None:
+def test_names_from_cameras(name: str) -> None:
     assert recording_time(name) == datetime(2026, 1, 31, 17, 59, 59)
 
 
@@ -70,7 +70,7 @@ class TestTogether:
 class TestDataset:
     NAMES = tuple(f"{label}/VID_2026013{day}_17000{i}.mp4" for label in "ab" for day in "01" for i in "01")
 
-    def test_is_cautioned(self, tmp_path: Path) -> None:
+    def test_has_the_caution(self, tmp_path: Path) -> None:
         for number, name in enumerate(self.NAMES):
             plant(tmp_path, [name], bytes([number]))
         (caution,) = find_samples(tmp_path).cautions

@@ -29,7 +29,7 @@ def said(data: Dataset, *words: str) -> bool:
 
 
 class TestClassFolders:
-    def test_every_folder_is_a_class_and_clips_may_lie_deeper(self, tmp_path: Path) -> None:
+    def test_every_folder_is_a_class_and_clips_may_be_in_subfolders(self, tmp_path: Path) -> None:
         data = find_samples(plant(tmp_path, ["run/a.mp4", "run/day 2/b.AVI", "hug/c.webm"]))
         assert rows(data) == [
             ("hug/c.webm", "hug", None),
@@ -43,7 +43,7 @@ class TestClassFolders:
         names = ("Überholen ", 'a, "b"', "走る", "=cmd")
         assert set(find_samples(plant(tmp_path, [f"{n}/x.mp4" for n in names])).classes) == set(names)
 
-    def test_pictures_right_in_class_folders_are_pictures(self, tmp_path: Path) -> None:
+    def test_pictures_directly_in_class_folders_are_pictures(self, tmp_path: Path) -> None:
         data = find_samples(plant(tmp_path, ["cat/001.jpg", "cat/002.jpg", "dog/001.png", "dog/002.png"]))
         assert (data.kind, len(data.samples)) == ("picture", 4)
 
@@ -80,7 +80,7 @@ class TestClassFolders:
         assert said(data, "1 class folder without clips", "empty")
         assert said(data, "1 clip outside of class folders", "loose.mp4")
 
-    def test_a_folder_of_films_is_no_class(self, tmp_path: Path) -> None:
+    def test_a_folder_of_films_is_not_a_class(self, tmp_path: Path) -> None:
         plant(tmp_path, ["wave/a.avi", "sit/b.avi", "films/day.mp4", "films/spans.csv"])
         data = find_samples(tmp_path)
         assert data.classes == ("sit", "wave")
@@ -93,7 +93,7 @@ class TestClassFolders:
         assert len(data.samples) == 2
         assert said(data, "1 unreadable folder", "b/locked")
 
-    def test_odd_file_names_are_kept(self, tmp_path: Path) -> None:
+    def test_unusual_file_names_are_kept(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/new\nline.mp4", "a/tab\t.mp4", "b/-dash.mp4"])
         with open(os.path.join(os.fsencode(tmp_path), b"b", b"caf\xe9.mp4"), "wb"):  # noqa: PTH118, PTH123
             pass
@@ -111,7 +111,7 @@ class TestClassFolders:
 
 class TestSubsetFolders:
     @pytest.mark.parametrize("val", ["val", "valid", "validation", "Val"])
-    def test_class_folders_may_lie_in_subset_folders(self, tmp_path: Path, val: str) -> None:
+    def test_class_folders_may_be_in_subset_folders(self, tmp_path: Path, val: str) -> None:
         plant(tmp_path, [f"{side}/{c}/{side}.mp4" for side in ("train", val, "test") for c in ("hug", "run")])
         data = find_samples(tmp_path)
         assert [(label, split) for _, label, split in rows(data)] == [
@@ -191,7 +191,7 @@ class TestTable:
         assert '"scene"' in by_scene.group_rule
         assert by_scene.num_groups == 1
 
-    def test_labels_csv_in_a_folder_wins_over_its_class_folders(self, tmp_path: Path) -> None:
+    def test_labels_csv_takes_precedence_over_class_folders(self, tmp_path: Path) -> None:
         table(tmp_path / "labels.csv", "path,label\nv/a.mp4,hug\nv/b.mp4,run\n")
         assert find_samples(tmp_path).classes == ("hug", "run")
 
@@ -200,7 +200,7 @@ class TestTable:
         assert len(data.samples) == 2
         assert said(data, "1 of 2 listed files missing", "v/gone.mp4")
 
-    def test_no_file_there_at_all_is_an_error(self, tmp_path: Path) -> None:
+    def test_no_existing_file_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="none of the 2 listed files exists"):
             find_samples(table(tmp_path / "l.csv", "path,label\nx.mp4,hug\ny.mp4,run\n"))
 
@@ -269,7 +269,7 @@ class TestUcf101:
         plant(tmp_path / "UCF-101", UCF101["testlist01.txt"] + UCF101["testlist02.txt"])
 
     @pytest.mark.parametrize("given", ["trainlist01.txt", "testlist01.txt", "1", "01", "*list01.txt"])
-    def test_any_file_of_a_split_names_it_all(self, tmp_path: Path, given: str) -> None:
+    def test_any_file_of_a_split_selects_the_whole_split(self, tmp_path: Path, given: str) -> None:
         data = find_samples(tmp_path / "UCF-101", split_file=tmp_path / "ucfTrainTestlist" / given)
         assert [(s.group, s.label, s.split) for s in data.samples] == [
             ("ApplyEyeMakeup_g08", "ApplyEyeMakeup", "train"),
@@ -286,7 +286,7 @@ class TestUcf101:
         with pytest.raises(DataError, match="choose one of the splits 1, 2"):
             find_samples(tmp_path / "UCF-101", split_file=tmp_path / "ucfTrainTestlist/3")
 
-    def test_clips_may_lie_in_one_folder(self, tmp_path: Path) -> None:
+    def test_clips_may_be_in_one_folder(self, tmp_path: Path) -> None:
         flat = plant(
             tmp_path / "flat", [Path(n).name for n in UCF101["testlist01.txt"] + UCF101["testlist02.txt"]]
         )
@@ -315,7 +315,7 @@ class TestHmdb51:
             )
 
     @pytest.mark.parametrize("given", ["wave_test_split1.txt", "1", "*_test_split1.txt"])
-    def test_any_file_of_a_split_names_all_classes(self, tmp_path: Path, given: str) -> None:
+    def test_any_file_of_a_split_selects_all_classes(self, tmp_path: Path, given: str) -> None:
         data = find_samples(tmp_path / "hmdb51", split_file=tmp_path / "splits" / given)
         assert [(s.label, s.group, s.split) for s in data.samples] == [
             ("shake_hands", "shake_hands/B", "train"),
@@ -389,11 +389,13 @@ class TestRefusals:
             (["only/a.mp4", "only/b.mp4"], r'only one class \("only"\)'),
         ],
     )
-    def test_a_folder_that_is_no_data_set(self, tmp_path: Path, files: Iterable[str], message: str) -> None:
+    def test_a_folder_that_is_not_a_data_set(
+        self, tmp_path: Path, files: Iterable[str], message: str
+    ) -> None:
         with pytest.raises(DataError, match=message):
             find_samples(plant(tmp_path, files))
 
-    def test_a_path_that_is_not_there_or_is_one_clip(self, tmp_path: Path) -> None:
+    def test_a_path_that_is_missing_or_a_single_clip(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a.mp4"])
         with pytest.raises(DataError, match="no such file"):
             find_samples(tmp_path / "b")
@@ -410,14 +412,14 @@ class TestRefusals:
             find_samples(tmp_path, group_column="g")
 
 
-def test_group_by_goes_before_the_group_column(tmp_path: Path) -> None:
+def test_group_by_takes_precedence_over_the_group_column(tmp_path: Path) -> None:
     plant(tmp_path, ["v/anna_1.mp4", "v/ben_1.mp4"])
     file = table(tmp_path / "l.csv", "path,label,group\nv/anna_1.mp4,hug,g\nv/ben_1.mp4,run,g\n")
     assert [s.group for s in find_samples(file, group_by=r"v/(\w+)_").samples] == ["anna", "ben"]
 
 
 @pytest.mark.real_data
-def test_real_data_is_found_as_its_readme_says() -> None:
+def test_real_data_has_the_samples_that_its_readme_states() -> None:
     folder = os.environ.get("VIDLSTM_REAL_DATA")
     if not folder:
         pytest.skip("VIDLSTM_REAL_DATA is not set")
@@ -434,15 +436,15 @@ class TestTablesFromElsewhere:
         (folder / "labels.csv").write_text(text, encoding="utf-8")
         return find_samples(folder)
 
-    def test_a_line_that_names_the_separator_is_none_of_the_header(self, tmp_path: Path) -> None:
+    def test_a_line_that_names_the_separator_is_not_the_header(self, tmp_path: Path) -> None:
         found = self.read(tmp_path, "sep=;\npath;label\na.mp4;x\nb.mp4;y\n")
         assert [sample.label for sample in found.samples] == ["x", "y"]
 
-    def test_a_table_of_a_header_alone_is_named(self, tmp_path: Path) -> None:
+    def test_a_table_with_only_a_header_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"labels\.csv: has a header and no row"):
             self.read(tmp_path, "path,label\n")
 
-    def test_without_a_header_it_says_what_one_looks_like(self, tmp_path: Path) -> None:
+    def test_without_a_header_the_message_shows_one(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="first line must name the columns, such as path,label"):
             self.read(tmp_path, "a.mp4,x\nb.mp4,y\n")
 
@@ -460,7 +462,7 @@ class TestTablesFromElsewhere:
         assert len(found.classes) == 2
         assert said(found, "look alike", '"run"') is (other != "r\u00fan")
 
-    def test_an_accent_may_be_a_character_of_its_own(self, tmp_path: Path) -> None:
+    def test_an_accent_may_be_a_separate_character(self, tmp_path: Path) -> None:
         found = self.read(tmp_path, "path,label\na.mp4,x\ncafe\u0301.mp4,y\n")
         assert all(sample.path.exists() for sample in found.samples)
         assert not any("missing" in note for note in found.notes)

@@ -74,13 +74,13 @@ class TestTable:
             "1 clip of split.csv no longer in the data",
         )
 
-    def test_of_other_data_is_refused(self, tmp_path: Path) -> None:
+    def test_is_refused_for_other_data(self, tmp_path: Path) -> None:
         data = find_samples(plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"]))
         write_split(tmp_path / "split.csv", rows_of(data, make_split(data, seed=0)))
         with pytest.raises(DataError, match="belongs to other data"):
             read_split(tmp_path / "split.csv", dataset(singles(3, "ab")))
 
-    def test_is_written_whole_or_not_at_all(self, tmp_path: Path) -> None:
+    def test_is_written_atomically(self, tmp_path: Path) -> None:
         no_text = "\ud800"
         data = dataset([*singles(3, "ab"), (no_text, "g1", None), (no_text, "g2", None)])
         path = tmp_path / "split.csv"

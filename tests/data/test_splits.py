@@ -150,7 +150,7 @@ class TestSplit:
             make_folds(data, "group", seed=0)
 
     @pytest.mark.parametrize("share", [1.0, 2.0, -0.1, float("nan")])
-    def test_the_share_must_leave_something(self, share: float) -> None:
+    def test_the_share_must_leave_training_clips(self, share: float) -> None:
         with pytest.raises(UsageError, match=r"`val_share=.*`: must be at least 0 and below 1"):
             make_split(dataset(singles(4, "ab")), seed=0, val_share=share)
 
@@ -195,7 +195,7 @@ class TestGivenSubsets:
         assert "and 2 more" in message
         assert "`allow_shared_groups=True`" in message
 
-    def test_unless_that_is_accepted(self) -> None:
+    def test_a_group_in_two_subsets_can_be_accepted(self) -> None:
         data = given({"train": persons(8, "ab"), "test": persons(1, "ab")})
         split = make_split(data, seed=0, allow_shared_groups=True)
         assert len(split.test) == 2

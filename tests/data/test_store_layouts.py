@@ -49,13 +49,13 @@ class TestStorePath:
         assert (clip.name, clip.suffix, clip.parent) == ("a b.mp4", ".mp4", ROOT / "wave")
         assert clip.relative_to(ROOT).as_posix() == "wave/a b.mp4"
 
-    def test_it_stays_what_it_is_on_its_way_to_another_process(self) -> None:
+    def test_it_survives_pickling(self) -> None:
         clip = to_path("gs://bucket/odd//double.mp4")
         again = pickle.loads(pickle.dumps(clip))
         assert isinstance(again, StorePath)
         assert (again, str(again)) == (clip, "gs://bucket/odd//double.mp4")
 
-    def test_no_such_file_is_on_this_machine(self) -> None:
+    def test_it_is_never_a_local_file(self) -> None:
         assert not ROOT.exists()
         assert not ROOT.is_dir()
 
@@ -75,7 +75,7 @@ class TestStorePath:
 
 
 class TestClassFolders:
-    def test_give_what_the_same_folders_give_on_this_machine(self, put: Put) -> None:
+    def test_give_the_samples_of_local_folders(self, put: Put) -> None:
         put(["run/a.mp4", "run/day 2/b.AVI", "hug/c.webm", "hug/notes.txt", "read.me", ".cache/d/e.mp4"])
         data = find_samples(ROOT)
         assert rows(data) == [
@@ -102,13 +102,13 @@ class TestClassFolders:
         put([f"{c}/{n:03}.jpg" for c in ("cat", "dog") for n in range(3)])
         assert find_samples(ROOT).kind == "picture"
 
-    def test_frames_of_a_clip_are_not_taken_for_pictures(self, put: Put) -> None:
+    def test_frames_of_a_clip_are_not_read_as_pictures(self, put: Put) -> None:
         put([f"{c}/clip/{n:03}.jpg" for c in ("hug", "run") for n in range(3)])
         with pytest.raises(DataError, match="s3://bucket/data/hug/clip: is a folder of numbered frames"):
             find_samples(ROOT)
         assert len(find_samples(ROOT, kind="picture").samples) == 6
 
-    def test_clips_outside_of_class_folders_are_named(self, put: Put) -> None:
+    def test_clips_outside_class_folders_are_named(self, put: Put) -> None:
         put(["a.mp4", "b.mp4"])
         with pytest.raises(DataError, match=r"2 clips found, but not in class folders \(first: s3://bucket"):
             find_samples(ROOT)
@@ -130,7 +130,7 @@ class TestTables:
             ]
             assert data.layout == "table labels.csv"
 
-    def test_a_table_of_this_machine_may_have_addresses(self, put: Put, tmp_path: Path) -> None:
+    def test_a_local_table_may_contain_addresses(self, put: Put, tmp_path: Path) -> None:
         put(["a.mp4", "b.mp4"])
         table = tmp_path / "clips.csv"
         table.write_text("path,label\ns3://bucket/data/a.mp4,x\ns3://bucket/data/b.mp4,y\n")
@@ -176,7 +176,7 @@ class TestContent:
         assert [s.group for s in find_samples(ROOT).samples] == ["x/a.mp4", "x/b.mp4", "x/a.mp4"]
 
     @pytest.mark.parametrize("size", [0, 1000, 500_000])
-    def test_fingerprints_are_those_of_a_local_copy(self, put: Put, tmp_path: Path, size: int) -> None:
+    def test_fingerprints_equal_those_of_a_local_copy(self, put: Put, tmp_path: Path, size: int) -> None:
         content = bytes(i * i % 251 for i in range(size))
         put(["a.mp4"], content)
         copy = tmp_path / "copy.mp4"
@@ -228,6 +228,6 @@ def test_the_root_of_an_address() -> None:
     assert root_of(ROOT) == root_of(ROOT / "labels.csv") == ROOT
 
 
-def test_a_file_that_is_not_there_is_an_error_of_the_input(put: Put) -> None:
+def test_a_missing_file_is_an_input_error(put: Put) -> None:
     with pytest.raises(InputError, match=r"s3://bucket/data/no\.mp4: no such file in the store"):
         fingerprint(ROOT / "no.mp4")

@@ -42,7 +42,7 @@ def on_skip(skipped: dict[str, SkipReason]) -> Callable[[Path, SkipReason], None
         ("a.mp4.part", None),
     ],
 )
-def test_a_suffix_tells_the_kind(name: str, kind: str | None) -> None:
+def test_the_suffix_determines_the_kind(name: str, kind: str | None) -> None:
     assert kind_of(Path(name)) == kind
 
 
@@ -63,14 +63,14 @@ class TestFrameFolder:
             ["1.jpg", "2.jpg", "more/3.jpg"],
         ],
     )
-    def test_anything_else_is_none(self, tmp_path: Path, files: list[str]) -> None:
+    def test_anything_else_is_not_a_frame_folder(self, tmp_path: Path, files: list[str]) -> None:
         assert kind_of(plant(tmp_path, files)) is None
 
-    def test_is_walked_as_one_path(self, tmp_path: Path) -> None:
+    def test_is_yielded_as_one_path(self, tmp_path: Path) -> None:
         plant(tmp_path, ["clip/1.jpg", "clip/2.jpg", "clip.mp4"])
         assert names(tmp_path) == ["clip", "clip.mp4"]
 
-    def test_given_itself_is_one_path(self, tmp_path: Path) -> None:
+    def test_given_directly_is_one_path(self, tmp_path: Path) -> None:
         assert list(walk(plant(tmp_path, ["1.jpg", "2.jpg"]))) == [tmp_path]
 
     def test_is_a_folder_of_pictures_if_pictures_are_asked_for(self, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ class TestWalk:
         (tmp_path / "data/c.mp4").symlink_to("b.mp4")
         assert names(tmp_path / "data") == ["b.mp4", "c.mp4", "more/a.mp4"]
 
-    def test_links_that_loop_end(self, tmp_path: Path) -> None:
+    def test_link_loops_end(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4"])
         (tmp_path / "a/b").symlink_to("../b")
         (tmp_path / "b/a").symlink_to("../a")
@@ -140,7 +140,7 @@ class TestWalk:
         assert {"a/1.mp4", "b/2.mp4"} <= set(found)
         assert len(found) < 10
 
-    def test_an_unreadable_folder_costs_itself_only(
+    def test_an_unreadable_folder_affects_only_itself(
         self,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -152,7 +152,7 @@ class TestWalk:
         assert names(tmp_path, on_skip=on_skip) == ["a/1.mp4", "z/3.mp4"]
         assert skipped == {"locked": "unreadable folder"}
 
-    def test_a_path_that_is_no_folder_is_yielded_unchanged(self, tmp_path: Path) -> None:
+    def test_a_path_that_is_not_a_folder_is_yielded_unchanged(self, tmp_path: Path) -> None:
         plant(tmp_path, ["notes.txt"])
         for name in ("notes.txt", "missing.mp4"):
             assert list(walk(tmp_path / name)) == [tmp_path / name]

@@ -43,7 +43,7 @@ def test_the_result_depends_only_on_the_draws() -> None:
     torch.testing.assert_close(alone[0], whole[2], atol=1e-3, rtol=0)
 
 
-def test_a_middling_draw_moves_and_colours_nothing() -> None:
+def test_a_middle_draw_changes_nothing() -> None:
     pixels, draws = clips(2), torch.full((2, 11), 0.5)
     changed = augment(pixels, draws, mirror=False)
     same = (changed - pixels).abs().amax(dim=(1, 4)) < 0.5

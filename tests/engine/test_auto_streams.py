@@ -56,7 +56,7 @@ class TestComparison:
         assert choice.loss < choice.loss_without
         assert choice.clips == 48
 
-    def test_noise_is_seldom_kept(self) -> None:
+    def test_noise_is_rarely_kept(self) -> None:
         kept = [compare(*branches(seed, 0.8, 0.0), groups(12), POSE).kept for seed in range(6)]
         assert sum(kept) <= 1
 
@@ -69,7 +69,7 @@ class TestComparison:
     def test_with_few_groups_clips_are_compared(self) -> None:
         assert compare(*branches(0, 0.5, 2.0), groups(1), POSE).kept
 
-    def test_one_clip_shows_nothing(self) -> None:
+    def test_one_clip_is_no_evidence(self) -> None:
         scores, labels = branches(0, 0.0, 4.0, num_clips=1)
         choice = compare(scores, labels, ["x"], POSE)
         assert (choice.kept, choice.clips) == (False, 1)
@@ -130,7 +130,7 @@ class TestChoice:
         alone = [ClipFeatures({"motion": clip.sequences["motion"]}, {}) for clip in some]
         np.testing.assert_array_equal(score_clips(loaded, alone), score_clips(model, some))
 
-    def test_without_held_out_clips_nothing_can_be_shown(self) -> None:
+    def test_without_held_out_clips_there_is_no_evidence(self) -> None:
         clips = clips_of(motion=0.1, pose=0.8, num_clips=48)
         model = start_model(CONFIG, clips, None, seed=0)
         trainer = make_trainer(model, clips, [0, 1], QUICK)  # too few to hold any out
@@ -180,7 +180,7 @@ class TestSettings:
         with pytest.raises(WeightsError, match="not installed"):
             configure(replace(settings, pose_weights=Path("given")), "video", ("a", "b"))
 
-    def test_an_ablation_names_its_streams(self) -> None:
+    def test_an_ablation_uses_named_streams(self) -> None:
         request = CrossvalRequest(DataSettings(Path("x")), ModelSettings(streams="auto"), ablation=True)
         with pytest.raises(UsageError, match="name them in `streams`, not auto"):
             next(crossval(request))

@@ -39,7 +39,7 @@ def joined_plainly(given: Vectors, threshold: float) -> set[tuple[int, ...]]:
 
 @pytest.mark.parametrize("threshold", [0.05, 0.2, 0.5, 2.0])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_clusters_are_those_of_average_linkage(seed: int, threshold: float) -> None:
+def test_clusters_equal_average_linkage(seed: int, threshold: float) -> None:
     given = distances(np.random.default_rng(seed).normal(size=25))
     assert set(cluster(given, threshold)) == joined_plainly(given, threshold)
 

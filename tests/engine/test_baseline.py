@@ -74,7 +74,7 @@ class TestTraining:
             torch.equal(before[name], tensor) for name, tensor in model.classifier.state_dict().items()
         )
 
-    def test_learns_what_needs_no_order(self) -> None:
+    def test_learns_problems_without_order(self) -> None:
         clips = toy("shaped")
         report = score_with_baseline(trained(clips), clips, HELD_OUT)
         assert report.baselines["mean"] > 0.8
@@ -82,7 +82,7 @@ class TestTraining:
 
 
 class TestReport:
-    def test_order_is_what_the_baseline_cannot_see(self, clips: Clips, model: Model) -> None:
+    def test_the_baseline_cannot_use_the_order(self, clips: Clips, model: Model) -> None:
         report = score_with_baseline(model, clips, HELD_OUT)
         assert report.baselines.keys() == {"majority", "mean"}
         assert report.top1 > 0.9
@@ -92,7 +92,7 @@ class TestReport:
         assert not any("within chance" in line for line in cautions(report))
         assert report.to_json()["baselines"] == report.baselines
 
-    def test_a_clip_that_cannot_be_read_is_a_mistake_of_both(self, clips: Clips, model: Model) -> None:
+    def test_an_unreadable_clip_is_a_mistake_of_both(self, clips: Clips, model: Model) -> None:
         gone = list(clips.extracted)
         for i in (60, 61):
             gone[i] = replace(gone[i], features=None)
@@ -104,7 +104,7 @@ class TestReport:
             "mean": 0.0,
         }
 
-    def test_without_one_only_the_majority_class_is_named(self, clips: Clips, model: Model) -> None:
+    def test_without_a_baseline_only_the_majority_class_is_named(self, clips: Clips, model: Model) -> None:
         report = score_with_baseline(replace(model, baseline=None), clips, HELD_OUT)
         assert report.to_json()["baselines"] == {"majority": 0.5}
         assert report.to_json()["gain_ci95"] is None

@@ -27,7 +27,7 @@ from vidlstm.settings import MachineSettings
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_reader_gives_first_items_alone_and_then_more() -> None:
+def test_a_reader_returns_single_items_first_and_then_batches() -> None:
     reader = Reader(range(50), ahead=100)
     while not reader._over.is_set():
         time.sleep(0.01)
@@ -37,7 +37,7 @@ def test_a_reader_gives_first_items_alone_and_then_more() -> None:
     assert reader.is_over()
 
 
-def test_a_reader_reads_no_further_than_asked() -> None:
+def test_a_reader_reads_only_as_far_ahead_as_requested() -> None:
     read: list[int] = []
 
     def numbers() -> Iterator[int]:
@@ -78,7 +78,7 @@ def test_without_ray_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) 
         ({"ray": "local", "ray_gpus": -1.0}, "0 or more"),
     ],
 )
-def test_settings_that_make_no_sense(settings: dict[str, Any], says: str) -> None:
+def test_invalid_settings(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(UsageError, match=says):
         MachineSettings(**settings)
 
@@ -163,12 +163,12 @@ class TestCrew:
         again = flat(crew.run(range(10)))  # by the same actors
         assert {pid for _, pid in again} <= {pid for _, pid in results}
 
-    def test_an_item_that_ends_three_actors_is_given_up_and_no_other(self, crew: Crew[Any, Any]) -> None:
+    def test_only_an_item_that_kills_three_actors_is_given_up(self, crew: Crew[Any, Any]) -> None:
         items = [*range(6), "deadly", *range(6, 12)]
         results = flat(crew.run(items))
         assert [None if r is None else r[0] for r in results] == [*range(6), None, *range(6, 12)]
 
-    def test_what_an_actor_had_when_it_died_is_done_again(self, crew: Crew[Any, Any], tmp_path: Path) -> None:
+    def test_items_of_a_dead_actor_are_retried(self, crew: Crew[Any, Any], tmp_path: Path) -> None:
         items = [*range(6), f"once {tmp_path / 'mark'}", *range(6, 12)]
         assert [result[0] for result in flat(crew.run(items))] == items
 
@@ -180,14 +180,14 @@ class TestCrew:
         with pytest.raises(UsageError, match="`device=cuda`: there is none"):
             flat(cluster.crew(open_never, work, 4).run([1]))
 
-    def test_an_actor_that_fits_nowhere_is_refused(self, nodes: Any) -> None:
+    def test_an_actor_too_large_for_every_node_is_refused(self, nodes: Any) -> None:
         with (
             Cluster(MachineSettings(ray=nodes.address, ray_cpus=64)) as cluster,
             pytest.raises(UsageError, match="needs 64 CPUs and 0 GPUs, but the largest node has 1 and 0"),
         ):
             cluster.crew(open_odd, work, 4)
 
-    def test_takes_items_no_faster_than_it_gives_results(self, crew: Crew[Any, Any]) -> None:
+    def test_takes_items_only_as_fast_as_results_are_consumed(self, crew: Crew[Any, Any]) -> None:
         taken: list[int] = []
 
         def numbers() -> Iterator[int]:
@@ -200,7 +200,7 @@ class TestCrew:
         time.sleep(1)
         assert len(taken) < 200
 
-    def test_an_early_end_yields_what_is_due_and_no_more(self, cluster: Cluster) -> None:
+    def test_an_early_end_yields_only_the_current_results(self, cluster: Cluster) -> None:
         run = cluster.crew(open_odd, work, 4).run(range(100_000))
         first = flat([next(run)])
         cluster.end_early()
@@ -208,7 +208,7 @@ class TestCrew:
         assert 1 <= len(results) < 50
         assert [item for item, _ in results] == list(range(len(results)))
 
-    def test_a_source_of_items_that_blocks_delays_no_result(self, crew: Crew[Any, Any]) -> None:
+    def test_a_blocking_source_of_items_delays_no_result(self, crew: Crew[Any, Any]) -> None:
         more = threading.Event()
 
         def numbers() -> Iterator[int]:

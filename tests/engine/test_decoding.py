@@ -93,13 +93,13 @@ def test_what_a_worker_logs_is_logged_here(pool: DecodePool, caplog: pytest.LogC
         ("refuse", "not_a_video"),
     ],
 )
-def test_a_bad_file_costs_only_itself(pool: DecodePool, name: str, code: str) -> None:
+def test_a_bad_file_affects_only_itself(pool: DecodePool, name: str, code: str) -> None:
     names = ["a", name, "b", "c", name, name, "d"]
     expected = [(n, code if n == name else n.upper()) for n in names]
     assert outcomes(pool, names) == expected
 
 
-def test_many_crashes_in_a_row_leave_the_pool_whole(pool: DecodePool) -> None:
+def test_the_pool_survives_many_crashes_in_a_row(pool: DecodePool) -> None:
     names = ["exit"] * 8 + ["end"]
     assert outcomes(pool, names) == [("exit", "decoder_crashed")] * 8 + [("end", "END")]
 
@@ -189,7 +189,7 @@ def test_a_run_can_be_ended_while_its_source_is_silent(at_once: bool) -> None:
         silence.set()
 
 
-def test_an_early_end_waits_for_the_item_that_is_due() -> None:
+def test_an_early_end_waits_for_the_current_item() -> None:
     with DecodePool(1, 20) as pool:
         results = pool.run(["slow1", "slow2", "slow3"], job)
         found = []
@@ -264,7 +264,7 @@ def test_stopping_early_closes_the_source_and_leaves_no_jobs() -> None:
         assert pool._jobs.empty()
 
 
-def test_a_system_that_starts_no_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_cannot_start_processes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
@@ -283,7 +283,7 @@ time.sleep(600)
 """
 
 
-def test_a_worker_ends_with_its_parent_even_when_that_is_killed() -> None:
+def test_a_worker_ends_even_if_its_parent_is_killed() -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT],
         stdout=subprocess.PIPE,
@@ -391,7 +391,7 @@ def test_a_film_that_fails_in_the_middle_keeps_its_parts(name: str, code: str) -
         assert parts_of(pool, [f"5_{name}", "2_next"]) == [(f"5_{name}", [0, 1, code]), ("2_next", [0, 1])]
 
 
-def test_an_abandoned_film_is_read_no_further() -> None:
+def test_an_abandoned_film_is_not_read_further() -> None:
     with DecodePool(1, LIMIT) as pool:
         for result in pool.run(["1000000_long"], film):
             if result is not None:

@@ -35,11 +35,11 @@ class TestGpus:
             ("cpu", 1, "cpu"),
         ],
     )
-    def test_one_is_named_by_its_number(self, name: str, place: int, chosen: str, gpus: int) -> None:
+    def test_a_gpu_is_named_by_its_number(self, name: str, place: int, chosen: str, gpus: int) -> None:
         assert choose_device(name, place, 2) == torch.device(chosen)
 
     @pytest.mark.parametrize("name", ["cuda:2", "cuda:", "cuda:x", "cuda:-1", "mps", "tpu", "CPU"])
-    def test_one_that_is_not_there_is_refused(self, name: str, gpus: int) -> None:
+    def test_a_missing_gpu_is_refused(self, name: str, gpus: int) -> None:
         with pytest.raises(UsageError, match=f"`device={name}`: not .*have only cuda:0, cuda:1, cpu"):
             choose_device(name)
 

@@ -81,10 +81,10 @@ class TestFigures:
         assert report.mean_class_accuracy == pytest.approx((0.5 + 1 + 0) / 3)
         assert [r.precision for r in report.per_class] == pytest.approx([0.5, 0.5, 0])
 
-    def test_of_equal_scores_the_first_class_is_the_label(self) -> None:
+    def test_equal_scores_give_the_first_class(self) -> None:
         assert summarise(("a", "b"), [clip("a", (0.5, 0.5)), clip("b", (0.5, 0.5))]).top1 == 0.5
 
-    def test_top5_of_fewer_than_six_classes_is_all_that_could_be_read(self) -> None:
+    def test_top5_of_fewer_than_six_classes_is_the_readable_share(self) -> None:
         assert summarise(("a", "b"), [clip("a", (0.1, 0.9)), clip("b", ())]).top5 == 0.5
 
 
@@ -101,15 +101,15 @@ class TestFailedClips:
         assert np.sum(report.confusion) == 48
         assert sum(row.support for row in report.per_class) == 60
 
-    def test_pull_down_the_recall_of_their_class_and_no_precision(self) -> None:
+    def test_lower_the_recall_of_their_class_and_no_precision(self) -> None:
         rows = [clip("a", (0.9, 0.1)), clip("a", ()), clip("b", (0.2, 0.8))]
         a, b = summarise(("a", "b"), rows).per_class
         assert (a.recall, a.precision, b.precision) == (0.5, 1, 1)
 
-    def test_are_not_top5_hits_either(self) -> None:
+    def test_are_not_top5_hits(self) -> None:
         assert summarise(CLASSES, [clip("a", ()), clip("b", ())]).top5 == 0
 
-    def test_may_be_all_there_is(self) -> None:
+    def test_may_be_all_clips(self) -> None:
         report = summarise(CLASSES, [clip("a", ()), clip("b", ())])
         assert (report.top1, report.top1_interval.low, report.ece) == (0, 0, 0)
         assert np.shape(report.confusion) == (7, 7)
@@ -120,7 +120,7 @@ class TestFailedClips:
 
 
 class TestInterval:
-    def test_holds_the_accuracy_and_stays_within_0_and_1(self) -> None:
+    def test_contains_the_accuracy_and_stays_within_0_and_1(self) -> None:
         report = summarise(CLASSES, table())
         low, high = report.top1_interval.low, report.top1_interval.high
         assert 0 <= low < report.top1 < high <= 1
@@ -131,7 +131,7 @@ class TestInterval:
         grouped, alone = group_interval(hit, groups), group_interval(hit, np.arange(80))
         assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
-    def test_over_clips_is_about_the_binomial_one(self) -> None:
+    def test_over_clips_is_nearly_the_binomial_interval(self) -> None:
         hit = np.arange(400) % 4 != 0
         found = group_interval(hit, np.arange(400))
         spread = 1.96 * np.sqrt(0.75 * 0.25 / 400)
@@ -139,7 +139,7 @@ class TestInterval:
         assert found.high == pytest.approx(0.75 + spread, abs=0.01)
 
     @pytest.mark.parametrize("num_groups", [1, 2, 12])
-    def test_of_no_mistake_is_that_of_so_many_independent_clips(self, num_groups: int) -> None:
+    def test_without_mistakes_is_that_of_independent_clips(self, num_groups: int) -> None:
         found = group_interval(np.ones(24, bool), np.arange(24) % num_groups)
         assert found.low == pytest.approx(24 / (24 + 1.959964**2))  # Wilson's, by hand
         assert found.high == 1
@@ -163,18 +163,18 @@ class TestGain:
         assert gain.low == pytest.approx(-0.25 - np.hypot(0.5 - a, d - 0.75), abs=0.02)
         assert gain.high == pytest.approx(-0.25 + np.hypot(b - 0.5, 0.75 - c), abs=0.02)
 
-    def test_is_narrower_where_both_fail_on_the_same_clips(self) -> None:
+    def test_is_narrower_if_both_fail_on_the_same_clips(self) -> None:
         hit = np.repeat([True, False], [30, 10])
         alike = gain_interval(hit, np.repeat([True, False], [28, 12]), np.arange(40))
         otherwise = gain_interval(hit, np.repeat([False, True], [12, 28]), np.arange(40))
         assert alike.high - alike.low < 0.6 * (otherwise.high - otherwise.low)
 
-    def test_no_pair_that_differs_does_not_mean_that_none_could(self) -> None:
+    def test_is_not_zero_width_without_differing_pairs(self) -> None:
         right = np.ones(20, bool)
         gain = gain_interval(right, right, np.arange(20))
         assert gain.low == -gain.high < -0.1
 
-    def test_few_groups_tell_less_than_as_many_clips(self) -> None:
+    def test_is_wider_for_few_groups_than_for_as_many_clips(self) -> None:
         hit, other = np.ones(60, bool), np.repeat([True, True, False], 20)
         alone = gain_interval(hit, other, np.arange(60))
         three = gain_interval(hit, other, np.repeat([0, 1, 2], 20))
@@ -191,7 +191,7 @@ class TestCalibration:
         assert report.ece == pytest.approx(sure[1] - 0.5)
         assert report.ece_uncalibrated == pytest.approx(sure[0] - 0.5)
 
-    def test_without_is_that_of_the_same_model_uncalibrated(self) -> None:
+    def test_without_it_equals_that_of_the_uncalibrated_model(self) -> None:
         calibrated = model()
         clips, labels = shaped(12)
         with torch.no_grad():
@@ -225,7 +225,7 @@ class TestScores:
         np.testing.assert_allclose(scores.sum(1), 1, atol=1e-6)
         assert score_clips(model(), []).shape == (0, 2)
 
-    def test_of_a_clip_do_not_depend_on_the_others(self) -> None:
+    def test_do_not_depend_on_other_clips(self) -> None:
         clips = shaped(9)[0]
         together = score_clips(model(), clips)
         alone = np.concatenate([score_clips(model(), [c]) for c in clips])
@@ -258,7 +258,7 @@ class TestScores:
         torch.testing.assert_close(scores, torch.stack(single).mean(0).log_softmax(-1))
         assert (scores - single[0]).abs().max() > 1e-3
 
-    def test_average_over_the_mirrored_clip_where_it_may_be_mirrored(self) -> None:
+    def test_average_over_the_mirrored_clip_if_it_may_be_mirrored(self) -> None:
         assert views_of(model(views=2, mirror=True).config) == [
             View(0),
             View(0, True),

@@ -50,7 +50,7 @@ def test_is_compared_on_the_clips_of_the_run(exported: Export) -> None:
     assert max(row.novelty for row in exported.parity) < 1e-3
 
 
-def test_holds_what_it_says(exported: Export) -> None:
+def test_contains_the_listed_files(exported: Export) -> None:
     folder = folder_of(exported)
     names = {
         "README.md", "head.onnx", "model.json", "motion.py", "network.py", "predict.py", "resize.py",
@@ -66,9 +66,7 @@ def test_holds_what_it_says(exported: Export) -> None:
         assert f"    {command}\n" in readme
 
 
-def test_predicts_without_torch_what_the_model_predicts(
-    exported: Export, trained_run: TrainedRun, tmp_path: Path
-) -> None:
+def test_predicts_the_same_without_torch(exported: Export, trained_run: TrainedRun, tmp_path: Path) -> None:
     clips = sorted(trained_run.data.rglob("*.avi"))
     script = f"""
 import json, sys, vidlstm
@@ -103,7 +101,7 @@ def run_program(folder: Path, *clips: str | Path) -> str:
     return done.stdout
 
 
-def test_its_program_prints_what_the_command_prints(
+def test_its_program_prints_the_rows_of_the_command(
     exported: Export, trained_run: TrainedRun, tmp_path: Path
 ) -> None:
     clips = sorted(map(str, trained_run.data.rglob("*.avi")))
@@ -121,7 +119,7 @@ def test_its_program_fails_if_a_clip_fails(exported: Export, trained_run: Traine
     assert (done.returncode, bad, good.startswith(clips[1])) == (1, "bad.avi\t\t\tno_frames", True)
 
 
-def test_its_help_says_what_it_prints(exported: Export) -> None:
+def test_its_help_describes_the_output(exported: Export) -> None:
     usage, prints = run_program(folder_of(exported), "--help").splitlines()
     assert usage.startswith("usage: predict.py CLIP ...")
     assert prints.startswith("Prints path, label (empty: unknown) and score")
@@ -184,7 +182,7 @@ def test_info_describes_it(exported: Export, trained_run: TrainedRun) -> None:
     assert ours["num_parameters"] == theirs["num_parameters"]
 
 
-def test_what_is_not_the_same_is_not_written(
+def test_a_model_with_different_scores_is_not_written(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(model: object) -> dict[str, bytes]:
@@ -200,7 +198,7 @@ def test_what_is_not_the_same_is_not_written(
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_nothing_is_left_when_it_fails(
+def test_a_failure_leaves_no_files(
     error: BaseException, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -304,7 +302,7 @@ def test_float16_halves_the_weights_and_keeps_the_labels(
     ]
 
 
-def test_where_labels_do_not_agree_nothing_is_written(
+def test_nothing_is_written_if_labels_do_not_agree(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def opposite(model: object) -> dict[str, bytes]:
@@ -354,7 +352,7 @@ def test_the_command_reports_the_agreement_of_labels(trained_run: TrainedRun, tm
     assert re.fullmatch(r"Largest difference in probability: \S+ on average, \S+ overall\.", said[1])
 
 
-def test_random_clips_take_the_place_of_clips_that_are_gone(trained_run: TrainedRun) -> None:
+def test_random_clips_replace_missing_clips(trained_run: TrainedRun) -> None:
     model = load_model(trained_run.model)
     clips = random_clips(model)
     assert [clip.sequences["motion"].shape for clip in clips] == [(2, 2, 16, 128)] * 3

@@ -116,7 +116,7 @@ class TestFeatures:
         assert first.info is not None
         assert (first.info.num_frames, first.info.width, first.info.height) == (12, 64, 48)
 
-    def test_come_one_a_path_in_order(self, clips: list[Path]) -> None:
+    def test_come_one_per_path_in_order(self, clips: list[Path]) -> None:
         paths = [clips[2], clips[0], clips[2], clips[1]]
         results, _ = extract(paths, request("motion"))
         assert [r.path for r in results] == paths
@@ -144,12 +144,12 @@ class TestFeatures:
         assert max(counting.calls) > 12  # a single clip has at most six
         assert len(counting.calls) < len(clips * 10)
 
-    def test_each_moment_is_encoded_once_though_views_share_it(self, clips: list[Path]) -> None:
+    def test_a_moment_shared_by_views_is_encoded_once(self, clips: list[Path]) -> None:
         counting = encoder()
         extract(clips[:1], request("rgb", views=9), None, counting)
         assert sum(counting.calls) <= 12  # the clip has no more frames
 
-    def test_are_mirrored_only_where_the_model_says_so(self, clips: list[Path]) -> None:
+    def test_are_mirrored_only_if_the_model_says_so(self, clips: list[Path]) -> None:
         (plain, *_), _ = extract(clips, request("motion"))
         (both, *_), _ = extract(clips, request("motion", mirror=True))
         assert plain.features is not None
@@ -163,7 +163,7 @@ class TestFeatures:
 class TestFailures:
     """Faults 7 and 8 of the peers: one bad file ends the run, or is silently replaced."""
 
-    def test_stand_where_the_clip_stood_with_the_reason(self, clips: list[Path], tmp_path: Path) -> None:
+    def test_take_the_place_of_the_clip_with_the_reason(self, clips: list[Path], tmp_path: Path) -> None:
         (tmp_path / "bad.avi").write_bytes(b"nothing that moves")
         (tmp_path / "empty.avi").write_bytes(b"")
         paths = [clips[0], tmp_path / "bad.avi", tmp_path / "gone.avi", tmp_path / "empty.avi", clips[1]]
@@ -227,13 +227,13 @@ class TestStore:
         assert reads == 3
         assert extract(clips, request("rgb"), store)[1] == 0  # existing entries are still there
 
-    def test_other_weights_read_again(self, clips: list[Path], store: FeatureStore) -> None:
+    def test_other_weights_encode_again(self, clips: list[Path], store: FeatureStore) -> None:
         first, _ = extract(clips, request("rgb"), store, encoder(0))
         second, reads = extract(clips, request("rgb"), store, encoder(1))
         assert reads == 3
         assert not equal(first[0], second[0])
 
-    def test_one_stream_more_makes_just_that_stream(self, clips: list[Path], store: FeatureStore) -> None:
+    def test_an_added_stream_computes_only_that_stream(self, clips: list[Path], store: FeatureStore) -> None:
         extract(clips, request("rgb"), store)
         counting = encoder()
         _, reads = extract(clips, request("rgb+motion+texture"), store, counting)
@@ -241,7 +241,7 @@ class TestStore:
         assert store.measure()[0] == 9
         assert extract(clips, request("motion+texture"), store)[1] == 0
 
-    def test_what_comes_from_several_runs_is_what_one_run_gives(
+    def test_entries_from_several_runs_equal_those_of_one_run(
         self, clips: list[Path], store: FeatureStore
     ) -> None:
         whole, _ = extract(clips, request("rgb+motion+colour"))

@@ -136,7 +136,7 @@ def test_only_the_unfrozen_stages_are_trained_and_statistics_stay(
             assert torch.equal(value, before[name])
 
 
-def test_an_encoder_from_scratch_also_learns_its_statistics() -> None:
+def test_an_encoder_from_scratch_also_trains_its_statistics() -> None:
     trainer, encoder = make(unfrozen=None, keeps_statistics=False)
     before = copy.deepcopy(encoder.state_dict())
     run(trainer)
@@ -145,7 +145,7 @@ def test_an_encoder_from_scratch_also_learns_its_statistics() -> None:
     )
 
 
-def test_it_has_a_learning_rate_of_its_own() -> None:
+def test_the_encoder_has_its_own_learning_rate() -> None:
     trainer, encoder = make(replace(CONFIG, encoder_learning_rate=1e-12))
     before = copy.deepcopy(encoder.state_dict())
     losses = run(trainer)
@@ -169,7 +169,7 @@ def test_it_learns() -> None:
 
 
 @pytest.mark.parametrize("setting", [{"accumulate": 2}, {"accumulate": 5}, {"checkpointing": True}])
-def test_saving_memory_changes_the_result_by_rounding_alone(setting: dict[str, int]) -> None:
+def test_saving_memory_changes_the_result_only_by_rounding(setting: dict[str, int]) -> None:
     plain, sparing = make(), make(replace(CONFIG, **setting))  # type: ignore[arg-type]
     assert run(sparing[0]) == pytest.approx(run(plain[0]), abs=1e-5)
     for name, value in state(*plain).items():
@@ -201,7 +201,7 @@ def test_each_epoch_reads_the_training_clips_once_and_the_held_out_ones_once() -
 
 
 class TestNeverWorse:
-    def test_where_it_started_counts_as_epoch_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_start_counts_as_epoch_0(self, monkeypatch: pytest.MonkeyPatch) -> None:
         script = iter([1.0, 2.0, 1.5, 3.0])
         monkeypatch.setattr(Trainer, "_validate", lambda self: (next(script), 0.5))
         trainer, encoder = make(replace(CONFIG, epochs=3), warm_start=True)
@@ -228,7 +228,7 @@ class TestNeverWorse:
         assert trainer.best_epoch == 1
 
 
-def test_a_clip_that_is_gone_is_named() -> None:
+def test_a_missing_clip_is_named() -> None:
     class Gone(Extractor):
         def __init__(self) -> None:
             pass

@@ -43,13 +43,13 @@ def test_the_good_branch_gets_most_of_the_weight() -> None:
         assert min(weights) >= 0
 
 
-def test_branches_that_say_nothing_or_the_same_count_the_same() -> None:
+def test_uninformative_or_equal_branches_get_equal_weights() -> None:
     for same in (torch.full((40, 2), 0.5).log(), branch(0.8)):
         weights, _ = fitted(same, same, same)
         assert weights == pytest.approx([1 / 3] * 3, abs=1e-3)
 
 
-def test_a_branch_that_is_sure_and_wrong_loses_its_weight() -> None:
+def test_a_confident_wrong_branch_loses_its_weight() -> None:
     weights, _ = fitted(branch(0.55, sure=0.999), branch(0.85, sure=0.8, seed=1), branch(0.85, 0.8, 2))
     assert weights[0] < 0.1
 
@@ -83,7 +83,7 @@ def test_perfect_scores_keep_the_temperature_finite() -> None:
     ("num_clips", "num_classes", "most"),
     [(20, 2, 21 / 22), (20, 8, 21 / 22), (48, 3, 49 / 50), (88, 8, 89 / 90), (1, 2, 2 / 3), (0, 2, 2 / 3)],
 )
-def test_no_score_is_above_what_so_many_right_clips_can_show(
+def test_scores_are_capped_by_the_number_of_held_out_clips(
     num_clips: int, num_classes: int, most: float
 ) -> None:
     """Laplace's rule of succession, for confident branches without a mistake."""
@@ -96,7 +96,7 @@ def test_no_score_is_above_what_so_many_right_clips_can_show(
     assert int(scores.argmax()) == 0
 
 
-def test_a_fit_without_a_mistake_claims_no_more_than_that() -> None:
+def test_a_fit_without_mistakes_respects_the_cap() -> None:
     """A temperature alone would fall to 0.1 and give any clip a score of 1.000."""
     branches = torch.stack([branch(1.0, 0.8)] * 3)
     scores = fuse(10 * branches, *fit_fusion(branches, LABELS)).softmax(-1)
@@ -113,7 +113,7 @@ def test_the_result_is_the_same_each_time_and_in_any_order_of_the_clips() -> Non
     assert temperature == pytest.approx(first[1], abs=1e-3)
 
 
-def test_it_changes_nothing_that_it_is_given() -> None:
+def test_inputs_are_not_changed() -> None:
     scores = torch.stack([branch(0.9), branch(0.5), branch(0.5, seed=1)])
     before = scores.clone()
     weights, temperature, _ = fit_fusion(scores, LABELS)

@@ -46,7 +46,7 @@ class TestWhereToLook:
     def test_in_every_clip_of_few(self) -> None:
         assert asked_of(7) == list(range(7))
 
-    def test_in_fifty_of_many_spread_over_all(self) -> None:
+    def test_in_fifty_clips_spread_over_many(self) -> None:
         asked = asked_of(1000)
         assert (len(asked), asked[0], asked[-1]) == (50, 0, 999)
         assert max(np.diff(asked)) <= 21
@@ -56,7 +56,7 @@ class TestWhereToLook:
 
 
 @pytest.mark.parametrize(("seen", "number"), [([0, 0, 0, 2], 0), ([1, 0, 0, 2], 1), ([2, 1, 2, 3], 2)])
-def test_who_is_there_in_half_of_the_frames_counts(
+def test_people_in_half_of_the_frames_count(
     seen: list[int], number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def count(pictures: NDArray[np.uint8], networks: Path) -> NDArray[np.int64]:
@@ -76,14 +76,14 @@ def report_on(*numbers: int | None) -> CheckReport:
 
 
 class TestAdvice:
-    def test_none_where_nobody_has_looked(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_none_without_a_search(self, capsys: pytest.CaptureFixture[str]) -> None:
         report = report_on(None, None)
         assert report.people is None
         assert report.to_json()["people"] is None
         CheckPage(report, everything=False).show()
         assert "People" not in capsys.readouterr().out
 
-    def test_for_pose_where_most_clips_show_people(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_for_pose_if_most_clips_show_people(self, capsys: pytest.CaptureFixture[str]) -> None:
         report = report_on(2, 1, 0)
         assert report.people == PeopleFound(3, 2, 1)
         assert report.to_json()["people"] == {"num_clips": 3, "num_with_people": 2, "num_with_two": 1}
@@ -94,7 +94,7 @@ class TestAdvice:
             in said
         )
 
-    def test_against_it_where_few_do(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_against_pose_if_few_clips_do(self, capsys: pytest.CaptureFixture[str]) -> None:
         CheckPage(report_on(1, 0, None), everything=False).show()
         said = " ".join(capsys.readouterr().out.split())
         assert (
@@ -104,7 +104,7 @@ class TestAdvice:
 
 
 class TestNetworks:
-    def test_that_are_not_installed_are_no_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_are_optional(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def missing(*_: object) -> None:
             raise WeightsError("not installed")
 

@@ -79,7 +79,7 @@ class TestAgreement:
             (0, 0, 0.0, False),
         ],
     )
-    def test_bars(self, clips: int, same: int, mean: float, passed: bool) -> None:
+    def test_thresholds(self, clips: int, same: int, mean: float, passed: bool) -> None:
         assert Agreement(clips, 0, same, mean, 0.5).passed is passed
 
 
@@ -94,7 +94,7 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun
 
 @needs_openvino
 class TestTraining:
-    def test_says_how_far_the_labels_agree_and_stores_it(self, run: TrainedRun) -> None:
+    def test_reports_and_stores_the_agreement(self, run: TrainedRun) -> None:
         stored = load_model(run.model).training["int8"]
         agrees = f"int8: {stored['same_labels']} of {stored['clips']} labels agree"
         assert agrees in run.ended.err
@@ -114,7 +114,7 @@ class TestTraining:
             (KeyboardInterrupt(), 130, "interrupted"),
         ],
     )
-    def test_where_it_fails_the_model_is_saved_without_it(
+    def test_if_it_fails_the_model_is_saved_without_it(
         self,
         error: BaseException,
         status: int,
@@ -132,7 +132,7 @@ class TestTraining:
         assert f"The model was not compared in int8: {reason}." in ended.err
         assert "int8" not in load_model(tmp_path / "run" / "model.safetensors").training
 
-    def test_with_torch_there_is_none(self, tiny_data: Path, tmp_path: Path) -> None:
+    def test_is_skipped_with_torch(self, tiny_data: Path, tmp_path: Path) -> None:
         given = ("--epochs", "1", "--backend", "torch", "-o", tmp_path / "run")
         assert "int8" not in command("train", tiny_data, *SMALL, *given).err
 
@@ -163,7 +163,7 @@ class TestLabelling:
         assert "int8" in command(name, "--help-all").out
 
     @pytest.mark.parametrize(("clips", "precision"), [(20, "int8"), (19, "float32")])
-    def test_is_used_by_itself_only_after_enough_clips(
+    def test_is_the_default_only_after_enough_clips(
         self, passed: Path, run: TrainedRun, clips: int, precision: LabelPrecision, tmp_path: Path
     ) -> None:
         path = compared_on(clips, passed, tmp_path)

@@ -33,7 +33,7 @@ def records(run: TrainedRun, backend: Backend) -> list[Prediction]:
 
 
 @needs_openvino
-def test_the_scores_are_those_of_torch(trained_run: TrainedRun) -> None:
+def test_scores_equal_those_of_torch(trained_run: TrainedRun) -> None:
     ours, theirs = records(trained_run, "openvino"), records(trained_run, "torch")
     assert [r.label for r in ours] == [r.label for r in theirs]
     assert [r.score for r in ours] == pytest.approx([r.score for r in theirs], abs=1e-5)
@@ -41,9 +41,7 @@ def test_the_scores_are_those_of_torch(trained_run: TrainedRun) -> None:
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("openvino", marks=needs_openvino)])
-def test_a_clip_scores_the_same_to_the_last_bit_beside_any_others(
-    trained_run: TrainedRun, backend: Backend
-) -> None:
+def test_scores_do_not_depend_on_other_clips_bit_for_bit(trained_run: TrainedRun, backend: Backend) -> None:
     loaded = load_labeller(trained_run.model, device="cpu", backend=backend)
     rng = np.random.default_rng(0)
     width = read_header(trained_run.model).widths["motion"]
@@ -59,7 +57,7 @@ def test_a_clip_scores_the_same_to_the_last_bit_beside_any_others(
 
 
 @needs_openvino
-def test_torch_is_imported_for_the_first_time_only(trained_run: TrainedRun, tmp_path: Path) -> None:
+def test_torch_is_imported_only_in_the_first_run(trained_run: TrainedRun, tmp_path: Path) -> None:
     clip = next(trained_run.data.rglob("*.avi"))
     script = f"""
 import json, sys, vidlstm
@@ -78,9 +76,7 @@ if __name__ == "__main__":
 
 
 @needs_openvino
-def test_another_checkpoint_of_the_same_name_is_another_model(
-    trained_run: TrainedRun, tmp_path: Path
-) -> None:
+def test_a_replaced_checkpoint_is_a_new_model(trained_run: TrainedRun, tmp_path: Path) -> None:
     first = labeller._digest(trained_run.model)
     copy = Path(shutil.copy(trained_run.model, tmp_path))
     assert labeller._digest(copy) == first
@@ -90,7 +86,7 @@ def test_another_checkpoint_of_the_same_name_is_another_model(
     assert labeller._digest(copy) != first
 
 
-def test_where_there_may_be_a_gpu_torch_is_asked(
+def test_torch_is_asked_if_there_may_be_a_gpu(
     trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -118,7 +114,7 @@ def test_where_there_may_be_a_gpu_torch_is_asked(
     assert asked == ["openvino", "torch for auto", "openvino", "torch for cuda", "openvino", "torch for cpu"]
 
 
-def test_where_openvino_fails_torch_labels(
+def test_torch_takes_over_if_openvino_fails(
     trained_run: TrainedRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def by_openvino(*_: object) -> None:
@@ -133,7 +129,7 @@ def test_where_openvino_fails_torch_labels(
 
 
 @needs_openvino
-def test_what_openvino_cannot_read_again_is_converted_anew(
+def test_unreadable_cached_networks_are_converted_again(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path))

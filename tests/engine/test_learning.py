@@ -87,7 +87,7 @@ class TestMemberParts:
         parts = [member_parts(range(40), self.LABELS, self.GROUPS, 4, seed) for seed in (1, 1, 2)]
         assert parts[0] == parts[1] != parts[2]
 
-    def test_split_a_group_only_where_a_class_could_not_be_trained_otherwise(self) -> None:
+    def test_split_a_group_only_if_a_class_could_not_be_trained_otherwise(self) -> None:
         groups = ["only a"] * 20 + [f"b{i}" for i in range(20)]
         labels = ["a"] * 20 + ["b"] * 20
         parts = member_parts(range(40), labels, groups, 4, seed=0)
@@ -96,7 +96,7 @@ class TestMemberParts:
             left = [i for i in range(40) if i not in part]
             assert {labels[i] for i in left} == {"a", "b"}
 
-    def test_of_too_few_clips_nothing_is_held_out(self) -> None:
+    def test_too_few_clips_hold_nothing_out(self) -> None:
         assert member_parts([0, 1], ("a", "b"), ("g", "h"), 4, seed=0) == [[], [], [], []]
 
 
@@ -137,9 +137,7 @@ class TestTrainer:
         assert not torch.equal(digests[0], digests[2])
 
     @pytest.mark.parametrize(("method", "mixes"), [("uniform", True), ("dense", False), ("fps", False)])
-    def test_steps_are_mixed_from_views_only_where_views_are_places_in_one_segment(
-        self, method: str, mixes: bool
-    ) -> None:
+    def test_steps_are_mixed_from_views_only_for_uniform_sampling(self, method: str, mixes: bool) -> None:
         clips = toy()
         config = model_config().changed(sampling={"method": method})
         assert make_trainer(start_model(config, clips, None, 0), clips, range(30), QUICK).mix_views == mixes
@@ -162,7 +160,7 @@ class TestScore:
         assert [s.problem.code.value for s in scored if s.problem] == ["not_a_video"] * 2
         assert summarise(("a", "b"), scored).num_clips == 6
 
-    def test_may_find_none_that_can_be_read(self) -> None:
+    def test_works_if_no_clip_can_be_read(self) -> None:
         clips = toy(unreadable=(30, 31))
         model = start_model(model_config(), clips, None, 0)
         model.modules().eval()
@@ -178,7 +176,7 @@ class TestDistributed:
         with pytest.raises(UsageError, match=r"2 processes need steps of at least 8 clips \(`batch_size`\)"):
             make_trainer(model, clips, range(num_clips), config, world=World(0, 2))
 
-    def test_an_encoder_that_learns_its_statistics_is_not_divided(self) -> None:
+    def test_an_encoder_with_trained_batch_norm_is_not_distributed(self) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=8))
         learning = EncoderTraining(encoder)
         clips = toy()
@@ -222,7 +220,7 @@ class TestStartFrom:
         with pytest.raises(UsageError, match=rf"`start`: the {next(iter(changes))} of that run is different"):
             start_from(earlier, config)
 
-    def test_its_network_leaves_out_what_it_left_out_before(self) -> None:
+    def test_the_network_holds_out_the_same_clips_as_in_the_ensemble(self) -> None:
         clips = toy()
         four = make_trainer(start_model(model_config(members=4), clips, None, 0), clips, range(30), QUICK)
         one = make_trainer(
@@ -295,7 +293,7 @@ class TestCrossvalidation:
         report = summarise(("a", "b"), self.run(clips, make_folds(clips.dataset, 2, seed=0)))
         assert (report.num_clips, len(report.failed)) == (40, 2)
 
-    def test_a_fold_that_cannot_be_read_at_all_is_all_mistakes(self) -> None:
+    def test_an_unreadable_fold_counts_as_mistakes_only(self) -> None:
         clips = toy(unreadable=(0, 1, 20, 21))
         folds = tuple(f for f in make_folds(clips.dataset, "group", seed=0) if f.held_out_name == "g0")
         assert [s.failed for s in self.run(clips, folds)] == [True] * 4
@@ -324,7 +322,7 @@ class TestCrossvalidation:
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
 
-    def test_works_with_two_clips_a_class(self) -> None:
+    def test_works_with_two_clips_per_class(self) -> None:
         clips = toy(4, num_groups=2)
         assert len(self.run(clips, make_folds(clips.dataset, 2, seed=0))) == 4
 
@@ -333,7 +331,7 @@ class TestCrossvalidation:
         folds = make_folds(clips.dataset, 2, seed=0)
         assert self.run(clips, folds) == self.run(clips, folds)
 
-    def test_subsets_are_each_sequence_stream_alone_and_all(self) -> None:
+    def test_subsets_are_each_sequence_stream_and_all_together(self) -> None:
         assert stream_subsets(("rgb", "motion")) == [("rgb",), ("motion",), ("rgb", "motion")]
         assert stream_subsets(("rgb", "motion", "colour"))[:2] == [("rgb", "colour"), ("motion", "colour")]
         assert stream_subsets(("rgb", "texture")) == [("rgb", "texture")]
@@ -373,11 +371,11 @@ class TestScoredSubset:
         with pytest.raises(UsageError, match=r"`subset=test`: neither .* try `subset=all`"):
             choose_subset(self.DATA, tmp_path, "test")
 
-    def test_the_model_s_order_of_classes_is_taken(self) -> None:
+    def test_classes_have_the_order_of_the_model(self) -> None:
         model = build_model(model_config(num_classes=3), WIDTHS, None)
         assert with_classes_of(self.DATA, model).classes == ("a", "b", "c")
 
-    def test_a_class_that_the_model_does_not_know_is_named(self) -> None:
+    def test_a_class_unknown_to_the_model_is_named(self) -> None:
         model = build_model(ModelConfig("video", ("a", "z"), ("motion",)), WIDTHS, None)
         with pytest.raises(DataError, match=r"does not know class 'b' \(1 unknown in all\); it knows a, z"):
             with_classes_of(self.DATA, model)

@@ -34,7 +34,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 
 class TestStep:
-    def test_is_that_of_pytorch_and_decays_neither_biases_nor_norms(self) -> None:
+    def test_equals_pytorch_s_and_decays_neither_biases_nor_norms(self) -> None:
         ours, theirs = network(), network()
         optimiser = AdamW(ours.parameters(), weight_decay=0.1)
         reference = torch.optim.AdamW(
@@ -55,7 +55,7 @@ class TestStep:
         assert same(values(ours), values(theirs))
         assert not same(values(ours), values(network()))
 
-    def test_leaves_alone_what_has_no_gradient_and_drops_the_others(self) -> None:
+    def test_skips_parameters_without_gradient_and_clears_the_others(self) -> None:
         net = network()
         before = values(net)
         optimiser = AdamW(net.parameters(), weight_decay=0.1)
@@ -73,7 +73,7 @@ class TestStep:
 
 
 class TestState:
-    def test_goes_on_bit_for_bit(self) -> None:
+    def test_resumes_bit_for_bit(self) -> None:
         unbroken, broken = network(), network()
         first, second = AdamW(unbroken.parameters(), 0.1), AdamW(broken.parameters(), 0.1)
         for net, optimiser in ((unbroken, first), (broken, second)):
@@ -89,7 +89,7 @@ class TestState:
 
 class TestClip:
     @pytest.mark.parametrize("size", [0.01, 100.0])
-    def test_is_that_of_pytorch(self, size: float) -> None:
+    def test_equals_pytorch_s(self, size: float) -> None:
         ours, theirs = network(), network()
         for net in (ours, theirs):
             learn(net, layers=3)
@@ -102,7 +102,7 @@ class TestClip:
         for own, parameter in zip(gradients, theirs.parameters(), strict=True):
             torch.testing.assert_close(own, parameter.grad)
 
-    def test_of_nothing_is_nothing(self) -> None:
+    def test_of_no_gradients_does_nothing(self) -> None:
         clip([], 1.0)
 
 

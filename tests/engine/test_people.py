@@ -74,7 +74,7 @@ class TestReading:
         assert not steps.any()
 
 
-def test_a_source_says_what_finding_people_took(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_reports_the_time_for_finding_people(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def find(pictures: NDArray[np.uint8], *_: object) -> NDArray[np.float32]:
         began = time.process_time()
         while time.process_time() - began < 0.02:
@@ -97,7 +97,7 @@ class TestNetworks:
     def test_none_are_needed_without_the_stream(self) -> None:
         assert pose_networks.write_networks(None) is None
 
-    def test_says_what_computes_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_names_the_library_that_runs_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pose_networks, "is_installed", lambda: False)
         with pytest.raises(UsageError, match=r"pose. needs OpenVINO; pip install 'vidlstm\[cpu\]'"):
             pose_networks.write_networks(PoseWeights(b"", b""))
@@ -131,7 +131,7 @@ class TestFinding:
         counted = people.count_people(np.concatenate([pictures, nobody]), weights.put_into(tmp_path))
         assert counted.tolist() == [1, 1, 1, 0]
 
-    def test_refuses_files_that_hold_other_networks(self, tmp_path: Path) -> None:
+    def test_refuses_files_with_other_networks(self, tmp_path: Path) -> None:
         weights = _weights()
         assert weights is not None
         swapped = PoseWeights(weights.landmarks, weights.detector).put_into(tmp_path)

@@ -57,9 +57,7 @@ def test_the_records_are_those_of_the_command(
     assert [record.to_json() for record in records] == [json.loads(line) for line in told.lines]
 
 
-def test_files_come_as_text_as_paths_alone_or_from_an_iterator(
-    predictor: Predictor, files: list[Path]
-) -> None:
+def test_files_are_strings_or_paths_single_or_in_an_iterator(predictor: Predictor, files: list[Path]) -> None:
     expected = [str(file) for file in files[:3]]
     assert paths(predictor.predict(str(files[0]))) == expected[:1]
     assert paths(predictor.predict(files[0])) == expected[:1]
@@ -75,7 +73,7 @@ def test_names_are_returned_unchanged(
     assert paths(predictor.predict(f"./{files[0].name}")) == [f"./{files[0].name}"]
 
 
-def test_a_score_below_the_least_leaves_the_label_out(predictor: Predictor, files: list[Path]) -> None:
+def test_a_score_below_the_minimum_removes_the_label(predictor: Predictor, files: list[Path]) -> None:
     (record,) = predictor.predict(files[0], min_score=1.0)
     assert isinstance(record, Prediction)
     assert record.label is None
@@ -182,7 +180,7 @@ for record in vidlstm.load(sys.argv[1], workers=2).predict(sys.argv[2:]):
 
 
 @pytest.mark.parametrize("way", ["a file", "-"])
-def test_a_script_needs_no_guard_against_being_run_by_its_own_workers(
+def test_a_script_needs_no_main_guard(
     way: str, trained_run: TrainedRun, files: list[Path], tmp_path: Path
 ) -> None:
     program = tmp_path / "script.py"
@@ -214,7 +212,7 @@ class TestFrames:
         capture.release()
         return np.stack(found)
 
-    def test_give_what_their_file_gives(self, trained_run: TrainedRun, predictor: Predictor) -> None:
+    def test_give_the_same_record_as_their_file(self, trained_run: TrainedRun, predictor: Predictor) -> None:
         clip = next(trained_run.data.glob("rise/*.avi"))
         frames = self.frames_of(clip)
         (file,) = predictor.predict(clip)
@@ -244,7 +242,7 @@ class TestFrames:
             ((4, 48, 64, 3), {"times": [0, 2, 1, 3]}, "must be finite and increase"),
         ],
     )
-    def test_that_are_invalid_are_refused(
+    def test_are_refused_if_invalid(
         self, predictor: Predictor, shape: tuple[int, ...], clock: dict[str, Any], says: str
     ) -> None:
         with pytest.raises(UsageError, match=says):

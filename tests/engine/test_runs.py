@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 
 class TestCreate:
-    def test_makes_the_folder_and_notes_how_the_run_was_asked_for(self, tmp_path: Path) -> None:
+    def test_makes_the_folder_and_writes_the_settings(self, tmp_path: Path) -> None:
         run = RunFolder(tmp_path / "runs" / "new")
         assert not run.path.exists()
         run.create(SETTINGS, ROWS, overwrite=False)
@@ -66,7 +66,7 @@ class TestCreate:
             (tmp_path / "runs" / name).mkdir()
         assert claim_run(tmp_path / "runs") == tmp_path / "runs" / "8"
 
-    def test_of_many_runs_that_start_together_each_gets_a_folder_of_its_own(self, tmp_path: Path) -> None:
+    def test_runs_that_start_together_get_separate_folders(self, tmp_path: Path) -> None:
         with ThreadPoolExecutor(8) as pool:
             folders = list(pool.map(lambda _: claim_run(tmp_path / "runs"), range(40)))
         assert sorted(int(folder.name) for folder in folders) == list(range(1, 41))
@@ -117,7 +117,7 @@ class TestReopen:
         run.write_epoch(next(trainer.run()), trainer)
         assert run.settings() == OTHER
 
-    def test_a_folder_that_is_no_run_is_refused(self, tmp_path: Path) -> None:
+    def test_a_folder_without_a_run_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"config\.json: not found, so there is no run to resume"):
             RunFolder(tmp_path).reopen(SETTINGS, ROWS, allow_changes=False)
 

@@ -51,7 +51,7 @@ class TestMix:
         assert mixed.partners[0, 0] != 0
         assert mixed.masks["motion"].all()
 
-    def test_0_mixes_none(self) -> None:
+    def test_0_disables_it(self) -> None:
         plain = step(mixup=0.0)
         assert plain.shares == 1
         assert plain.sequences["motion"][0, :, 0, 0].tolist() == list(range(B))
@@ -79,7 +79,7 @@ class TestMembers:
         )
         return Step.draw(batch, table % K, real, slice(0, 3), mixup, np.random.default_rng(0), CPU)
 
-    def test_none_is_mixed_with_another_member_s_or_with_padding(self) -> None:
+    def test_clips_are_never_mixed_across_members_or_with_padding(self) -> None:
         mixed = self.draw(self.ROWS, mixup=1.0)
         assert sorted(mixed.partners[0].tolist()) == [0, 1, 2]
         assert mixed.partners[1].tolist() == [0, 1, 2]
@@ -87,7 +87,7 @@ class TestMembers:
         assert mixed.sequences["motion"][1, :, 0, 0].tolist() == [5, 7, 7]
 
     @pytest.mark.parametrize("weights", [None, torch.stack([WEIGHTS, WEIGHTS.flip(0)])])
-    def test_padding_has_no_part_in_the_loss(self, weights: Tensor | None) -> None:
+    def test_padding_does_not_affect_the_loss(self, weights: Tensor | None) -> None:
         given = torch.randn(2, 2, 3, K, generator=torch.Generator().manual_seed(0), requires_grad=True)
         losses = self.draw(self.ROWS, mixup=0.0).loss(given, slice(0, 3), weights, 0.1)
         for member, (rows, loss) in enumerate(zip(self.ROWS, losses, strict=True)):
@@ -131,7 +131,7 @@ class TestLoss:
         torch.testing.assert_close(ours.grad, theirs.grad)
 
     @pytest.mark.parametrize("weights", [None, WEIGHTS])
-    def test_that_of_the_parts_adds_up_to_that_of_the_whole(self, weights: Tensor | None) -> None:
+    def test_losses_of_the_parts_add_up_to_that_of_the_whole(self, weights: Tensor | None) -> None:
         one = step(mixup=1.0)
         given = logits().detach()
         parts = [rows_of(B, place, 3) for place in range(3)]
@@ -205,14 +205,14 @@ class TestPixels:
         ours = self.step(rows).inputs(rows)[0]["rgb"]
         torch.testing.assert_close(ours, whole[:, rows], atol=1e-3, rtol=0)
 
-    def test_neighbours_are_mixed_and_their_labels_as_well(self) -> None:
+    def test_neighbours_and_their_labels_are_mixed(self) -> None:
         step = self.step(slice(0, 7))
         assert step.partners.tolist() == [[1, 0, 3, 2, 5, 4, 6]]
         assert 0 < step.shares < 1
 
-    def test_without_mixup_none_are(self) -> None:
+    def test_without_mixup_no_clips_are_mixed(self) -> None:
         step = self.step(slice(0, 7), mixup=0.0)
         assert step.shares == 1
 
-    def test_pixels_are_read_and_not_features(self) -> None:
+    def test_pixels_are_read_instead_of_features(self) -> None:
         assert set(self.step(slice(0, 7)).inputs(slice(0, 2))[0]) == {"motion", "rgb"}

@@ -62,7 +62,7 @@ def accuracy(trainer: Trainer, clips: list[ClipFeatures], labels: NDArray[np.int
 
 
 class TestSeed:
-    def test_the_same_gives_the_same_weights_and_metrics_bit_for_bit(self) -> None:
+    def test_the_same_seed_gives_the_same_weights_and_metrics_bit_for_bit(self) -> None:
         clips, labels = shaped(24)
         first, second = make_trainer(clips, labels), make_trainer(clips, labels)
         assert run(first) == run(second)
@@ -76,7 +76,7 @@ class TestSeed:
         assert run(second) == metrics
         assert same(weights(first), weights(second))
 
-    def test_another_gives_others(self) -> None:
+    def test_another_seed_gives_other_weights(self) -> None:
         clips, labels = shaped(24)
         first = make_trainer(clips, labels)
         second = make_trainer(clips, labels, config=replace(QUICK, seed=1))
@@ -149,13 +149,13 @@ class TestStoppingEarly:
             after.append(weights(trainer))
         return trainer, reports, after
 
-    def test_ends_after_so_many_epochs_without_a_better_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_ends_after_patience_epochs_without_improvement(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer, reports, _ = self.scripted(monkeypatch, [3, 2, 1, 5, 5, 5, 0, 0])
         assert [r.epoch for r in reports] == [1, 2, 3, 4, 5, 6]
         assert [r.is_best for r in reports] == [True, True, True, False, False, False]
         assert trainer.best_epoch == 3
 
-    def test_the_best_epoch_s_weights_are_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_weights_of_the_best_epoch_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer, _, after = self.scripted(monkeypatch, [3, 1, 2, 2.5])
         trainer.finish()
         taken = {
@@ -172,7 +172,7 @@ class TestStoppingEarly:
         trainer, _, _ = self.scripted(monkeypatch, [2, 1, 1, 1])
         assert trainer.best_epoch == 2
 
-    def test_a_loss_that_is_no_number_is_never_the_best(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_nan_loss_is_never_the_best(self, monkeypatch: pytest.MonkeyPatch) -> None:
         trainer, _, _ = self.scripted(monkeypatch, [2, math.nan, 3])
         assert trainer.best_epoch == 1
 
@@ -192,7 +192,7 @@ class TestStoppingEarly:
         at_the_end = [[*range(10), *range(4, 14)]]  # the training clips, for the novelty
         assert scored == [[*range(10, 14), *range(4)]] * (QUICK.epochs + 1) + at_the_end
 
-    def test_without_anything_held_out_the_last_epoch_is_taken(self) -> None:
+    def test_without_held_out_clips_the_last_epoch_is_kept(self) -> None:
         clips, labels = shaped(12)
         trainer = make_trainer(clips, labels, [Part(np.arange(12), np.zeros(0, np.int64))])
         metrics = run(trainer)
@@ -241,7 +241,7 @@ class TestTestSet:
 
 
 class TestMembers:
-    def test_each_learns_from_its_own_part(self) -> None:
+    def test_each_is_trained_on_its_own_part(self) -> None:
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 12), np.arange(12, 24)), Part(np.arange(12, 24), np.arange(0, 12))]
         honest = make_trainer(clips, labels, parts)
@@ -255,7 +255,7 @@ class TestMembers:
         ours, theirs = weights(honest), weights(changed)
         assert [same(member(ours, number), member(theirs, number)) for number in range(2)] == [True, False]
 
-    def test_features_are_standardised_on_the_part_alone(self) -> None:
+    def test_features_are_standardised_on_the_part_only(self) -> None:
         clips, labels = shaped(24)
         parts = [Part(np.arange(0, 12), np.arange(12, 24))]
         trainer = make_trainer(clips, labels, parts)
@@ -264,7 +264,7 @@ class TestMembers:
         np.testing.assert_allclose(branch.standardise.mean[0], rows.mean(0), atol=1e-4)
         np.testing.assert_allclose(1 / branch.standardise.scale[0], rows.std(0), rtol=1e-3)
 
-    def test_padding_has_no_part_in_the_statistics(self) -> None:
+    def test_padding_does_not_affect_the_statistics(self) -> None:
         clips, labels = shaped(2)
         trainer = make_trainer(clips, labels, [Part(np.arange(2), np.zeros(0, np.int64))])
         (branch,) = trainer.classifier.branches
@@ -284,7 +284,7 @@ class TestRareClasses:
         assert found.tolist() == pytest.approx([0.5, 2, 2])
         assert found[labels].mean() == pytest.approx(1)
 
-    def test_a_class_that_a_part_lacks_does_no_harm(self) -> None:
+    def test_a_class_missing_in_a_part_does_no_harm(self) -> None:
         found = rarity(np.array([0, 0, 2]), 3)
         assert np.isfinite(found).all()
         assert found[[0, 0, 2]].mean() == pytest.approx(1)
@@ -362,5 +362,5 @@ class TestOrder:
     def test_recurrent_heads_solve_it(self, head: HeadKind) -> None:
         assert self.accuracy(head) >= 0.95
 
-    def test_the_mean_stays_at_chance(self) -> None:
+    def test_the_mean_head_stays_at_chance(self) -> None:
         assert self.accuracy("mean") == pytest.approx(0.5, abs=0.02)  # a pair's clips get one label

@@ -95,14 +95,14 @@ def test_frames_are_red_green_blue(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.frames[0, 16, 16], (200, 0, 0), atol=3)
 
 
-def test_the_whole_frame_is_brought_to_a_square(tmp_path: Path) -> None:
+def test_the_whole_frame_is_resized_to_a_square(tmp_path: Path) -> None:
     frame = np.zeros((32, 96, 3), dtype=np.uint8)
     frame[:, 32:64] = 255
     path = write_video(tmp_path / "stripe.avi", [frame] * 3)
     assert 0.3 < read_clip(path, ClipSpec(Sampling(), size=32)).frames[0].mean() / 255 < 0.37
 
 
-def test_frames_are_the_same_whether_or_not_a_thread_of_its_own_reduces_them(
+def test_frames_are_the_same_with_and_without_a_resizing_thread(
     numbered: Numbered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = numbered(60)
@@ -129,7 +129,9 @@ def pairs_of(clip: Clip) -> list[tuple[int, int]]:
     return [(number_of(first), number_of(second)) for first, second in clip.pairs]
 
 
-def test_a_neighbour_is_the_first_frame_late_enough(numbered: Numbered, openings: list[Path]) -> None:
+def test_the_neighbour_is_the_first_frame_that_is_late_enough(
+    numbered: Numbered, openings: list[Path]
+) -> None:
     clip = read_clip(numbered(50), ClipSpec(Sampling(num_frames=5), size=None, pairs=PAIRS))
     assert pairs_of(clip) == [(5, 7), (15, 17), (25, 27), (35, 37), (45, 47)]
     assert clip.pairs is not None
@@ -142,7 +144,7 @@ def test_a_neighbour_is_the_first_frame_late_enough(numbered: Numbered, openings
     ("fps", "apart"),
     [(5, 1), (12.5, 1), (24, 2), (30, 3), (50, 4)],
 )
-def test_time_and_not_frames_part_the_two(numbered: Numbered, fps: float, apart: int) -> None:
+def test_pairs_are_separated_by_time_not_by_frames(numbered: Numbered, fps: float, apart: int) -> None:
     clip = read_clip(numbered(60, fps=fps), ClipSpec(Sampling(num_frames=3), size=None, pairs=PAIRS))
     assert pairs_of(clip) == [(10, 10 + apart), (30, 30 + apart), (50, 50 + apart)]
     assert clip.pair_seconds == pytest.approx(np.full(3, apart / fps), abs=2e-3)
@@ -229,7 +231,7 @@ def test_frames_of_every_second_moment_only(
 
 
 @pytest.mark.parametrize("suffix", ["avi", "mkv"])
-def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(numbered: Numbered, suffix: str) -> None:
+def test_a_truncated_clip_is_read_to_its_end_and_reported(numbered: Numbered, suffix: str) -> None:
     path = numbered(100, f"clip.{suffix}")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 55 // 100])
@@ -243,13 +245,13 @@ def test_a_clip_that_was_cut_is_read_as_far_as_it_goes_and_says_so(numbered: Num
 
 
 @pytest.mark.parametrize("claim", [51, 52, 60])
-def test_a_header_that_is_merely_inexact_is_no_cut_clip(numbered: Numbered, claim: int) -> None:
+def test_a_slightly_wrong_header_is_not_a_truncated_clip(numbered: Numbered, claim: int) -> None:
     path = numbered(50)
     lie_about_length(path, claim)
     assert read_clip(path, SPEC).info.problem is None
 
 
-def test_a_file_that_never_has_the_same_length_is_given_up(
+def test_a_file_whose_length_keeps_changing_is_given_up(
     numbered: Numbered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths = iter([10, 20, 40, 80])

@@ -32,7 +32,7 @@ def test_black_is_in_the_darkest_bins_and_white_in_the_lightest() -> None:
     ("rgb", "a_side", "b_side"),
     [((255, 0, 0), 1, 1), ((0, 255, 0), -1, 1), ((0, 0, 255), 1, -1), ((255, 255, 0), 0, 1)],
 )
-def test_hues_lie_where_lab_puts_them(rgb: tuple[int, int, int], a_side: int, b_side: int) -> None:
+def test_hues_are_in_their_lab_bins(rgb: tuple[int, int, int], a_side: int, b_side: int) -> None:
     share = np.square(colour.describe(plain(*rgb)).reshape(4, 4, 4)).sum(axis=0)
     a = (share.sum(axis=1) * (-3, -1, 1, 3)).sum()
     b = (share.sum(axis=0) * (-3, -1, 1, 3)).sum()

@@ -106,7 +106,7 @@ def code_of(path: Path) -> FailureCode:
     ],
     ids=str,
 )
-def test_frames_are_those_of_a_plain_decode(tmp_path: Path, case: Case) -> None:
+def test_frames_equal_a_plain_decode(tmp_path: Path, case: Case) -> None:
     path = write(case, tmp_path)
     if path is None:
         pytest.skip("this PyAV cannot write it")
@@ -151,7 +151,7 @@ print(json.dumps([codes, opened, [link for link in links if link.startswith("soc
 """
 
 
-def test_texts_that_name_addresses_and_files_open_neither(tmp_path: Path) -> None:
+def test_text_files_that_name_addresses_or_files_open_neither(tmp_path: Path) -> None:
     other = write_numbered(tmp_path / "other.avi", 5)
     texts = {
         "sdp.mp4": "v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 224.2.1.1/2\nt=0 0\nm=video 5004 RTP/AVP 96\n",
@@ -191,7 +191,7 @@ def test_a_still_track_before_the_film_is_not_the_film(tmp_path: Path) -> None:
     assert clip.info.notes == (f"video track 2 of 2 was read (mpeg4, {WIDTH}x{HEIGHT})",)
 
 
-def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
+def test_sound_with_cover_art_is_not_a_video(tmp_path: Path) -> None:
     path = tmp_path / "song.mkv"
     _, jpeg = cv2.imencode(".jpg", numbered_frame(1))
     with av.open(str(path), "w") as file:
@@ -224,7 +224,7 @@ def test_what_an_edit_list_hides_is_not_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4", "flv"])
-def test_sound_that_goes_on_is_not_missing_picture(tmp_path: Path, container: str) -> None:
+def test_longer_sound_does_not_mean_missing_frames(tmp_path: Path, container: str) -> None:
     path = tmp_path / f"film.{container}"
     with av.open(str(path), "w") as file:
         add_film(file, range(30), sound=12)
@@ -233,7 +233,7 @@ def test_sound_that_goes_on_is_not_missing_picture(tmp_path: Path, container: st
 
 
 @pytest.mark.parametrize("container", ["mkv", "mp4", "ts"])
-def test_a_track_that_starts_late_is_whole(tmp_path: Path, container: str) -> None:
+def test_a_track_that_starts_late_is_complete(tmp_path: Path, container: str) -> None:
     path = film(tmp_path / f"film.{container}", range(30), ticks=[100_000 + 40 * i for i in range(30)])
     clip = read_clip(path, SPEC)
     assert (clip.info.num_frames, clip.info.problem, clip.info.notes) == (30, None, ())
@@ -252,7 +252,7 @@ def break_packets(path: Path, places: Sequence[int], with_bytes: Callable[[int],
     path.write_bytes(content)
 
 
-def test_reading_goes_on_behind_damage_and_says_how_much_is_lost(tmp_path: Path) -> None:
+def test_reading_continues_after_damage_and_reports_the_loss(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4", range(120), g="20", bf="0")
     break_packets(path, [45])
     found = numbers(path)
@@ -264,7 +264,7 @@ def test_reading_goes_on_behind_damage_and_says_how_much_is_lost(tmp_path: Path)
     assert clip.info.notes == ("1 of 120 frames are missing or damaged",)
 
 
-def test_much_damage_is_a_clip_cut_short(tmp_path: Path) -> None:
+def test_much_damage_counts_as_truncated(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4", range(120), g="20", bf="0")
     break_packets(path, range(30, 80))
     problem = read_clip(path, SPEC).info.problem
@@ -273,7 +273,7 @@ def test_much_damage_is_a_clip_cut_short(tmp_path: Path) -> None:
     assert "of 120 frames are missing or damaged" in problem.message
 
 
-def test_a_damaged_clip_gives_the_same_frames_whatever_the_number_of_threads(
+def test_a_damaged_clip_gives_the_same_frames_with_any_number_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = film(tmp_path / "film.mkv", range(60), g="20")
@@ -288,7 +288,7 @@ def test_a_damaged_clip_gives_the_same_frames_whatever_the_number_of_threads(
 
 
 @pytest.mark.parametrize("place", [12, 470, 699])
-def test_a_damaged_film_gives_the_same_moments_whatever_the_number_of_threads(
+def test_a_damaged_film_gives_the_same_moments_with_any_number_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     path = film(tmp_path / "film.mkv", [number % 300 for number in range(700)], g="20", preset="ultrafast")
@@ -318,7 +318,7 @@ def test_ffmpeg_does_not_log_through_python(tmp_path: Path) -> None:
     assert logged == []
 
 
-def test_several_threads_stop_where_frames_are_fewer_than_packets(
+def test_several_threads_give_up_if_frames_are_fewer_than_packets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decode_with(monkeypatch, 2)
@@ -334,7 +334,7 @@ def decode_with(patch: pytest.MonkeyPatch, num_threads: int) -> None:
         patch.setattr(f"vidlstm.media.video.pyav.{module}.decoding_threads", lambda: num_threads)
 
 
-def test_a_file_in_which_nothing_can_be_sought_has_a_length_of_its_own() -> None:
+def test_a_file_that_cannot_be_sought_has_no_last_packet() -> None:
     class Unseekable:
         start_time = 0
 
@@ -394,7 +394,7 @@ def test_files_are_opened_in_one_place() -> None:
     }
 
 
-def test_an_exported_program_allows_its_opencv_no_protocol_but_files() -> None:
+def test_an_exported_program_restricts_opencv_to_files() -> None:
     pytest.importorskip("onnxruntime")
     program = "import os, vidlstm.engine.exporting.sample; print(os.environ['OPENCV_FFMPEG_CAPTURE_OPTIONS'])"
     env = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV_")}
@@ -406,7 +406,7 @@ def test_an_exported_program_allows_its_opencv_no_protocol_but_files() -> None:
 
 
 @pytest.mark.real_data
-def test_outside_cases_get_what_is_right(real_data: Path) -> None:
+def test_real_unusual_files_give_the_right_frames_or_error(real_data: Path) -> None:
     folder = real_data / "outside_cases"
     right: dict[str, int | str] = {
         "audio_with_cover.mp4": "not_a_video",

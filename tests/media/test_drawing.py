@@ -24,7 +24,7 @@ def colours(image: NDArray[np.uint8]) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in np.unique(image.reshape(-1, 3), axis=0).tolist()} - {(0, 0, 0)}
 
 
-def test_each_place_has_a_colour_where_the_person_is() -> None:
+def test_each_slot_has_a_colour_at_the_person_s_position() -> None:
     drawn = draw_people(PICTURE, {0: person(20), 1: person(120)})
     assert colours(drawn) == set(_COLOURS[:2])
     for colour, left in zip(_COLOURS, (20, 120), strict=False):
@@ -34,7 +34,7 @@ def test_each_place_has_a_colour_where_the_person_is() -> None:
     assert not PICTURE.any(), "the given picture is left alone"
 
 
-def test_nobody_is_drawn_where_nobody_is() -> None:
+def test_nothing_is_drawn_without_people() -> None:
     assert not draw_people(PICTURE, {}).any()
     assert colours(draw_people(PICTURE, {1: person(120)})) == {_COLOURS[1]}
 
@@ -69,7 +69,7 @@ def drawing(
 
 
 class TestFilm:
-    def test_each_frame_shows_the_people_of_the_moment_before(self) -> None:
+    def test_each_frame_shows_the_people_of_the_latest_moment(self) -> None:
         draw = drawing({7: {2: body(20), 3: body(120)}}, 5)
         for seconds, left in (
             (0.0, None),
@@ -92,7 +92,7 @@ class TestFilm:
         assert (rows.min(), rows.max()) == pytest.approx((3 * 20 - 18, 3 * 160), abs=9)
         assert (columns.min(), columns.max()) == pytest.approx((3 * 120, 3 * 140), abs=9)
 
-    def test_nobody_takes_the_colour_of_who_is_still_seen(self) -> None:
+    def test_people_seen_together_have_different_colours(self) -> None:
         long, short = dict.fromkeys(range(6), body(20)), dict.fromkeys(range(2), body(120))
         later = dict.fromkeys(range(3, 6), body(120))
         draw = drawing({4: long, 8: short, 12: later}, 6)

@@ -49,7 +49,7 @@ def sounding(tmp_path: Path) -> Path:
     ("start", "end", "first", "last"),
     [(0.0, 1.0, 0, 24), (1.0, 2.0, 25, 49), (3.0, 9.0, 75, 99), (0.04, 0.08, 1, 1), (2.46, 3.0, 62, 74)],
 )
-def test_a_part_is_right_to_a_frame(
+def test_a_part_is_exact_to_the_frame(
     sounding: Path, tmp_path: Path, start: float, end: float, first: int, last: int
 ) -> None:
     target = tmp_path / "part.mp4"
@@ -96,7 +96,7 @@ def test_odd_sides_lose_a_row_or_column(numbered: Callable[..., Path], tmp_path:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (40, 32)
 
 
-def test_what_cannot_be_written_says_why_and_leaves_nothing(sounding: Path, tmp_path: Path) -> None:
+def test_a_write_error_gives_the_reason_and_leaves_no_file(sounding: Path, tmp_path: Path) -> None:
     target = tmp_path / "part.mp4"
     with pytest.raises(InputError) as caught:
         write_part(sounding, target, 50.0, 60.0)
@@ -109,7 +109,7 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(sounding: Path, tmp_
     assert not list(tmp_path.glob(".*"))
 
 
-def test_a_text_that_names_a_video_opens_none(sounding: Path, tmp_path: Path) -> None:
+def test_a_text_file_that_names_a_video_does_not_open_it(sounding: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "playlist.mp4"
     playlist.write_text(f"ffconcat version 1.0\nfile '{sounding}'\n")
     with pytest.raises(InputError, match="cannot be read as a video") as caught:
@@ -117,7 +117,7 @@ def test_a_text_that_names_a_video_opens_none(sounding: Path, tmp_path: Path) ->
     assert caught.value.code is FailureCode.NOT_A_VIDEO
 
 
-def test_a_name_with_a_colon_is_no_address(
+def test_a_name_with_a_colon_is_not_an_address(
     sounding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

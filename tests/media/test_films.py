@@ -81,7 +81,7 @@ def test_whole_pictures_of_every_moment_in_smaller_parts(numbered: Callable[...,
         assert numbers == [round(t * 25) for t in part.times]
 
 
-def test_a_long_film_comes_in_parts_and_the_last_one_knows_its_length(numbered: Callable[..., Path]) -> None:
+def test_a_long_film_comes_in_parts_and_the_last_has_its_length(numbered: Callable[..., Path]) -> None:
     parts = list(read_film(numbered(600), FilmSpec(8, 32, PAIRS)))
     assert [len(part.times) for part in parts] == [CHUNK, CHUNK, CHUNK]
     assert parts[-1].info.num_frames == 600
@@ -98,7 +98,7 @@ def test_every_reader_gives_the_same_moments(tmp_path: Path, fourcc: str) -> Non
     assert times == pytest.approx([n / 5 for n in range(60)], abs=1e-3)
 
 
-def test_what_is_held_does_not_grow_with_the_film(numbered: Callable[..., Path]) -> None:
+def test_memory_does_not_grow_with_the_film(numbered: Callable[..., Path]) -> None:
     def held(num_frames: int) -> int:
         path = numbered(num_frames, f"{num_frames}.avi")
         tracemalloc.start()
@@ -142,6 +142,6 @@ def test_an_absurd_frame_rate_is_ignored(tmp_path: Path) -> None:
         list(read_film(path, FilmSpec(8, 32)))
 
 
-def test_a_file_that_is_no_film_says_why(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_film_gives_the_reason(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         next(read_film(tmp_path / "none.mp4", FilmSpec(8)))

@@ -45,7 +45,7 @@ def plant(folder: Path, *names: str) -> Path:
         (("1.jpg", "2.jpg", "fps.txt", "Thumbs.db"), ("1.jpg", "2.jpg"), ()),
     ],
 )
-def test_frames_and_what_lies_beside_them(
+def test_frames_and_other_pictures_beside_them(
     tmp_path: Path, names: tuple[str, ...], frames: tuple[str, ...], passed_over: tuple[str, ...]
 ) -> None:
     assert frame_series(plant(tmp_path, *names)) == FrameSeries(frames, passed_over)
@@ -63,7 +63,7 @@ def test_frames_and_what_lies_beside_them(
         ("1.jpg", "2.jpg", "film.mp4"),
     ],
 )
-def test_no_clip(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_folders_that_are_not_clips(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert frame_series(plant(tmp_path, *names)) is None
 
 
@@ -90,7 +90,7 @@ def test_pictures_that_are_found_can_be_read(tmp_path: Path, suffix: str) -> Non
         pytest.fail(str(error))
 
 
-def test_a_folder_that_is_no_clip_says_how_its_files_are_labelled(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_clip_gets_a_hint(tmp_path: Path) -> None:
     (tmp_path / "clips").mkdir()
     with pytest.raises(InputError, match=r"on standard input list files \(find -type f\)$"):
         read_clip(tmp_path, ClipSpec(Sampling()))

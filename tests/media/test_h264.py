@@ -54,7 +54,7 @@ def test_a_damaged_packet_has_no_role(content: bytes) -> None:
         role_of(memoryview(content), 4)
 
 
-def test_how_long_the_lengths_are() -> None:
+def test_size_of_the_length_fields() -> None:
     assert length_size(b"\x01\x64\x00\x1e\xff\xe1\x00") == 4
     assert length_size(b"\x01\x64\x00\x1e\xfd\xe1\x00") == 2
     for other in (b"", b"\x01\x64", b"\0\0\0\x01\x67\x64\x00\x1e"):  # start codes instead of lengths

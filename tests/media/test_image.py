@@ -58,19 +58,19 @@ def png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
-def test_lossless_formats_come_out_exactly(tmp_path: Path, suffix: str) -> None:
+def test_lossless_formats_are_exact(tmp_path: Path, suffix: str) -> None:
     options = {"lossless": True} if suffix == "webp" else {}
     picture = load_picture(save(tmp_path / f"a.{suffix}", gradient(), **options))
     np.testing.assert_array_equal(picture, gradient())
     assert picture.dtype == np.uint8
 
 
-def test_jpeg_comes_out_nearly(tmp_path: Path) -> None:
+def test_jpeg_is_nearly_exact(tmp_path: Path) -> None:
     picture = load_picture(save(tmp_path / "a.jpg", gradient(), quality=95))
     assert np.abs(picture.astype(int) - gradient()).max() <= 12
 
 
-def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+def test_content_determines_the_format_not_the_name(tmp_path: Path) -> None:
     save(tmp_path / "a.png", gradient())
     (tmp_path / "a.png").rename(tmp_path / "-ä b.jpg")
     np.testing.assert_array_equal(load_picture(tmp_path / "-ä b.jpg"), gradient())
@@ -97,7 +97,7 @@ def test_exif_orientation_is_applied(tmp_path: Path, suffix: str, orientation: i
     assert np.abs(picture.astype(int) - gradient()).mean() < 4
 
 
-def test_damaged_exif_does_not_cost_the_picture(tmp_path: Path) -> None:
+def test_damaged_exif_is_ignored(tmp_path: Path) -> None:
     path = save(tmp_path / "a.jpg", gradient(), exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff garbage")
     assert load_picture(path).shape == gradient().shape
 
@@ -233,7 +233,7 @@ def test_the_limit_can_be_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("share", [0.03, 0.3, 0.7, 0.95])
-def test_a_cut_off_file_has_a_reason(tmp_path: Path, suffix: str, share: float) -> None:
+def test_a_truncated_file_has_a_reason(tmp_path: Path, suffix: str, share: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     content = save(tmp_path / f"a.{suffix}", noise).read_bytes()
     (tmp_path / f"a.{suffix}").write_bytes(content[: int(len(content) * share)])
@@ -324,7 +324,7 @@ def test_regions_cover_every_pixel_and_have_one_size(overlap: float) -> None:
             assert (np.diff(top) >= 0).all()
 
 
-def test_a_region_of_the_asked_size_is_untouched() -> None:
+def test_a_region_of_the_requested_size_is_unchanged() -> None:
     picture = gradient(32, 32)
     regions = cut_regions(picture, region_boxes(32, 32, GRID_2X2), 16)
     np.testing.assert_array_equal(regions[3], picture[16:, 16:])

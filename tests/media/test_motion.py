@@ -42,7 +42,7 @@ def by_direction(descriptor: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(descriptor.reshape(-1, motion.DIRECTIONS).sum(0), dtype=np.float32)
 
 
-def test_the_shape_is_the_one_promised() -> None:
+def test_shape() -> None:
     found = describe((square(60, 40), square(64, 40)), (square(60, 40), square(60, 44)))
     assert found.shape == (2, motion.WIDTH)
     assert found.dtype == np.float32
@@ -59,7 +59,7 @@ def test_no_pairs_give_no_descriptors() -> None:
     ("step", "direction"),
     [((4, 0), RIGHT), ((0, 4), DOWN), ((-4, 0), LEFT), ((0, -4), UP), ((3, 3), 1), ((-3, -3), 5)],
 )
-def test_a_moving_square_gives_its_direction(step: tuple[int, int], direction: int) -> None:
+def test_a_moving_square_has_its_direction(step: tuple[int, int], direction: int) -> None:
     found = describe((square(65, 45), square(65 + step[0], 45 + step[1])))[0]
     assert by_direction(found).argmax() == direction
 
@@ -155,7 +155,7 @@ def test_an_object_shows_in_front_of_a_moving_camera() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
-def test_even_pictures_give_zeros(level: int) -> None:
+def test_uniform_pictures_give_zeros(level: int) -> None:
     first = np.full((120, 160), level, np.uint8)
     second = np.full((120, 160), max(level - 1, 0), np.uint8)
     assert not describe((first, second)).any()
@@ -181,12 +181,12 @@ def test_a_cut_gives_zeros() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_pair_without_time_between_gives_zeros(seconds: float) -> None:
+def test_a_pair_without_a_time_difference_gives_zeros(seconds: float) -> None:
     assert not describe((square(60, 40), square(64, 40)), seconds=seconds).any()
 
 
 @pytest.mark.parametrize("gain", [0.5, 0.15])
-def test_darkness_changes_little(gain: float) -> None:
+def test_dark_pictures_give_nearly_the_same(gain: float) -> None:
     first, second = square(65, 45), square(69, 45)
     light = describe((first, second))[0]
     dark = describe(((first * gain).astype(np.uint8), (second * gain).astype(np.uint8)))[0]

@@ -28,7 +28,7 @@ def answers(*people: tuple[int, float, float, float], logit: float = 3.0) -> tup
 
 
 class TestAnchors:
-    def test_are_two_a_layer_and_cell(self) -> None:
+    def test_are_two_per_layer_and_cell(self) -> None:
         anchors = detection._anchors()
         assert anchors.shape == (28 * 28 * 2 + 14 * 14 * 2 + 7 * 7 * 6, 2)
         np.testing.assert_allclose(
@@ -37,7 +37,7 @@ class TestAnchors:
 
 
 class TestDetections:
-    def test_lie_in_the_picture_whatever_its_shape(self) -> None:
+    def test_are_in_the_picture_whatever_its_shape(self) -> None:
         picture = np.zeros((100, 400, 3), np.uint8)
         square, scale, shift = detection.letterbox(picture)
         assert square.shape == (224, 224, 3)
@@ -53,19 +53,19 @@ class TestDetections:
         assert len(found) == 1
         assert found[0].region.x == pytest.approx(102)
 
-    def test_of_two_are_two(self) -> None:
+    def test_of_two_people_stay_separate(self) -> None:
         found = detection.decode(
             *answers((500, 60, 100, 40), (502, 150, 100, 40)), 1, np.zeros(2, np.float32)
         )
         assert sorted(round(f.region.x) for f in found) == [60, 150]
 
-    def test_of_nobody_are_none(self) -> None:
+    def test_are_none_without_people(self) -> None:
         assert detection.decode(*answers(), 1, np.zeros(2, np.float32)) == []
 
 
 class TestRegions:
     @pytest.mark.parametrize("angle", [0.0, 0.5, math.pi / 2, math.pi, -2.0])
-    def test_what_is_cut_out_is_placed_where_it_was(self, angle: float) -> None:
+    def test_points_in_a_region_are_mapped_back_to_the_picture(self, angle: float) -> None:
         picture = np.zeros((240, 320, 3), np.uint8)
         picture[118:123, 178:183] = 255  # around (180, 120)
         region = Region(170, 110, 120, angle)
@@ -73,7 +73,7 @@ class TestRegions:
         found = np.array([[columns.mean() + 0.0, rows.mean()]], np.float32)
         assert regions.place(found, region)[0] == pytest.approx([180, 120], abs=0.6)
 
-    def test_a_body_stands_upright_in_its_region(self) -> None:
+    def test_a_body_is_upright_in_its_region(self) -> None:
         for towards in ((0, -1), (1, 0), (0.6, 0.8)):
             middle = np.array([100, 100], np.float32)
             region = regions.region_between(middle, middle + 50 * np.array(towards, np.float32))
@@ -175,7 +175,7 @@ class TestFollowingAFilm:
         np.testing.assert_allclose(left, [40 + 4 * m for m in range(12)], atol=10)
         np.testing.assert_allclose(right, [180 - 2 * m for m in range(12)], atol=10)
 
-    def test_who_comes_back_much_later_is_somebody_new(self) -> None:
+    def test_a_person_who_returns_much_later_is_a_new_person(self) -> None:
         stage = Stage()
         tracker = Tracker(stage.detect, stage.find_points)
         assert list(tracker.follow([stage.picture((60, 200))] * 2)) == [0]

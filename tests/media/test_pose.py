@@ -65,13 +65,13 @@ class TestAlways:
         descriptor = described(*CASTS[cast], people=people)
         np.testing.assert_array_equal(pose.mirror(pose.mirror(descriptor)), descriptor)
 
-    def test_has_its_width_and_is_finite(self, cast: str, people: int) -> None:
+    def test_has_the_documented_width_and_is_finite(self, cast: str, people: int) -> None:
         descriptor = described(*CASTS[cast], people=people)
         assert descriptor.shape == (12, pose.width(people))
         assert np.isfinite(descriptor).all()
 
     @pytest.mark.parametrize(("scale", "shift"), [(2.0, 0.0), (1.0, 55.0), (0.5, -20.0)])
-    def test_place_and_size_in_the_picture_tell_nothing(
+    def test_position_and_size_in_the_picture_do_not_matter(
         self, cast: str, people: int, scale: float, shift: float
     ) -> None:
         moved = [
@@ -84,7 +84,7 @@ class TestAlways:
 
 
 class TestSlots:
-    def test_stand_from_left_to_right(self) -> None:
+    def test_are_ordered_from_left_to_right(self) -> None:
         placed = pose.slots([person(200, 1), person(90, 0)], 12, 2)
         assert placed[:, 0, :, 0].mean() < placed[:, 1, :, 0].mean()
 
@@ -98,7 +98,7 @@ class TestSlots:
         placed = pose.slots([passer_by, person(90, 0), person(200, 1)], 12, 2)
         np.testing.assert_array_equal(placed, pose.slots([person(90, 0), person(200, 1)], 12, 2))
 
-    def test_somebody_seen_again_where_they_were_is_the_same(self) -> None:
+    def test_a_person_who_reappears_nearby_keeps_the_slot(self) -> None:
         whole = person(90, 0)
         first = {m: p for m, p in whole.items() if m < 5}
         again = {m: p for m, p in whole.items() if m > 6}
@@ -110,7 +110,7 @@ class TestSlots:
 
 
 class TestSeen:
-    def test_is_where_anybody_is(self) -> None:
+    def test_is_true_if_anybody_is_seen(self) -> None:
         seen = pose.is_seen(described(person(90, 0, range(3, 7)), person(200, 1, range(5, 9))))
         assert seen.tolist() == [False] * 3 + [True] * 6 + [False] * 3
 
@@ -122,7 +122,7 @@ class TestSeen:
 
 
 class TestVelocities:
-    def test_are_trunks_a_second(self) -> None:
+    def test_are_in_trunks_per_second(self) -> None:
         still = person(90, 0, range(1))[0]
         trunk = np.linalg.norm(still[[11, 12], :2].mean(0) - still[[23, 24], :2].mean(0))
         step = np.array([trunk * 0.3, 0, 0])
@@ -131,12 +131,12 @@ class TestVelocities:
         np.testing.assert_allclose(np.expm1(speed[..., 0]), 3, rtol=1e-3)
         np.testing.assert_allclose(speed[..., 1], 0, atol=1e-3)
 
-    def test_of_a_single_moment_are_none(self) -> None:
+    def test_are_zero_for_a_single_moment(self) -> None:
         assert not described({0: person(90, 0)[0]}, num=1)[:, 26:52].any()
 
 
 class TestTwo:
-    def test_the_hand_that_reaches_the_other_s_head_is_near_it(self) -> None:
+    def test_a_hand_at_the_other_person_s_head_is_near_it(self) -> None:
         one, other = person(90, 0), person(200, 1)
         for moment, points in one.items():
             points[15, :2] = other[moment][0, :2]

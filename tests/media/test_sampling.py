@@ -103,7 +103,7 @@ LENGTHS = [*range(1, 70), 109, 110, 111, 997, 9000, 216_001]
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=str)
-def test_every_row_increases_strictly_inside_the_clip(sampling: Sampling) -> None:
+def test_every_row_is_strictly_increasing_within_the_clip(sampling: Sampling) -> None:
     for num_frames, views, fps in product(LENGTHS, (1, 2, 3, 10), (25.0, 29.97, 7.0)):
         rows = plan(num_frames, fps, sampling, views)
         assert rows.dtype == np.int64
@@ -121,7 +121,7 @@ def test_the_middle_view_is_the_single_view(sampling: Sampling) -> None:
         assert rows[views // 2].tolist() == plan(num_frames, 25, sampling)[0].tolist()
 
 
-def test_uniform_places_lie_in_their_segments() -> None:
+def test_uniform_moments_are_in_their_segments() -> None:
     """The whole clip is covered, to the last frame of a two-hour film, without overflow or rounding."""
     for num_frames, views in product(LENGTHS, (1, 4)):
         rows = plan(num_frames, 25, uniform(16), views)
@@ -146,7 +146,7 @@ BURST = np.concatenate([np.arange(30) / 30, np.arange(1, 31)])
 """Thirty frames in the first second, then one per second for thirty seconds, like a screen recording."""
 
 
-def test_moments_are_even_in_time_where_frames_are_not() -> None:
+def test_moments_are_evenly_spaced_even_if_frames_are_not() -> None:
     assert plan_by_time(BURST, 31, uniform(4)).tolist() == [[32, 40, 48, 56]]
     assert BURST[plan_by_time(BURST, 31, uniform(4))[0]].tolist() == [3, 11, 19, 27]
     assert BURST[plan_by_time(BURST, 31, Sampling("fps", 16, rate=0.25))[0]].tolist() == [
@@ -155,7 +155,7 @@ def test_moments_are_even_in_time_where_frames_are_not() -> None:
     assert plan_by_time(BURST, 31, dense(3, 2)).tolist() == plan(60, 30, dense(3, 2)).tolist()
 
 
-def test_by_time_increases_strictly_where_frames_are_few() -> None:
+def test_by_time_is_strictly_increasing_even_with_few_frames() -> None:
     rng = np.random.default_rng(0)
     for num_frames in (1, 2, 5, 17, 60):
         times = np.concatenate([[0], np.cumsum(rng.choice([0.03, 0.04, 8.0], num_frames - 1))])
@@ -173,7 +173,7 @@ def test_rounded_times_are_even_and_bursts_are_not() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "by_time"), [(0.001, False), (1.0, True)])
-def test_time_counts_only_where_the_rate_varies(jitter: float, by_time: bool) -> None:
+def test_times_matter_only_if_the_rate_varies(jitter: float, by_time: bool) -> None:
     sampling = Sampling("uniform", 8)
     times = np.arange(100) / 25 + jitter * (np.arange(100) >= 50)
     expected = plan_by_time(times, times[-1] + 1 / 25, sampling) if by_time else plan(100, 25, sampling)
@@ -193,7 +193,7 @@ def test_the_neighbour_of_a_frame(index: int, expected: int) -> None:
     assert neighbour(np.arange(10) / 25, index, 1 / 15, 25) == expected
 
 
-def test_the_neighbour_in_a_short_clip_is_as_far_as_can_be() -> None:
+def test_the_neighbour_in_a_short_clip_is_as_far_as_possible() -> None:
     assert neighbour(np.array([0.0, 0.01, 0.02]), 0, 1 / 15, 25) == 2
     assert neighbour(np.array([0.0]), 0, 1 / 15, 25) == 0
 

@@ -139,7 +139,7 @@ def test_frames_have_the_bits_of_a_full_decode(tmp_path: Path, container: str, x
         "fullrange=on",
     ],
 )
-def test_colours_are_those_of_a_full_decode(tmp_path: Path, colours: str) -> None:
+def test_colours_equal_a_full_decode(tmp_path: Path, colours: str) -> None:
     path = write_h264(tmp_path / "clip.mp4", 12, f"{GROUPS}:{colours}")
     assert_same_as_full_decode(path, [0, 5, 11])
 
@@ -165,7 +165,7 @@ def test_sample_videos_as_h264(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pairs", [None, PairSpec(0.08, WIDTH), PairSpec(1.0, WIDTH)])
 @pytest.mark.parametrize("size", [WIDTH, None])
-def test_clips_of_an_uneven_clock_are_the_same(
+def test_clips_with_uneven_times_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pairs: PairSpec | None, size: int | None
 ) -> None:
     ticks = np.cumsum(np.random.default_rng(0).choice([1, 2, 3, 6], 200)).tolist()
@@ -178,7 +178,7 @@ def test_clips_of_an_uneven_clock_are_the_same(
 # All versions of PyAV.
 
 
-def test_where_pyav_has_changed_the_file_is_read_in_full(
+def test_the_whole_file_is_decoded_if_pyav_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_h264(tmp_path / "clip.mp4", 40)
@@ -233,9 +233,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return given
 
 
-def test_pictures_that_nothing_refers_to_are_left_out_unless_wanted(
-    tmp_path: Path, decoded: list[int]
-) -> None:
+def test_unreferenced_pictures_are_skipped_unless_wanted(tmp_path: Path, decoded: list[int]) -> None:
     path = write_h264(tmp_path / "clip.mkv", 100, IBBP)
     with opened(path) as video:
         before = set(decoded)
@@ -250,7 +248,7 @@ def test_pictures_that_nothing_refers_to_are_left_out_unless_wanted(
     assert set(decoded) - before == {*range(3, 100, 3), 20, 50} - before
 
 
-def test_whole_groups_of_pictures_are_jumped_over(tmp_path: Path, decoded: list[int]) -> None:
+def test_whole_groups_of_pictures_are_skipped(tmp_path: Path, decoded: list[int]) -> None:
     path = write_h264(tmp_path / "clip.mp4", 300)
     with opened(path) as video:
         before = len(decoded)
@@ -295,7 +293,7 @@ def test_without_a_plan_it_gives_every_frame(tmp_path: Path) -> None:
         ("clip.mp4", "keyint=20:intra-refresh=1"),  # no picture to start from
     ],
 )
-def test_odd_files_are_decoded_whole(tmp_path: Path, name: str, x264: str) -> None:
+def test_unusual_files_are_decoded_in_full(tmp_path: Path, name: str, x264: str) -> None:
     assert not is_selective(write_h264(tmp_path / name, 60, x264))
 
 
@@ -311,11 +309,11 @@ def test_unusual_pixel_formats_do_not_matter(tmp_path: Path, x264: str, pixels: 
     assert_same_as_full_decode(write_h264(tmp_path / "clip.mp4", 60, x264, pixels=pixels), [0, 7, 31, 59])
 
 
-def test_other_codecs_are_decoded_whole(long_clip: Path) -> None:
+def test_other_codecs_are_decoded_in_full(long_clip: Path) -> None:
     assert not is_selective(long_clip)
 
 
-def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_frame_ends_selective_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reference picture is replaced by something that is not a picture."""
     path = write_h264(tmp_path / "clip.mp4", 90, IBBP)
     place, _ = needed_packet(path)
@@ -340,7 +338,9 @@ def test_a_frame_that_does_not_come_ends_it(tmp_path: Path, monkeypatch: pytest.
     assert_same_clips(*read_both(path, SPEC, monkeypatch))
 
 
-def test_damaged_files_are_read_as_by_a_full_decode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_files_give_the_frames_of_a_full_decode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = write_h264(tmp_path / "whole.mkv", 90).read_bytes()
     rng = np.random.default_rng(0)
     path = tmp_path / "clip.mkv"
@@ -372,7 +372,7 @@ print(read_clip(Path(sys.argv[1]), ClipSpec(Sampling())).table.shape)
 
 
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_ffmpeg_gets_as_many_threads_as_it_may(
+def test_ffmpeg_gets_the_allowed_number_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_threads: int
 ) -> None:
     monkeypatch.setattr(selective, "decoding_threads", lambda: num_threads)

@@ -13,7 +13,7 @@ from vidlstm.errors import InputError
 from vidlstm.media.stills import stills
 
 
-def test_the_first_frame_at_each_time_or_later_whatever_the_frame_rate(tmp_path: Path) -> None:
+def test_first_frame_at_or_after_each_time_at_any_frame_rate(tmp_path: Path) -> None:
     path = tmp_path / "film.mkv"
     with av.open(str(path), "w", options={"reserve_index_space": "10k"}) as made:
         video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "20"})
@@ -27,7 +27,7 @@ def test_the_first_frame_at_each_time_or_later_whatever_the_frame_rate(tmp_path:
     assert found == [0, 10, 25, 38, 99]
 
 
-def test_what_is_no_film_says_so(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     path.write_bytes(b"x" * 1000)
     with pytest.raises(InputError):

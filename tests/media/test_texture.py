@@ -32,7 +32,7 @@ def test_codes_equal_the_reference_implementation(radius: int, expected: list[in
     assert texture.pattern_codes(grey, radius)[5, 3:9].tolist() == expected
 
 
-def test_there_are_as_many_patterns_as_promised() -> None:
+def test_number_of_patterns() -> None:
     every_code = np.arange(256)
     assert sorted(set(texture._PATTERN_OF_CODE[every_code])) == list(range(texture.NUM_PATTERNS))
 
@@ -60,7 +60,7 @@ def test_stripes_across_differ_from_stripes_down() -> None:
     assert np.abs(texture.describe(stripes) - texture.describe(stripes.swapaxes(1, 2).copy())).max() > 0.3
 
 
-def test_an_even_surface_has_one_pattern_whatever_its_grey() -> None:
+def test_a_uniform_surface_has_one_pattern_for_any_grey() -> None:
     for grey in (0, 1, 77, 255):
         vector = texture.describe(np.full((1, 16, 16, 3), grey, np.uint8))
         assert np.count_nonzero(vector) == len(texture.RADII)

@@ -60,12 +60,12 @@ def code_of(path: Path, limits: Limits | None = None) -> FailureCode:
 
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip.mkv"])
-def test_frames_are_those_asked_for(numbered: Numbered, name: str) -> None:
+def test_the_requested_frames_are_returned(numbered: Numbered, name: str) -> None:
     wanted = [0, 1, 7, 8, 30, 49]
     assert read_numbers(numbered(50, name), wanted) == wanted
 
 
-def test_a_frame_tells_its_index_and_time_and_is_blue_green_red(tmp_path: Path) -> None:
+def test_a_frame_has_index_and_time_and_is_bgr(tmp_path: Path) -> None:
     frame = np.zeros((48, 64, 3), dtype=np.uint8)
     frame[:, :32] = (250, 0, 0)  # OpenCV's order: the left half is blue
     path = write_video(tmp_path / "clip.avi", [frame] * 10, fps=20)
@@ -176,14 +176,14 @@ def test_probe_drops_an_absurd_length(numbered: Numbered) -> None:
 # Unusable files give the reason.
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     assert code_of(tmp_path / "missing.mp4") is FailureCode.NOT_FOUND
     assert code_of(tmp_path / ("long" * 100)) is FailureCode.NOT_FOUND
     assert code_of(tmp_path / "a\0b.mp4") is FailureCode.NOT_FOUND
 
 
 @needs_posix
-def test_links_that_lead_nowhere(tmp_path: Path) -> None:
+def test_broken_links(tmp_path: Path) -> None:
     (tmp_path / "loop.mp4").symlink_to("loop.mp4")
     (tmp_path / "broken.mp4").symlink_to("missing.mp4")
     assert code_of(tmp_path / "loop.mp4") is FailureCode.NOT_FOUND
@@ -215,7 +215,7 @@ def test_a_file_that_may_not_be_read(numbered: Numbered) -> None:
     assert code_of(path) is FailureCode.PERMISSION
 
 
-def test_contents_that_are_no_video(tmp_path: Path) -> None:
+def test_contents_that_are_not_a_video(tmp_path: Path) -> None:
     contents = {
         "text.mp4": b"not a video\n" * 100,
         "random.avi": np.random.default_rng(0).bytes(5000),
@@ -232,7 +232,7 @@ def test_contents_that_are_no_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "tiff", "webp"])
-def test_a_picture_is_no_video_whatever_its_name(tmp_path: Path, suffix: str) -> None:
+def test_a_picture_is_not_a_video_whatever_its_name(tmp_path: Path, suffix: str) -> None:
     picture, disguised = tmp_path / f"picture.{suffix}", tmp_path / "picture.mp4"
     cv2.imwrite(str(picture), numbered_frame(3))
     shutil.copy(picture, disguised)
@@ -242,7 +242,7 @@ def test_a_picture_is_no_video_whatever_its_name(tmp_path: Path, suffix: str) ->
         assert caught.value.code is FailureCode.NOT_A_VIDEO
 
 
-def test_a_header_without_frames_behind_it(numbered: Numbered) -> None:
+def test_a_header_without_frames(numbered: Numbered) -> None:
     path = numbered(5)
     content = path.read_bytes()
     start = content.index(b"movi")
@@ -250,7 +250,7 @@ def test_a_header_without_frames_behind_it(numbered: Numbered) -> None:
     assert code_of(path) in (FailureCode.NO_FRAMES, FailureCode.NOT_A_VIDEO)
 
 
-def test_what_is_over_the_limits(numbered: Numbered) -> None:
+def test_files_over_the_limits(numbered: Numbered) -> None:
     path = numbered(5)
     assert code_of(path, Limits(max_bytes=100)) is FailureCode.TOO_LARGE
     assert code_of(path, Limits(max_pixels=WIDTH * HEIGHT - 1)) is FailureCode.TOO_LARGE
@@ -266,7 +266,7 @@ ODD_NAMES += ["two words.avi", "quote'\".avi", "new\nline.avi", "tab\t.avi", "jÃ
 
 @needs_posix
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_are_names_of_files(
+def test_unusual_names_are_file_names(
     numbered: Numbered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A number is not a camera, `%03d` not a series of pictures, `http:` not an address, in any path."""
@@ -381,7 +381,7 @@ def make_folder(path: Path, numbers: list[int], pattern: str = "img_{}.png") -> 
     return path
 
 
-def test_pictures_follow_each_other_by_number_not_by_letter(tmp_path: Path) -> None:
+def test_pictures_are_ordered_by_number(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "clip", [1, 2, 9, 10, 11, 100])
     assert is_frame_folder(folder)
     assert read_numbers(folder, [0, 1, 2, 3, 4, 5]) == [0, 1, 2, 3, 4, 5]

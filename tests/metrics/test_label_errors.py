@@ -38,7 +38,7 @@ def test_a_clip_below_the_threshold_is_not() -> None:
     assert find_label_errors(labels, scores) == []
 
 
-def test_scores_that_are_all_alike_hide_no_wrong_label() -> None:
+def test_wrong_labels_are_found_among_nearly_equal_scores() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 0])
     sure = np.array([0.931, 0.932, 0.933, 0.072, 0.068, 0.07, 0.07])
     assert [e.index for e in find_label_errors(labels, np.stack([sure, 1 - sure], axis=1))] == [6]
@@ -51,7 +51,7 @@ def test_the_most_suspicious_comes_first() -> None:
     assert given_scores == sorted(given_scores)
 
 
-def test_a_class_without_clips_and_no_clips_at_all_do_no_harm() -> None:
+def test_a_class_without_clips_and_an_empty_data_set_work() -> None:
     labels = np.array([0, 0, 1])
     scores = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8], [0.1, 0.8, 0.1]])
     assert find_label_errors(labels, scores) == []
@@ -59,7 +59,7 @@ def test_a_class_without_clips_and_no_clips_at_all_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_same_clips_as_the_authors_library(seed: int) -> None:
+def test_agrees_with_the_authors_library(seed: int) -> None:
     cleanlab = pytest.importorskip("cleanlab.filter")
     given, _, scores = noisy(seed, num_classes=2 + seed)
     theirs = cleanlab.find_label_issues(

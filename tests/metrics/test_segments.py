@@ -97,7 +97,7 @@ def test_average_precision(truths: list[str], guesses: list[str], precision: flo
     assert average_precision(*given, "a", 0.5) == pytest.approx(precision)
 
 
-def test_a_class_that_no_film_holds_has_no_average_precision() -> None:
+def test_a_class_without_films_has_no_average_precision() -> None:
     truths, guesses = [spans("a 0-10")], [spans("a 0-10; b 20-30")]
     assert np.isnan(average_precision(truths, guesses, "b", 0.5))
     assert mean_average_precision(truths, guesses, 0.5) == 1.0

@@ -67,16 +67,16 @@ class TestTorch:
     @pytest.mark.parametrize(
         "name", ["efficientnet_lite0", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "efficientnet_b0"]
     )
-    def test_gives_the_features_of_the_layers_one_by_one(self, name: str) -> None:
+    def test_gives_the_features_of_the_plain_layers(self, name: str) -> None:
         encoder = experienced(name)
         assert_close(TorchEncoder(encoder, 2)(pictures()), reference(encoder, pictures()), ROUNDING)
 
     @pytest.mark.parametrize("size", [63, 64, 66, 97])
-    def test_pads_as_the_layers_do_whatever_the_size(self, lite0: Encoder, size: int) -> None:
+    def test_pads_like_the_plain_layers_at_any_size(self, lite0: Encoder, size: int) -> None:
         given = pictures(2, size)
         assert_close(TorchEncoder(lite0, 1)(given), reference(lite0, given), ROUNDING)
 
-    def test_without_fused_operators_folds_all_the_same(
+    def test_still_folds_without_fused_operators(
         self, lite0: Encoder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("platform.machine", lambda: "another")
@@ -85,14 +85,14 @@ class TestTorch:
         assert_close(TorchEncoder(lite0, 2)(pictures()), reference(lite0, pictures()), ROUNDING)
 
     @pytest.mark.skipif(not fusing.can_fuse_layers(torch.device("cpu")), reason="this CPU or torch cannot")
-    def test_fuses_where_it_can(self, lite0: Encoder) -> None:
+    def test_fuses_if_possible(self, lite0: Encoder) -> None:
         quick = for_inference(lite0)
         kinds = {type(m) for m in quick.modules()}
         assert fusing.FusedConv2d in kinds
         assert not kinds & {nn.BatchNorm2d, nn.ReLU6, nn.Conv2d}
 
     @pytest.mark.parametrize("fault", ["differs", "fails"])
-    def test_checks_the_fused_layers_and_does_without_them(
+    def test_checks_the_fused_layers_and_falls_back_to_plain_ones(
         self, lite0: Encoder, fault: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         right = fusing.FusedConv2d.forward
@@ -111,19 +111,19 @@ class TestTorch:
         assert "fused layers are not used" in caplog.text
         assert_close(TorchEncoder(lite0, 2)(pictures()), reference(lite0, pictures()), ROUNDING)
 
-    def test_leaves_the_encoder_as_it_was(self, lite0: Encoder) -> None:
+    def test_does_not_change_the_encoder(self, lite0: Encoder) -> None:
         before = reference(lite0, pictures(2))
         TorchEncoder(lite0, 1)(pictures(2))
         np.testing.assert_array_equal(reference(lite0, pictures(2)), before)
 
-    def test_keeps_rows_apart(self) -> None:
+    def test_rows_do_not_affect_each_other(self) -> None:
         encoder = build_encoder(EncoderConfig("simple", size=32, rows=True)).eval()
         given = pictures(6, 32)
         features = TorchEncoder(encoder, 2)(given)
         assert features.shape == (6, 8, 512)
         assert_close(features, reference(encoder, given), ROUNDING)
 
-    def test_does_not_change_how_many_threads_its_caller_computes_with(self, lite0: Encoder) -> None:
+    def test_does_not_change_the_caller_s_number_of_threads(self, lite0: Encoder) -> None:
         before = torch.get_num_threads()
         TorchEncoder(lite0, 2)(pictures(2))
         assert torch.get_num_threads() == before
@@ -160,17 +160,17 @@ class TestPrecision:
         assert_close(coarse, exact.astype(np.float32), 0.15)
         assert not np.allclose(coarse, exact, atol=1e-3)
 
-    def test_is_part_of_what_features_are_kept_under(self, lite0: Encoder) -> None:
+    def test_is_part_of_the_key_of_stored_features(self, lite0: Encoder) -> None:
         assert TorchEncoder(lite0, 1, "bfloat16").digest != TorchEncoder(lite0, 1).digest
 
     @pytest.mark.skipif(not fusing.can_fuse_layers(CPU), reason="not an x86 CPU, or a torch without oneDNN")
-    def test_on_a_cpu_without_avx_512_torch_computes_all_the_same(self) -> None:
+    def test_torch_works_on_a_cpu_without_avx_512(self) -> None:
         env = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
         done = subprocess.run([sys.executable, "-c", OLD_CPU], env=env, capture_output=True, text=True)
         assert done.stdout == "False True\n", done.stderr
 
     @pytest.mark.skipif(not is_installed(), reason="needs OpenVINO")
-    def test_openvino_is_not_told_a_limit_that_only_its_onednn_obeys(
+    def test_the_limit_that_only_onednn_obeys_is_hidden_from_openvino(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "avx2")
@@ -189,7 +189,7 @@ class TestPrecision:
         assert supported_precision("bfloat16", lambda: False) == "float32"
         assert caplog.messages == ["This processor has no bfloat16, so float32 is used"]
 
-    def test_the_backend_is_not_as_features_are_the_same(self, lite0: Encoder) -> None:
+    def test_the_backend_is_not_part_of_the_key(self, lite0: Encoder) -> None:
         assert openvino_encoder(lite0, SIZE, 3, 1).digest == TorchEncoder(lite0, 1).digest
 
 
@@ -227,7 +227,7 @@ class TestOpenVino:
             features = openvino_encoder(encoder, 32, 3, 1, kept_in=kept_in)(pictures(2, 32))
             assert_close(features, reference(encoder, pictures(2, 32)), ROUNDING)
 
-    def test_tells_one_encoder_from_another(self, kept_in: Path) -> None:
+    def test_distinguishes_encoders(self, kept_in: Path) -> None:
         one, other = experienced("mobilenet_v3_small"), experienced("regnet_y_400mf")
         for encoder in (one, other):
             features = openvino_encoder(encoder, SIZE, 3, 1, kept_in=kept_in)(pictures(2))
@@ -240,7 +240,7 @@ class TestOpenVino:
 
 
 class TestFallback:
-    def test_takes_over_once_and_for_good(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_is_permanent(self, caplog: pytest.LogCaptureFixture) -> None:
         class Broken:
             digest = "the same"
 

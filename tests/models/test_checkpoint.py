@@ -128,11 +128,11 @@ class TestRoundTrip:
         scores = [m.classifier.fuse(m.classifier(steps, masks, summaries)) for m in (model, load_model(good))]
         assert torch.equal(*scores)
 
-    def test_it_comes_ready_to_predict(self, good: Path) -> None:
+    def test_it_is_loaded_in_evaluation_mode(self, good: Path) -> None:
         model = load_model(good)
         assert not any(module.training for module in model.classifier.modules())
 
-    def test_a_rgb_encoder_travels_whole_and_comes_in_evaluation_mode(self, tmp_path: Path) -> None:
+    def test_the_rgb_encoder_is_stored_whole_and_loaded_in_evaluation_mode(self, tmp_path: Path) -> None:
         config = make("rgb").config.changed(encoder={"name": "mobilenet_v3_small", "weights": "none"})
         model = build_model(config, {"rgb": 1024}, rgb_encoder(config))
         loaded = load_model(written(tmp_path / "m.safetensors", model))
@@ -141,14 +141,14 @@ class TestRoundTrip:
         assert weights_digest(loaded.encoder) == weights_digest(model.encoder)
         assert not any(module.training for module in loaded.encoder.modules())
 
-    def test_the_header_alone_tells_the_same(self, good: Path) -> None:
+    def test_the_header_has_the_same_facts(self, good: Path) -> None:
         header, model = read_header(good), load_model(good)
         assert (header.config, header.widths, header.training) == (
             model.config, model.widths, model.training,
         )  # fmt: skip
         assert header.num_parameters == sum(t.numel() for t in model.modules().state_dict().values())
 
-    def test_encoder_weights_are_not_fetched_again(
+    def test_encoder_weights_are_not_downloaded_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         model = make("rgb")
@@ -201,7 +201,7 @@ class TestRefused:
         ],
         ids=str,
     )  # fmt: skip
-    def test_a_header_that_makes_no_sense(self, good: Path, changes: dict[str, str | None]) -> None:
+    def test_an_invalid_header(self, good: Path, changes: dict[str, str | None]) -> None:
         assert "not a complete vidlstm checkpoint" in refusal(rewritten(good, **changes))
 
     @pytest.mark.parametrize(
@@ -258,13 +258,13 @@ load_model(Path({str(good)!r}))
 
 
 class TestPose:
-    def test_the_networks_that_find_people_travel_with_the_model(self, tmp_path: Path) -> None:
+    def test_the_networks_that_find_people_are_stored_with_the_model(self, tmp_path: Path) -> None:
         model = make("motion", "pose")
         model.pose = PoseWeights(b"TFL3 a", b"TFL3 bc")
         file = written(tmp_path / "m", model)
         assert load_model(file).pose == model.pose == read_pose_weights(file)
 
-    def test_are_no_parameters(self, tmp_path: Path) -> None:
+    def test_are_not_parameters(self, tmp_path: Path) -> None:
         model = make("motion", "pose")
         model.pose = PoseWeights(b"TFL3 a", b"TFL3 bc")
         own = sum(value.numel() for value in model.modules().state_dict().values())

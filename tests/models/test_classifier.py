@@ -89,7 +89,7 @@ class TestBranchSpecs:
         text = " ".join(s.name + (f"({' '.join(s.joined)})" if s.joined else "") for s in specs)
         assert text == branches
 
-    def test_each_branch_has_a_summary_of_its_own_unless_one_is_named(self) -> None:
+    def test_each_branch_has_its_own_default_summary(self) -> None:
         given = config(("rgb", "motion", "pose"))
         assert {s.name: s.head.summary for s in branch_specs(given) if s.head.kind != "mean"} == {
             "change": "mean",
@@ -117,7 +117,7 @@ class TestBranchSpecs:
 
 
 class TestBranches:
-    def test_change_sees_no_difference_when_a_constant_is_added_to_the_clip(self) -> None:
+    def test_change_ignores_a_constant_added_to_the_clip(self) -> None:
         network = classifier(config(("rgb",)))
         change, appearance = network.branches
         sequences, masks, _ = inputs([9, 4])
@@ -142,7 +142,7 @@ class TestBranches:
         assert scores.shape == (1, 2, 3)
         torch.testing.assert_close(scores, network(sequences, masks, summaries))
 
-    def test_members_start_different_and_are_averaged(self) -> None:
+    def test_members_start_differently_and_are_averaged(self) -> None:
         network = classifier(config(("motion",), members=3))
         clips = inputs([9, 4])
         logits = network.logits(*shared(clips))
@@ -151,7 +151,7 @@ class TestBranches:
         expected = logits.log_softmax(-1).mean(1).log_softmax(-1)
         torch.testing.assert_close(network(*clips), expected)
 
-    def test_one_member_alone_is_a_whole_network(self) -> None:
+    def test_one_member_is_a_complete_network(self) -> None:
         network = classifier(config(("rgb", "motion"), members=1))
         assert network(*inputs([3])).shape == (3, 1, 3)
 
@@ -208,7 +208,7 @@ class TestStandardise:
         layer.fit(0, torch.tensor([5.0, 0.0]), torch.tensor([0.0, 2.0]))
         assert layer(torch.tensor([[[6.0, 2.0]]])).tolist() == [[[1.0, 1.0]]]
 
-    def test_is_held_fixed(self) -> None:
+    def test_has_no_trainable_parameters(self) -> None:
         layer = Standardise(1, 2).train()
         layer(torch.randn(1, 8, 2))
         assert (layer.mean.tolist(), layer.scale.tolist()) == ([[0, 0]], [[1, 1]])

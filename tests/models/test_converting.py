@@ -123,7 +123,7 @@ def assert_same(found: tuple[NDArray[Any], NDArray[Any]], wanted: tuple[NDArray[
     ],
     ids=lambda network: f"{'+'.join(network.config.streams)} {network.config.head}",
 )
-def test_gives_the_scores_of_torch_for_clips_of_any_number_and_length_and_views(
+def test_gives_the_scores_of_torch_for_any_number_of_clips_steps_and_views(
     network: Model, runtime: Callable[[bytes], Head]
 ) -> None:
     compute = runtime(convert_model(network)["head.onnx"])
@@ -196,7 +196,7 @@ class TestCompiledNetworks:
         np.testing.assert_array_equal(made, imported)
         assert len([*tmp_path.rglob("encoder-*.blob")]) == 2
 
-    def test_where_nothing_can_be_kept_it_works_all_the_same(self, tmp_path: Path) -> None:
+    def test_work_without_a_writable_cache(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
         network = model(("motion",))
         streams = clips(network, 1, 4)
@@ -217,6 +217,6 @@ def test_a_network_that_refers_to_another_file_is_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
-def test_what_is_no_network_is_refused() -> None:
+def test_other_files_are_refused_as_networks() -> None:
     with pytest.raises(VidlstmError, match="onnxruntime fails on this model"):
         OnnxHead(b"no network")

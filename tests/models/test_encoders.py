@@ -94,7 +94,7 @@ class TestLargerEfficientNetLites:
         )
 
     @pytest.mark.parametrize(("name", "side", "golden", "size"), GOLDEN)
-    def test_is_lite0_made_deeper_and_wider(
+    def test_is_a_deeper_and_wider_lite0(
         self, name: str, side: int, golden: dict[int, float], size: int
     ) -> None:
         encoder = build_encoder(EncoderConfig(name, "none"))
@@ -143,7 +143,7 @@ class TestSimple:
         assert encoder.width == width
         assert encoder(noise(5, side, channels)).shape == (5, width)
 
-    def test_may_be_read_row_by_row(self) -> None:
+    def test_can_be_read_row_by_row(self) -> None:
         config = EncoderConfig("simple", size=28, channels=1, rows=True)
         encoder = build_encoder(config).eval()
         whole = build_encoder(EncoderConfig("simple", size=28, channels=1)).eval()
@@ -162,7 +162,7 @@ class TestSimple:
         encoder(noise(1, 32)).sum().backward()
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in encoder.parameters())
 
-    def test_alone_reads_grey(self) -> None:
+    def test_is_the_only_one_that_reads_grey(self) -> None:
         with pytest.raises(UsageError, match=r"`encoder=resnet18`: only `encoder=simple`"):
             build_encoder(EncoderConfig("resnet18", "none", channels=1))
 
@@ -187,7 +187,7 @@ class TestTorchvision:
         with pytest.raises(UsageError, match=f"`encoder={name}`: no such encoder; .*{names}"):
             build_encoder(EncoderConfig(name, "none"))
 
-    def test_offline_one_sentence_names_what_works_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_offline_the_message_names_alternatives(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def no_network(*_: object, **__: object) -> None:
             raise URLError("[Errno -3] Temporary failure in name resolution")
 
@@ -211,7 +211,7 @@ class TestWeightsFile:
     def build(file: Path) -> Encoder:
         return build_encoder(EncoderConfig("simple", str(file), size=32))
 
-    def test_plain_weights_are_taken_from_pt_and_safetensors(self, trained: Encoder, tmp_path: Path) -> None:
+    def test_plain_weights_are_read_from_pt_and_safetensors(self, trained: Encoder, tmp_path: Path) -> None:
         from safetensors.torch import save_file
 
         torch.save(trained.stages.state_dict(), tmp_path / "a.pt")
@@ -315,7 +315,7 @@ class TestFrozen:
             ("densenet121", 1, {"norm5"}),
         ],
     )
-    def test_other_networks_unfreeze_by_their_own_parts(
+    def test_other_networks_are_unfrozen_by_their_own_stages(
         self, name: str, last: int, learning: set[str]
     ) -> None:
         encoder = build_encoder(EncoderConfig(name, "none"))
@@ -332,7 +332,7 @@ class TestFrozen:
 
 
 class TestDigest:
-    def test_tells_weights_and_statistics_apart(self) -> None:
+    def test_depends_on_weights_and_statistics(self) -> None:
         torch.manual_seed(0)
         encoder = build_encoder(EncoderConfig("mobilenet_v3_small", "none"))
         first = weights_digest(encoder)

@@ -154,7 +154,7 @@ class TestMembers:
 
     @every_head
     @pytest.mark.parametrize("shared", [False, True])
-    def test_each_reads_its_own_clips_as_if_it_were_alone(self, config: HeadConfig, shared: bool) -> None:
+    def test_each_reads_its_own_clips_independently(self, config: HeadConfig, shared: bool) -> None:
         torch.manual_seed(3)
         head = build_head(2, WIDTH, config).eval()
         clips = torch.randn(2, 3, 6, WIDTH, generator=torch.Generator().manual_seed(9))
@@ -198,7 +198,7 @@ class TestOrder:
 
 class TestShape:
     @every_head
-    def test_width_is_what_comes_out(self, config: HeadConfig) -> None:
+    def test_width_is_that_of_the_output(self, config: HeadConfig) -> None:
         head = build(config)
         steps, mask = torch.zeros(2, 3, WIDTH), torch.ones(2, 3, dtype=torch.bool)
         assert read(head, steps, mask).shape == (2, head.width)

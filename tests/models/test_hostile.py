@@ -165,12 +165,12 @@ HEADERS += [
 HEADERS += [{"version": version} for version in ("", "x", "1e3", "-1", "999999999999999999999999")]
 
 
-def test_a_config_that_would_take_too_much_is_refused_before_it_takes_it() -> None:
+def test_a_config_that_needs_too_much_memory_is_refused_early() -> None:
     assert len(HEADERS) >= 90
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=lambda header: f"{next(iter(header.items()))}"[:80])
-def test_a_header_that_makes_no_sense_is_refused(good: Path, tmp_path: Path, header: dict[str, str]) -> None:
+def test_an_invalid_header_is_refused(good: Path, tmp_path: Path, header: dict[str, str]) -> None:
     with pytest.raises(CheckpointError, match=r"m\.safetensors: "):
         load_model(tampered(good, tmp_path, header=header))
 
@@ -196,7 +196,7 @@ def put(name: str, value: Callable[[Tensor], Tensor]) -> Callable[[Tensors], Ten
         lambda tensors: {},
     ],
 )
-def test_tensors_of_another_name_shape_type_or_without_sense_are_refused(
+def test_tensors_with_a_wrong_name_shape_or_type_or_invalid_content_are_refused(
     good: Path, tmp_path: Path, change: Callable[[Tensors], Tensors]
 ) -> None:
     file = tampered(good, tmp_path, change=change)
@@ -204,7 +204,7 @@ def test_tensors_of_another_name_shape_type_or_without_sense_are_refused(
         load_model(file, baseline=True)
 
 
-def test_nothing_is_allocated_for_a_model_whose_tensors_are_not_there(
+def test_nothing_is_allocated_for_missing_tensors(
     good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of 1 MB whose header announces an LSTM of width 9000 used to take 7 GB."""
@@ -225,7 +225,7 @@ def test_nothing_is_allocated_for_a_model_whose_tensors_are_not_there(
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.3, 0.9, 0.9999])
-def test_a_file_that_was_cut_is_refused(good: Path, tmp_path: Path, share: float) -> None:
+def test_a_truncated_model_file_is_refused(good: Path, tmp_path: Path, share: float) -> None:
     content = good.read_bytes()
     (tmp_path / "m.safetensors").write_bytes(content[: int(len(content) * share)])
     with pytest.raises(CheckpointError, match=r"m\.safetensors: "):

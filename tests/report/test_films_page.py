@@ -35,7 +35,7 @@ def made_page(num_films: int = 2, num_spans: int = 6) -> str:
     return render_films(cards, COLOURS, idle="background", title="Spans", command="vidlstm spans films")
 
 
-def test_every_film_has_a_timeline_its_spans_and_what_failed_a_reason() -> None:
+def test_films_have_a_timeline_and_spans_and_failures_a_reason() -> None:
     page = made_page()
     assert page.count('<svg class="timeline"') == 3
     assert page.count("<title>sit down 10.00 to 16.00 s, score 0.60</title>") == 2
@@ -45,7 +45,7 @@ def test_every_film_has_a_timeline_its_spans_and_what_failed_a_reason() -> None:
     assert "not_a_video: is not a video" in page
 
 
-def test_names_are_text_and_nothing_is_loaded_or_run() -> None:
+def test_names_are_escaped_and_nothing_is_loaded_or_run() -> None:
     page = made_page()
     assert "<script" not in page
     assert "<b>" not in page
@@ -85,7 +85,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.mark.parametrize("width", [1200, 500])
 @pytest.mark.parametrize("dark", [False, True])
-def test_in_a_browser_it_fits_asks_for_nothing_and_shows_colours(
+def test_in_a_browser_it_fits_makes_no_requests_and_shows_colours(
     browser: Browser, tmp_path: Path, width: int, dark: bool
 ) -> None:
     file = tmp_path / "page.html"

@@ -30,9 +30,7 @@ def test_training_writes_the_page_and_the_plots(trained_run: TrainedRun) -> None
         assert (trained_run.run / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_eval_writes_the_page_where_asked_with_plots_beside_it(
-    trained_run: TrainedRun, tmp_path: Path
-) -> None:
+def test_eval_writes_the_requested_page_with_plots_beside_it(trained_run: TrainedRun, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()  # a folder with the page's name without suffix must stay empty
     ended = shell(
         "eval",

@@ -29,7 +29,7 @@ class _Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_names_and_labels_are_text_whatever_they_hold() -> None:
+def test_names_and_labels_are_escaped() -> None:
     page = make_page(make_report(40, [*ACTIONS[:3], *AWKWARD], names=AWKWARD))
     assert page.encode("utf-8")  # no lone surrogate is left
     tags = _Tags(page).tags
@@ -41,7 +41,7 @@ def test_names_and_labels_are_text_whatever_they_hold() -> None:
     assert "latin \\xe9t\\xe9" in page
 
 
-def test_a_link_leads_to_the_very_bytes_of_a_file_name() -> None:
+def test_links_preserve_the_bytes_of_file_names() -> None:
     page = make_page(make_report(12, ACTIONS, names=AWKWARD, skill=-9))
     assert "latin%20%E9t%E9.mp4" in page
 
@@ -86,7 +86,7 @@ class TestCalibration:
         scores = [[0.9, 0.1], [0.9, 0.1], [0.6, 0.4], [0.6, 0.4]]
         assert error(scores, [0, 1, 0, 0]) == pytest.approx((2 * 0.4 + 2 * 0.4) / 4)
 
-    def test_bins_are_taken_each_by_itself(self) -> None:
+    def test_errors_in_different_bins_do_not_cancel_out(self) -> None:
         # Overconfidence in one bin and underconfidence in another do not cancel out ...
         assert error([[0.9, 0.1], [0.6, 0.4]], [1, 0]) == pytest.approx((0.9 + 0.4) / 2)
         # ... but within one bin they do.
@@ -108,7 +108,7 @@ class TestCalibration:
     def test_without_a_temperature_the_page_shows_one_curve(self) -> None:
         assert "Before calibration" not in make_page(make_report(temperature=None))
 
-    def test_undoing_no_calibration_changes_nothing(self) -> None:
+    def test_undoing_an_identity_calibration_changes_nothing(self) -> None:
         report = make_report(300, temperature=None)
         assert calibration(report, calibrated=False) == calibration(report)
 
@@ -145,7 +145,7 @@ def test_the_baseline_is_shown_beside_the_accuracy() -> None:
     assert not any("order matters" in line for line in cautions(better))
 
 
-def test_top5_is_shown_only_where_it_can_be_wrong() -> None:
+def test_top5_is_shown_only_if_it_can_be_wrong() -> None:
     assert "<dt>Top-5</dt>" in make_page(make_report(classes=ACTIONS))
     assert "<dt>Top-5</dt>" not in make_page(make_report(classes=ACTIONS[:5]))
 
@@ -161,5 +161,5 @@ def test_the_title_does_not_count_classes_for_everything_else() -> None:
     assert describe_test("films", ("none", "sit")) == "films: test of a model of 1 action"
 
 
-def test_nothing_readable_still_makes_a_page() -> None:
+def test_a_page_is_made_even_if_nothing_is_readable() -> None:
     assert "could not be read" in make_page(make_report(6, num_failed=6))

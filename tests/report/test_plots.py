@@ -52,12 +52,12 @@ def test_plots_of_the_page_follow_its_theme_and_need_no_inline_style() -> None:
         assert 'role="img"' in drawn
 
 
-def test_no_two_plots_of_one_page_share_a_name_within() -> None:
+def test_plots_of_one_page_have_unique_ids() -> None:
     names = re.findall(r'\bid="(.*?)"', curves_svg(make_epochs()) + reliability_svg(make_report()))
     assert len(names) == len(set(names)) > 0
 
 
-def test_losses_that_are_not_comparable_have_axes_of_their_own() -> None:
+def test_losses_that_are_not_comparable_have_separate_axes() -> None:
     assert curves_svg(make_epochs()).count("<svg") == 3
     without = [replace(e, val_loss=None, val_top1=None) for e in make_epochs(3)]
     assert curves_svg(without).count("<svg") == 1

@@ -62,7 +62,7 @@ def saved(page: Browser) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text, newline="")))[1:]
 
 
-def test_keys_decide_and_the_file_has_what_was_decided(page: Browser) -> None:
+def test_keys_make_decisions_that_are_downloaded(page: Browser) -> None:
     # The target of this event is the document, which has no tag name; for a real user it is the body.
     page.run("document.body.focus()")
     press(page, "3", "Enter", "k")
@@ -81,7 +81,7 @@ def test_undo_takes_one_decision_back_and_shows_its_clip(page: Browser) -> None:
     assert [(row[0], row[4]) for row in saved(page)] == [("a.mp4", "kick"), (AWKWARD, "wave")]
 
 
-def test_clicks_do_the_same(page: Browser) -> None:
+def test_clicks_work_like_keys(page: Browser) -> None:
     page.click("article:nth-of-type(1) button[data-name='wave']")
     page.click("#undo")
     page.click("article:nth-of-type(1) button[data-name='push']")
@@ -115,7 +115,7 @@ def test_space_plays_the_thumbnails_one_at_a_time(page: Browser) -> None:
     assert page.run(visible) == 1
 
 
-def test_names_are_text_and_the_page_asks_for_nothing(page: Browser, tmp_path: Path) -> None:
+def test_names_are_shown_as_text_and_no_requests_are_made(page: Browser, tmp_path: Path) -> None:
     assert page.requests() == [(tmp_path / "review.html").as_uri()]
     assert page.complaints() == []
     assert page.run("return window.harmed") is None

@@ -62,7 +62,7 @@ def test_a_table_of_spans(tmp_path: Path, film: Path) -> None:
     assert settled(file) == [(film.name, 0, 4.25, "walk"), (film.name, 4.25, 9, "sit")]
 
 
-def test_a_film_without_spans_is_named_by_a_row_of_its_own(tmp_path: Path) -> None:
+def test_a_film_without_spans_has_a_row(tmp_path: Path) -> None:
     file = write(tmp_path, "spans.csv", "path,start,end,label\na.mp4,,,\nb.mp4,1,2,walk\n")
     assert read_annotations([file]).films == ("a.mp4", "b.mp4")
     assert read_annotations([file]).problems == ()
@@ -116,7 +116,7 @@ def test_elan(tmp_path: Path) -> None:
     assert settled(file) == [("a.mp4", 1.5, 3.25, "walk & talk")]
 
 
-def test_elan_media_that_begin_later_than_the_timeline(tmp_path: Path) -> None:
+def test_elan_media_that_start_after_the_timeline(tmp_path: Path) -> None:
     annotations = ALIGNED.format(last="ts2", label="walk")
     file = write(tmp_path, "a.eaf", EAF.format(more=' TIME_ORIGIN="2000"', annotations=annotations))
     assert read_annotations([file]).spans[0].start == 3.5
@@ -306,12 +306,12 @@ def test_written_spans_are_read_back_to_half_a_frame(tmp_path: Path, film: Path,
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS.keys() - {"csv"}))
-def test_no_spans_are_written_and_read_too(tmp_path: Path, film: Path, name: str) -> None:
+def test_films_without_spans_are_written_and_read(tmp_path: Path, film: Path, name: str) -> None:
     file = write(tmp_path, *WRITERS[name](film, []))
     assert settled(file) == []
 
 
-def test_labels_that_xml_cannot_hold(tmp_path: Path, film: Path) -> None:
+def test_labels_that_are_not_allowed_in_xml(tmp_path: Path, film: Path) -> None:
     file = write(tmp_path, "f.eaf", write_elan(film, [Span(0, 1, "a\x00\x1b\udc80b")]))
     assert settled(file) == [(film.name, 0, 1, "a\ufffd\ufffd\ufffdb")]
 
@@ -381,13 +381,13 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ],
     ],
 )
-def test_wrong_types_cost_a_problem_each(tmp_path: Path, plain: object) -> None:
+def test_each_wrong_type_is_one_problem(tmp_path: Path, plain: object) -> None:
     read = read_annotations([write(tmp_path, "a.json", json.dumps(plain))])
     assert read.spans == ()
     assert {p.code for p in read.problems} <= {SpanCode.UNREADABLE}
 
 
-def test_a_film_outside_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_a_film_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "secret.mp4").touch()
     inside = tmp_path / "in"
     inside.mkdir()

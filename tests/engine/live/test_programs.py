@@ -60,7 +60,7 @@ def test_failures_are_reported() -> None:
     ]
 
 
-def test_a_label_that_cannot_be_an_argument_is_reported() -> None:
+def test_a_label_that_is_not_a_valid_argument_is_reported() -> None:
     told: list[str] = []
     programs = Programs(f'{PYTHON} -c "" {{label}}', told.append)
     programs.run(event("a\0b"))

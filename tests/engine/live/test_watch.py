@@ -262,7 +262,7 @@ def test_a_lost_source_ends_open_spans_and_starts_again(film: Path) -> None:
     assert shape(ended) == shape(spans_of(film, SpanRules()), shift=20)
 
 
-def test_times_that_jump_begin_another_film(film: Path) -> None:
+def test_jumping_times_start_a_new_film(film: Path) -> None:
     frames = frames_of(film)
     later = [(due + 27.0, LiveFrame(f.seconds + 1000, f.shown + 27.0, f.image)) for due, f in frames]
     script = Script([(0.0, Opened(8.0)), *frames, *later, (54.0, Ended())])
@@ -281,7 +281,7 @@ def test_open_spans_end_before_an_error_is_raised(film: Path) -> None:
     assert found[-1].end == pytest.approx(5.5, abs=0.13)
 
 
-def test_a_source_that_does_not_open_gives_only_its_reason() -> None:
+def test_a_source_that_cannot_be_opened_gives_only_the_reason() -> None:
     script = Script([(0.1, Ended(SourceError("refused")))])
     with pytest.raises(SourceError, match="refused"):
         list(script.run(WatchSettings()))

@@ -39,7 +39,7 @@ class TestFolders:
         assert "wave/2.mp4" in tree(folders)
         assert "walk/2.mp4" not in tree(folders)
 
-    def test_over_no_other_file(self, folders: Path, tmp_path: Path) -> None:
+    def test_never_replaces_a_file(self, folders: Path, tmp_path: Path) -> None:
         before = tree(folders)
         path = str(folders / "walk/1.mp4")
         applied = apply_decisions([Decision(path, "walk", "wave")], folders, tmp_path / "undo.csv")
@@ -48,7 +48,7 @@ class TestFolders:
         assert "already exists" in applied.problems[0]
         assert not (tmp_path / "undo.csv").exists()
 
-    def test_the_log_undoes_it(self, folders: Path, tmp_path: Path) -> None:
+    def test_the_undo_list_restores_it(self, folders: Path, tmp_path: Path) -> None:
         before = tree(folders)
         decisions = [
             Decision(str(folders / "walk/2.mp4"), "walk", "a new class"),
@@ -70,7 +70,7 @@ class TestFolders:
         assert tree(folders)["wave/clip/img_1.jpg"] == "1"
 
     @pytest.mark.parametrize("name", ["..", "../outside", "a/b", "a\\b", "."])
-    def test_a_class_never_leaves_the_folder(self, name: str, folders: Path, tmp_path: Path) -> None:
+    def test_a_class_name_never_escapes_the_folder(self, name: str, folders: Path, tmp_path: Path) -> None:
         before = tree(tmp_path)
         applied = apply_decisions(
             [Decision(str(folders / "walk/2.mp4"), "walk", name)], folders, tmp_path / "undo.csv"
@@ -108,7 +108,7 @@ class TestFolders:
         assert applied.added == 1
         assert (tmp_path / "data/train/walk/frames/img_1.jpg").is_file()
 
-    def test_held_out_clips_are_known_by_their_folder(self, tmp_path: Path) -> None:
+    def test_held_out_clips_are_recognised_by_their_folder(self, tmp_path: Path) -> None:
         for name in ("train/walk/1.mp4", "train/sit/3.mp4", "test/walk/2.mp4"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(name)
@@ -117,7 +117,7 @@ class TestFolders:
 
 
 class TestTables:
-    def test_paths_hold_in_the_folder_of_the_new_table(
+    def test_paths_are_relative_to_the_new_table(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "here").mkdir()
@@ -170,7 +170,7 @@ class TestTables:
             ("a.mp4", "wave", "x, y"), ("b.mp4", "walk", ""), ("c.mp4", "wave", ""),
         ]  # fmt: skip
 
-    def test_spans_are_told_apart_by_their_times(self, tmp_path: Path) -> None:
+    def test_spans_are_distinguished_by_their_times(self, tmp_path: Path) -> None:
         table = tmp_path / "spans.csv"
         table.write_text("path,start,end,label\nf.mp4,0.0,1.5,walk\nf.mp4,2,3,walk\n")
         applied = apply_decisions(
@@ -179,7 +179,7 @@ class TestTables:
         assert applied.changed == 1
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == ["f.mp4,0.0,1.5,walk", "f.mp4,2,3,sit"]
 
-    def test_what_the_table_does_not_hold_is_named(self, tmp_path: Path) -> None:
+    def test_clips_missing_in_the_table_are_named(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"
         table.write_text("path,label\na.mp4,walk\n")
         applied = apply_decisions([Decision("z.mp4", "", "walk")], table, tmp_path / "new.csv")
@@ -228,7 +228,7 @@ def test_a_link_moves_and_what_it_points_to_stays(folders: Path, tmp_path: Path)
     assert not link.is_symlink()
 
 
-def test_the_undo_log_lists_only_what_was_moved(folders: Path, tmp_path: Path) -> None:
+def test_the_undo_list_contains_only_moved_files(folders: Path, tmp_path: Path) -> None:
     decisions = [Decision(str(folders / f"walk/{n}.mp4"), "walk", "wave") for n in (1, 2)]
     applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
     assert (applied.changed, len(applied.problems)) == (1, 1)

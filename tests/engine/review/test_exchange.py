@@ -91,7 +91,7 @@ class TestLabelStudio:
             Decision("cat/1.png", "cat", "dog", "1.5", "2.25")
         ]
 
-    def test_what_was_skipped_is_no_answer(self, data: Path, tmp_path: Path) -> None:
+    def test_skipped_tasks_are_not_answers(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "export.json"
         file.write_text(json.dumps([answer(self.tasks(data)[0], "cat", was_cancelled=True)]))
         with pytest.raises(DataError, match="holds no decisions"):
@@ -109,7 +109,7 @@ class TestLabelStudio:
             ("[[[", "not valid JSON"),
         ],
     )
-    def test_what_is_none_is_named(self, content: str, message: str, tmp_path: Path) -> None:
+    def test_other_files_are_refused_by_name(self, content: str, message: str, tmp_path: Path) -> None:
         (tmp_path / "export.json").write_text(content)
         with pytest.raises(DataError, match=rf"export\.json.*{message}"):
             read_decisions(tmp_path / "export.json")
@@ -129,12 +129,12 @@ class TestCvat:
                 picture = Image.open(io.BytesIO(archive.read(f"images/{image.get('name')}")))
                 assert picture.size == (int(image.get("width", 0)), int(image.get("height", 0)))
 
-    def test_comes_back_as_decisions_as_it_is(self, data: Path, tmp_path: Path) -> None:
+    def test_unchanged_archives_come_back_as_decisions(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "export.zip"
         file.write_bytes(to_archive(CLASSES, review(data).items, data))
         assert read_decisions(file) == [Decision(f"cat/{ODD}", "", CLASSES[1])]
 
-    def test_what_was_changed_moves_files_by_their_folders(self, data: Path, tmp_path: Path) -> None:
+    def test_changed_tags_move_files_between_class_folders(self, data: Path, tmp_path: Path) -> None:
         items = (ReviewItem("cat/1.png", "cat", "dog"), ReviewItem(f"cat/{ODD}", "cat", "cat"))
         with self.archive(data, *items) as archive:
             (tmp_path / "annotations.xml").write_bytes(archive.read("annotations.xml"))
@@ -172,7 +172,7 @@ class TestCvat:
             ('<a><image name=".jpg"><tag label="u"/></image></a>', "is not from `vidlstm review`"),
         ],
     )
-    def test_what_is_none_is_named(self, content: str, message: str, tmp_path: Path) -> None:
+    def test_other_files_are_refused_by_name(self, content: str, message: str, tmp_path: Path) -> None:
         (tmp_path / "a.xml").write_text(content)
         with pytest.raises(DataError, match=rf"a\.xml: .*{message}"):
             read_decisions(tmp_path / "a.xml")

@@ -67,7 +67,7 @@ def test_parts_of_films_keep_their_times(tmp_path: Path) -> None:
     assert (item.path, item.start, item.end) == ("day #t=1.mp4", 2.5, 4.0)
 
 
-def test_mistakes_of_a_run_come_first_the_most_confident_at_the_top(tmp_path: Path) -> None:
+def test_mistakes_of_a_run_come_first_most_confident_first(tmp_path: Path) -> None:
     (tmp_path / "predictions.csv").write_text(
         "path,group,split,label,predicted,score,score_a,score_b\n"
         "1.mp4,g,val,a,a,0.9,0.9,0.1\n"
@@ -101,7 +101,7 @@ def test_other_inputs_are_refused(text: str, tmp_path: Path) -> None:
         read_review(file)
 
 
-def test_scores_that_are_no_numbers_count_as_none(tmp_path: Path) -> None:
+def test_invalid_scores_count_as_missing(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(
         '{"path": "a.mp4", "label": "x", "score": NaN, "top": [{"label": "x", "score": "1e999"}]}\n'
@@ -122,10 +122,10 @@ class TestBudget:
         chosen = choose(ReviewList(tuple(items), ("a", "b")), 4).items
         assert [i.path for i in chosen] == ["a0", "a1", "b0", "a2"]
 
-    def test_takes_what_is_unlike_the_training_data_first(self) -> None:
+    def test_takes_clips_unlike_the_training_data_first(self) -> None:
         items = (self.item("sure", "a", 0.9, unknown=True), self.item("doubtful", "a", 0.0))
         assert [i.path for i in choose(ReviewList(items, ("a",)), 1).items] == ["sure"]
 
-    def test_takes_all_where_there_are_fewer(self) -> None:
+    def test_takes_all_if_there_are_fewer(self) -> None:
         items = tuple(self.item(str(n), "a", n / 10) for n in range(3))
         assert len(choose(ReviewList(items, ("a",)), 50).items) == 3

@@ -91,7 +91,7 @@ def test_people_are_kept_if_they_are_to_be_drawn(film: Path) -> None:
     assert (people.rate, people.people, people.side) == (8.0, 2, PEOPLE_SIDE)
 
 
-def test_they_are_in_the_copy_and_in_the_thumbnails(film: Path, tmp_path: Path) -> None:
+def test_people_are_in_the_copy_and_in_the_thumbnails(film: Path, tmp_path: Path) -> None:
     pytest.importorskip("av", reason="needs PyAV: pip install vidlstm[av]")
     people = drawing_of(film, keep_people=True)
     times = [5.0, 12.0, 20.0]

@@ -125,7 +125,7 @@ def watched(film: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ClipFeatures, 
     return ClipFeatures({str(s): v for s, v in whole.items()}, {}), request
 
 
-def test_people_of_a_part_are_described_as_those_of_a_clip(
+def test_people_in_a_part_are_described_like_those_in_a_clip(
     watched: tuple[ClipFeatures, ReadRequest],
 ) -> None:
     film, request = watched
@@ -139,7 +139,7 @@ def test_people_of_a_part_are_described_as_those_of_a_clip(
     )
 
 
-def test_only_who_is_in_a_part_has_a_place_in_it(watched: tuple[ClipFeatures, ReadRequest]) -> None:
+def test_only_people_in_a_part_have_a_slot_in_it(watched: tuple[ClipFeatures, ReadRequest]) -> None:
     film, request = watched
     alone = cut(film, 8.0, 2.0, 4.0, request).sequences["pose"]
     both = cut(film, 8.0, 10.0, 11.0, request).sequences["pose"]

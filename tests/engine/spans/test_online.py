@@ -56,7 +56,7 @@ def test_uncertainty_ends_at_the_horizon() -> None:
     assert told + len(decoder.finish()) == 1000
 
 
-def test_a_forced_decision_binds_what_follows() -> None:
+def test_a_forced_decision_binds_later_cells() -> None:
     decoder = PathDecoder(5.0, horizon=2)
     path: list[int] = []
     for row in [[0.5, 0.5]] * 4 + [[0.1, 0.9]] * 10:
@@ -67,7 +67,7 @@ def test_a_forced_decision_binds_what_follows() -> None:
     assert len(path) == 14
 
 
-def test_a_look_ahead_changes_nothing() -> None:
+def test_a_preview_changes_nothing() -> None:
     scores = walk_through(3)
     decoder = PathDecoder(2.0)
     decoder.add(scores[:60])
@@ -79,7 +79,7 @@ def test_a_look_ahead_changes_nothing() -> None:
 @pytest.mark.parametrize("together", [1, 7, 120])
 @pytest.mark.parametrize("rules", [SpanRules(), SpanRules(min_duration=2.0, max_gap=1.0)])
 @pytest.mark.parametrize("seed", range(8))
-def test_they_are_the_spans_of_the_whole_film(seed: int, rules: SpanRules, together: int) -> None:
+def test_online_spans_equal_those_of_the_whole_film(seed: int, rules: SpanRules, together: int) -> None:
     scores = walk_through(seed)
     seconds = len(scores) * CELL - 0.2
     expected = find_spans(Timeline(scores, CELL, seconds), CLASSES, "background", 2.0, rules)
@@ -92,7 +92,7 @@ def test_they_are_the_spans_of_the_whole_film(seed: int, rules: SpanRules, toget
 
 @pytest.mark.parametrize("delay", [None, 0.0, 1.0, 3.0])
 @pytest.mark.parametrize("seed", range(4))
-def test_each_beginning_has_one_end_and_comes_before_it(seed: int, delay: float | None) -> None:
+def test_each_start_is_followed_by_one_end(seed: int, delay: float | None) -> None:
     scores = walk_through(seed)
     online = OnlineSpans(CLASSES, "background", 2.0, SpanRules(), CELL, delay)
     edges = []

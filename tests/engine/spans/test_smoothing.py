@@ -68,7 +68,7 @@ def test_a_score_of_zero_makes_no_path_impossible() -> None:
     assert best_path(scores, 100.0).tolist() == [0, 0, 0]
 
 
-def test_runs_become_spans_and_background_none() -> None:
+def test_runs_become_spans_except_background() -> None:
     timeline = Timeline(scores_of([0, 1, 1, 2, 0]), 0.5, 2.2)
     path = np.array([0, 1, 1, 2, 2])
     sit, walk = spans_of(path, timeline, CLASSES, "background")

@@ -60,7 +60,7 @@ class Seen:
         return np.array([[clip.sequences["motion"].mean(), 1.0] for clip in clips])
 
 
-def test_windows_lie_about_the_durations_of_training() -> None:
+def test_window_lengths_follow_the_training_durations() -> None:
     assert span_config([4.0, 5.0, 5.4, 60.0, 0.0]) == SpanConfig((3.9, 7.8))
     assert span_config([]) is None
 
@@ -84,7 +84,7 @@ def test_models_without_windows(model: ModelConfig, message: str) -> None:
         WindowGrid.of(model)
 
 
-def test_a_window_of_each_length_about_the_middle_of_each_cell() -> None:
+def test_a_window_of_each_length_is_centred_on_each_cell() -> None:
     seen = Seen()
     model = config()
     scores = scores_of(parts_of(64, 64), model, seen)
@@ -116,7 +116,7 @@ def test_a_film_no_longer_than_the_longest_window_is_one_clip() -> None:
     assert (scores == scores[0]).all()
 
 
-def test_a_part_of_a_film_is_read_as_a_clip_is() -> None:
+def test_a_part_of_a_film_is_read_like_a_clip() -> None:
     film = ClipFeatures({s: v[:, None] for s, v in parts_of(80, 80)[0].sequences.items()}, {})
     request = ReadRequest.of(config(), views=2)
     clip = cut(film, 8.0, 2.0, 6.0, request)  # moments 16 to 47

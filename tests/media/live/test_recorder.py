@@ -46,7 +46,7 @@ def test_a_clip_begins_before_its_event(tmp_path: Path) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_no_more_is_buffered_than_asked_for(tmp_path: Path) -> None:
+def test_no_more_than_requested_is_buffered(tmp_path: Path) -> None:
     recorder = Recorder(2.05, print)
     give(recorder, 0, 50)
     recorder.begin(tmp_path / "a.mp4", since=0.0)

@@ -56,7 +56,7 @@ def test_a_stream_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         list(source.frames)
 
 
-def test_a_page_is_no_stream() -> None:
+def test_a_web_page_is_not_a_stream() -> None:
     with (
         MjpegServer([b"<html>" * 100], fps=50) as server,
         pytest.raises(SourceError, match="video: "),
@@ -77,14 +77,14 @@ def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> N
     assert sum(slept) > 0  # it waits until frames are due
 
 
-def test_a_file_that_is_no_film_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_film_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"x" * 100)
     with pytest.raises(SourceError, match="cannot be read as a video"):
         open_source(parse_address(str(path), realtime=True)).__enter__()
 
 
-def test_a_camera_that_is_not_there() -> None:
+def test_a_missing_camera() -> None:
     with pytest.raises(SourceError, match=r"^camera 63: cannot be opened; is it connected, not in use"):
         open_source(parse_address("63")).__enter__()
 
