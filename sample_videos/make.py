@@ -2,22 +2,22 @@ r"""Draw the sample clips and films: videos of a cartoon figure that performs ei
 
     python sample_videos/make.py [OUT_DIR] [--films N]
 
-The clips let anyone train and test a recogniser in a minute without a download. Each of fourteen
-performers has a body and clothes of its own and does every action once; background, furniture,
-facing, frame size, frame rate, camera shake, speed, pauses and length are drawn anew for each
-take. Two pairs of actions are one movement run forwards and backwards (`REVERSED`): a performer's
-`stand_up` shows the pictures of his `sit_down` in the opposite order. Within such a pair nothing
-but the order in time tells the classes apart, so an average over the frames has to guess.
+With the clips, anyone can train and test a recogniser in a minute without a download. Each of the fourteen
+performers has a different body and clothes and does every action once. Background, furniture, facing, frame
+size, frame rate, camera shake, speed, pauses and length are random in each take. Two pairs of actions are one
+movement, run forwards and backwards (`REVERSED`): a performer's `stand_up` has the pictures of the same
+performer's `sit_down` in the opposite order. Only the order in time distinguishes the classes of such a pair,
+so an average over the frames has to guess.
 
-Files are named after the KTH data set, `<action>/person<NN>_<action>_d1.mp4`, so that the rule
-`^(person\d+)_` finds the performer: split by performer, for the two clips of a pair share a scene.
-The same seed gives the same pictures.
+Files are named as in the KTH data set, `<action>/person<NN>_<action>_d1.mp4`, so that the rule
+`^(person\d+)_` finds the performer. Split by performer, as the two clips of a pair share a scene. The same
+seed gives the same pictures.
 
-Films, `films/day<NN>.mp4`, show performers who are in no clip: each does every action once, in one room, with
-idle time before and after each. `films/spans.csv` says when what happens.
+Films, `films/day<NN>.mp4`, show performers who are in no clip. Each does every action once, in one room, with
+idle time before and after each action. `films/spans.csv` lists the actions and their times.
 
-Lengths on the figure are in units of its height; x points where the figure faces, y up, and the
-origin lies on the floor in the middle of the picture.
+Lengths on the figure are in units of its height; x points in the direction that the figure faces, y up, and
+the origin is on the floor in the middle of the picture.
 """
 
 import argparse
@@ -46,7 +46,7 @@ MARGIN = 12  # pixels around the picture into which the camera may shake and dri
 SIZES = ((144, 108), (160, 112), (160, 120), (176, 132))
 RATES = (15, 16, 18, 20)
 IDLE = (1.5, 3.5)  # seconds, before an action and after it
-SEEN = 0.02  # of a movement: before so much of it is done, and in the last of it, nobody sees it
+SEEN = 0.02  # share of a movement, at its start and at its end, that is too small to be seen
 
 Colour = tuple[int, int, int]  # blue, green, red
 Image = npt.NDArray[np.uint8]
@@ -64,7 +64,7 @@ TROUSERS: tuple[Colour, ...] = (
 WOODS: tuple[Colour, ...] = ((50, 85, 130), (90, 140, 185), (70, 60, 60), (60, 60, 150))
 
 
-# --------------------------------------------------------------------------- what is drawn by lot
+# --------------------------------------------------------------------------------- random choices
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class Body:
 
 @dataclass(frozen=True)
 class Take:
-    """One recording of one movement, run forwards: all that varies, and the curves over time."""
+    """One recording of one movement, run forwards: its random choices, and its curves over time."""
 
     width: int
     height: int
     fps: int
     scale: float  # height of the figure in pixels
     facing: int  # 1: to the right, -1: to the left
-    style: Vector  # four numbers in 0..1 by which a movement differs from take to take
-    progress: Vector  # per frame: how far the movement has come, 0..1
+    style: Vector  # four numbers in 0..1 that vary a movement from take to take
+    progress: Vector  # per frame: progress of the movement, 0..1
     effort: Vector  # per frame: 0 at rest, 1 moving; fades a cycle in and out
     camera: Vector  # per frame: x and y in pixels
     wood: Colour
@@ -138,7 +138,7 @@ def make_body(performer: int) -> Body:
 
 
 def make_take(performer: int, movement: str) -> Take:
-    """Draw a take. Nothing here knows whether it will be shown forwards or backwards."""
+    """Draw a take, independently of whether it will be shown forwards or backwards."""
     rng = np.random.default_rng([SEED, performer, 1 + MOVEMENTS.index(movement)])
     width, height = SIZES[rng.integers(len(SIZES))]
     fps = int(RATES[rng.integers(len(RATES))])
@@ -192,9 +192,9 @@ def shake(rng: np.random.Generator, ticks: Vector) -> Vector:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the ends of the figure are; the joints between them follow (`bend`).
+    """Positions of hip, hands and ankles; the joints between them follow (`bend`).
 
-    `points` holds x and y of: hip, near hand, far hand, near ankle, far ankle.
+    `points` contains x and y of: hip, near hand, far hand, near ankle, far ankle.
     """
 
     points: Vector
@@ -207,7 +207,7 @@ def blend(a: Pose, b: Pose, part: float) -> Pose:
 
 
 def through(poses: tuple[Pose, Pose, Pose], part: float) -> Pose:
-    """The smooth curve that is in the three poses at 0, 1/2 and 1."""
+    """The smooth curve through the three poses at 0, 1/2 and 1."""
     weights = (
         (1 - part) * (1 - 2 * part),
         4 * part * (1 - part),
@@ -257,7 +257,7 @@ def sit_down(body: Body, take: Take, frame: int) -> Pose:
 
 
 def pick_up(body: Body, take: Take, frame: int) -> Pose:
-    """Grip a box on the floor, lift it to the chest; afterwards it stays in the hands."""
+    """Grip a box on the floor and lift it to the chest, where it stays in the hands."""
     part = float(take.progress[frame])
     squat = 0.50 + 0.16 * take.style[0]
     floor = (0.27, BOX / 2 + 0.01)
@@ -506,7 +506,7 @@ def draw_box(canvas: Canvas, centre: tuple[float, float], wood: Colour) -> None:
 
 
 def draw_chair(canvas: Canvas, x: float, seat: float, wood: Colour) -> None:
-    """A chair whose seat has its middle at `x`, its back away from where the figure faces."""
+    """A chair whose seat is centred at `x`, with its back behind the figure."""
     for grow, factor in ((0.009, 0.35), (0.0, 1.0)):
         colour = shade(wood, factor)
         canvas.block(x - 0.15 - grow, -grow, x - 0.115 + grow, seat + 0.33 + grow, colour)
@@ -515,7 +515,7 @@ def draw_chair(canvas: Canvas, x: float, seat: float, wood: Colour) -> None:
 
 
 def draw_room(body: Body, take: Take) -> Image:
-    """The background: a wall, a floor, and by lot a window, a picture, a plant or a lamp."""
+    """The background: a wall, a floor, and at random a window, a picture, a plant or a lamp."""
     rng = np.random.default_rng(take.wall)
     high, wide = (take.height + 2 * MARGIN) * FINE, (take.width + 2 * MARGIN) * FINE
     wall = contrasting(rng, body)
@@ -566,7 +566,7 @@ def decorate(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def contrasting(rng: np.random.Generator, body: Body) -> Colour:
-    """A pale or a dark colour for the wall that none of the performer's clothes has."""
+    """A pale or dark colour for the wall, different from all of the performer's clothes."""
     while True:
         grey = rng.uniform(150, 230) if rng.random() < 0.75 else rng.uniform(95, 130)
         b, g, r = (int(c) for c in grey + rng.uniform(-20, 20, size=3))
@@ -629,9 +629,9 @@ Labelled = tuple[float, float, str]  # start and end in seconds, action
 
 
 def render_film(number: int) -> tuple[list[Image], int, list[Labelled]]:
-    """The frames of a film, its frames per second, and what happens in it.
+    """The frames of a film, its frames per second, and its labelled spans.
 
-    One take follows the other. A movement that has a way back is run there and back, with a pause between.
+    The takes follow one another. A reversible movement is run forwards and back, with a pause in between.
     """
     performer = PERFORMERS + number
     rng = np.random.default_rng([SEED, performer])
@@ -653,7 +653,7 @@ def render_film(number: int) -> tuple[list[Image], int, list[Labelled]]:
 
 
 def filmed(take: Take, place: Take, rng: np.random.Generator, *, there_and_back: bool) -> Take:
-    """A take in the room and by the camera of another, with idle time before and after."""
+    """A take in the room and with the camera of another take, with idle time before and after."""
     moving = np.flatnonzero(np.diff(take.progress) > 0)
     seconds = np.arange(moving[0], moving[-1] + 2) / take.fps
     ticks = np.arange(seconds[0], seconds[-1], 1 / place.fps)
@@ -672,7 +672,7 @@ def filmed(take: Take, place: Take, rng: np.random.Generator, *, there_and_back:
 
 
 def write_films(folder: Path, number: int) -> list[Path]:
-    """Write films and the table of what happens in them."""
+    """Write films and the table of their spans."""
     paths = [folder / f"day{film:02d}.mp4" for film in range(1, number + 1)]
     rows: list[tuple[object, ...]] = [("path", "start", "end", "label")]
     for film, path in enumerate(paths, 1):

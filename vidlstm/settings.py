@@ -261,7 +261,7 @@ class MachineSettings:
         workers: Decoder processes; None: one per core, at most 16.
         timeout: Seconds allowed per file.
         ray: Address of the Ray cluster that reads and encodes; `auto`: the one that this machine is part
-            of; `local`: one on this machine alone. None: no cluster.
+            of; `local`: one on this machine only. None: no cluster.
         ray_cpus: CPUs of each actor; None: all of the smallest node's, 8 at most.
         ray_gpus: GPUs of each actor.
     """

@@ -10,7 +10,7 @@ motion: `appearance` averages over the frames, and `change` reads, in order, how
 clip's mean, which removes the scene. With `--head mean` only `appearance` remains.
 
 Actions such as a punch often last only a moment, so `pose` is summarised by attention over the steps, not by
-the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch trained anew: accuracy 0.936
+the last output. On UT-Interaction across scenes, seeds 0 to 2, with the branch retrained: accuracy 0.936
 instead of 0.911, log loss 0.22 instead of 0.27. It was the best of five variants there, so the true gain is
 probably smaller; on spans of films it makes no difference.
 

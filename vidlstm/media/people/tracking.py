@@ -2,7 +2,7 @@
 
 As in BlazePose, a person's key points at one moment give the region for the next. The detector, which costs
 as much as the landmarks of one person, runs only every few moments, or at every moment while fewer people
-than wanted are seen. Two tracks that meet on one body are merged.
+than wanted are seen. Two tracks on one body are merged.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 About half of the pictures of a typical H.264 file are not references, and their packets say so. They are not
 sent to the decoder unless they are wanted. Where possible, the reader seeks to an IDR picture.
 
-The frames are proven to be those of a full decode: every packet is complete and has a time of its own; the
+The frames are proven to be those of a full decode: every packet is complete and has a unique time; the
 decoder knows the reordering depth from the start, so it drops nothing; and every packet sent comes back as a
 frame, in order and with its time. In any doubt this reader gives up and `reader` decodes the whole file.
 Damage inside a skipped picture is not noticed.
