@@ -60,7 +60,7 @@ class TestTrain:
             vidlstm.train(tiny_data, **wrong)
 
 
-def test_evaluate_scores_what_the_run_held_out(trained: Any, tiny_data: Path, tmp_path: Path) -> None:
+def test_evaluate_scores_the_held_out_clips_of_the_run(trained: Any, tiny_data: Path, tmp_path: Path) -> None:
     result = vidlstm.evaluate(tiny_data, trained.run, workers=1, page=tmp_path / "out.html")
     assert result.report.top1 == trained.report.top1
     assert result.page == tmp_path / "out.html"

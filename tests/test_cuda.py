@@ -150,7 +150,7 @@ class TestCommands:
         assert same_rows(gpu, cpu, 0.01)
         assert half.keys() == cpu.keys()
 
-    def test_auto_takes_the_gpu(self, frozen: Path, tiny_data: Path) -> None:
+    def test_auto_uses_the_gpu(self, frozen: Path, tiny_data: Path) -> None:
         before = torch.cuda.memory_stats()["allocation.all.allocated"]
         rows(tiny_data / "rise", "-c", frozen)
         assert torch.cuda.memory_stats()["allocation.all.allocated"] > before
@@ -172,7 +172,7 @@ class TestCommands:
         ],
         ids=["bfloat16", "float32"],
     )
-    def test_a_fine_tuned_encoder_predicts_on_the_cpu(
+    def test_a_fine_tuned_encoder_also_predicts_on_the_cpu(
         self, options: tuple[str, ...], frozen: Path, tiny_data: Path, tmp_path: Path
     ) -> None:
         fine = ("--device", GPU, "--epochs", "2", "--workers", "2", "--encoder-lr", "0.001")

@@ -109,7 +109,7 @@ def test_a_reversed_clip_shows_the_same_pictures_in_the_opposite_order(backward:
 
 @pytest.mark.parametrize(("backward", "forward"), PAIRS)
 @pytest.mark.parametrize("performer", range(1, make.PERFORMERS + 1))
-def test_committed_pairs_hold_the_same_poses(performer: int, backward: str, forward: str) -> None:
+def test_committed_pairs_have_the_same_poses(performer: int, backward: str, forward: str) -> None:
     there = frames_in(make.clip_path(FOLDER, performer, forward))
     back = frames_in(make.clip_path(FOLDER, performer, backward))[::-1]
     assert len(there) == len(back)

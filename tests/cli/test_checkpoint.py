@@ -66,7 +66,7 @@ def test_a_file_of_the_other_kind_keeps_its_row() -> None:
 
 
 @pytest.mark.parametrize("command", [("spans", "clips"), ("watch", "0")])
-def test_commands_for_videos_alone_name_the_run_that_fits(command: tuple[str, ...]) -> None:
+def test_commands_only_for_videos_name_the_run_that_fits(command: tuple[str, ...]) -> None:
     ended = vidlstm(*command)
     assert (ended.status, ended.out) == (2, "")
     assert SUGGESTION in ended.err.splitlines()

@@ -76,7 +76,7 @@ class TestShares:
         assert not World.from_environment().is_main
 
 
-def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_result_of_one(data: Path, tmp_path: Path) -> None:
     assert vidlstm("train", data, *FROZEN, "--quiet", "--out", tmp_path / "one").status == 0
     world = torchrun(2, data, *FROZEN, "--out", "two", "--json", cwd=tmp_path)
     out, err = world.communicate(timeout=120)
@@ -88,7 +88,7 @@ def test_two_processes_give_what_one_gives(data: Path, tmp_path: Path) -> None:
     assert same(tmp_path / "one", tmp_path / "two")
 
 
-def test_fine_tuning_too_and_a_run_with_a_dead_process_ends_and_can_be_resumed(
+def test_fine_tuning_is_distributed_and_a_run_with_a_dead_process_can_be_resumed(
     data: Path, tmp_path: Path
 ) -> None:
     start = ("--streams", "rgb", "--size", "32", "--epochs", "2", "--hidden", "8", "--members", "2")

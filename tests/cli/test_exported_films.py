@@ -91,7 +91,7 @@ def test_a_command_that_needs_torch_says_so(tmp_path: Path) -> None:
     assert done.stderr == "vidlstm: torch is not installed, and this command needs it: pip install vidlstm\n"
 
 
-def test_model_json_holds_the_settings_of_spans(folder: Path, film_run: Path) -> None:
+def test_model_json_contains_the_settings_of_spans(folder: Path, film_run: Path) -> None:
     spans = read_header(film_run / "model.safetensors").config.spans
     assert spans is not None
     facts = json.loads((folder / "model.json").read_text())

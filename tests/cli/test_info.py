@@ -15,7 +15,7 @@ from vidlstm.config_dict import from_dict
 from vidlstm.models.checkpoint import read_header
 
 
-def test_json_holds_the_whole_config_and_the_facts(trained_run: TrainedRun) -> None:
+def test_json_contains_the_whole_config_and_the_facts(trained_run: TrainedRun) -> None:
     ended = vidlstm("info", trained_run.model, "--json")
     assert (ended.status, ended.err) == (0, "")
     said = json.loads(ended.out)
@@ -82,7 +82,7 @@ def test_names_from_a_file_cannot_control_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "folder"])
-def test_a_file_that_is_no_checkpoint_is_refused_with_a_hint(name: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused_with_a_hint(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     ended = vidlstm("info", tmp_path / name)
     assert (ended.status, ended.out) == (2, "")

@@ -101,7 +101,7 @@ def test_a_name_that_is_not_utf8_is_kept_beside_its_printable_form(
     assert len(read(file)) == 1
 
 
-def test_another_file_is_left_alone(command: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
+def test_other_files_are_not_changed(command: tuple[str, ...], clips: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     parquet.write_table(pa.table({"a": [1]}), file)
     ended = vidlstm(*command, clips, "--resume", file)
@@ -112,7 +112,7 @@ def test_another_file_is_left_alone(command: tuple[str, ...], clips: Path, tmp_p
     assert file.read_bytes() == b"text"
 
 
-def test_spans_too(film_run: Path, films: Path, tmp_path: Path) -> None:
+def test_spans_in_parquet(film_run: Path, films: Path, tmp_path: Path) -> None:
     file = tmp_path / "spans.parquet"
     film = next(films.parent.glob("*.avi"))
     command = ("spans", film, "-c", film_run, "--workers", "1")

@@ -67,7 +67,7 @@ def test_a_folder_is_searched_for_video_files(tmp_path: Path) -> None:
     assert notes == [f"{tmp_path}: 2 other files skipped (.txt 1, .jpg 1)"]
 
 
-def test_glob_chooses_other_files(tmp_path: Path) -> None:
+def test_glob_selects_other_files(tmp_path: Path) -> None:
     plant(tmp_path, "b.mp4", "a/c.dat", "d.dat")
     assert names_in(tmp_path, glob="*.dat")[0] == ["a/c.dat", "d.dat"]
 

@@ -176,7 +176,7 @@ def test_a_closed_pipe_ends_it_even_while_it_waits(surroundings: dict[str, str],
         assert process.stderr.read().count(b"\n") == 1, "the model that was used, and no word more"
 
 
-def test_two_runs_at_once_do_not_disturb_each_other(surroundings: dict[str, str], place: Path) -> None:
+def test_two_concurrent_runs_do_not_affect_each_other(surroundings: dict[str, str], place: Path) -> None:
     runs = [
         subprocess.Popen([*COMMAND, "predict", "clips"], env=surroundings, cwd=place, stdout=subprocess.PIPE)
         for _ in range(2)

@@ -247,7 +247,7 @@ class TestDataInS3:
         assert all(str(path).startswith(f"{bucket}/data/") for path in own.paths)
         assert all(clip is not None for clip in read_clips(trained, own))
 
-    def test_eval_scores_what_was_held_out(self, run: Path, bucket: str) -> None:
+    def test_eval_scores_the_held_out_clips(self, run: Path, bucket: str) -> None:
         ended = vidlstm("eval", f"{bucket}/data", "-c", run, "--workers", "1")
         assert ended.status == 0, ended.err
         assert f"Scored: the val subset of {run / 'split.csv'}" in ended.err
@@ -257,7 +257,7 @@ class TestDataInS3:
         ended = vidlstm("eval", data, "-c", run, "--split", "all", "--workers", "1")
         assert "the model was trained on" in ended.err
 
-    def test_a_local_table_names_clips_in_the_bucket_and_a_missing_one(
+    def test_a_local_table_may_list_clips_in_the_bucket_and_a_missing_one(
         self, run: Path, bucket: str, tmp_path: Path
     ) -> None:
         table = tmp_path / "clips.csv"

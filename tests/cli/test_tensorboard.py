@@ -65,11 +65,11 @@ class TestResume:
         rates = [value for _, value in read(tmp_path)["learning_rate"]]
         assert rates == pytest.approx([0.1, 0.1, 0.7, 0.7, 0.7])
 
-    def test_that_asks_for_events_writes_earlier_epochs_too(self, tmp_path: Path) -> None:
+    def test_with_tensorboard_also_writes_earlier_epochs(self, tmp_path: Path) -> None:
         self.write(tmp_path, 3, 5)
         assert steps(tmp_path) == [1, 2, 3, 4, 5]
 
-    def test_a_run_that_replaces_another_begins_anew(self, tmp_path: Path) -> None:
+    def test_a_run_that_replaces_another_starts_with_no_events(self, tmp_path: Path) -> None:
         self.write(tmp_path, 0, 5)
         self.write(tmp_path, 0, 2)
         assert steps(tmp_path) == [1, 2]

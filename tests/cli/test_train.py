@@ -81,7 +81,7 @@ class TestOutput:
         assert "\r" not in trained_run.ended.err
         assert "\x1b" not in trained_run.ended.err
 
-    def test_standard_output_carries_one_json_object(self, trained_run: TrainedRun) -> None:
+    def test_standard_output_is_one_json_object(self, trained_run: TrainedRun) -> None:
         """Fault 12 of the peers: notes are written to standard output."""
         assert trained_run.ended.out.count("\n") == 1
         said = trained_run.said
@@ -296,7 +296,7 @@ class TestUnreadableClips:
 
 
 class TestContradictions:
-    def test_a_clip_in_two_classes_is_named_once_and_the_training_goes_on(
+    def test_a_clip_in_two_classes_is_named_once_and_training_continues(
         self, tiny_data: Path, tmp_path: Path
     ) -> None:
         data = tmp_path / "my data"
@@ -421,9 +421,7 @@ class TestCtrlC:
 
 
 class TestKept:
-    def test_a_touched_clip_is_read_again_and_no_other(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_only_a_touched_clip_is_read_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))
         for action in ("rise", "sink"):
             for performer in range(1, 4):

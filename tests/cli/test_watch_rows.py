@@ -31,7 +31,7 @@ def test_rows_of_jsonl() -> None:
     )
 
 
-def test_rows_of_a_table_stand_under_their_titles() -> None:
+def test_rows_of_a_table_are_aligned_with_their_titles() -> None:
     row = table_row(START)
     assert row.endswith("wave\\tx\n")
     assert row.index("wave") == TABLE_HEADER.index("label")

@@ -133,7 +133,7 @@ def test_a_certificate_that_is_not_trusted_is_not_a_missing_file(
     assert raised.value.message == "cannot be downloaded: the server's certificate is not trusted"
 
 
-def test_a_name_without_suffix_is_not_downloaded_to_see_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_without_suffix_is_not_downloaded_to_find_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "_open", None)
     assert not is_folder("https://host/download?clip=3")
     assert is_folder("https://host/clips/")

@@ -35,7 +35,7 @@ def test_groups_from_a_table_do_not_hide_contradictions(tmp_path: Path) -> None:
     assert found(tmp_path) == [["1.mp4", "2.mp4"]]
 
 
-def test_folders_of_frames_are_compared_too(tmp_path: Path) -> None:
+def test_folders_of_frames_are_compared(tmp_path: Path) -> None:
     frames = {f"{clip}/{n:03}.png": b"frame %d" % n for clip in ("a/x", "b/y") for n in range(3)}
     assert found(plant(tmp_path, frames)) == [["a/x", "b/y"]]
 

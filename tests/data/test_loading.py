@@ -39,7 +39,7 @@ class TestViewBatch:
         assert batch.masks["rgb"].tolist() == [[True, True, True], [True, False, False]]
         assert batch.masks["motion"].sum(1).tolist() == [5, 2]
 
-    def test_fewer_frames_are_fewer_steps_and_not_repeats(self) -> None:
+    def test_fewer_frames_give_fewer_steps_without_repeats(self) -> None:
         """Fault 11 of the peers: clips that are too short are left out, or padded with repeated frames."""
         batch = view_batch([clip(1), clip(16, 1)], index=0)
         assert batch.masks["motion"].sum(1).tolist() == [1, 16]

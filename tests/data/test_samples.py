@@ -176,7 +176,7 @@ class TestTable:
         data = find_samples(table(tmp_path / "lists/all.csv", text))
         assert all(sample.path.is_file() for sample in data.samples)
 
-    def test_quotes_hold_separators_and_line_breaks(self, tmp_path: Path) -> None:
+    def test_quotes_may_contain_separators_and_line_breaks(self, tmp_path: Path) -> None:
         text = 'path,label\n"v/c;d, e.mp4","shake\nhands"\nv/b.mp4,run\n'
         assert find_samples(table(tmp_path / "l.csv", text)).classes == ("run", "shake\nhands")
 
@@ -368,7 +368,7 @@ class TestLists:
         with pytest.raises(DataError, match=r"line 1: c\.mp4 has no class folder.*`class_list`.*path,label"):
             find_samples(table(tmp_path / "list.txt", "c.mp4 0\n"))
 
-    def test_a_list_of_paths_and_class_names_says_what_to_write(self, tmp_path: Path) -> None:
+    def test_a_list_of_paths_and_class_names_gets_a_hint(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"first: .*a\.mp4 hug.*make it a CSV that begins path,label"):
             find_samples(table(tmp_path / "list.txt", "my clips/a.mp4 hug\nmy clips/b.mp4 run\n"))
 

@@ -104,7 +104,7 @@ class TestSplit:
             (recordings(25, 4, "ab"), 0.2, {"a": 20, "b": 20}),
         ],
     )
-    def test_the_share_is_met_in_every_class_where_possible(
+    def test_the_share_is_met_in_every_class_if_possible(
         self, rows: Rows, share: float, counts: dict[str, int]
     ) -> None:
         for seed in range(5):

@@ -79,7 +79,7 @@ class TestFrameFolder:
 
 
 class TestWalk:
-    def test_goes_in_the_order_of_names_folder_by_folder(self, tmp_path: Path) -> None:
+    def test_yields_folder_by_folder_in_the_order_of_names(self, tmp_path: Path) -> None:
         plant(tmp_path, ["b.mp4", "a/z.mp4", "a/b/c.avi", "c.jpg"])
         assert names(tmp_path) == ["a/b/c.avi", "a/z.mp4", "b.mp4", "c.jpg"]
         assert names(tmp_path, kind="video") == ["a/b/c.avi", "a/z.mp4", "b.mp4"]
@@ -94,9 +94,7 @@ class TestWalk:
             ("[ab]*", ["b.mp4"]),
         ],
     )
-    def test_a_glob_chooses_files_whatever_their_suffix(
-        self, tmp_path: Path, glob: str, found: list[str]
-    ) -> None:
+    def test_a_glob_selects_files_with_any_suffix(self, tmp_path: Path, glob: str, found: list[str]) -> None:
         plant(tmp_path, ["b.mp4", "a/z.mp4", "a/b/c.avi", "d.dat"])
         assert names(tmp_path, glob) == found
 

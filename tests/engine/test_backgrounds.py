@@ -44,7 +44,7 @@ def test_clusters_equal_average_linkage(seed: int, threshold: float) -> None:
     assert set(cluster(given, threshold)) == joined_plainly(given, threshold)
 
 
-def test_clusters_hold_every_clip_once_and_change_nothing() -> None:
+def test_clusters_contain_every_clip_once_and_inputs_are_not_changed() -> None:
     given = distances(np.array([0.0, 5.0, 0.1, 9.0, 5.1]))
     before = given.copy()
     assert cluster(given, 0.5) == [(0, 2), (1, 4), (3,)]

@@ -77,7 +77,9 @@ def test_results_come_in_the_order_of_the_items(pool: DecodePool) -> None:
     assert outcomes(pool, names) == [(name, name.upper()) for name in names]
 
 
-def test_what_a_worker_logs_is_logged_here(pool: DecodePool, caplog: pytest.LogCaptureFixture) -> None:
+def test_messages_logged_by_a_worker_are_logged_by_the_parent(
+    pool: DecodePool, caplog: pytest.LogCaptureFixture
+) -> None:
     assert outcomes(pool, ["warn1", "a", "warn2"]) == [("warn1", "WARN1"), ("a", "A"), ("warn2", "WARN2")]
     assert sorted(caplog.messages) == ["warn1 is read the slow way", "warn2 is read the slow way"]
 

@@ -231,7 +231,7 @@ class TestScores:
         alone = np.concatenate([score_clips(model(), [c]) for c in clips])
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
-    def test_come_in_the_order_of_the_clips_beyond_one_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keep_the_order_of_the_clips_across_batches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clips = shaped(23)[0]
         whole = score_clips(model(), clips)
         monkeypatch.setattr("vidlstm.engine.scoring._BATCH", 5)

@@ -197,7 +197,7 @@ class TestStore:
     def test_without_a_store_every_run_reads(self, clips: list[Path]) -> None:
         assert [extract(clips, request("motion"))[1] for _ in range(2)] == [3, 3]
 
-    def test_a_touched_file_is_read_again_and_no_other(self, clips: list[Path], store: FeatureStore) -> None:
+    def test_only_a_touched_file_is_read_again(self, clips: list[Path], store: FeatureStore) -> None:
         extract(clips, request("motion"), store)
         os.utime(clips[1], ns=(0, 10**18))
         assert extract(clips, request("motion"), store)[1] == 1

@@ -162,7 +162,7 @@ def test_half_precision_gives_nearly_the_same() -> None:
     assert {value.dtype for value in half[1].parameters()} == {torch.float32}
 
 
-def test_it_learns() -> None:
+def test_training_reduces_the_loss() -> None:
     eager = replace(CONFIG, epochs=40, mixup=0.0, patience=0, learning_rate=0.02, label_smoothing=0.0)
     losses = run(make(eager, unfrozen=None)[0])
     assert losses[-1] < 0.6 * losses[0]
@@ -222,7 +222,7 @@ class TestNeverWorse:
         trainer, _ = make(replace(CONFIG, epochs=9, patience=2), warm_start=True)
         assert len(run(trainer)) == 2
 
-    def test_an_untrained_start_takes_its_first_epoch(self) -> None:
+    def test_an_untrained_start_keeps_the_first_epoch(self) -> None:
         trainer, _ = make(replace(CONFIG, epochs=1))
         run(trainer)
         assert trainer.best_epoch == 1

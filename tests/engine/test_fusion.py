@@ -54,7 +54,7 @@ def test_a_confident_wrong_branch_loses_its_weight() -> None:
     assert weights[0] < 0.1
 
 
-def test_one_clip_moves_the_weights_only_a_little() -> None:
+def test_one_clip_changes_the_weights_only_slightly() -> None:
     good, bad = torch.tensor([[0.6, 0.4]]).log(), torch.tensor([[0.4, 0.6]]).log()
     weights, temperature = fitted(good, bad, bad, labels=torch.tensor([0]))
     assert weights[0] > weights[1] == pytest.approx(weights[2], abs=1e-3)

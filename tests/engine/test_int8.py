@@ -159,7 +159,7 @@ class TestLabelling:
         assert scores(passed, run.data, "float32") == scores(run.model, run.data, "float32")
 
     @pytest.mark.parametrize("name", ["spans", "watch"])
-    def test_other_commands_have_it_too(self, name: str) -> None:
+    def test_other_commands_support_int8(self, name: str) -> None:
         assert "int8" in command(name, "--help-all").out
 
     @pytest.mark.parametrize(("clips", "precision"), [(20, "int8"), (19, "float32")])
@@ -183,7 +183,7 @@ class TestLabelling:
         assert (ended.status, ended.out) == (2, "")
         assert "--precision int8: is for the rgb stream" in ended.err
 
-    def test_training_does_not_offer_it(self, tiny_data: Path) -> None:
+    def test_training_does_not_support_it(self, tiny_data: Path) -> None:
         ended = command("train", tiny_data, "--precision", "int8")
         assert ended.status == 2
         assert "float32" in ended.err

@@ -231,7 +231,7 @@ class TestStartFrom:
 
 
 class TestDescription:
-    def test_holds_plain_json_and_the_training_clips(self, tmp_path: Path) -> None:
+    def test_contains_plain_json_and_the_training_clips(self, tmp_path: Path) -> None:
         clips = toy(12)
         samples = []
         for number, sample in enumerate(clips.dataset.samples):
@@ -288,7 +288,7 @@ class TestCrossvalidation:
             if one.path != name:
                 np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
 
-    def test_unreadable_clips_count_in_the_fold_that_holds_them_out(self) -> None:
+    def test_unreadable_clips_count_in_their_held_out_fold(self) -> None:
         clips = toy(unreadable=(5, 6))
         report = summarise(("a", "b"), self.run(clips, make_folds(clips.dataset, 2, seed=0)))
         assert (report.num_clips, len(report.failed)) == (40, 2)

@@ -68,7 +68,7 @@ class TestSeed:
         assert run(first) == run(second)
         assert same(weights(first), weights(second))
 
-    def test_it_does_not_matter_what_was_drawn_before(self) -> None:
+    def test_earlier_random_draws_do_not_matter(self) -> None:
         clips, labels = shaped(24)
         first, second = make_trainer(clips, labels), make_trainer(clips, labels)
         metrics = run(first)

@@ -74,7 +74,7 @@ def test_views_share_the_moments_that_they_have_in_common(numbered: Numbered, op
 
 
 @pytest.mark.parametrize("num_frames", [1, 2, 3, 7])
-def test_few_frames_are_fewer_steps_not_repeats(numbered: Numbered, num_frames: int) -> None:
+def test_few_frames_give_fewer_steps_without_repeats(numbered: Numbered, num_frames: int) -> None:
     clip = read_clip(numbered(num_frames), SPEC)
     assert numbers(clip.frames) == list(range(num_frames))
     assert clip.table.shape == (1, num_frames)
@@ -187,7 +187,7 @@ def test_pairs_are_reduced_with_their_shape_and_never_enlarged(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("claim", [0, 1, 25, 48, 49, 51, 52, 100, 1000, 2**32 - 1])
-def test_whatever_the_header_claims_the_whole_clip_is_read(numbered: Numbered, claim: int) -> None:
+def test_the_whole_clip_is_read_whatever_the_header_claims(numbered: Numbered, claim: int) -> None:
     path = numbered(50)
     lie_about_length(path, claim)
     clip = read_clip(path, ClipSpec(Sampling(num_frames=5), size=WIDTH, pairs=PAIRS))
@@ -197,7 +197,7 @@ def test_whatever_the_header_claims_the_whole_clip_is_read(numbered: Numbered, c
 
 
 @pytest.mark.parametrize(("believed", "decodes"), [(50, 1), (51, 2), (49, 2), (40, 2), (100, 2), (0, 2)])
-def test_the_moments_depend_on_the_frames_alone(
+def test_the_moments_depend_only_on_the_frames(
     numbered: Numbered, openings: list[Path], monkeypatch: pytest.MonkeyPatch, believed: int, decodes: int
 ) -> None:
     init = PyAvVideo.__init__
@@ -333,7 +333,7 @@ for path in sorted(Path(sys.argv[1]).iterdir()):
 
 
 @pytest.mark.real_data
-def test_every_odd_file_gives_the_expected_frames_or_error(real_data: Path) -> None:
+def test_every_unusual_file_gives_the_expected_frames_or_error(real_data: Path) -> None:
     folder = real_data / "odd_inputs"
     start = time.monotonic()
     done = subprocess.run(

@@ -205,7 +205,7 @@ def test_sound_with_cover_art_is_not_a_video(tmp_path: Path) -> None:
 # Missing frames.
 
 
-def test_what_an_edit_list_hides_is_not_missing(tmp_path: Path) -> None:
+def test_frames_hidden_by_an_edit_list_are_not_missing(tmp_path: Path) -> None:
     whole = film(tmp_path / "whole.mp4", range(60), g="30")
     path = tmp_path / "cut.mp4"
     with av.open(str(whole)) as source, av.open(str(path), "w") as target:
@@ -345,7 +345,7 @@ def test_a_file_that_cannot_be_sought_has_no_last_packet() -> None:
 
 
 @pytest.mark.parametrize("name", ["clip.avi", "clip.mkv", "clip.mp4"])
-def test_bytes_tell_whether_a_file_was_cut_short(tmp_path: Path, name: str) -> None:
+def test_sizes_in_the_container_show_whether_a_file_is_truncated(tmp_path: Path, name: str) -> None:
     path = write_numbered(tmp_path / name, 30, "mp4v" if name.endswith("mp4") else "FFV1")
     whole = path.read_bytes()
     assert not is_cut_short(path)
@@ -366,7 +366,7 @@ def read_both(path: Path, spec: ClipSpec, patch: pytest.MonkeyPatch) -> list[Cli
     return [clip, read_clip(path, spec)]
 
 
-def test_moments_and_pairs_go_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_and_pairs_are_chosen_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty frames in the first second, then one per second, like a screen recording."""
     ticks = [*range(0, 1000, 33)][:30] + [1000 * (1 + second) for second in range(30)]
     path = film(tmp_path / "screen.mkv", range(60), ticks=ticks)

@@ -210,7 +210,7 @@ def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "content", [b"hello", b"\x00" * 100, b"GIF89a", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>"]
 )
-def test_what_is_not_a_picture(tmp_path: Path, content: bytes) -> None:
+def test_files_that_are_not_pictures(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     assert failure(tmp_path / "a.jpg").code is FailureCode.NOT_A_PICTURE
 

@@ -273,7 +273,7 @@ def test_goto_needs_an_announced_frame(tmp_path: Path) -> None:
         assert video.count == 60
 
 
-def test_without_a_plan_it_gives_every_frame(tmp_path: Path) -> None:
+def test_without_a_plan_every_frame_is_returned(tmp_path: Path) -> None:
     with opened(write_h264(tmp_path / "clip.mp4", 40)) as video:
         numbers = [number_of(video.image())]
         while video.step():

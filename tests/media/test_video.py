@@ -389,7 +389,7 @@ def test_pictures_are_ordered_by_number(tmp_path: Path) -> None:
     assert (info.width, info.height, info.fps, info.num_frames) == (WIDTH, HEIGHT, 25, 6)
 
 
-def test_what_is_not_a_folder_of_frames(tmp_path: Path, numbered: Numbered) -> None:
+def test_folders_that_are_not_clips(tmp_path: Path, numbered: Numbered) -> None:
     (tmp_path / "empty").mkdir()
     names = tmp_path / "names"
     names.mkdir()

@@ -182,7 +182,7 @@ class TestPrecision:
         monkeypatch.setattr(torch.ops, "mkldnn", object())
         assert not has_bfloat16(CPU)
 
-    def test_float32_where_the_processor_has_no_bfloat16(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_float32_if_the_processor_has_no_bfloat16(self, caplog: pytest.LogCaptureFixture) -> None:
         assert supported_precision("bfloat16", lambda: True) == "bfloat16"
         assert supported_precision("float32", lambda: False) == "float32"
         assert not caplog.messages

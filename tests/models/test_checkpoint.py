@@ -82,7 +82,7 @@ def refusal(path: Path) -> str:
 
 
 @pytest.mark.parametrize("member", range(3))
-def test_a_single_member_scores_as_it_does_beside_the_others(member: int) -> None:
+def test_a_single_member_scores_as_in_the_ensemble(member: int) -> None:
     config = replace(make("motion", "colour", "pose").config, members=3)
     model = build_model(config, WIDTHS, None)
     for parameter in model.classifier.parameters():
@@ -103,7 +103,7 @@ class TestRoundTrip:
     @pytest.mark.parametrize(
         "streams", [("rgb", "motion", "colour"), ("rgb",), ("motion",), ("motion", "colour")], ids="+".join
     )
-    def test_everything_needed_to_predict_is_stored(
+    def test_everything_needed_for_prediction_is_stored(
         self, streams: tuple[StreamName, ...], tmp_path: Path
     ) -> None:
         model = make(*streams)

@@ -101,7 +101,9 @@ class TestPadding:
     LENGTHS = (1, 2, 5, 8, 3)
 
     @every_head
-    def test_a_clip_s_summary_is_the_same_alone_and_among_longer_clips(self, config: HeadConfig) -> None:
+    def test_a_clip_s_summary_is_the_same_alone_and_in_a_batch_with_longer_clips(
+        self, config: HeadConfig
+    ) -> None:
         head = build(config)
         generator = torch.Generator().manual_seed(4)
         clips = [torch.randn(n, WIDTH, generator=generator) for n in self.LENGTHS]

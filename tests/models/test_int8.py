@@ -113,7 +113,7 @@ def header(int8: dict[str, Any] | None, streams: tuple[str, ...] = ("rgb",)) -> 
 
 
 class TestFromACheckpoint:
-    def test_the_inputs_are_what_was_stored(self) -> None:
+    def test_the_inputs_are_read_back_as_stored(self) -> None:
         stored = json.loads(json.dumps({**FACTS, "inputs": [(0, 1.5, (0.25, 0.5))]}))
         assert int8_inputs(header(stored), Path("m")) == [ConvInput(0, 1.5, (0.25, 0.5))]
 

@@ -41,7 +41,7 @@ class TestFinding:
         ):
             find_pose_weights()
 
-    def test_says_so_if_the_installed_package_lacks_them(
+    def test_says_what_to_install_if_the_installed_package_lacks_them(
         self, package: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (package / "modules" / "pose_detection" / DETECTOR).unlink()

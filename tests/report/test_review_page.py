@@ -74,7 +74,7 @@ def test_keys_make_decisions_that_are_downloaded(page: Browser) -> None:
     assert page.run("return document.getElementById('count').textContent") == "3 of 4 decided, 2 changed"
 
 
-def test_undo_takes_one_decision_back_and_shows_its_clip(page: Browser) -> None:
+def test_undo_reverts_one_decision_and_shows_its_clip(page: Browser) -> None:
     press(page, "1", "2", "u")
     assert [row[0] for row in saved(page)] == ["a.mp4"]
     press(page, "3")

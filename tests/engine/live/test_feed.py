@@ -106,7 +106,7 @@ def test_a_source_that_cannot_be_reopened_ends_with_its_reason() -> None:
     assert str(ended.error) == "damaged"
 
 
-def test_other_decoder_failures_are_reported_too() -> None:
+def test_other_decoder_failures_are_reported() -> None:
     def frames() -> Iterator[LiveFrame]:
         yield frame(1)
         raise ZeroDivisionError("by nought")

@@ -62,7 +62,7 @@ class TestFolders:
         assert (back.changed, back.problems) == (2, ())
         assert tree(folders) == before
 
-    def test_a_folder_of_frames_moves_as_one(self, folders: Path, tmp_path: Path) -> None:
+    def test_a_folder_of_frames_is_moved_as_one(self, folders: Path, tmp_path: Path) -> None:
         frames = folders / "walk" / "clip"
         frames.mkdir()
         (frames / "img_1.jpg").write_text("1")
@@ -219,7 +219,7 @@ class TestDecisions:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
-def test_a_link_moves_and_what_it_points_to_stays(folders: Path, tmp_path: Path) -> None:
+def test_a_link_is_moved_and_its_target_stays(folders: Path, tmp_path: Path) -> None:
     link = folders / "walk/link.mp4"
     link.symlink_to(folders / "wave/1.mp4")
     apply_decisions([Decision(str(link), "walk", "sit")], folders, tmp_path / "undo.csv")

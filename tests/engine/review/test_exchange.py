@@ -75,7 +75,7 @@ class TestLabelStudio:
         file.write_text(json.dumps([answer(first, "cat"), {**second, "annotations": []}]))
         assert read_decisions(file) == [Decision(f"cat/{ODD}", "cat", "cat", subset="val")]
 
-    def test_the_compact_export_too(self, data: Path, tmp_path: Path) -> None:
+    def test_the_compact_export_is_supported(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "export.json"
         compact = [
             {**task["data"], "id": n, "decision": CLASSES[1]} for n, task in enumerate(self.tasks(data))

@@ -65,7 +65,7 @@ def test_window_lengths_follow_the_training_durations() -> None:
     assert span_config([]) is None
 
 
-def test_the_grid_serves_every_window() -> None:
+def test_the_grid_fits_every_window() -> None:
     grid = WindowGrid.of(config())
     assert (grid.rate, grid.lengths, grid.step, grid.cell) == (8.0, (16, 32), 2, 0.25)
     slow = WindowGrid.of(config(spans=SpanConfig((8.0, 16.0))))  # its grid has 2 moments per second
