@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,12 +61,10 @@ def trained_model(kept: Path, streams: str = DEFAULT_STREAMS) -> Path:
     return run / "model.safetensors"
 
 
-def compare_labelling(kept: Path, rounds: int) -> list[Result]:
+def compare_labelling(kept: Path, rounds: int) -> Iterator[Result]:
     """Compare the default streams with the alternatives, then only `rgb`."""
-    return [
-        *compare_streams(kept, rounds, DEFAULT_STREAMS, NUM_CLIPS),
-        *compare_streams(kept, rounds, "rgb", NUM_CLIPS, videomae=False),
-    ]
+    yield from compare_streams(kept, rounds, DEFAULT_STREAMS, NUM_CLIPS)
+    yield from compare_streams(kept, rounds, "rgb", NUM_CLIPS, videomae=False)
 
 
 def compare_streams(
