@@ -13,25 +13,12 @@ from tests.benchmarks.speed.measure import VIDLSTM, Bar, Cost, Result, alternate
 
 _BARE = """
 import sys, time
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from vidlstm.engine.scoring import score_clips
-from vidlstm.features.batches import ClipFeatures
-from vidlstm.engine.extraction.processes.pool import num_cores
-from vidlstm.engine.extraction.reading import ReadRequest, read
-from vidlstm.models.backends.torch import TorchEncoder
-from vidlstm.models.checkpoint import load_model
-model = load_model(Path(sys.argv[1]))
-encode = TorchEncoder(model.encoder, num_cores())
-request = ReadRequest.of(model.config, views=model.config.views)
-def work():
-    reading = read(Path(sys.argv[2]), request)
-    score_clips(model, [ClipFeatures({"rgb": encode(reading.frames[0])[reading.table][None]}, {})])
-work()
-started = time.perf_counter()
-work()
-print(time.perf_counter() - started)
+import vidlstm
+with vidlstm.load(sys.argv[1], workers=1) as model:
+    [*model.predict(sys.argv[2])]
+    started = time.perf_counter()
+    [*model.predict(sys.argv[2])]
+    print(time.perf_counter() - started)
 """
 
 
@@ -51,7 +38,7 @@ def measure_startup(kept: Path, rounds: int) -> list[Result]:
     costs = alternate({name: partial(_cost_of, command) for name, command in commands.items()}, rounds)
     work = sorted(float(run_process([sys.executable, "-c", _BARE, model, clip]).out) for _ in range(3))[1]
     rows: list[tuple[str | float, ...]] = [(name, cost.wall, cost.cpu) for name, cost in costs.items()]
-    rows.append(("the bare work of that clip, once all is there", work, work))
+    rows.append(("labelling that clip with a loaded model", work, work))
     first = costs["vidlstm --help"].wall / costs["import typer, rich"].wall
     second = costs["predict, one clip"].wall / (costs["import torch, torchvision"].wall + work)
     bars = [
