@@ -18,6 +18,7 @@ from vidlstm.config import Backend, LabelPrecision
 from vidlstm.engine.events import Int8Compared
 from vidlstm.engine.precision.agreement import Agreement
 from vidlstm.engine.precision.int8 import compare_int8
+from vidlstm.engine.prediction.labeller import load_labeller
 from vidlstm.errors import BackendError, UsageError
 from vidlstm.models.backends.int8 import is_default
 from vidlstm.models.backends.openvino import is_installed
@@ -168,6 +169,15 @@ class TestLabelling:
     ) -> None:
         path = compared_on(clips, passed, tmp_path)
         assert scores(path, run.data, None) == scores(passed, run.data, precision)
+
+    def test_clearing_the_cache_removes_the_network(
+        self, passed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "cache"))
+        load_labeller(passed, device="cpu", precision="int8")
+        assert [*tmp_path.rglob("encoder-*.blob")]
+        assert command("cache", "--clear").status == 0
+        assert not [*tmp_path.rglob("*.blob")]
 
     def test_torch_labels_in_float32(self, passed: Path, run: TrainedRun, tmp_path: Path) -> None:
         path = compared_on(20, passed, tmp_path)

@@ -182,7 +182,7 @@ def _by_openvino(path: Path, precision: LabelPrecision | None) -> Labeller:
         precision = "int8" if is_default(header.training.get("int8", {})) else "float32"
     inputs = int8_inputs(header, path) if precision == "int8" else None
     if inputs is not None:
-        digest = f"{digest}-int8"
+        digest = hashlib.blake2b(f"{digest} int8".encode(), digest_size=16).hexdigest()
     folder = default_root() / NETWORKS / digest
     networks = cache(partial(_convert, path, inputs))
     encoder = None
