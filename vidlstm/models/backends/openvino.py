@@ -200,7 +200,8 @@ def compiled(
                 return core.import_model(content[_DIGEST:], _CPU, settings)
         result = core.compile_model(network(), _CPU, settings)
         with contextlib.suppress(OSError, RuntimeError):  # e.g. on a full disk, the next run compiles again
-            content = result.export_model().getvalue()
+            exported = result.export_model()  # bytes in OpenVINO 2025.0, later a stream
+            content = exported if isinstance(exported, bytes) else exported.getvalue()
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, _digest(content) + content, durable=False)
         return result
