@@ -75,11 +75,11 @@ class TorchEncoder:
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Let a GPU compute convolutions in float32, not in TF32, which is torch's default.
+    """Compute convolutions on a GPU in float32, not in TF32, which is torch's default.
 
-    In TF32 the features of EfficientNet-Lite0 were off by 0.2 % of their norm, in float32 by 1e-5, so that
-    they are interchangeable with those of a CPU. On an H200 float32 encodes 6,500 frames a second in place
-    of 9,900, many times as fast as files are decoded.
+    In TF32 the features of EfficientNet-Lite0 were off by 0.2 % of their norm, in float32 by 1e-5, so they
+    are interchangeable with those of a CPU. An H200 encodes 6,500 frames per second in float32 instead of
+    9,900, which is still many times as fast as files are decoded.
     """
     with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
