@@ -40,10 +40,11 @@ class TestDefault:
             (PASSED, "AMD64", True),
             (PASSED, "aarch64", False),
             (PASSED | {"clips": 19}, "x86_64", False),
+            (PASSED | {"clips": "many"}, "x86_64", False),
             ({k: v for k, v in PASSED.items() if k != "inputs"}, "x86_64", False),
             ({}, "x86_64", False),
         ],
-        ids=["passed", "Windows", "not x86", "too few clips", "refused", "not compared"],
+        ids=["passed", "Windows", "not x86", "too few clips", "damaged", "refused", "not compared"],
     )
     def test_is_int8_only_if_enough_held_out_clips_kept_their_labels(
         self, facts: dict[str, Any], machine: str, expected: bool, monkeypatch: pytest.MonkeyPatch
@@ -55,8 +56,8 @@ class TestDefault:
 @pytest.mark.parametrize(
     ("same", "kept", "default", "use"),
     [
-        (24, True, True, "used to predict"),
-        (24, True, False, "too few clips to use it unasked; --precision int8 makes `predict` faster"),
+        (24, True, True, "`predict` uses it"),
+        (24, True, False, "`predict` is faster with --precision int8"),
         (23, False, False, "not used"),
     ],
 )

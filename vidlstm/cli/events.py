@@ -162,9 +162,9 @@ def _say(console: Console, event: object) -> None:
         case Int8Compared(clips, same_labels, difference, kept, is_default):
             found = f"{same_labels} of {clips} labels agree, scores differ by {difference:.4f} on average"
             if is_default:
-                use = "used to predict"
+                use = "`predict` uses it"
             elif kept:
-                use = "too few clips to use it unasked; `precision=int8` makes `predict` faster"
+                use = "`predict` is faster with `precision=int8`"
             else:
                 use = "not used"
             console.say(f"int8: {found}: {use}.")

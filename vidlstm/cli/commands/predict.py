@@ -126,7 +126,7 @@ def predict(
     except DataError:
         suggest_checkpoint(console, checkpoint, other)
         raise
-    if any(suffix_kind(name) == other and not os.path.isdir(name) for name in paths):  # noqa: PTH112
+    if any(suffix_kind(name) == other for name in paths):
         suggest_checkpoint(console, checkpoint, other)
     names = take_shard(found, part)
 

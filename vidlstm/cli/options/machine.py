@@ -32,7 +32,7 @@ LabelPrecisionOption = Annotated[
     Option(
         help="Precision of the encoder. bfloat16 is faster on some machines, int8 (OpenVINO) on most; scores "
         "differ a little. int8 is refused if it changed labels of held-out clips.",
-        show_default="int8 if it kept the labels of 20 held-out clips or more, else float32",
+        show_default="float32; int8 with OpenVINO if at least 20 held-out clips kept their labels",
         rich_help_panel=MACHINE,
     ),
 ]

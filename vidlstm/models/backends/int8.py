@@ -66,7 +66,8 @@ def is_default(facts: Mapping[str, Any]) -> bool:
     Args:
         facts: What training has stored of the comparison; empty if there was none.
     """
-    passed = bool(facts.get("inputs")) and facts.get("clips", 0) >= _MIN_CLIPS
+    clips = facts.get("clips")  # a damaged or hostile file may hold anything
+    passed = bool(facts.get("inputs")) and isinstance(clips, int) and clips >= _MIN_CLIPS
     return passed and platform.machine().lower() in _X86
 
 

@@ -1,7 +1,7 @@
 """Run networks in OpenVINO (extra `cpu`), which is faster than torch on most CPUs.
 
 Converting a network needs torch and onnx and takes seconds, and compiling it takes a second, so the compiled
-network is cached on disk. Neither importing it nor this module imports torch.
+network is cached on disk. Reading it from there needs no torch, and this module does not import it.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class OpenVinoHead:
     """A head that runs in OpenVINO on the CPU, in float32.
 
     Args:
-        network: Returns the network, with the inputs of `backends.protocol.Head`; called unless
-            an earlier run compiled it.
+        network: Returns the network, with the inputs of `backends.protocol.Head`; called unless an earlier
+            run compiled it.
         kept: Where the compiled network is kept, see `compiled`; None: nowhere.
 
     Raises:
