@@ -48,6 +48,21 @@ def test_a_missing_device_is_reported_before_the_data_is_scanned(command: str, t
     assert ended.err == "vidlstm: --device warp: not available; this machine and this torch have only cpu\n"
 
 
+@pytest.mark.parametrize("command", ["train", "crossval"])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--encoder resnet19", "--encoder resnet19: no such encoder; use efficientnet_lite0, "),
+        ("--weights gone.pt", "--weights gone.pt: no such file"),
+        ("--grey", "--encoder efficientnet_lite0: only --encoder simple supports greyscale"),
+    ],
+)
+def test_a_missing_encoder_is_reported_before_the_data_is_scanned(
+    command: str, options: str, words: str, tmp_path: Path
+) -> None:
+    assert complaint(command, tmp_path, *options.split()).startswith(f"vidlstm: {words}")
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("options", "words"),

@@ -295,7 +295,7 @@ class TestUnreadableClips:
         assert "none of the 4 clips can be read" in ended.err.splitlines()[-1]
 
 
-class TestContradictions:
+class TestCopies:
     def test_a_clip_in_two_classes_is_named_once_and_training_continues(
         self, tiny_data: Path, tmp_path: Path
     ) -> None:
@@ -321,6 +321,20 @@ class TestContradictions:
             "sink/copy of person01_rise_d1.avi (sink). "
         )
         assert ended.err.count("\n") == 1
+
+    def test_a_clip_in_two_groups_is_named(self, tiny_data: Path, tmp_path: Path) -> None:
+        """The groups come from the names, so its copy could be held out."""
+        data = tmp_path / "data"
+        shutil.copytree(tiny_data, data)
+        shutil.copy(data / "rise" / "person01_rise_d1.avi", data / "rise" / "person09_rise_d1.avi")
+        ended = vidlstm("train", data, *QUICK, "--quiet", "--out", tmp_path / "r")
+        assert ended.err.splitlines() == [
+            "1 clip is in several groups (identical files): rise/person01_rise_d1.avi (person01), "
+            "rise/person09_rise_d1.avi (person09). Scores may be too high, as a copy of a training clip may "
+            "be held out. Remove the copies, or put them into one group; "
+            f"`vidlstm check {data}` lists such files."
+        ]
+        assert ended.status == 0
 
     def test_a_path_that_a_table_lists_with_two_classes_is_refused(
         self, tiny_data: Path, tmp_path: Path

@@ -14,7 +14,7 @@ from vidlstm.data.layouts.folders import count, from_to, lengths, some
 from vidlstm.engine.events import (
     BaselineInterrupted,
     ClipsExtracted,
-    ContradictionsFound,
+    CopiesFound,
     DataFound,
     Diverged,
     EpochEnded,
@@ -121,8 +121,8 @@ def _say(console: Console, event: object) -> None:
     match event:
         case DataFound(dataset):
             _say_dataset(console, dataset)
-        case ContradictionsFound():
-            _say_contradictions(console, event)
+        case CopiesFound():
+            _say_copies(console, event)
         case SplitMade(split):
             held_out = len(split.test) or len(split.val)
             unused = (
@@ -206,17 +206,27 @@ def _say_dataset(console: Console, dataset: Dataset) -> None:
         console.warn(loss)
 
 
-def _say_contradictions(console: Console, found: ContradictionsFound) -> None:
-    """Print the number of clips with several classes, the files of the first one, and the way out."""
-    first = some([f"{sample.name(found.root)} ({sample.label})" for sample in found.sets[0]])
-    if len(found.sets) == 1:
-        text = f"1 clip is in several classes (identical files): {first}."
-    else:
-        text = f"{len(found.sets)} clips are in several classes (identical files), such as {first}."
+def _say_copies(console: Console, found: CopiesFound) -> None:
+    """Print the number of clips in several classes or groups, the files of the first one, and the way out."""
     listed = ""
     if address_of(found.data) is None:  # `check` reads local files
         listed = f"; `{shlex.join(['vidlstm', 'check', str(found.data)])}` lists such files"
-    console.warn(f"{text} Keep each clip in one class{listed}.")
+    in_classes, in_groups = found.copies.in_classes, found.copies.in_groups
+    if in_classes:
+        files = [f"{sample.name(found.root)} ({sample.label})" for sample in in_classes[0]]
+        console.warn(f"{_in_several(len(in_classes), 'classes', files)} Keep each clip in one class{listed}.")
+    if in_groups:
+        files = [f"{sample.name(found.root)} ({sample.group})" for sample in in_groups[0]]
+        console.warn(
+            f"{_in_several(len(in_groups), 'groups', files)} Scores may be too high, as a copy of a training "
+            f"clip may be held out. Remove the copies, or put them into one group{listed}."
+        )
+
+
+def _in_several(number: int, places: str, files: list[str]) -> str:
+    if number == 1:
+        return f"1 clip is in several {places} (identical files): {some(files)}."
+    return f"{number} clips are in several {places} (identical files), such as {some(files)}."
 
 
 def _say_clips(console: Console, clips: ClipsExtracted) -> None:

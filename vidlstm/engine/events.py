@@ -14,7 +14,8 @@ from vidlstm.evaluations import PoseChoice
 from vidlstm.records import ClipInfo, EpochReport, Problem
 
 if TYPE_CHECKING:
-    from vidlstm.data.samples import Dataset, Sample
+    from vidlstm.data.copies import Copies
+    from vidlstm.data.samples import Dataset
     from vidlstm.data.splits import Split
 
 Stage = Literal["extraction", "training", "baseline", "folds", "int8"]
@@ -28,18 +29,18 @@ class DataFound:
 
 
 @dataclass(frozen=True)
-class ContradictionsFound:
-    """Identical files are labelled differently.
+class CopiesFound:
+    """Identical files are in several classes or groups.
 
     Args:
         data: The data set, as it was given.
         root: Folder that the samples' names are relative to.
-        sets: The samples of each such file.
+        copies: The samples of such files.
     """
 
     data: Path
     root: Path
-    sets: tuple[tuple[Sample, ...], ...]
+    copies: Copies
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class PoseCompared:
 
 
 Event = (
-    DataFound | ContradictionsFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted
+    DataFound | CopiesFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted
     | FeaturesNotKept | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained
     | BaselineInterrupted | StartKept | Saved | Int8Compared | Int8Failed | PoseLeftOut | PoseCompared
 )  # fmt: skip

@@ -15,6 +15,7 @@ import importlib
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -129,6 +130,30 @@ def encode_clips(encoder: Callable[[Tensor], Tensor], pixels: Tensor, mask: Tens
     return steps.flatten(1, 2), mask.repeat_interleave(rows.shape[1], dim=1)
 
 
+def require_encoder(config: EncoderConfig) -> None:
+    """Reject settings for which no encoder can be built, without building one.
+
+    Raises:
+        UsageError: No encoder has that name, or it does not support greyscale.
+        WeightsError: The file with the weights does not exist.
+    """
+    if config.weights not in ("default", "none") and not Path(config.weights).exists():
+        raise WeightsError(f"`weights={config.weights}`: no such file")
+    if config.name == "simple":
+        return
+    if config.channels != 3:
+        raise UsageError(f"`encoder={config.name}`: only `encoder=simple` supports greyscale")
+    if config.name in efficientnet_lite.SCALES:
+        return
+    import torchvision  # here, because the import takes a second that other encoders do not need
+
+    if config.name not in torchvision.models.list_models(module=torchvision.models):
+        raise UsageError(
+            f"`encoder={config.name}`: no such encoder; use efficientnet_lite0, 1 or 2, simple "
+            "or a torchvision classification model (resnet18, convnext_tiny, ...)"
+        )
+
+
 def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encoder:
     """Build the encoder that `config` names.
 
@@ -141,10 +166,9 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
         WeightsError: The weights are not available.
     """
     weights = config.weights if load_weights else "none"
+    require_encoder(replace(config, weights=weights))
     if config.name == "simple":
         return _simple(config, weights)
-    if config.channels != 3:
-        raise UsageError(f"`encoder={config.name}`: only `encoder=simple` supports greyscale")
     if config.name in efficientnet_lite.SCALES:
         stages = efficientnet_lite.efficientnet_lite(config.name)
         if weights == "default":
@@ -155,7 +179,7 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
         elif weights != "none":
             _load_file(stages, weights)
         return Encoder(stages, (127.0,) * 3, (128.0,) * 3, efficientnet_lite.WIDTH)
-    return _torchvision(config, weights)
+    return _torchvision(config.name, weights)
 
 
 def for_inference(encoder: Encoder, dtype: torch.dtype = torch.float32) -> Encoder:
@@ -219,16 +243,10 @@ class _Rows(nn.Module):
         return x.transpose(1, 2).flatten(2)
 
 
-def _torchvision(config: EncoderConfig, weights: str) -> Encoder:
+def _torchvision(name: str, weights: str) -> Encoder:
     """Build a classification CNN of torchvision without its last linear layer."""
-    import torchvision  # here, because the import takes a second that other encoders do not need
+    import torchvision
 
-    name = config.name
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise UsageError(
-            f"`encoder={name}`: no such encoder; use efficientnet_lite0, 1 or 2, simple "
-            "or a torchvision classification model (resnet18, convnext_tiny, ...)"
-        )
     body = torchvision.models.get_model(name, weights=None)
     mean, std = _IMAGENET_MEAN, _IMAGENET_STD
     if weights == "default":
@@ -270,8 +288,6 @@ def _load_file(body: nn.Module, file: str) -> None:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise WeightsError(f"`weights={file}`: no such file") from None
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, Exception) as error:
         raise WeightsError(f"`weights={file}`: not a file of plain weights ({_first_line(error)})") from None
     if not isinstance(state, Mapping):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vidlstm.config import HeadKind, ModelConfig, TrainConfig
-from vidlstm.data.contradictions import find_contradictions
+from vidlstm.data.copies import Copies, find_copies
 from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import Fold, given_fold, make_folds
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.evaluation.ablation import ablation_configs, stream_subsets
 from vidlstm.engine.evaluation.folds import FoldResult, Streams, crossvalidate
-from vidlstm.engine.events import ContradictionsFound, DataFound, Event, PoseLeftOut, Progress
+from vidlstm.engine.events import CopiesFound, DataFound, Event, PoseLeftOut, Progress
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
@@ -31,6 +31,7 @@ from vidlstm.files import make_folder
 from vidlstm.metrics.classification import hits, summarise
 from vidlstm.metrics.films import report_spans
 from vidlstm.models.checkpoint import baseline_config, rgb_encoder
+from vidlstm.models.encoders import require_encoder
 from vidlstm.models.header import FILE
 from vidlstm.records import SCHEMA
 from vidlstm.report.findings import cautions
@@ -181,12 +182,14 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
         _require_free(request.out, overwrite=request.overwrite)
     # Report missing devices and files before searching for data, which can take long.
     choose_backend(request.machine.backend, choose_device(request.machine.device))
-    streams = request.model.configure(request.data.kind or "video", ("a", "b")).streams
-    networks = require_networks(request.model, streams)
+    model = request.model.configure(request.data.kind or "video", ("a", "b"))
+    if "rgb" in model.streams:
+        require_encoder(model.encoder)
+    networks = require_networks(request.model, model.streams)
     dataset = yield from find_grouped_dataset(request.data, request.machine, cache=request.cache)
     yield DataFound(dataset)
-    if contradictions := find_contradictions(dataset):
-        yield ContradictionsFound(request.data.data, dataset.root, contradictions)
+    if (copies := find_copies(dataset)) != Copies():
+        yield CopiesFound(request.data.data, dataset.root, copies)
     config, missing = configure(request.model, dataset.kind, dataset.classes)
     if missing:
         yield PoseLeftOut(missing)

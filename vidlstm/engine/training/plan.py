@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vidlstm.config import ModelConfig, TrainConfig
-from vidlstm.data.contradictions import find_contradictions
+from vidlstm.data.copies import Copies, find_copies
 from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.samples import Dataset, require_data
 from vidlstm.data.split_table import SplitRow, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
-from vidlstm.engine.events import ContradictionsFound, DataFound, Event, PoseLeftOut, SplitMade
+from vidlstm.engine.events import CopiesFound, DataFound, Event, PoseLeftOut, SplitMade
 from vidlstm.engine.extraction.backgrounds import find_grouped_dataset
 from vidlstm.engine.extraction.pose_networks import find_pose, require_networks
 from vidlstm.engine.spans.windows import with_windows
@@ -21,6 +21,7 @@ from vidlstm.engine.training.auto_streams import configure, with_choice
 from vidlstm.engine.training.run_folder import MODEL, RunFolder, RunSettings
 from vidlstm.engine.training.tensorboard import require_tensorboard
 from vidlstm.errors import UsageError
+from vidlstm.models.encoders import require_encoder
 from vidlstm.models.header import read_header
 from vidlstm.models.pose_weights import PoseWeights
 from vidlstm.settings import (
@@ -94,13 +95,13 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
         VidlstmError: The data, the settings or the earlier run cannot be used.
     """
     earlier, start = _earlier_run(request)
-    _check(request, earlier)
+    _check(request, earlier, start)
     sources = {} if earlier is None else earlier.sources
     data, chosen = request.data.over(sources), request.split.over(sources)
     dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
     yield DataFound(dataset)
-    if contradictions := find_contradictions(dataset):
-        yield ContradictionsFound(data.data, dataset.root, contradictions)
+    if (copies := find_copies(dataset)) != Copies():
+        yield CopiesFound(data.data, dataset.root, copies)
     base = None if earlier is None else earlier.model
     model, missing = configure(request.model, dataset.kind, dataset.classes, base)
     if missing:
@@ -126,7 +127,7 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start, pose)
 
 
-def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
+def _check(request: TrainRequest, earlier: RunSettings | None, start: Path | None) -> None:
     """Reject everything that is wrong without the clips: finding them can take long."""
     require_data(request.data.data)
     output = request.output
@@ -138,6 +139,8 @@ def _check(request: TrainRequest, earlier: RunSettings | None) -> None:
     any_classes = ("a", "b")
     kind = request.data.kind or ("video" if earlier is None else earlier.model.kind)
     model = request.model.configure(kind, any_classes, None if earlier is None else earlier.model)
+    if "rgb" in model.streams and start is None:
+        require_encoder(model.encoder)
     require_networks(request.model, model.streams)
     _training(request, request.fine_tuning.configure(model, request.model.members), earlier)
 
