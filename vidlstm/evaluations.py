@@ -5,11 +5,12 @@ Users' scripts read the output of `to_json`: see `vidlstm.records`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from vidlstm.records import NOVELTY_RATE, SCHEMA, Problem, Times, part_name
+from vidlstm.records import NOVELTY_RATE, SCHEMA, Problem, Span, Times, part_name
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,29 @@ class EvalReport:
 
 
 @dataclass(frozen=True)
+class ScoredFilm:
+    """A film with its true and its predicted spans.
+
+    Args:
+        name: Name of the film.
+        group: Group of the film.
+        seconds: Length of the film.
+        truth: True spans.
+        found: Spans found by the model.
+        thresholded: Spans from thresholding the same scores, without smoothing.
+        failed: Whether the film could not be read.
+    """
+
+    name: str
+    group: str
+    seconds: float
+    truth: Sequence[Span]
+    found: Sequence[Span]
+    thresholded: Sequence[Span]
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class SpanScores:
     """Metrics of labelled spans; see `vidlstm.metrics.segments`.
 
@@ -224,7 +248,7 @@ class SpanReport:
         baselines: Metrics of `majority`, the most frequent class everywhere, and `threshold`, the same scores
             without smoothing.
         per_class: F1@50 and number of true spans of each class.
-        failed: Names of the films that could not be read; they count as films without predicted spans.
+        films: The films. Those that could not be read count as films without predicted spans.
     """
 
     num_films: int
@@ -234,10 +258,15 @@ class SpanReport:
     intervals: dict[str, Interval]
     baselines: dict[str, SpanScores]
     per_class: dict[str, tuple[float, int]]
-    failed: tuple[str, ...] = ()
+    films: tuple[ScoredFilm, ...] = ()
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Names of the films that could not be read."""
+        return tuple(film.name for film in self.films if film.failed)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that `eval --json` and `crossval --json` add for films."""
+        """Return the fields of `eval --json` and `crossval --json` for films; `spans` of `train --json`."""
         return {
             "num_films": self.num_films,
             "num_spans": self.num_spans,

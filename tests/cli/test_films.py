@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,30 @@ def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -
     assert set(told["map"]) == {"0.3", "0.4", "0.5", "0.6", "0.7"}
     assert set(told["baselines"]) == {"majority", "threshold"}
     assert told["frame_accuracy"] > told["baselines"]["majority"]["frame_accuracy"]
-    assert "Spans: 4 in 1 film of 1 group" in outcome.err
+    assert "Spans: 4 in 1 film of 1 group\n" in outcome.err
+
+
+def test_train_gives_the_figures_that_eval_gives(films: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trained = vidlstm("train", films, "--out", run, "--json", "--background", "none", *QUICK)
+    assert trained.status == 0, trained.err
+    scored = vidlstm("eval", films, "-c", run, "--json", "--background", "none", "--workers", "1")
+    spans, told = json.loads(trained.out)["spans"], json.loads(scored.out)
+    assert spans["num_spans"] == 4
+    assert spans == {name: told[name] for name in spans}
+    assert "Spans: 4 in 1 film of 1 group\n" in trained.err
+
+
+def test_the_reports_of_all_commands_show_the_films(films: Path, film_run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "eval.html"
+    assert vidlstm("eval", films, "-c", film_run, "--report", page, "--workers", "1").status == 0
+    folds = tmp_path / "folds"
+    assert vidlstm("crossval", films, "--folds", "2", "--out", folds, *QUICK[:3], "2", *QUICK[4:]).status == 0
+    for file, number in ((film_run / "report.html", 1), (page, 1), (folds / "report.html", 5)):
+        text = file.read_text(encoding="utf-8")
+        assert text.count('aria-label="Annotated spans"') == number
+        assert text.count('aria-label="Spans found by the model"') == number
+        assert text.count("<title>rise") >= 2 * number
 
 
 def test_crossval_on_films(films: Path) -> None:
@@ -109,18 +131,10 @@ def test_without_background_only_the_actions_are_classes(films: Path, tmp_path: 
         f"Next: vidlstm spans --checkpoint {(run / 'model.safetensors').as_posix()} FILM_OR_FOLDER"
         in outcome.err
     )
-    # The other suggested command works as printed, with the option that cut the films.
-    (line,) = [line for line in outcome.err.splitlines() if "vidlstm eval" in line]
-    said, arguments = line.split(": vidlstm ")
-    assert said == "Next, frame accuracy and F1 of spans"
-    assert shlex.split(arguments)[-2:] == ["--background", "none"]
-    scored = vidlstm(*shlex.split(arguments), "--workers", "1")
-    assert scored.status == 0, scored.err
-    assert "Spans: 4 in 1 film of 1 group" in scored.err
 
 
 def test_without_held_out_films_there_is_nothing_to_score(films: Path, tmp_path: Path) -> None:
     short = (*QUICK[:3], "1", *QUICK[4:], "--val-share", "0")
     outcome = vidlstm("train", films, "--out", tmp_path / "run", *short)
     assert outcome.status == 0, outcome.err
-    assert "vidlstm eval" not in outcome.err
+    assert "Spans:" not in outcome.err

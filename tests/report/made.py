@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vidlstm.errors import FailureCode
-from vidlstm.evaluations import EvalReport, Scored
+from vidlstm.evaluations import EvalReport, Scored, ScoredFilm
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.metrics.classification import summarise
-from vidlstm.records import EpochReport, Problem
+from vidlstm.metrics.films import report_spans
+from vidlstm.records import EpochReport, Problem, Span
 from vidlstm.report.page import pictured_clips, render
+from vidlstm.report.timelines import FilmSection
 
 ACTIONS = ("sit down", "stand up", "wave", "clap", "jump", "walk to the left")
 
@@ -73,7 +76,24 @@ AWKWARD = (
 """Unusual and hostile names of files and classes."""
 
 
-def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_bytes: int = 0) -> str:
+def make_films(names: Sequence[str], classes: Sequence[str] = ACTIONS) -> FilmSection:
+    """Return films of 100 s with a span of each class; the n-th of N films lacks the last n found spans."""
+    width = 100 / len(classes)
+    truth = [Span(k * width, (k + 0.8) * width, label) for k, label in enumerate(classes)]
+    films = [
+        ScoredFilm(name, name, 100.0, truth, [replace(s, score=0.75) for s in truth[: len(truth) - n]], ())
+        for n, name in enumerate(names)
+    ]
+    return FilmSection(report_spans(films), {label: f"#{k % 256:02x}8040" for k, label in enumerate(classes)})
+
+
+def make_page(
+    report: EvalReport,
+    *,
+    curves: Sequence[EpochReport] = (),
+    frame_bytes: int = 0,
+    films: FilmSection | None = None,
+) -> str:
     """Return the page of a report, with a thumbnail strip for every clip on it."""
     noise = np.random.default_rng(3).integers(0, 255, (96, 128, 3), dtype=np.uint8)
     jpeg = encode_jpeg(noise, 128, 96, 20) + bytes(frame_bytes)
@@ -84,4 +104,5 @@ def make_page(report: EvalReport, *, curves: Sequence[EpochReport] = (), frame_b
         thumbnails={path: [jpeg] * 6 for path in pictured_clips(report)},
         command="vidlstm eval data --report out.html",
         curves=curves,
+        films=films,
     )

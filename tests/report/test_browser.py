@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.report.browser import Browser, start_browser
-from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_films, make_page, make_report, numbered
 
 _CONTRAST = """
 const channel = (c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
@@ -18,7 +18,7 @@ const ratio = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
 const behind = (e) => { for (; e; e = e.parentElement) {
   const c = getComputedStyle(e).backgroundColor; if (c !== "rgba(0, 0, 0, 0)") return c; } };
 const found = [];
-for (const e of document.querySelectorAll("p, dt, dd, th button, td, a, li, pre, h1, h2, caption"))
+for (const e of document.querySelectorAll("p, dt, dd, th button, td, a, li, pre, h1, h2, h3, caption"))
   found.push([ratio(light(getComputedStyle(e).color), light(behind(e))), e.tagName + " " + e.textContent]);
 for (const e of document.querySelectorAll("svg text"))
   found.push([ratio(light(getComputedStyle(e).fill), light(behind(e))), "svg " + e.textContent]);
@@ -34,7 +34,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def _page(folder: Path, num_clips: int, classes: Sequence[str], names: Sequence[str] = ()) -> Path:
     file = folder / "page.html"
     report = make_report(num_clips, classes, names=names, skill=2.0)
-    file.write_text(make_page(report, curves=make_epochs()), encoding="utf-8")
+    films = make_films(names or ["a.mp4", "b.mp4"], classes)
+    file.write_text(make_page(report, curves=make_epochs(), films=films), encoding="utf-8")
     return file
 
 

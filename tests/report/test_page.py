@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_page, make_report, numbered
+from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_films, make_page, make_report, numbered
 from vidlstm.engine.reporting import describe_test
 from vidlstm.evaluations import Baseline, Interval
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
@@ -159,6 +160,40 @@ def test_the_true_class_among_the_scores_of_a_mistake_is_named_as_such() -> None
 def test_the_title_does_not_count_classes_for_everything_else() -> None:
     assert describe_test("films", ("Background", "sit", "walk")) == "films: test of a model of 2 actions"
     assert describe_test("films", ("none", "sit")) == "films: test of a model of 1 action"
+
+
+class TestFilms:
+    def test_annotated_and_found_spans_are_shown_above_one_another(self) -> None:
+        page = make_page(make_report(), films=make_films(["a.mp4"], ["wave", "clap"]))
+        truth, found = re.findall(r'<svg class="timeline".*?</svg>', page, re.DOTALL)
+        for drawn in (truth, found):
+            assert re.findall(r'<rect x="(.*?)" width="(.*?)" .*fill="(.*?)"', drawn) == [
+                ("0.000%", "40.000%", "#008040"), ("50.000%", "40.000%", "#018040"),
+            ]  # fmt: skip
+        assert "<title>clap 50.00 to 90.00 s</title>" in truth
+        assert "<title>clap 50.00 to 90.00 s, score 0.75</title>" in found
+
+    def test_films_with_the_most_mistakes_come_first_and_only_some_are_shown(self) -> None:
+        names = [f"{n}.mp4" for n in range(40)]
+        page = make_page(make_report(), films=make_films(names, numbered(60)))
+        shown = re.findall(r"<h3><a .*?>(.*?)</a></h3>\n<p>1:40; frame accuracy (.*?), F1@50 (.*?)</p>", page)
+        assert [name for name, _, _ in shown] == names[:-31:-1]
+        assert shown[0][2] == "0.519"  # 21 of 60 spans are found: 2 * 21 / (60 + 21)
+        assert "30 of 40 are shown" in page
+
+    def test_the_figures_of_all_films_are_in_a_table(self) -> None:
+        page = make_page(make_report(), films=make_films(["a.mp4", "b.mp4"], ["wave", "clap"]))
+        row = r"<tr><th scope=\"row\">this model</th>.*?</tr>"
+        (cells,) = re.findall(row, page, re.DOTALL)
+        assert re.findall(r">([\d.]+)(?: %)?</td>", cells) == ["80.0", "0.750", "0.857", "0.857", "0.857"]
+
+    def test_awkward_names_are_escaped(self) -> None:
+        page = make_page(make_report(), films=make_films(AWKWARD, AWKWARD))
+        assert "<script>window" not in page
+        assert "<img src=x" not in page
+
+    def test_without_films_there_is_no_such_section(self) -> None:
+        assert "<h2>Films</h2>" not in make_page(make_report())
 
 
 def test_a_page_is_made_even_if_nothing_is_readable() -> None:

@@ -92,10 +92,13 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
 
 def show_spans(console: Console, report: SpanReport) -> None:
     """Print the metrics of spans in films, next to the baselines."""
-    intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
+    intervals, note = {}, ""
+    if report.num_groups > 1:
+        intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
+        note = "; 95 % intervals resampled over groups"
     console.say(
         f"Spans: {report.num_spans} in {count(report.num_films, 'film')} "
-        f"of {count(report.num_groups, 'group')}; 95 % intervals resampled over groups"
+        f"of {count(report.num_groups, 'group')}{note}"
     )
     rows = [("model", report.scores), *report.baselines.items()]
     for name, scores in rows:

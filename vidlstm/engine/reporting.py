@@ -15,9 +15,11 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
-from vidlstm.evaluations import EvalReport
+from vidlstm.evaluations import EvalReport, SpanReport
 from vidlstm.files import make_folder, write_atomically
+from vidlstm.media.overlay import hex_colours
 from vidlstm.records import CATCH_ALL, EpochReport
+from vidlstm.report.timelines import FilmSection
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.csv"
@@ -36,6 +38,7 @@ def write_report(
     command: str = "",
     stem: str = "",
     networks: Path | None = None,
+    spans: SpanReport | None = None,
 ) -> None:
     """Write the report page, and the plots next to it.
 
@@ -51,6 +54,7 @@ def write_report(
         command: The command line that repeats the report, if there is one.
         stem: Prefix of the plots' file names.
         networks: Folder of the networks of the `pose` stream.
+        spans: Report on the films that the clips are parts of.
 
     Raises:
         OSError: A file cannot be written.
@@ -69,6 +73,7 @@ def write_report(
         command=command,
         epochs=epochs,
         notes=notes,
+        spans=spans,
     )
 
 
@@ -118,6 +123,7 @@ def write_page(
     command: str,
     epochs: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
+    spans: SpanReport | None = None,
 ) -> None:
     """Write the HTML page of an evaluation; the clips on it are read again for their thumbnails.
 
@@ -130,6 +136,7 @@ def write_page(
         command: The command line that repeats the report.
         epochs: Epochs of the training, as far as known.
         notes: Caveats about the figures.
+        spans: Report on the films that the clips are parts of.
 
     Raises:
         OSError: The file cannot be written.
@@ -144,8 +151,15 @@ def write_page(
         command=command,
         curves=epochs,
         notes=notes,
+        films=None if spans is None else _section(report, spans),
     )
     write_atomically(file, page.encode("utf-8"))
+
+
+def _section(report: EvalReport, spans: SpanReport) -> FilmSection:
+    annotated = {span.label for film in spans.films for span in film.truth}
+    actions = annotated.union(name for name in report.classes if name.lower() not in CATCH_ALL)
+    return FilmSection(spans, hex_colours(sorted(actions)))
 
 
 def write_plots(

@@ -29,6 +29,11 @@ def colours_of(labels: Sequence[str]) -> dict[str, Colour]:
     }
 
 
+def hex_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Return the colours of `colours_of` as `#rrggbb`."""
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in colours_of(labels).items()}
+
+
 def overlay(spans: Sequence[Span], seconds: float) -> Draw:
     """Return a function that draws a film's spans into its frames.
 

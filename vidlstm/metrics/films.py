@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from vidlstm.evaluations import Interval, SpanReport, SpanScores
+from vidlstm.evaluations import Interval, ScoredFilm, SpanReport, SpanScores
 from vidlstm.metrics.segments import (
     F1_IOUS,
     MAP_IOUS,
@@ -24,29 +23,6 @@ from vidlstm.records import Span
 
 _RESAMPLES = 2000
 _PERCENT = tuple(str(round(100 * iou)) for iou in F1_IOUS)
-
-
-@dataclass(frozen=True)
-class ScoredFilm:
-    """A film with its true and its predicted spans.
-
-    Args:
-        name: Name of the film.
-        group: Group of the film.
-        seconds: Length of the film.
-        truth: True spans.
-        found: Spans found by the model.
-        thresholded: Spans from thresholding the same scores, without smoothing.
-        failed: Whether the film could not be read.
-    """
-
-    name: str
-    group: str
-    seconds: float
-    truth: Sequence[Span]
-    found: Sequence[Span]
-    thresholded: Sequence[Span]
-    failed: bool = False
 
 
 def score_spans(
@@ -90,7 +66,7 @@ def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport:
             "threshold": score_spans(truths, [film.thresholded for film in films], seconds),
         },
         per_class={label: _class_f1(films, label) for label in labels},
-        failed=tuple(film.name for film in films if film.failed),
+        films=tuple(films),
     )
 
 

@@ -16,10 +16,9 @@ from markupsafe import Markup
 
 from vidlstm.records import Failure, FilmSpans
 from vidlstm.report.page import environment, policy, source
+from vidlstm.report.timelines import bars, clock, ticks
 from vidlstm.version import __version__
 
-_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-_MAX_TICKS = 8
 _SHOWN = 200
 """Maximum number of spans in a film's list; the timeline has all of them."""
 
@@ -72,41 +71,21 @@ def _shown(number: int, card: FilmCard) -> dict[str, Any]:
     film = card.film
     assert isinstance(film, FilmSpans)
     counts = Counter(span.label for span in film.spans)
-    bars = [(s, _percent(s.start, film), _percent(s.end - s.start, film)) for s in film.spans]
     return {
         "number": number,
         "film": film,
         "link": Path(film.path).absolute().as_uri(),
         "length": clock(film.seconds),
         "counts": counts.most_common(),
-        "bars": bars,
+        "bars": bars(film.spans, film.seconds),
         "curves": {name: _points(values) for name, values in card.curves.items()},
-        "ticks": [(clock(time), _percent(time, film)) for time in ticks(film.seconds)],
+        "ticks": ticks(film.seconds),
         "spans": [
             (span, clock(span.start), clock(span.end), _encoded(card.images.get(place)))
             for place, span in enumerate(film.spans[:_SHOWN])
         ],
         "num_more": max(0, len(film.spans) - _SHOWN),
     }  # fmt: skip
-
-
-def ticks(seconds: float) -> list[int]:
-    """Return the tick positions of a time axis in seconds: round numbers, not too many."""
-    step = next((s for s in _STEPS if seconds / s < _MAX_TICKS), _STEPS[-1])
-    return list(range(0, int(seconds) + 1, step))
-
-
-def clock(seconds: float) -> str:
-    """Format a time for people: `1:02:03`, `2:03`, or `3.4 s` below a minute."""
-    if seconds < 60:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _percent(seconds: float, film: FilmSpans) -> str:
-    return f"{100 * seconds / max(film.seconds, 1e-6):.3f}%"
 
 
 def _points(values: Sequence[float]) -> str:

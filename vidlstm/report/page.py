@@ -31,6 +31,7 @@ from vidlstm.report.findings import (
 from vidlstm.report.matrix import matrix
 from vidlstm.report.plots import curves_svg, reliability_svg
 from vidlstm.report.text import percent, printable
+from vidlstm.report.timelines import FilmSection
 from vidlstm.stores import address_of
 from vidlstm.version import __version__
 
@@ -66,6 +67,7 @@ def render(
     command: str,
     curves: Sequence[EpochReport] = (),
     notes: Sequence[str] = (),
+    films: FilmSection | None = None,
 ) -> str:
     """Return the page.
 
@@ -77,8 +79,10 @@ def render(
         command: The command that makes this report.
         curves: Epochs of the training, if they are known.
         notes: Cautions in addition to those that follow from the report.
+        films: The films that the clips are parts of.
     """
-    script, style = (Markup(source(name)) for name in ("page.js.jinja", "page.css.jinja"))
+    script = Markup(source("page.js.jinja"))
+    style = Markup(source("page.css.jinja") + ("" if films is None else source("films.css.jinja")))
     page: str = environment().get_template("page.html.jinja").render(
         report=report,
         title=title,
@@ -96,6 +100,11 @@ def render(
         doubtful=[_card(report, clip, thumbnails) for clip in doubtful_hits(report, MAX_CLIPS)],
         failed=report.failed[:_MAX_FAILED],
         num_failed=len(report.failed),
+        spans=None if films is None else films.report,
+        span_scores=[] if films is None else films.scores(),
+        colours={} if films is None else films.colours,
+        films=[] if films is None else films.rows(),
+        idle=None,
         script=script,
         style=style,
         policy=policy(script, style),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
-from vidlstm.cli.reports import show_report
+from vidlstm.cli.reports import show_report, show_spans
 from vidlstm.data.samples import require_data
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def train(
     result = follow(console, session(request))
     if not isinstance(result, TrainResult):  # not rank 0
         return Exit.DONE
-    _show_result(console, result, data)
+    _show_result(console, result)
     if as_json:
         print_json(result.to_json())
     if result.interrupted:
@@ -63,11 +63,13 @@ def train(
     return Exit.SOME_FAILED if result.num_unreadable else Exit.DONE
 
 
-def _show_result(console: Console, result: TrainResult, data: options.DataOptions) -> None:
+def _show_result(console: Console, result: TrainResult) -> None:
     if result.report is None:
         console.say("No clips were held out, so the model's accuracy is unknown.")
     else:
         show_report(console, result.report, page=result.page)
+    if result.spans is not None:
+        show_spans(console, result.spans)
     branches = ", ".join(f"{name} {weight:.2f}" for name, weight in result.branches.items())
     console.detail(f"Best epoch: {result.best_epoch} of {result.num_epochs}. Branch weights: {branches}.")
     if result.start is not None and result.report is not None:
@@ -79,24 +81,7 @@ def _show_result(console: Console, result: TrainResult, data: options.DataOption
     console.say(f"Run folder: {result.run}")
     if result.page is not None:
         console.say(f"Report: {result.page}")
-    if result.on_films and result.report is not None:
-        console.say(f"Next, frame accuracy and F1 of spans: {_eval_command(result, data)}")
     command = "spans" if result.on_films else "predict"
     noun = "PICTURE" if result.kind == "picture" else "FILM" if result.on_films else "CLIP"
     checkpoint = result.checkpoint.as_posix()  # no shell needs quotes around slashes
     console.say(f"Next: {shlex.join(['vidlstm', command, '--checkpoint', checkpoint])} {noun}_OR_FOLDER")
-
-
-def _eval_command(result: TrainResult, data: options.DataOptions) -> str:
-    """Return the command that scores the spans of the held-out films, with the options that cut the films."""
-    from vidlstm.engine.training.run_folder import RunFolder
-
-    settings = data.over(RunFolder(result.run).settings().sources)  # a resumed run has options of its own
-    given = {
-        "--group-by": settings.group_by,
-        "--group-column": settings.group_column,
-        "--background": settings.background,
-    }
-    chosen = [word for flag, value in given.items() if value is not None for word in (flag, value)]
-    paths = (data.data.as_posix(), "--checkpoint", result.checkpoint.as_posix())
-    return shlex.join(["vidlstm", "eval", *paths, *chosen])

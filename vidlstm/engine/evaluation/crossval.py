@@ -249,11 +249,11 @@ class _Session:
         page = None if self.request.out is None else self.request.out / PAGE
         if page is not None:
             names = [r.fold.held_out_name for r in first for _ in r.scored[variants[-1].streams]]
-            self._write(page, report, names)
+            self._write(page, report, names, spans.get(self.training.seed))
         pose = tuple(r.pose for r in runs[self.training.seed] if r.pose is not None)
         yield CrossvalResult(report, tuple(rows), len(self.folds), self.request.ablation, spans, page, pose)
 
-    def _write(self, page: Path, report: EvalReport, folds: Sequence[str]) -> None:
+    def _write(self, page: Path, report: EvalReport, folds: Sequence[str], spans: SpanReport | None) -> None:
         make_folder(page.parent)
         write_predictions(page.with_name(PREDICTIONS), report, column="fold", parts=folds)
         write_report(
@@ -264,6 +264,7 @@ class _Session:
             subset=f"all clips, each by a model that was not trained on its fold ({len(self.folds)} folds)",
             command=self.request.command,
             networks=write_networks(find_pose(self.request.model, self.config.streams)),
+            spans=spans,
         )
 
     def _run_folds(

@@ -103,6 +103,8 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         clips = yield from extract_clips(extractor, dataset)
     yield clips.summary()
     report = score_with_baseline(model, clips, range(len(dataset.samples)))
+    films = score_films(model, clips, {s.path for s in dataset.samples})
+    spans = report_spans(films) if films else None
     if request.page is not None:
         make_folder(request.page.parent)
         stem = request.page.stem
@@ -113,7 +115,6 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         write_report(
             request.page, report, model.config, dataset, subset=subset.description,
             training=model.training, epochs=read_epochs(run), notes=notes,
-            command=request.command, stem=f"{stem}.", networks=networks,
+            command=request.command, stem=f"{stem}.", networks=networks, spans=spans,
         )  # fmt: skip
-    films = score_films(model, clips, {s.path for s in dataset.samples})
-    yield EvaluateResult(report, tuple(notes), request.page, report_spans(films) if films else None)
+    yield EvaluateResult(report, tuple(notes), request.page, spans)

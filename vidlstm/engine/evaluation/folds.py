@@ -32,8 +32,7 @@ from vidlstm.engine.training.films import fit_spans, score_films
 from vidlstm.engine.training.loop.encoder_training import kept_pixels
 from vidlstm.engine.training.loop.fusion import fit_fusion
 from vidlstm.engine.training.prepare import make_trainer, start_model
-from vidlstm.evaluations import PoseChoice, Scored
-from vidlstm.metrics.films import ScoredFilm
+from vidlstm.evaluations import PoseChoice, Scored, ScoredFilm
 from vidlstm.models.checkpoint import Model, rgb_encoder
 from vidlstm.models.classifier import fuse
 

@@ -12,7 +12,7 @@ from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.prediction.films import LabelledFilm
 from vidlstm.files import make_folder, write_atomically
 from vidlstm.media.jpeg import encode_jpeg
-from vidlstm.media.overlay import colours_of
+from vidlstm.media.overlay import hex_colours
 from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.stills import stills
 from vidlstm.records import FilmSpans
@@ -54,8 +54,7 @@ class FilmReport:
         Raises:
             OSError: The page cannot be written.
         """
-        names = [name for name in self._classes if name != self._idle]
-        colours = {name: "#{:02x}{:02x}{:02x}".format(*rgb) for name, rgb in colours_of(names).items()}
+        colours = hex_colours([name for name in self._classes if name != self._idle])
         page = render_films(self._cards, colours, idle=self._idle, title=title, command=command)
         make_folder(file.parent)
         write_atomically(file, page.encode("utf-8", "replace"))

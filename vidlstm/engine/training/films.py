@@ -17,8 +17,8 @@ from vidlstm.engine.scoring import score_clips
 from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
 from vidlstm.engine.spans.windows import scores_of_film, span_config
 from vidlstm.engine.training.loop.trainer import Trainer
+from vidlstm.evaluations import ScoredFilm
 from vidlstm.features.batches import ClipFeatures
-from vidlstm.metrics.films import ScoredFilm
 from vidlstm.models.checkpoint import Model
 from vidlstm.records import Span
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
-from vidlstm.evaluations import EvalReport, PoseChoice
+from vidlstm.evaluations import EvalReport, PoseChoice, SpanReport
 from vidlstm.records import SCHEMA, EpochReport
 from vidlstm.report.findings import cautions
 
@@ -46,6 +46,7 @@ class TrainResult:
         seconds: Duration of extraction and of training.
         interrupted: Ctrl-C ended training early.
         on_films: The clips are parts of films.
+        spans: Report on the spans of the held-out films, if there are any.
         pose: How `streams=auto` chose; None for named streams.
     """
 
@@ -68,6 +69,7 @@ class TrainResult:
     seconds: dict[str, float]
     interrupted: bool
     on_films: bool = False
+    spans: SpanReport | None = None
     pose: PoseChoice | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -94,6 +96,7 @@ class TrainResult:
             "best_epoch": self.best_epoch,
             "held_out": held_out,
             "val": held_out,
+            "spans": None if self.spans is None else self.spans.to_json(),
             "cautions": [*self.notes, *(cautions(report) if report else ())],
             "pose": None if self.pose is None else self.pose.to_json(),
             "seconds": self.seconds,

@@ -41,7 +41,7 @@ from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write
 from vidlstm.engine.training.auto_streams import choose_streams
 from vidlstm.engine.training.baseline import score_with_baseline, train_baseline
 from vidlstm.engine.training.facts import describe_training
-from vidlstm.engine.training.films import fit_spans
+from vidlstm.engine.training.films import fit_spans, score_films
 from vidlstm.engine.training.int8 import compare_in_int8, labels_in_int8
 from vidlstm.engine.training.loop.encoder_training import (
     EncoderTraining,
@@ -56,7 +56,8 @@ from vidlstm.engine.training.result import StartingRun, TrainResult
 from vidlstm.engine.training.run_folder import MODEL, RunFolder, claim_run
 from vidlstm.engine.training.tensorboard import EventLog
 from vidlstm.errors import CheckpointError, DataError, UsageError
-from vidlstm.evaluations import EvalReport, PoseChoice
+from vidlstm.evaluations import EvalReport, PoseChoice, SpanReport
+from vidlstm.metrics.films import report_spans
 from vidlstm.models.backends.protocol import supported_precision
 from vidlstm.models.backends.torch import has_bfloat16
 from vidlstm.models.checkpoint import Model, load_model, rgb_encoder
@@ -150,7 +151,10 @@ class _Session:
                 interrupted = yield from self._train_baseline(model, clips)
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
-        report = yield from self._save(run, model, clips, trainer)
+        held_out = {clips.dataset.samples[i].path for i in self.plan.split.subset(self.subset)}
+        films = score_films(model, clips, held_out)
+        spans = report_spans(films, seed=self.training.seed) if films else None
+        report = yield from self._save(run, model, clips, trainer, spans)
         if report is not None and not interrupted and labels_in_int8(model, self.request.machine):
             interrupted = yield from compare_in_int8(run, model)
         yield TrainResult(
@@ -173,6 +177,7 @@ class _Session:
             seconds=seconds,
             interrupted=interrupted,
             on_films=bool(clips.films),
+            spans=spans,
             pose=self.pose,
         )
 
@@ -302,7 +307,7 @@ class _Session:
         return False
 
     def _save(
-        self, run: RunFolder, model: Model, clips: Clips, trainer: Trainer
+        self, run: RunFolder, model: Model, clips: Clips, trainer: Trainer, spans: SpanReport | None
     ) -> Generator[Event, None, EvalReport | None]:
         """Score the model on the held-out clips; write the model and the report."""
         plan, scored = self.plan, self.plan.split.subset(self.subset)
@@ -330,6 +335,7 @@ class _Session:
             notes=plan.split.notes,
             command=self.request.command,
             networks=write_networks(plan.pose),
+            spans=spans,
         )
         return report
 
