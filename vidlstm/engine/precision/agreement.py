@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.scoring import scores_and_novelty
 from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.models.backends.protocol import ClipScores, FrameEncoder
@@ -69,7 +70,7 @@ def agree(
         clips: With pixels instead of features for the `rgb` stream; None: could not be read.
         num_missing: Number of clips that no longer exist.
     """
-    plain = None if model.encoder is None else TorchEncoder(model.encoder, 1)
+    plain = None if model.encoder is None else TorchEncoder(model.encoder, num_cores())
     differences, same, unread = [], 0, num_missing
     for clip in clips:
         if clip is None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.engine.devices import one_thread
+from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.precision.agreement import Agreement, agree
 from vidlstm.engine.precision.clips import RunFiles, read_clips, run_files, spread
 from vidlstm.engine.scoring import scores_and_novelty
@@ -45,7 +46,7 @@ def compare_int8(model: Model, run: Path) -> tuple[Agreement, ConvInputs]:
         inputs = measure_inputs(model, spread(run_files(model, run, "train", in_stores=True), NUM_MEASURED))
         network = convert_encoder(model.encoder, model.config.encoder.size, model.config.encoder.channels)
         networks = read_networks({"encoder.onnx": quantised(network, inputs)})
-        encoder = OpenVinoEncoder("int8", lambda: networks["encoder"], 1)
+        encoder = OpenVinoEncoder("int8", lambda: networks["encoder"], num_cores())
         held_out = spread(run_files(model, run, "val", "test", in_stores=True), _NUM_COMPARED)
         clips = islice(read_clips(model, held_out), _NUM_COMPARED)
         agreement = agree(
