@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
 import re
 import struct
+import subprocess
 import sys
 import termios
 from dataclasses import dataclass
@@ -30,19 +32,21 @@ class Seen:
 
 def terminal(*arguments: str | Path, cwd: Path, columns: int, rows: Path | None = None, **env: str) -> Seen:
     """Run a command on a terminal of this width; standard output goes to a file if `rows` names one."""
-    pid, screen = pty.fork()
-    if pid == 0:  # the child process: nothing here may return
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        os.chdir(cwd)
-        if rows is not None:
-            os.dup2(os.open(rows, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
-        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
-        # Not `execv`: readline sets COLUMNS in the C environment, unknown to `os.environ`.
-        os.execve(
-            sys.executable,
+    screen, side = pty.openpty()
+    fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    with contextlib.ExitStack() as stack:
+        # Not `pty.fork`: this process has threads of Ray and torch, and its forked copy has crashed.
+        process = subprocess.Popen(
             [sys.executable, "-m", "vidlstm", *map(str, arguments)],
-            {**kept, "TERM": "xterm-256color", **env},
+            stdin=side,
+            stdout=side if rows is None else stack.enter_context(rows.open("wb")),
+            stderr=side,
+            cwd=cwd,
+            env={**kept, "TERM": "xterm-256color", **env},
+            start_new_session=True,
         )
+    os.close(side)
     written = b""
     while True:
         try:
@@ -53,4 +57,4 @@ def terminal(*arguments: str | Path, cwd: Path, columns: int, rows: Path | None 
             break
         written += part
     os.close(screen)
-    return Seen(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), written.decode())
+    return Seen(process.wait(), written.decode())
