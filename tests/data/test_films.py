@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -91,8 +92,34 @@ def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
 
 def test_a_film_is_in_one_subset(table: Path) -> None:
     table.write_text("path,start,end,label,split\na.mp4,10,15,walk,train\na.mp4,20,25,sit,test\n")
-    with pytest.raises(DataError, match=r"a.mp4: its spans are in several subsets \(test and train\)"):
+    with pytest.raises(DataError, match=r"a.mp4: is in several subsets \(test and train\)"):
         find_samples(table, probe=probe)
+
+
+def test_a_film_without_usable_spans_keeps_its_group_and_its_subset(table: Path) -> None:
+    (table.parent / "c.mp4").write_bytes(b"c.mp4")
+    table.write_text(
+        "path,start,end,label,group,split\na.mp4,10,15,walk,p1,train\n"
+        "b.mp4,x,30,sit,p2,val\nc.mp4,,,,p1,test\nc.mp4,,,,,\n"
+    )
+    dataset = find_samples(table, probe=probe)
+    assert {(s.path.name, s.group, s.split) for s in dataset.samples} == {
+        ("a.mp4", "p1", "train"),
+        ("b.mp4", "p2", "val"),
+        ("c.mp4", "p1", "test"),
+    }
+
+
+def test_a_film_of_activitynet_without_spans_keeps_its_subset(table: Path) -> None:
+    walk = {"segment": [10, 15], "label": "walk"}
+    database = {
+        "a": {"subset": "training", "annotations": [walk]},
+        "b": {"subset": "testing", "annotations": []},
+    }
+    file = table.with_name("net.json")
+    file.write_text(json.dumps({"database": database}))
+    splits = {(s.path.name, s.split) for s in find_samples(file, probe=probe).samples}
+    assert splits == {("a.mp4", "train"), ("b.mp4", "test")}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidlstm.data.annotations.formats import locate_films, read_annotations
-from vidlstm.data.annotations.spans import Film, LabelledSpan, SpanProblem, settle
+from vidlstm.data.annotations.spans import Film, LabelledSpan, Membership, SpanProblem, settle
 from vidlstm.data.layouts.folders import Subset, count
 from vidlstm.errors import DataError, UsageError
 from vidlstm.records import Span
@@ -146,17 +146,24 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     found: dict[str, list[LabelledSpan]] = {
         name: list(own) for name, own in groupby(spans, key=lambda s: s.film)
     }
-    truths = [_truth(film, found.get(name, [])) for name, film in films.items() if film is not None]
+    given: dict[str, list[Membership]] = {}
+    for membership in annotations.memberships:
+        given.setdefault(membership.film, []).append(membership)
+    truths = [
+        _truth(film, found.get(name, []), given.get(name, []))
+        for name, film in films.items()
+        if film is not None
+    ]
     return Films(tuple(truths), problems, annotations.layout, any(t.group for t in truths))
 
 
-def _truth(film: Film, spans: Sequence[LabelledSpan]) -> FilmTruth:
-    splits = {s.split for s in spans}
-    groups = {s.group for s in spans}
+def _truth(film: Film, spans: Sequence[LabelledSpan], memberships: Sequence[Membership]) -> FilmTruth:
+    splits = {m.split for m in memberships if m.split is not None}
+    groups = {m.group for m in memberships if m.group is not None}
     for values, what in ((splits, "subsets"), (groups, "groups")):
         if len(values) > 1:
-            named = " and ".join(sorted(str(v) for v in values))
-            raise DataError(f"{film.path}: its spans are in several {what} ({named}); a film must be in one")
+            named = " and ".join(sorted(values))
+            raise DataError(f"{film.path}: is in several {what} ({named}); a film must be in one")
     acts = [Span(s.start, s.end, s.label) for s in spans if s.label != BACKGROUND]
     seconds = film.seconds or max((s.end for s in spans), default=0.0)
     return FilmTruth(film.path, seconds, tuple(acts), next(iter(groups), None), next(iter(splits), None))

@@ -14,7 +14,7 @@ from vidlstm.data.annotations.boris import boris_header, boris_rows
 from vidlstm.data.annotations.elan import write_elan
 from vidlstm.data.annotations.formats import annotation_files, locate_films, read_annotations
 from vidlstm.data.annotations.label_studio import write_label_studio
-from vidlstm.data.annotations.spans import Annotations, Film, LabelledSpan, SpanCode, settle
+from vidlstm.data.annotations.spans import Annotations, Film, LabelledSpan, Membership, SpanCode, settle
 from vidlstm.data.annotations.values import seconds_of
 from vidlstm.errors import DataError
 from vidlstm.records import Span
@@ -70,8 +70,9 @@ def test_a_film_without_spans_has_a_row(tmp_path: Path) -> None:
 
 def test_groups_and_subsets_of_a_table(tmp_path: Path) -> None:
     file = write(tmp_path, "s.csv", "path,start,end,label,group,split\na.mp4,1,2,walk,monday,test\n")
-    (span,) = read_annotations([file]).spans
-    assert (span.group, span.split) == ("monday", "test")
+    annotations = read_annotations([file])
+    (span,) = annotations.spans
+    assert annotations.memberships == (Membership("a.mp4", "monday", "test"),)
     assert span.source == f"{file}, line 2"
 
 
@@ -195,7 +196,7 @@ def test_activitynet(tmp_path: Path) -> None:
     }
     file = write(tmp_path, "an.json", json.dumps({"version": "1.3", "database": {"abc": entry}}))
     assert settled(file) == [("v_abc.mp4", 1.5, 3.25, "walk")]
-    assert read_annotations([file]).spans[0].split == "val"
+    assert read_annotations([file]).memberships == (Membership("abc", None, "val"),)
 
 
 # -------------------------------------------------------------------------------------- problems

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
 from vidlstm.data.layouts.folders import SUBSETS
 from vidlstm.records import Span
@@ -29,9 +29,12 @@ def read_activitynet(file: Path, plain: Any) -> Annotations:
     """Read annotations or predictions; invalid ones are reported as problems."""
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
+    memberships: list[Membership] = []
     films = list(_films(plain))
     for name, subset, segments in films:
-        subset = SUBSETS.get((text_of(subset) or "").lower())
+        split = SUBSETS.get((text_of(subset) or "").lower())
+        if split is not None:
+            memberships.append(Membership(name, None, split))
         for place, entry in enumerate(segments, 1):
             where = f"{file}, {name} number {place}"
             times = [number_of(t) for t in items_of(fields_of(entry).get("segment"))]
@@ -40,9 +43,10 @@ def read_activitynet(file: Path, plain: Any) -> Annotations:
                 message = "a segment of two numbers and a label are needed"
                 problems.append(SpanProblem(SpanCode.UNREADABLE, where, name, message))
                 continue
-            spans.append(LabelledSpan(name, times[0], times[1], label, where, split=subset))
+            spans.append(LabelledSpan(name, times[0], times[1], label, where))
     names = tuple(dict.fromkeys(name for name, _, _ in films))
-    return Annotations(names, tuple(spans), tuple(problems), f"ActivityNet JSON {file.name}")
+    layout = f"ActivityNet JSON {file.name}"
+    return Annotations(names, tuple(spans), tuple(problems), layout, tuple(memberships))
 
 
 def _films(plain: Any) -> Iterator[tuple[str, Any, list[Any]]]:

@@ -57,7 +57,8 @@ def read_annotations(files: Sequence[Path], group_column: str | None = None) -> 
     films = tuple(dict.fromkeys(name for a in read for name in a.films))
     layout = read[0].layout if len(read) == 1 else f"{len(read)} annotation files"
     spans, problems = (s for a in read for s in a.spans), (p for a in read for p in a.problems)
-    return Annotations(films, tuple(spans), tuple(problems), layout)
+    memberships = (m for a in read for m in a.memberships)
+    return Annotations(films, tuple(spans), tuple(problems), layout, tuple(memberships))
 
 
 def _read(file: Path, group_column: str | None) -> Annotations:

@@ -45,8 +45,6 @@ class LabelledSpan:
         source: Position of the span: the file, and the line or number in it.
         in_frames: `start` and `end` are frame numbers.
         frame_rate: Frames per second that the file assumes; None if it does not state it.
-        group: Group of the film; None if the file gives none.
-        split: Subset (train, val or test); None if the file gives none.
     """
 
     film: str
@@ -56,8 +54,21 @@ class LabelledSpan:
     source: str
     in_frames: bool = False
     frame_rate: float | None = None
-    group: str | None = None
-    split: Subset | None = None
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The group and the subset that a file gives a film, whether or not the film has spans.
+
+    Args:
+        film: Name of the film in the file.
+        group: Group of the film; None if the file gives none.
+        split: Subset (train, val or test); None if the file gives none.
+    """
+
+    film: str
+    group: str | None
+    split: Subset | None
 
 
 @dataclass(frozen=True)
@@ -91,12 +102,15 @@ class Annotations:
         spans: In the order of the files.
         problems: Problems found while reading.
         layout: Description of the recognised format.
+        memberships: Groups and subsets of the films, where the files give them; a film may have several,
+            which may contradict each other.
     """
 
     films: tuple[str, ...]
     spans: tuple[LabelledSpan, ...]
     problems: tuple[SpanProblem, ...]
     layout: str
+    memberships: tuple[Membership, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import seconds_of
 from vidlstm.data.layouts.tables import subset_of
 from vidlstm.errors import DataError
@@ -42,6 +42,7 @@ def read_span_table(
             raise DataError(f'{file}: has no column "{column}"; its header has: {", ".join(header)}')
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
+    memberships: dict[Membership, None] = {}
     films: dict[str, None] = {}
     for line, values in lines:
         where = f"{file}, line {line}"
@@ -51,6 +52,10 @@ def read_span_table(
             problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", "has no usable path"))
             continue
         films[film] = None
+        group = cells[place[group_name]] if group_name in place else ""
+        split = cells[place["split"]] if "split" in place else ""
+        if group or split:
+            memberships[Membership(film, group or None, subset_of(split, where) if split else None)] = None
         if not (start_text or end_text or label):
             continue
         start, end = seconds_of(start_text), seconds_of(end_text)
@@ -61,12 +66,6 @@ def read_span_table(
             )
             problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message))
             continue
-        split = cells[place["split"]] if "split" in place else ""
-        spans.append(
-            LabelledSpan(
-                film, start, end, label, where,
-                group=(cells[place[group_name]] or None) if group_name in place else None,
-                split=subset_of(split, where) if split else None,
-            )
-        )  # fmt: skip
-    return Annotations(tuple(films), tuple(spans), tuple(problems), f"table of spans {file.name}")
+        spans.append(LabelledSpan(film, start, end, label, where))
+    layout = f"table of spans {file.name}"
+    return Annotations(tuple(films), tuple(spans), tuple(problems), layout, tuple(memberships))
