@@ -90,6 +90,22 @@ def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
     assert {s.group for s in find_samples(table, probe=probe, group_by="(.)\\.mp4").samples} == {"a", "b"}
 
 
+@pytest.mark.parametrize("other", ["./a.mp4", "sub/../a.mp4", "link.mp4", "{folder}/a.mp4"])
+def test_a_film_under_two_names_is_one_film(table: Path, other: str) -> None:
+    (table.parent / "sub").mkdir()
+    (table.parent / "link.mp4").symlink_to(table.with_name("a.mp4"))
+    other = other.format(folder=table.parent)
+    table.write_text(f"path,start,end,label\na.mp4,0,9,wave\n{other},10,19,sit\na.mp4,20,60,sit\n")
+    dataset = find_samples(table, probe=probe)
+    assert [film.spans for film in dataset.films] == [
+        (Span(0, 9, "wave"), Span(10, 19, "sit"), Span(20, 60, "sit"))
+    ]
+    assert dataset.classes == ("sit", "wave")
+    table.write_text(f"path,start,end,label,split\na.mp4,0,9,wave,train\n{other},10,19,sit,test\n")
+    with pytest.raises(DataError, match=r"a.mp4: is in several subsets \(test and train\)"):
+        find_samples(table, probe=probe)
+
+
 def test_a_film_is_in_one_subset(table: Path) -> None:
     table.write_text("path,start,end,label,split\na.mp4,10,15,walk,train\na.mp4,20,25,sit,test\n")
     with pytest.raises(DataError, match=r"a.mp4: is in several subsets \(test and train\)"):

@@ -9,11 +9,13 @@ subsets of a split. No clips are written: a sample is a file with a start and an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from vidlstm.data.annotations.formats import locate_films, read_annotations
 from vidlstm.data.annotations.spans import Film, LabelledSpan, Membership, SpanProblem, settle
@@ -134,7 +136,8 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     if stored := next(filter(is_address, annotations.films), None):
         raise DataError(f"{files[0]}: {stored} is in a store; films with spans are read from this machine")
     paths = locate_films(annotations, root, trusted=is_table)
-    films = {name: None if path is None else probe(path) for name, path in paths.items()}
+    annotations = annotations.renamed(_first_names(paths))
+    films = {name: None if (path := paths[name]) is None else probe(path) for name in annotations.films}
     spans, problems = settle(annotations, films)
     if not any(films.values()):
         first = next(iter(annotations.films), None)
@@ -155,6 +158,16 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
         if film is not None
     ]
     return Films(tuple(truths), problems, annotations.layout, any(t.group for t in truths))
+
+
+def _first_names(paths: Mapping[str, Path | None]) -> dict[str, str]:
+    """Return, for each name of a film, the first name of the same file: `a.mp4` for `./a.mp4`."""
+    first: dict[str, str] = {}
+    return {
+        name: first.setdefault(normalize("NFC", os.path.realpath(path)), name)
+        for name, path in paths.items()
+        if path is not None
+    }
 
 
 def _truth(film: Film, spans: Sequence[LabelledSpan], memberships: Sequence[Membership]) -> FilmTruth:

@@ -112,6 +112,16 @@ class Annotations:
     layout: str
     memberships: tuple[Membership, ...] = ()
 
+    def renamed(self, names: Mapping[str, str]) -> Annotations:
+        """Return the annotations with other names of films; films that get the same name become one."""
+        return replace(
+            self,
+            films=tuple(dict.fromkeys(names.get(film, film) for film in self.films)),
+            spans=tuple(replace(s, film=names.get(s.film, s.film)) for s in self.spans),
+            problems=tuple(replace(p, film=names.get(p.film, p.film)) for p in self.problems),
+            memberships=tuple(replace(m, film=names.get(m.film, m.film)) for m in self.memberships),
+        )
+
 
 @dataclass(frozen=True)
 class Film:
