@@ -15,6 +15,8 @@ Kind = Literal["camera", "rtsp", "http", "pipe", "file"]
 
 _SCHEMES: dict[str, Kind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_DELIMITERS = re.compile(r"[/?#]")
+_HOST = re.compile(r"[^/:?#@]+[/:]")
 
 
 @dataclass(frozen=True)
@@ -70,20 +72,29 @@ def parse_address(text: str, *, realtime: bool = False) -> Address:
 
 
 def masked(text: str) -> str:
-    """Return an address with the password and the query values masked.
+    """Return an address with the password and all `=values` masked.
 
     Masks too much rather than too little: a password may contain any character, including delimiters.
     """
     scheme = _ADDRESS.match(text)
     if scheme is None:
         return text
-    rest = text[scheme.end() :]
-    login, at, place = rest.rpartition("@")
-    place, question, query = place.partition("?")
+    login, at, place = text[scheme.end() :].rpartition("@")
     user, colon, _ = login.partition(":")
+    if _DELIMITERS.search(login):  # the @ is part of a path or query, or the delimiter of a password
+        host = _HOST.match(login)
+        return f"{scheme[0]}{host[0] if host else ''}***"
     shown = (f"{user}:***@" if colon else "***@") if at else ""
-    values = re.sub(r"(=)[^&;#]*|^[^=]+$", lambda m: "=***" if m[1] else "***", query)
-    return f"{scheme[0]}{shown}{place}{question}{values}"
+    path, question, query = place.partition("?")
+    if "=" in path:  # as in the addresses of many video recorders
+        return f"{scheme[0]}{shown}{path.partition('=')[0]}=***"
+    values = "&".join(_masked_value(pair) for pair in query.split("&")) if query else ""
+    return f"{scheme[0]}{shown}{path}{question}{values}"
+
+
+def _masked_value(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=***" if equals else "***"
 
 
 def _is_device(text: str) -> bool:
