@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -75,6 +76,24 @@ def test_a_replayed_file_keeps_its_own_times(numbered: Callable[..., Path]) -> N
     assert [f.seconds for f in frames] == pytest.approx([n / 25 for n in range(30)], abs=1e-3)
     assert [f.shown - frames[0].shown for f in frames] == pytest.approx([f.seconds for f in frames])
     assert sum(slept) > 0  # it waits until frames are due
+
+
+def test_a_damaged_file_is_replayed_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as made:
+        video = made.add_stream("libx264", rate=25, options={"g": "25", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 96, 96, "yuv420p"
+        for _ in range(75):
+            noise = rng.integers(0, 255, (96, 96, 3), np.uint8)
+            made.mux(video.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        made.mux(video.encode(None))
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 3000] = rng.bytes(3000)
+    path.write_bytes(content)
+    with open_source(parse_address(str(path), realtime=True), lambda _: None) as source:
+        assert sum(1 for _ in source.frames) >= 74
 
 
 def test_a_file_that_is_not_a_film_is_refused(tmp_path: Path) -> None:

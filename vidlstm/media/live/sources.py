@@ -109,7 +109,8 @@ class Source:
 
 def _replay(address: Address, stack: contextlib.ExitStack, sleep: Callable[[float], object]) -> Source:
     try:
-        video = stack.enter_context(open_video(Path(address.text), seek=False))
+        # Several threads would raise a DoubtError at damage.
+        video = stack.enter_context(open_video(Path(address.text), seek=False, num_threads=1))
     except InputError as error:
         raise SourceError(str(error)) from None
 
