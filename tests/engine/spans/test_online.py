@@ -90,6 +90,16 @@ def test_online_spans_equal_those_of_the_whole_film(seed: int, rules: SpanRules,
     assert [s.score for s in ended] == pytest.approx([s.score for s in expected], abs=0.02)
 
 
+@pytest.mark.parametrize("cell", [0.05, 0.15])
+def test_a_gap_of_exactly_the_maximum_is_joined_anywhere(cell: float) -> None:
+    rules = SpanRules(min_duration=5 * cell, max_gap=2 * cell)
+    for first in range(1, 100):
+        scores = np.eye(3)[[0] * first + [1] * 5 + [0] * 2 + [1] * 5 + [0] * 5] * 0.97 + 0.01
+        online = OnlineSpans(CLASSES, "background", 1.0, rules, cell)
+        edges = [*online.add(scores), *online.finish(len(scores) * cell)]
+        assert [edge.kind for edge in edges] == ["start", "end"]
+
+
 @pytest.mark.parametrize("delay", [None, 0.0, 1.0, 3.0])
 @pytest.mark.parametrize("seed", range(4))
 def test_each_start_is_followed_by_one_end(seed: int, delay: float | None) -> None:

@@ -99,6 +99,17 @@ def test_rules(
     assert all(s.score == pytest.approx(0.5) for s in found)
 
 
+@pytest.mark.parametrize("cell", [0.05, 0.1, 0.15, 1 / 30])
+def test_rules_do_not_depend_on_where_the_spans_are(cell: float) -> None:
+    rules = SpanRules(min_duration=5 * cell, max_gap=2 * cell)
+    kept, joined, apart = [1] * 5, [1] * 5 + [0] * 2 + [1] * 5, [1] * 5 + [0] * 3 + [1] * 5
+    for first in range(1, 300):
+        for cells, number in ((kept, 1), (kept[1:], 0), (joined, 1), (apart, 2)):
+            scores = scores_of([0] * first + cells + [0] * 5, 0.99)
+            timeline = Timeline(scores, cell, len(scores) * cell)
+            assert len(find_spans(timeline, CLASSES, "background", 1.0, rules)) == number
+
+
 def test_thresholding_leaves_out_low_scores() -> None:
     timeline = Timeline(np.array([[0.2, 0.6, 0.2], [0.3, 0.4, 0.3], [0.6, 0.2, 0.2]]), 1.0, 3.0)
     assert [(s.start, s.end) for s in thresholded(timeline, CLASSES, "background")] == [(0, 1)]

@@ -153,7 +153,7 @@ class _Runs:
 
     def pause(self, end: float) -> Iterator[SpanEdge]:
         """Add a cell without an action, which lasts until `end`."""
-        if self._open is not None and end - self._open.end > self._rules.max_gap:
+        if self._open is not None and not self._rules.bridges(end - self._open.end):
             yield from self.close()
 
     def close(self) -> Iterator[SpanEdge]:

@@ -30,6 +30,7 @@ Scores = NDArray[np.float64]
 SWITCH_COSTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 """Candidate values for `fit_switch_cost`."""
 _LEAST = 1e-6  # minimum probability, so that no path is impossible
+_ROUNDING = 1e-6  # seconds; times are multiples of a cell, so a gap of two cells of 0.15 s may exceed 0.3 s
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,16 @@ class SpanRules:
 
     def joins(self, first: Span, second: Span) -> bool:
         """Return whether two consecutive spans are to be joined."""
-        return first.label == second.label and second.start - first.end <= self.max_gap
+        return first.label == second.label and self.bridges(second.start - first.end)
+
+    def bridges(self, gap: float) -> bool:
+        """Return whether a gap of this many seconds is short enough to be joined over."""
+        return gap <= self.max_gap + _ROUNDING
 
     def keeps(self, span: Span) -> bool:
         """Return whether a span is long enough and its score high enough to be reported."""
-        return span.end - span.start >= self.min_duration and span.score >= self.min_score
+        is_long = span.end - span.start >= self.min_duration - _ROUNDING
+        return is_long and span.score >= self.min_score
 
 
 @dataclass(frozen=True)
