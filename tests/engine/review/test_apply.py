@@ -134,6 +134,17 @@ class TestTables:
             "data/a.mp4,sit,test", f"{tmp_path}/b.mp4,sit,train",
         ]  # fmt: skip
 
+    def test_addresses_in_a_store_stay_as_they_are(self, tmp_path: Path) -> None:
+        names = ("s3://bucket/dir/a.mp4", "s3://bucket/b//c.mp4", "https://host/d.mp4?v=1")
+        table = tmp_path / "data" / "labels.csv"
+        table.parent.mkdir()
+        table.write_text("path,label\n" + "".join(f"{name},walk\n" for name in names))
+        applied = apply_decisions([Decision(names[1], "walk", "sit")], table, tmp_path / "new.csv")
+        assert (applied.changed, applied.problems) == (1, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            f"{names[0]},walk", f"{names[1]},sit", f"{names[2]},walk",
+        ]  # fmt: skip
+
     def test_a_new_clip_becomes_a_row(self, tmp_path: Path) -> None:
         for name in ("a.mp4", "new/b.mp4"):
             (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
 from vidlstm.engine.review.decisions import Decision, to_table
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
+from vidlstm.stores import address_of, is_address, path_in
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
     column = {name.strip().lower(): i for i, name in enumerate(header)}
     if not {"path", "label"} <= set(column):
         raise DataError(f"{table}: has no columns path and label")
-    wanted = {_key(_find(d, table.parent) or table.parent / d.path, d.start, d.end): d for d in decisions}
+    wanted = {_key(_find(d, table.parent) or path_in(table.parent, d.path), d.start, d.end): d for d in decisions}
     changed: list[Decision] = []
     found = set()
     for line, values in lines[1:]:
@@ -79,8 +80,9 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
                 f"{table}, line {line}: has {len(values)} values where the header has {len(header)}"
             )
         row = {name: values[i] for name, i in column.items()}
-        key = _key(table.parent / row["path"], row.get("start", ""), row.get("end", ""))
-        values[column["path"]] = _relative(table.parent / row["path"], row["path"], output)
+        file = path_in(table.parent, row["path"])
+        key = _key(file, row.get("start", ""), row.get("end", ""))
+        values[column["path"]] = _relative(file, row["path"], output)
         if key in wanted:
             found.add(key)
             if row["label"] != wanted[key].decision:
@@ -107,8 +109,8 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
 
 
 def _relative(file: Path, name: str, table: Path) -> str:
-    """Return the path of a file in a table in another folder; an absolute path stays as it is."""
-    if Path(name).is_absolute():
+    """Return the path of a file in a table in another folder; an address or absolute path stays as it is."""
+    if is_address(name) or Path(name).is_absolute():
         return name
     try:
         return Path(os.path.relpath(file, table.parent)).as_posix()
@@ -266,7 +268,8 @@ def _held_out(decisions: Sequence[Decision]) -> int:
 
 
 def _key(file: Path, start: str, end: str) -> tuple[str, float | str, float | str]:
-    return str(file.resolve()), _seconds(start), _seconds(end)
+    place = str(file) if address_of(file) is not None else os.path.realpath(file)
+    return place, _seconds(start), _seconds(end)
 
 
 def _seconds(text: str) -> float | str:
