@@ -190,6 +190,88 @@ class TestTables:
         assert applied.changed == 1
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == ["f.mp4,0.0,1.5,walk", "f.mp4,2,3,sit"]
 
+    def test_times_may_be_clock_times(self, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text('path,start,end,label\nf.mp4,1:05.5,1:09,sit\nf.mp4,"90,5",1:40,run\n')
+        decisions = [Decision("f.mp4", "", "wave", "65.5", "69"), Decision("f.mp4", "", "run", "90.5", "100")]
+        applied = apply_decisions(decisions, table, tmp_path / "new.csv")
+        assert (applied.changed, applied.kept, applied.problems) == (1, 1, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "f.mp4,1:05.5,1:09,wave", 'f.mp4,"90,5",1:40,run',
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("times", ["1:05.5,1:09", "65.5,69", "soon,later", ","])
+    def test_a_decision_about_a_whole_clip_changes_no_span(self, times: str, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text(f"path,start,end,label\nf.mp4,{times},sit\n")
+        applied = apply_decisions([Decision("f.mp4", "", "wave")], table, tmp_path / "new.csv")
+        assert (applied.changed, applied.kept, applied.added, applied.written) == (0, 0, 0, None)
+        assert applied.problems == (f"f.mp4: decision about the whole clip, but {table} holds spans",)
+
+    def test_a_whole_clip_is_not_added_to_spans(self, tmp_path: Path) -> None:
+        (tmp_path / "new.mp4").touch()
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,1,2,sit\n")
+        decision = Decision(str(tmp_path / "new.mp4"), "", "wave")
+        applied = apply_decisions([decision], table, tmp_path / "new.csv")
+        assert (applied.added, applied.written, len(applied.problems)) == (0, None, 1)
+
+    def test_a_span_changes_no_whole_clip(self, tmp_path: Path) -> None:
+        (tmp_path / "a.mp4").touch()
+        (tmp_path / "labels.csv").write_text("path,label\na.mp4,walk\n")
+        decision = Decision(str(tmp_path / "a.mp4"), "", "sit", "1", "2")
+        applied = apply_decisions([decision], tmp_path, tmp_path / "new.csv")
+        assert (applied.changed, applied.added, len(applied.problems)) == (0, 0, 1)
+
+    def test_times_may_be_rounded_to_hundredths(self, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text(
+            "path,start,end,label\nf.mp4,3.456,4.125,walk\nf.mp4,3.46,4.13,run\nf.mp4,5.005,6.994,walk\n"
+        )
+        decisions = [
+            Decision("f.mp4", "", "sit", "3.46", "4.13"), Decision("f.mp4", "", "wave", "5.00", "6.99"),
+            Decision("f.mp4", "", "wave", "5.02", "6.99"),
+        ]  # fmt: skip
+        applied = apply_decisions(decisions, table, tmp_path / "new.csv")
+        assert (applied.changed, applied.problems) == (2, (f"f.mp4: not in {table}",))
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "f.mp4,3.456,4.125,walk", "f.mp4,3.46,4.13,sit", "f.mp4,5.005,6.994,wave",
+        ]  # fmt: skip
+
+    def test_two_decisions_about_one_row_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,label\na.mp4,walk\n")
+        decisions = [Decision("a.mp4", "", "sit"), Decision("./a.mp4", "", "run")]
+        with pytest.raises(DataError, match=r"\./a\.mp4: has two decisions about the same row of"):
+            apply_decisions(decisions, tmp_path, tmp_path / "new.csv")
+
+    @pytest.mark.parametrize(("start", "end"), [("soon", "2"), ("1", ""), ("", "2")])
+    def test_a_span_without_usable_times_is_not_added(self, start: str, end: str, tmp_path: Path) -> None:
+        (tmp_path / "f.mp4").touch()
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,1,2,sit\n")
+        decision = Decision(str(tmp_path / "f.mp4"), "", "wave", start, end)
+        applied = apply_decisions([decision], table, tmp_path / "new.csv")
+        assert (applied.changed, applied.added) == (0, 0)
+        assert applied.problems == (f"{decision.path}: not in {table}",)
+
+    @pytest.mark.parametrize("path", ["", "a\0b.mp4"])
+    def test_a_row_without_a_usable_path_is_named(self, path: str, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text(f"path,label\n{path},walk\n")
+        with pytest.raises(DataError, match=r"labels\.csv, line 2: has no usable path"):
+            apply_decisions([Decision("a.mp4", "walk", "sit")], tmp_path, tmp_path / "new.csv")
+
+    def test_a_new_span_has_the_group_and_subset_of_its_film(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data/day.mp4").touch()
+        table = tmp_path / "data/spans.csv"
+        table.write_text("path,start,end,label,group,split\nday.mp4,1,2,walk,p1,test\n")
+        decision = Decision(str(tmp_path / "data/day.mp4"), "", "wave", "3.5", "4.5")
+        applied = apply_decisions([decision], table, tmp_path / "new.csv")
+        assert (applied.added, applied.problems) == (1, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "data/day.mp4,1,2,walk,p1,test", "data/day.mp4,3.5,4.5,wave,p1,test",
+        ]  # fmt: skip
+
     def test_clips_missing_in_the_table_are_named(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"
         table.write_text("path,label\na.mp4,walk\n")

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vidlstm.data.annotations.table import is_span_table
+from vidlstm.data.annotations.values import seconds_of
 from vidlstm.data.layouts.folders import SUBSETS, Row, read_folders
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
 from vidlstm.engine.review.decisions import Decision, to_table
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
 from vidlstm.stores import address_of, is_address, path_in
+
+_ROUNDING = 0.005 + 1e-6
+"""Seconds by which times of `predictions.csv`, which have two decimals, differ from those of the table."""
+_MILLISECOND = 1e-3
 
 
 @dataclass(frozen=True)
@@ -65,47 +72,101 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
     return _apply_to_folders(decisions, data, output)
 
 
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """A row of a table. `times` is empty for a whole clip, NaN for a time that cannot be read."""
+
+    times: tuple[float, ...]
+    values: list[str]
+
+
 def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) -> Applied:
     lines = list(read_records(table))
     header = lines[0][1] if lines else []
     column = {name.strip().lower(): i for i, name in enumerate(header)}
     if not {"path", "label"} <= set(column):
         raise DataError(f"{table}: has no columns path and label")
-    wanted = {_key(_find(d, table.parent) or path_in(table.parent, d.path), d.start, d.end): d for d in decisions}
-    changed: list[Decision] = []
-    found = set()
+    has_spans = is_span_table(header)
+    rows: dict[str, list[_Row]] = {}  # by the place of the clip
     for line, values in lines[1:]:
         if len(values) < len(header):
             raise DataError(
                 f"{table}, line {line}: has {len(values)} values where the header has {len(header)}"
             )
-        row = {name: values[i] for name, i in column.items()}
-        file = path_in(table.parent, row["path"])
-        key = _key(file, row.get("start", ""), row.get("end", ""))
-        values[column["path"]] = _relative(file, row["path"], output)
-        if key in wanted:
-            found.add(key)
-            if row["label"] != wanted[key].decision:
-                values[column["label"]] = wanted[key].decision
-                changed.append(_with_subset(wanted[key], row.get("split", "")))
-    missing = [d for key, d in wanted.items() if key not in found]
-    added = [
-        d for d in missing if not d.label and Path(d.path).exists() and (not d.start or "start" in column)
-    ]
-    problems = tuple(f"{d.path}: not in {table}" for d in missing if d not in added)
-    kept = len(found) - len({(d.path, d.start, d.end) for d in changed})
+        name = values[column["path"]]
+        if not name or "\0" in name:
+            raise DataError(f"{table}, line {line}: has no usable path")
+        file = path_in(table.parent, name)
+        values[column["path"]] = _relative(file, name, output)
+        times = _times(values[column["start"]], values[column["end"]]) if has_spans else ()
+        rows.setdefault(_place(file), []).append(_Row(times, values))
+
+    decided: dict[_Row, Decision] = {}
+    added: list[list[str]] = []
+    problems: list[str] = []
+    for d in decisions:
+        times = _times(d.start, d.end)
+        if has_spans and not times:
+            problems.append(f"{d.path}: decision about the whole clip, but {table} holds spans")
+            continue
+        source = _find(d, table.parent)
+        known = rows.get(_place(source or path_in(table.parent, d.path)), [])
+        found = _nearest(times, known)
+        for row in found:
+            if decided.setdefault(row, d).decision != d.decision:
+                raise DataError(f"{d.path}: has two decisions about the same row of {table}; keep one")
+        is_new = not found and not d.label and has_spans == bool(times) and not any(map(math.isnan, times))
+        if is_new and source is not None:
+            facts = _facts(d, _relative(source, d.path, output), known, column)
+            added.append([facts.get(name.strip().lower(), "") for name in header])
+        elif not found:
+            problems.append(f"{d.path}: not in {table}")
+
+    changed: list[Decision] = []
+    for row, d in decided.items():
+        if row.values[column["label"]] != d.decision:
+            row.values[column["label"]] = d.decision
+            changed.append(_with_subset(d, row.values[column["split"]] if "split" in column else ""))
+    kept = len(set(decided.values())) - len({(d.path, d.start, d.end) for d in changed})
     if not changed and not added:
-        return Applied(0, kept, 0, 0, None, problems)
-    rows = [values for _, values in lines]
-    for d in added:
-        path = _relative(Path(d.path), d.path, output)
-        facts = {"path": path, "label": d.decision, "start": d.start, "end": d.end}
-        facts |= {"group": path, "split": "train"}
-        rows.append([facts.get(name.strip().lower(), "") for name in header])
+        return Applied(0, kept, 0, 0, None, tuple(problems))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([*(values for _, values in lines), *added])
     write_atomically(output, text.getvalue().encode("utf-8", "surrogateescape"))
-    return Applied(len(changed), kept, len(added), _held_out(changed), output, problems)
+    return Applied(len(changed), kept, len(added), _held_out(changed), output, tuple(problems))
+
+
+def _facts(decision: Decision, path: str, known: Sequence[_Row], column: Mapping[str, int]) -> dict[str, str]:
+    """Return the columns of a new row, given the other rows of the same film."""
+    facts = {"path": path, "group": path, "split": "train"}
+    if known:  # a film is in one group and one subset
+        like = max(known, key=lambda row: len(row.times))  # preferably not a row without a span
+        given = {name: like.values[column[name]] for name in facts if name in column}
+        facts |= {name: value for name, value in given.items() if value or like.times}
+    return {**facts, "label": decision.decision, "start": decision.start, "end": decision.end}
+
+
+def _place(file: Path) -> str:
+    return str(file) if address_of(file) is not None else os.path.realpath(file)
+
+
+def _times(start: str, end: str) -> tuple[float, ...]:
+    if not start.strip() and not end.strip():
+        return ()
+    return tuple(math.nan if seconds is None else seconds for seconds in map(seconds_of, (start, end)))
+
+
+def _nearest(times: tuple[float, ...], rows: Sequence[_Row]) -> list[_Row]:
+    """Return the rows whose times are nearest, if they differ only by rounding; never a span for a clip."""
+    near = [row for row in rows if _is_near(times, row.times)]
+    gap = min((math.dist(times, row.times) for row in near), default=0.0)
+    return [row for row in near if math.dist(times, row.times) <= gap + _MILLISECOND]
+
+
+def _is_near(times: tuple[float, ...], others: tuple[float, ...]) -> bool:
+    if len(times) != len(others):
+        return False
+    return all(abs(a - b) <= _ROUNDING for a, b in zip(times, others, strict=True))
 
 
 def _relative(file: Path, name: str, table: Path) -> str:
@@ -265,15 +326,3 @@ def _undo(decision: Decision, target: Path) -> Decision:
 
 def _held_out(decisions: Sequence[Decision]) -> int:
     return sum(d.subset in ("val", "test", "held-out") for d in decisions)
-
-
-def _key(file: Path, start: str, end: str) -> tuple[str, float | str, float | str]:
-    place = str(file) if address_of(file) is not None else os.path.realpath(file)
-    return place, _seconds(start), _seconds(end)
-
-
-def _seconds(text: str) -> float | str:
-    try:
-        return round(float(text), 3)
-    except ValueError:
-        return ""
