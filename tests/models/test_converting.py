@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from tests.models.test_classifier import CLASSES, WIDTHS, classifier
 from vidlstm.config import SUMMARY_STREAMS, EncoderConfig, ModelConfig, Precision, StreamName
-from vidlstm.errors import VidlstmError
+from vidlstm.errors import BackendError, VidlstmError
 from vidlstm.models.backends import onnx, openvino
 from vidlstm.models.backends.convert import convert_encoder, convert_model, openvino_encoder
 from vidlstm.models.backends.onnx import OnnxEncoder, OnnxHead
 from vidlstm.models.backends.openvino import OpenVinoHead, read_networks
 from vidlstm.models.backends.protocol import Head
 from vidlstm.models.checkpoint import Model
-from vidlstm.models.encoders import build_encoder
+from vidlstm.models.encoders import Encoder, build_encoder
 
 pytest.importorskip("onnx", reason="needs onnx: pip install vidlstm[onnx]")
 
@@ -134,15 +136,44 @@ def test_gives_the_scores_of_torch_for_any_number_of_clips_steps_and_views(
                 assert_same(compute(streams), expected(network, streams))
 
 
+def with_attention() -> Encoder:
+    torch.manual_seed(0)
+    transformer = VisionTransformer(16, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=16)
+    transformer.heads = nn.Sequential()
+    return Encoder(nn.Sequential(transformer), (127.0,) * 3, (64.0,) * 3, 16).requires_grad_(False)
+
+
 @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
-@pytest.mark.parametrize("rows", [False, True])
-def test_an_encoder_gives_the_features_of_torch(rows: bool) -> None:
-    encoder = build_encoder(EncoderConfig("simple", size=16, rows=rows)).eval()
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        build_encoder(EncoderConfig("simple", size=16)),
+        build_encoder(EncoderConfig("simple", size=16, rows=True)),
+        with_attention(),
+    ],
+    ids=["simple", "rows", "attention"],
+)
+def test_an_encoder_gives_the_features_of_torch(encoder: Encoder) -> None:
+    encoder.eval()
     pictures = np.random.default_rng(0).integers(0, 256, size=(9, 16, 16, 3), dtype=np.uint8)
     with torch.inference_mode():
         wanted = encoder(torch.from_numpy(pictures).permute(0, 3, 1, 2)).numpy()
     features = OnnxEncoder("", convert_encoder(encoder, 16, 3), num_threads=2)(pictures)
     np.testing.assert_allclose(features, wanted, atol=2e-3)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_an_encoder_that_cannot_be_converted_is_an_error_and_nothing_is_printed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class NotInOnnx(nn.Module):
+        def forward(self, pictures: Tensor) -> Tensor:
+            return torch.special.bessel_j0(pictures).mean((2, 3))
+
+    encoder = Encoder(nn.Sequential(NotInOnnx()), (0.0,) * 3, (1.0,) * 3, 3).eval()
+    with pytest.raises(BackendError, match=r"torch cannot convert .*bessel.*; use `backend=torch` instead"):
+        convert_encoder(encoder, 16, 3)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")

@@ -10,11 +10,12 @@ bidirectional LSTM packs or flips (pytorch issue 191855).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from vidlstm.config import SEQUENCE_STREAMS, SUMMARY_STREAMS, Precision
+from vidlstm.errors import BackendError
 from vidlstm.models.backends.openvino import OpenVinoEncoder, read_networks
 from vidlstm.models.backends.torch import features_digest
 from vidlstm.models.checkpoint import Model
@@ -31,6 +33,7 @@ from vidlstm.models.encoders import Encoder
 from vidlstm.models.heads import RecurrentHead
 
 _VERSION = 3  # of the cached networks; incremented when the conversion changes
+_LOG = "_jit_onnx_log"
 _OPSET = 17  # the first with LayerNormalization; onnxruntime 1.12 and OpenVINO 2022.2 support it
 
 
@@ -39,6 +42,9 @@ def convert_model(model: Model) -> dict[str, bytes]:
 
     Args:
         model: On the CPU, in evaluation mode.
+
+    Raises:
+        BackendError: torch cannot convert it.
     """
     networks = {"head.onnx": convert_head(model)}
     if model.encoder is not None:
@@ -58,6 +64,9 @@ def convert_encoder(encoder: Encoder, size: int, channels: int) -> bytes:
         encoder: On the CPU.
         size: S.
         channels: C.
+
+    Raises:
+        BackendError: torch cannot convert it.
     """
     example = torch.zeros(2, size, size, channels, dtype=torch.uint8)
     return _to_onnx(
@@ -226,11 +235,12 @@ def _to_onnx(
         examples: Example inputs, by name.
         outputs: Names of the outputs.
         free: For each input and output, its dynamic dimensions and their names.
+
+    Raises:
+        BackendError: torch cannot convert it.
     """
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.inference_mode():
+    with tempfile.TemporaryDirectory() as folder, _exporter(), torch.inference_mode():
         file = Path(folder) / "network.onnx"
-        # Warnings about shapes that become constants, as intended, and about the old exporter.
-        warnings.simplefilter("ignore")
         torch.onnx.export(
             network.eval(),
             tuple(examples.values()),
@@ -242,6 +252,29 @@ def _to_onnx(
             dynamo=False,
         )
         return file.read_bytes()
+
+
+@contextlib.contextmanager
+def _exporter() -> Iterator[None]:
+    """Prepare torch for the export, and turn its exceptions into a `BackendError`."""
+    log, fast_attention = getattr(torch._C, _LOG, None), torch.backends.mha.get_fastpath_enabled()
+    # If the old exporter fails, it prints the whole network on standard output: it always turns its log on.
+    setattr(torch._C, _LOG, lambda *_: None)
+    # The fast path of attention is a single operator, which ONNX does not have.
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with warnings.catch_warnings():
+            # Warnings about shapes that become constants, as intended, and about the old exporter.
+            warnings.simplefilter("ignore")
+            yield
+    except Exception as error:  # its errors have no common base class
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BackendError(
+            f"torch cannot convert this model to ONNX ({reason}); use `backend=torch` instead"
+        ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_attention)
+        setattr(torch._C, _LOG, log)
 
 
 def _name(encoder: Encoder, size: int) -> str:
