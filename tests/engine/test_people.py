@@ -102,6 +102,13 @@ class TestNetworks:
         with pytest.raises(UsageError, match=r"pose. needs OpenVINO; pip install 'vidlstm\[cpu\]'"):
             pose_networks.write_networks(PoseWeights(b"", b""))
 
+    @pytest.mark.skipif(not is_installed(), reason="needs OpenVINO")
+    def test_other_files_are_refused(self, tmp_path: Path) -> None:
+        """OpenVINO would open them as what they are, e.g. as ONNX that refers to another file."""
+        folder = PoseWeights(b"\x08\x08\x12\x04onnx", b"\x1c\0\0\0TFL3").put_into(tmp_path)
+        with pytest.raises(WeightsError, match=r"pose_detection\.tflite: not a TensorFlow Lite file"):
+            BlazePose(folder)
+
 
 def _weights() -> PoseWeights | None:
     with contextlib.suppress(WeightsError):

@@ -168,7 +168,8 @@ def test_an_encoder_that_cannot_be_converted_is_an_error_and_nothing_is_printed(
 ) -> None:
     class NotInOnnx(nn.Module):
         def forward(self, pictures: Tensor) -> Tensor:
-            return torch.special.bessel_j0(pictures).mean((2, 3))
+            value: Tensor = torch.special.bessel_j0(pictures)
+            return value.mean((2, 3))
 
     encoder = Encoder(nn.Sequential(NotInOnnx()), (0.0,) * 3, (1.0,) * 3, 3).eval()
     with pytest.raises(BackendError, match=r"torch cannot convert .*bessel.*; use `backend=torch` instead"):
@@ -235,16 +236,33 @@ class TestCompiledNetworks:
         assert_same(head(streams), expected(network, streams))
 
 
-@pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
-def test_a_network_that_refers_to_another_file_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def refers_to_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A head as ONNX, whose weights are in the file `secret` of the current folder."""
     import onnx as library
     from onnx.external_data_helper import convert_model_to_external_data
 
+    monkeypatch.chdir(tmp_path)
     proto = library.load_from_string(convert_model(model())["head.onnx"])
     convert_model_to_external_data(proto, location="secret", size_threshold=0)
-    library.save(proto, str(tmp_path / "head.onnx"))
-    with pytest.raises(VidlstmError, match="refers to another file"):
-        OnnxHead((tmp_path / "head.onnx").read_bytes())
+    library.save(proto, "head.onnx")
+    return Path("head.onnx").read_bytes()
+
+
+class TestNetworksThatReferToAnotherFile:
+    @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
+    @pytest.mark.parametrize("length", [b"\x08", b"\x88\x00", b"\x88\x80\x80\x00"])
+    def test_are_refused_however_it_is_written(self, refers_to_secret: bytes, length: bytes) -> None:
+        with pytest.raises(VidlstmError, match="refers to another file"):
+            OnnxHead(refers_to_secret.replace(b"\x0a\x08location", b"\x0a" + length + b"location"))
+
+    @pytest.mark.skipif(not openvino.is_installed(), reason="needs OpenVINO")
+    @pytest.mark.parametrize("start", [b"", b"\n\x02<?"])
+    def test_are_refused_under_the_name_of_another_format(
+        self, refers_to_secret: bytes, start: bytes
+    ) -> None:
+        with pytest.raises(BackendError, match=r"head\.xml: not an OpenVINO network"):
+            read_networks({"head.xml": start + refers_to_secret, "head.bin": b""})
 
 
 @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")

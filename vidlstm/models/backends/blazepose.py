@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vidlstm.errors import WeightsError
 from vidlstm.models.backends.openvino import as_openvino_errors
-from vidlstm.models.pose_weights import DETECTOR, LANDMARKS
+from vidlstm.models.pose_weights import DETECTOR, LANDMARKS, read_folder
 
 if TYPE_CHECKING:
     import openvino
@@ -37,6 +37,7 @@ class BlazePose:
     """
 
     def __init__(self, folder: Path, num_threads: int = 1) -> None:
+        read_folder(folder)  # OpenVINO ignores the name, and other formats can refer to other files
         self._detector = _load(folder / DETECTOR, num_threads, *_DETECTOR_SHAPES)
         self._landmarks = _load(folder / LANDMARKS, num_threads, *_LANDMARK_SHAPES)
 

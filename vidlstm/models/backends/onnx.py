@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from vidlstm.errors import BackendError
 from vidlstm.models.backends.protocol import CPU_BATCH, ClipScores
 
-_EXTERNAL_DATA = b"\x0a\x08location"  # in a tensor whose values are in another file
+_EXTERNAL_DATA = b"location"
+"""Key of the path in a tensor whose values are in another file; its length may be encoded in many ways."""
 
 
 def is_installed() -> bool:

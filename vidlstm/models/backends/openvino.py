@@ -35,6 +35,7 @@ _CPU = "CPU"
 _THREADS = "INFERENCE_NUM_THREADS"
 _MACHINE = ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")
 _DIGEST = 16  # bytes
+_XML = b"<?xml"
 
 
 def is_installed() -> bool:
@@ -165,6 +166,9 @@ def read_networks(files: Mapping[str, bytes]) -> Networks:
         core, networks = library.Core(), {}
         for file, content in files.items():
             name, _, suffix = file.rpartition(".")
+            # OpenVINO ignores the name, and other formats can refer to other files.
+            if suffix == "xml" and not content.startswith(_XML):
+                raise BackendError(f"{file}: not an OpenVINO network; export the model again")
             if suffix != "bin":
                 networks[name] = core.read_model(content, files.get(f"{name}.bin", b""))
         return networks
