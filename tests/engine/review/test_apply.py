@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from pathlib import Path
 
@@ -47,6 +48,22 @@ class TestFolders:
         assert (applied.changed, applied.written) == (0, None)
         assert "already exists" in applied.problems[0]
         assert not (tmp_path / "undo.csv").exists()
+
+    def test_a_clip_that_cannot_leave_its_class_is_in_no_second_one(
+        self, folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, source, unlink = tree(folders), folders / "walk/2.mp4", Path.unlink
+
+        def refuse(path: Path, missing_ok: bool = False) -> None:
+            if path == source:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(Path, "unlink", refuse)
+        applied = apply_decisions([Decision(str(source), "walk", "wave")], folders, tmp_path / "undo.csv")
+        assert tree(folders) == before
+        assert (applied.changed, applied.written) == (0, None)
+        assert applied.problems == (f"{source}: stays where it is (Permission denied)",)
 
     def test_the_undo_list_restores_it(self, folders: Path, tmp_path: Path) -> None:
         before = tree(folders)

@@ -291,13 +291,18 @@ def _move(source: Path, target: Path) -> None:
         return
     try:
         os.link(source, target, follow_symlinks=False)  # unlike a rename, it never replaces a file
-        source.unlink()
     except FileExistsError:
         raise
     except (OSError, NotImplementedError):  # a file system without hard links
         if os.path.lexists(target):
             raise FileExistsError(target) from None
         source.replace(target)
+        return
+    try:
+        source.unlink(missing_ok=True)
+    except OSError:  # such as in a read-only folder
+        target.unlink()
+        raise
 
 
 def _copy(source: Path, target: Path) -> None:
