@@ -81,3 +81,32 @@ def test_invalid_options_are_named(arguments: list[str], said: str, tmp_path: Pa
     assert (ended.status, ended.out) == (2, "")
     assert said in ended.err
     assert len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "file"),
+    [
+        ("review.json", ["-f", "label-studio"], "review.json"),
+        ("tasks.xml", ["-f", "label-studio", "-o", "tasks.json"], "tasks.xml"),
+        ("labels.json", ["-o", "./labels.json"], "labels.json"),
+        ("run", ["-o", "run/predictions.csv"], "run/predictions.csv"),
+    ],
+)
+def test_the_input_is_never_overwritten(
+    source: str, arguments: list[str], file: str, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    text = "path,label,predicted,score\ndata/cat/1.png,cat,dog,0.9\n"
+    (tmp_path / file).write_text(text)
+    ended = shell("review", source, *arguments, cwd=tmp_path)
+    said = f"vidlstm: {file}: would be overwritten, but is INPUT; name another file with --output\n"
+    assert (ended.status, ended.out, ended.err) == (2, "", said)
+    assert (tmp_path / file).read_text() == text
+
+
+def test_tasks_and_interface_are_two_files(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("path,label,predicted,score\ndata/cat/1.png,cat,dog,0.9\n")
+    ended = shell("review", "rows.csv", "-f", "label-studio", "-o", "tasks.xml", cwd=tmp_path)
+    assert (ended.status, ended.out) == (2, "")
+    assert "tasks.xml: would hold the labelling interface as well" in ended.err
+    assert not (tmp_path / "tasks.xml").exists()

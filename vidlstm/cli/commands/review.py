@@ -75,11 +75,12 @@ def review(
         return _apply(console, apply, source, output)
 
     from vidlstm.engine.review.budget import choose
-    from vidlstm.engine.review.items import read_review
+    from vidlstm.engine.review.items import PREDICTIONS, read_review
 
     target = output or Path("review").with_suffix(_SUFFIXES[layout])
     if target.is_dir() or not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: not a file in an existing folder; name another one with --output")
+    _require_no_loss(target, layout, source / PREDICTIONS if source.is_dir() else source)
     found = read_review(source)
     total = len(found.items)
     if budget is not None:
@@ -93,11 +94,23 @@ def review(
 
 
 _SUFFIXES: dict[ReviewFormat, str] = {"html": ".html", "label-studio": ".json", "cvat": ".zip"}
+_INTERFACE = ".xml"
+"""Suffix of Label Studio's labelling interface, written next to the tasks."""
 _NEXT: dict[ReviewFormat, str] = {
     "html": "Then: vidlstm review --apply decisions.csv DATA",
     "label-studio": "Export as JSON, then: vidlstm review --apply EXPORT.json DATA",
     "cvat": 'Export as "CVAT for images 1.1", then: vidlstm review --apply EXPORT.zip DATA',
 }
+
+
+def _require_no_loss(target: Path, layout: ReviewFormat, source: Path) -> None:
+    """Check that no written file replaces the input or another written file."""
+    interface = target.with_suffix(_INTERFACE)
+    if layout == "label-studio" and target.suffix.lower() == _INTERFACE:  # some systems ignore case
+        raise UsageError(f"{target}: would hold the labelling interface as well; name a .json with --output")
+    for file in (target, interface) if layout == "label-studio" else (target,):
+        if file.exists() and source.exists() and file.samefile(source):
+            raise UsageError(f"{file}: would be overwritten, but is INPUT; name another file with --output")
 
 
 def _write(
@@ -121,7 +134,7 @@ def _write(
         return f'in CVAT, make a project without labels, and import the dataset {file} as "CVAT 1.1".'
     from vidlstm.engine.review.label_studio import document_root, to_interface, to_tasks
 
-    interface, served = file.with_suffix(".xml"), document_root(review, root)
+    interface, served = file.with_suffix(_INTERFACE), document_root(review, root)
     write_atomically(file, to_tasks(review, root))
     write_atomically(interface, to_interface(review))
     return f"in Label Studio, set up labels by {interface}, add local storage {served} and import {file}."
