@@ -99,6 +99,20 @@ def test_decisions_survive_a_reload(page: Browser, tmp_path: Path) -> None:
     assert [row[4] for row in saved(page)] == ["kick", "kick"]
 
 
+def test_decisions_are_not_restored_in_another_page(page: Browser, tmp_path: Path) -> None:
+    press(page, "1", "1")
+    cards = [
+        card("a.mp4"),
+        card("d.mp4", "wave", "push"),
+        card(AWKWARD),
+        card("film.mp4", start=1.5, end=2.25),
+    ]
+    file = tmp_path / "review.html"  # the same clips in another order, such as after another cross-validation
+    file.write_text(render_review(cards, CLASSES, f"Review {tmp_path}"), encoding="utf-8")
+    page.open(file)
+    assert saved(page) == []
+
+
 def test_the_filter_shows_what_was_changed(page: Browser) -> None:
     press(page, "3", "k")
     page.run(

@@ -10,6 +10,7 @@ import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from markupsafe import Markup
 
@@ -75,11 +76,13 @@ def render_review(cards: Sequence[ReviewCard], classes: Sequence[str], title: st
             for card in cards
         ],
     }
+    embedded = _embedded(data)
     script, style = Markup(source("review.js.jinja")), Markup(source("review.css.jinja"))
     page: str = environment().get_template("review.html.jinja").render(
         title=title,
         version=__version__,
-        data=Markup(_embedded(data)),
+        data=Markup(embedded),
+        key=sha256(embedded.encode()).hexdigest(),  # decisions are stored under it, by the number of the clip
         script=script,
         style=style,
         policy=policy(script, style),
