@@ -84,6 +84,26 @@ def test_a_data_set_of_films(table: Path) -> None:
     assert find_samples(table.parent, probe=probe) == dataset
 
 
+def test_films_with_one_file_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for day in ("mon", "tue"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "cam1.mp4").write_bytes(day.encode())
+    file = tmp_path / "events.csv"
+    header = "Media file name,Behavior,Start (s),Stop (s)\n"
+    file.write_text(f"{header}/u/mon/cam1.mp4,walk,0,60\n/u/tue/cam1.mp4,sit,0,60\n/u/cam1.mp4,run,0,60\n")
+    dataset = find_samples(file, probe=probe)
+    assert {(s.path.parent.name, s.label) for s in dataset.samples} == {("mon", "walk"), ("tue", "sit")}
+    assert dataset.notes == (
+        f"1 annotation not used: {file}, line 4: /u/cam1.mp4: fits several films, mon/cam1.mp4, "
+        "tue/cam1.mp4; give each film its own file name (1 span)",
+    )
+    file.write_text(f"{header}/u/cam1.mp4,walk,0,60\n")
+    with pytest.raises(
+        DataError, match=r"none of its films can be used; /u/cam1.mp4 fits several films"
+    ):
+        find_samples(file, probe=probe)
+
+
 def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
     table.write_text("path,start,end,label,group\na.mp4,10,15,walk,g\nb.mp4,0,30,sit,g\n")
     assert {s.group for s in find_samples(table, probe=probe).samples} == {"g"}

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
 
-from vidlstm.data.annotations.formats import locate_films, read_annotations
+from vidlstm.data.annotations.formats import read_annotations
+from vidlstm.data.annotations.locations import locate_films
 from vidlstm.data.annotations.spans import Film, LabelledSpan, Membership, SpanProblem, settle
 from vidlstm.data.layouts.folders import Subset, count
 from vidlstm.errors import DataError, UsageError
@@ -135,13 +136,15 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
         raise UsageError(f"group_column: {group_column} needs a table, but this is {annotations.layout}")
     if stored := next(filter(is_address, annotations.films), None):
         raise DataError(f"{files[0]}: {stored} is in a store; films with spans are read from this machine")
-    paths = locate_films(annotations, root, trusted=is_table)
+    paths, reasons = locate_films(annotations, root, trusted=is_table)
     annotations = annotations.renamed(_first_names(paths))
-    films = {name: None if (path := paths[name]) is None else probe(path) for name in annotations.films}
-    spans, problems = settle(annotations, films)
+    films = {name: None if (path := paths.get(name)) is None else probe(path) for name in annotations.films}
+    spans, problems = settle(annotations, films, reasons)
     if not any(films.values()):
         first = next(iter(annotations.films), None)
         reason = f"none of its {len(films)} films exists (first: {first})" if first else "names no film"
+        if first in reasons:
+            raise DataError(f"{files[0]}: none of its films can be used; {first} {reasons[first]}")
         raise DataError(f"{files[0]}: {reason}; films are searched for in {root}")
     unused = [problem for problem in problems if problem.unused]
     if unused and not spans:
@@ -160,13 +163,11 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     return Films(tuple(truths), problems, annotations.layout, any(t.group for t in truths))
 
 
-def _first_names(paths: Mapping[str, Path | None]) -> dict[str, str]:
+def _first_names(paths: Mapping[str, Path]) -> dict[str, str]:
     """Return, for each name of a film, the first name of the same file: `a.mp4` for `./a.mp4`."""
     first: dict[str, str] = {}
     return {
-        name: first.setdefault(normalize("NFC", os.path.realpath(path)), name)
-        for name, path in paths.items()
-        if path is not None
+        name: first.setdefault(normalize("NFC", os.path.realpath(path)), name) for name, path in paths.items()
     }
 
 

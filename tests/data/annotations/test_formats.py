@@ -12,8 +12,9 @@ from vidlstm.data.annotations import values
 from vidlstm.data.annotations.activitynet import write_activitynet
 from vidlstm.data.annotations.boris import boris_header, boris_rows
 from vidlstm.data.annotations.elan import write_elan
-from vidlstm.data.annotations.formats import annotation_files, locate_films, read_annotations
+from vidlstm.data.annotations.formats import annotation_files, read_annotations
 from vidlstm.data.annotations.label_studio import write_label_studio
+from vidlstm.data.annotations.locations import locate_films
 from vidlstm.data.annotations.spans import Annotations, Film, LabelledSpan, Membership, SpanCode, settle
 from vidlstm.data.annotations.values import seconds_of
 from vidlstm.errors import DataError
@@ -25,11 +26,11 @@ RATE = 25.0
 def settled(file: Path, seconds: float = 60.0, rate: float = RATE) -> list[tuple[str, float, float, str]]:
     """Read a file with its films in the same folder; return the spans, and check that there is no problem."""
     annotations = read_annotations([file])
-    paths = locate_films(annotations, file.parent, trusted=file.suffix == ".csv")
-    films = {name: None if path is None else Film(path, seconds, rate) for name, path in paths.items()}
+    paths, _ = locate_films(annotations, file.parent, trusted=file.suffix == ".csv")
+    films = {name: Film(path, seconds, rate) for name, path in paths.items()}
     spans, problems = settle(annotations, films)
     assert not problems
-    return [(films[s.film].path.name, s.start, s.end, s.label) for s in spans]  # type: ignore[union-attr]
+    return [(films[s.film].path.name, s.start, s.end, s.label) for s in spans]
 
 
 def codes(file: Path, seconds: float = 60.0, rate: float = RATE) -> list[SpanCode]:
@@ -168,7 +169,7 @@ def test_frames_of_another_rate_are_reported_and_taken_at_their_own(tmp_path: Pa
     assert problem.code is SpanCode.FRAME_RATE
     assert not problem.unused
     assert str(problem).endswith(
-        "result 1: assumes 24 frames per second, but /data/upload/3/a.mp4 has 25; converted with 24"
+        "result 1: assumes 24 frames per second, but /data/upload/3/1a2b3c4d-a.mp4 has 25; converted with 24"
     )
 
 
@@ -263,8 +264,8 @@ def test_an_overlap_says_which_span_counts() -> None:
 def test_unknown_films_are_reported_once_each(tmp_path: Path) -> None:
     file = write(tmp_path, "s.csv", "path,start,end,label\na.mp4,1,2,walk\na.mp4,3,4,walk\n")
     annotations = read_annotations([file])
-    films = locate_films(annotations, tmp_path, trusted=True)
-    spans, problems = settle(annotations, dict.fromkeys(films))
+    assert locate_films(annotations, tmp_path, trusted=True) == ({}, {})
+    spans, problems = settle(annotations, {})
     assert spans == ()
     assert [str(p) for p in problems] == [f"{file}, line 2: a.mp4: no such film (2 spans)"]
 
@@ -395,7 +396,7 @@ def test_a_film_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
     names = ["../secret.mp4", str(tmp_path / "secret.mp4"), "file://" + str(tmp_path / "secret.mp4")]
     database = {name: {"annotations": [{"segment": [0, 1], "label": "x"}]} for name in names}
     file = write(inside, "a.json", json.dumps({"database": database}))
-    assert set(locate_films(read_annotations([file]), inside, trusted=False).values()) == {None}
+    assert locate_films(read_annotations([file]), inside, trusted=False) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,12 @@
-"""Recognise the format of annotation files, and locate their films.
+"""Recognise the format of annotation files, and read them.
 
-The suffix and the first lines or keys determine the format. Films are searched for at the paths in the table
-(CSV), or by name in the folder of the annotation file and below: annotation programs write paths and
-addresses of their own machine, which are not followed.
+The suffix and the first lines or keys determine the format.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
+from collections.abc import Sequence
+from pathlib import Path
 
 from vidlstm.data.annotations.activitynet import is_activitynet, read_activitynet
 from vidlstm.data.annotations.boris import is_boris, read_boris
@@ -22,7 +18,6 @@ from vidlstm.data.annotations.values import read_json, require_bearable
 from vidlstm.data.layouts.folders import SPAN_TABLES
 from vidlstm.data.layouts.tables import read_records
 from vidlstm.errors import DataError
-from vidlstm.files import suffix_kind
 
 _TABLES = (".csv", ".tsv")
 
@@ -77,53 +72,3 @@ def _read(file: Path, group_column: str | None) -> Annotations:
     if is_boris(header):
         return read_boris(file, header, lines)
     return read_span_table(file, header, lines, group_column)
-
-
-def locate_films(annotations: Annotations, root: Path, *, trusted: bool) -> dict[str, Path | None]:
-    """Find the file of each film.
-
-    Args:
-        annotations: The annotations.
-        root: The folder of the annotation file.
-        trusted: Names are paths relative to `root`, and may lead anywhere.
-
-    Returns:
-        Paths by the name in the annotations; None for a missing film.
-    """
-    if trusted:
-        return {name: root / name if os.path.lexists(root / name) else None for name in annotations.films}
-    below = _names_below(root)
-    return {name: _find(name, root, below) for name in annotations.films}
-
-
-def _names_below(root: Path) -> dict[str, Path]:
-    """Return the videos in a folder and below, by file name with and without suffix."""
-    found: dict[str, Path] = {}
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            if suffix_kind(name) == "video":
-                path = Path(folder, name)
-                found.setdefault(name, path)
-                found.setdefault(path.stem, path)
-    return found
-
-
-def _find(name: str, root: Path, below: dict[str, Path]) -> Path | None:
-    for spelled in dict.fromkeys((name, unquote(name))):
-        relative = PurePosixPath(spelled.replace("\\", "/"))
-        inside = not relative.is_absolute() and ".." not in relative.parts and ":" not in spelled
-        if inside and (root / relative).is_file():
-            return root / relative
-        for known in _spellings(relative.name):
-            if known in below:
-                return below[known]
-    return None
-
-
-def _spellings(name: str) -> Iterable[str]:
-    yield name
-    if name.startswith("v_"):  # ActivityNet's prefix
-        yield name.removeprefix("v_")
-    else:
-        yield f"v_{name}"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
@@ -60,17 +60,20 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
     return Annotations(tuple(films), tuple(spans), tuple(problems), f"Label Studio JSON {file.name}")
 
 
+def without_upload_prefix(name: PurePosixPath) -> str:
+    """Return the file name that an uploaded film had before Label Studio renamed it."""
+    return _UPLOAD.sub("", name.name) if "upload" in name.parts else name.name
+
+
 def _film_of(task: dict[str, Any]) -> str | None:
-    """Return the name of the first video in a task's data, without Label Studio's prefix."""
+    """Return the name of the first video in a task's data."""
     data = fields_of(task.get("data")) or task
     names = [*(text_of(value) for value in data.values()), text_of(task.get("file_upload"))]
     for name in names:
         # The path of a file on Label Studio's machine follows ?d=.
         shown = (name or "").split("?d=")[-1].split("?")[0]
         if suffix_kind(shown) == "video":
-            folder, slash, last = shown.rpartition("/")
-            uploaded = "/upload/" in shown or shown == task.get("file_upload")
-            return folder + slash + _UPLOAD.sub("", last) if uploaded else shown
+            return f"upload/{shown}" if shown == task.get("file_upload") else shown
     return None
 
 

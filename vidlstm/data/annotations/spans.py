@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from vidlstm.data.layouts.folders import Subset
+from vidlstm.data.layouts.folders import Subset, count
 
 NEAR = 0.04
 """Tolerance for the borders of spans in seconds: one frame at 25 per second."""
@@ -139,23 +139,26 @@ class Film:
 
 
 def settle(
-    annotations: Annotations, films: Mapping[str, Film | None]
+    annotations: Annotations, films: Mapping[str, Film | None], reasons: Mapping[str, str] | None = None
 ) -> tuple[tuple[LabelledSpan, ...], tuple[SpanProblem, ...]]:
     """Return the usable spans in seconds, film by film in order of time, and every problem.
 
     Args:
         annotations: The annotations.
         films: Films by their name in the annotations; None for a missing film.
+        reasons: Why a film that may exist is None.
     """
+    reasons = reasons or {}
     usable: dict[str, list[LabelledSpan]] = defaultdict(list)
     problems = list(annotations.problems)
-    absent = {name for name in annotations.films if films.get(name) is None}
-    for name in annotations.films:
-        if name in absent:
-            number = sum(span.film == name for span in annotations.spans)
-            where = next((s.source for s in annotations.spans if s.film == name), annotations.layout)
-            message = f"{name}: no such film ({number} {'span' if number == 1 else 'spans'})"
-            problems.append(SpanProblem(SpanCode.UNKNOWN_FILE, where, name, message))
+    absent: dict[str, list[str]] = {name: [] for name in annotations.films if films.get(name) is None}
+    for span in annotations.spans:
+        if span.film in absent:
+            absent[span.film].append(span.source)
+    for name, sources in absent.items():
+        where = next(iter(sources), annotations.layout)
+        message = f"{name}: {reasons.get(name, 'no such film')} ({count(len(sources), 'span')})"
+        problems.append(SpanProblem(SpanCode.UNKNOWN_FILE, where, name, message))
     for span in annotations.spans:
         film = films.get(span.film)
         if film is None:
