@@ -98,9 +98,7 @@ def test_films_with_one_file_name_are_told_apart_by_their_folders(tmp_path: Path
         "tue/cam1.mp4; give each film its own file name (1 span)",
     )
     file.write_text(f"{header}/u/cam1.mp4,walk,0,60\n")
-    with pytest.raises(
-        DataError, match=r"none of its films can be used; /u/cam1.mp4 fits several films"
-    ):
+    with pytest.raises(DataError, match=r"none of its films can be used; /u/cam1.mp4 fits several films"):
         find_samples(file, probe=probe)
 
 

@@ -191,6 +191,14 @@ class TestTable:
         assert '"scene"' in by_scene.group_rule
         assert by_scene.num_groups == 1
 
+    def test_spaces_around_labels_groups_and_subsets_mean_nothing(self, tmp_path: Path) -> None:
+        text = "path, label, group, split\nv/a.mp4, hug,p1 , train\nv/b.mp4,run\t, p1,train \n"
+        data = find_samples(table(tmp_path / "l.csv", text))
+        assert [(s.label, s.group, s.split) for s in data.samples] == [
+            ("hug", "p1", "train"),
+            ("run", "p1", "train"),
+        ]
+
     def test_labels_csv_takes_precedence_over_class_folders(self, tmp_path: Path) -> None:
         table(tmp_path / "labels.csv", "path,label\nv/a.mp4,hug\nv/b.mp4,run\n")
         assert find_samples(tmp_path).classes == ("hug", "run")
@@ -219,6 +227,7 @@ class TestTable:
             ("path,label\n\nv/a.mp4,\n", "line 3: label is empty"),
             ("path,label\n,hug\n", "line 2: has no usable path"),
             ("path,label,group\nv/a.mp4,hug,\n", "line 2: group is empty"),
+            ("path,label,group\nv/a.mp4,hug, \n", "line 2: group is empty"),
             ("path,label,split\nv/a.mp4,hug,dev\n", 'line 2: split is "dev"'),
             ("path,label\nv/a.mp4,hug\nv/a.mp4,run\n", 'line 3: .* is "run" here and "hug" in line 2'),
             ('path,label\n"v/a.mp4,hug\n', "line 2: not valid CSV"),

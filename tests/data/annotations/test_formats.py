@@ -77,6 +77,16 @@ def test_groups_and_subsets_of_a_table(tmp_path: Path) -> None:
     assert span.source == f"{file}, line 2"
 
 
+def test_spaces_around_the_cells_of_a_table_mean_nothing(tmp_path: Path) -> None:
+    rows = "a.mp4, 1 , 2 , walk , p1 , test \nb.mp4, , , , p1, \n"
+    annotations = read_annotations(
+        [write(tmp_path, "s.csv", f"path, start, end, label, group, split\n{rows}")]
+    )
+    assert [(s.film, s.start, s.end, s.label) for s in annotations.spans] == [("a.mp4", 1, 2, "walk")]
+    assert annotations.memberships == (Membership("a.mp4", "p1", "test"), Membership("b.mp4", "p1", None))
+    assert annotations.problems == ()
+
+
 @pytest.mark.parametrize(
     ("columns", "row"),
     [  # BORIS 9, 8 and 7

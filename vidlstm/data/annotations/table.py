@@ -48,12 +48,13 @@ def read_span_table(
         where = f"{file}, line {line}"
         cells = [*values, *[""] * (len(header) - len(values))]
         film, start_text, end_text, label = (cells[place[name]] for name in _NEEDED)
+        start_text, end_text, label = start_text.strip(), end_text.strip(), label.strip()
         if not film or "\0" in film:
             problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", "has no usable path"))
             continue
         films[film] = None
-        group = cells[place[group_name]] if group_name in place else ""
-        split = cells[place["split"]] if "split" in place else ""
+        group = cells[place[group_name]].strip() if group_name in place else ""
+        split = cells[place["split"]].strip() if "split" in place else ""
         if group or split:
             memberships[Membership(film, group or None, subset_of(split, where) if split else None)] = None
         if not (start_text or end_text or label):

@@ -118,9 +118,10 @@ def read_text(file: Path) -> str:
 
 
 def _text(value: str, column: str, where: str) -> str:
-    if not value:
+    text = value.strip()  # spaces are invisible, and "p1 " would be another group than "p1"
+    if not text:
         raise DataError(f"{where}: {column} is empty")
-    return value
+    return text
 
 
 def subset_of(value: str, where: str) -> Subset:
