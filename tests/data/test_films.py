@@ -165,6 +165,10 @@ def test_a_film_of_activitynet_without_spans_keeps_its_subset(table: Path) -> No
             "path,start,end,label\na.mp4,1h,2h,walk\n",
             "none of its annotations can be used; .*line 2",
         ),
+        (
+            "path,start,end,label\na.mp4,3,5,7,2,walk\n",
+            "none of its annotations can be used; .*line 2: has 6 values where the header has 4; put a value",
+        ),
         ("path,start,end,label\na.mp4,,,\n", r'holds only one class \("background"\)'),
     ],
 )

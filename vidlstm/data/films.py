@@ -140,15 +140,17 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     annotations = annotations.renamed(_first_names(paths))
     films = {name: None if (path := paths.get(name)) is None else probe(path) for name in annotations.films}
     spans, problems = settle(annotations, films, reasons)
-    if not any(films.values()):
-        first = next(iter(annotations.films), None)
-        reason = f"none of its {len(films)} films exists (first: {first})" if first else "names no film"
-        if first in reasons:
-            raise DataError(f"{files[0]}: none of its films can be used; {first} {reasons[first]}")
-        raise DataError(f"{files[0]}: {reason}; films are searched for in {root}")
+    first = next(iter(annotations.films), None)
+    if first in reasons and not any(films.values()):
+        raise DataError(f"{files[0]}: none of its films can be used; {first} {reasons[first]}")
+    if first is not None and not any(films.values()):
+        missing = f"none of its {len(films)} films exists (first: {first})"
+        raise DataError(f"{files[0]}: {missing}; films are searched for in {root}")
     unused = [problem for problem in problems if problem.unused]
     if unused and not spans:
         raise DataError(f"{files[0]}: none of its annotations can be used; the first: {unused[0]}")
+    if first is None:
+        raise DataError(f"{files[0]}: names no film")
     found: dict[str, list[LabelledSpan]] = {
         name: list(own) for name, own in groupby(spans, key=lambda s: s.film)
     }

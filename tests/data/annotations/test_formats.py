@@ -231,6 +231,8 @@ def test_activitynet(tmp_path: Path) -> None:
         ("a,1,1e999,walk", [SpanCode.UNREADABLE]),
         ("a,-1,2,walk", [SpanCode.UNREADABLE]),
         ("a,1,2,", [SpanCode.UNREADABLE]),
+        ("a,3,5,7,2,walk", [SpanCode.UNREADABLE]),  # decimal commas without quotes
+        ("a,1,2,walk,,", []),
         ("a,1", [SpanCode.UNREADABLE]),
         (",1,2,walk", [SpanCode.UNREADABLE]),
     ],

@@ -46,6 +46,13 @@ def read_span_table(
     films: dict[str, None] = {}
     for line, values in lines:
         where = f"{file}, line {line}"
+        if any(value.strip() for value in values[len(header) :]):
+            message = (
+                f"has {len(values)} values where the header has {len(header)}; put a value with a separator "
+                'in it, such as "3,5", into quotes'
+            )
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", message))
+            continue
         cells = [*values, *[""] * (len(header) - len(values))]
         film, start_text, end_text, label = (cells[place[name]] for name in _NEEDED)
         start_text, end_text, label = start_text.strip(), end_text.strip(), label.strip()
