@@ -197,6 +197,36 @@ def test_a_second_annotator_is_reported(tmp_path: Path) -> None:
     assert codes(file) == [SpanCode.OTHER_ANNOTATOR]
 
 
+WALK = {"result": [{"value": {"ranges": [{"start": 1, "end": 25}], "timelinelabels": ["walk"]}}]}
+SKIPPED = {**WALK, "was_cancelled": True}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "films"),
+    [
+        ([{"annotations": [WALK]}, {"annotations": []}, {}], ["0.mp4"]),
+        ([{"annotations": [WALK]}, {"annotations": [], "predictions": [WALK]}], ["0.mp4"]),
+        ([{"annotations": [WALK]}, {"annotations": [SKIPPED], "predictions": [WALK]}], ["0.mp4"]),
+        ([{"annotations": [SKIPPED], "predictions": [WALK]}], []),
+        ([{"annotations": [{"result": []}]}], ["0.mp4"]),  # annotated: nothing happens in it
+        ([{"predictions": [WALK]}, {"predictions": [{"result": []}]}], ["0.mp4", "1.mp4"]),
+        ([{"annotations": [], "predictions": [WALK]}, {"annotations": []}], ["0.mp4"]),
+    ],
+)
+def test_label_studio_tasks_that_nobody_has_done_are_not_used(
+    tmp_path: Path, tasks: list[dict[str, object]], films: list[str]
+) -> None:
+    given = [{"data": {"video": f"{number}.mp4"}, **task} for number, task in enumerate(tasks)]
+    file = write(tmp_path, "export.json", json.dumps(given))
+    annotations = read_annotations([file])
+    assert list(annotations.films) == films
+    assert {span.film for span in annotations.spans} <= set(films)
+    assert [str(p) for p in annotations.problems] == [
+        f"{file}, task {number}: {number - 1}.mp4 has no annotation in this task, which is not used"
+        for number in range(len(films) + 1, len(tasks) + 1)
+    ]
+
+
 def test_activitynet(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "v_abc.mp4").touch()
@@ -398,7 +428,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_each_wrong_type_is_one_problem(tmp_path: Path, plain: object) -> None:
     read = read_annotations([write(tmp_path, "a.json", json.dumps(plain))])
     assert read.spans == ()
-    assert {p.code for p in read.problems} <= {SpanCode.UNREADABLE}
+    assert {p.code for p in read.problems} <= {SpanCode.UNREADABLE, SpanCode.UNANNOTATED}
 
 
 def test_a_film_outside_the_folder_is_not_opened(tmp_path: Path) -> None:

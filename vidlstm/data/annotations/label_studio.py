@@ -7,7 +7,8 @@
 There are two units. `ranges` of `TimelineLabels` are frames, counted from 1, the last one included; the frame
 rate is in the file only if the task's data states it (`fps`, `frame_rate`, `framerate`), otherwise the film's
 rate is used. `start` and `end` of `Labels` on audio or video are seconds. All ranges of a result are read.
-The compact export (`JSON_MIN`) is supported.
+The compact export (`JSON_MIN`) is supported. Predictions are read only from files without annotations: beside
+annotations they are what a model suggested, and a task without an annotation is one that nobody has done yet.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from vidlstm.files import suffix_kind
 from vidlstm.records import Span
 
 _RATES = ("fps", "frame_rate", "framerate", "frameRate")
+_BY_HAND = ("annotations", "completions")
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")
 """Label Studio's prefix for the name of an uploaded file."""
 
@@ -38,6 +40,7 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
     films: dict[str, None] = {}
+    by_hand = any(items_of(fields_of(task).get(key)) for task in items_of(plain) for key in _BY_HAND)
     for place, given in enumerate(items_of(plain), 1):
         task = fields_of(given)
         where = f"{file}, task {task.get('id', place)}"
@@ -45,8 +48,12 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
         if film is None:
             problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", "names no video"))
             continue
+        results, others = _results(task, _BY_HAND if by_hand else ("predictions",))
+        if results is None:
+            message = f"{film} has no annotation in this task, which is not used"
+            problems.append(SpanProblem(SpanCode.UNANNOTATED, where, film, message))
+            continue
         films[film] = None
-        results, others = _results(task)
         if others:
             message = f"only the first annotation of {film} is read, not the {others} others"
             problems.append(SpanProblem(SpanCode.OTHER_ANNOTATOR, where, film, message))
@@ -77,12 +84,14 @@ def _film_of(task: dict[str, Any]) -> str | None:
     return None
 
 
-def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
-    """Return the results of the first annotation, or of the first prediction, and the number of others."""
-    for key in ("annotations", "completions", "predictions"):
+def _results(task: dict[str, Any], keys: Sequence[str]) -> tuple[list[dict[str, Any]] | None, int]:
+    """Return the results of the first annotation, if any, under some keys, and the number of others."""
+    for key in keys:
         given = [a for a in map(fields_of, items_of(task.get(key))) if not a.get("was_cancelled")]
         if given:
             return [fields_of(r) for r in items_of(given[0].get("result"))], len(given) - 1
+    if isinstance(task.get("data"), dict):
+        return None, 0
     compact = [fields_of(v) for values in task.values() for v in items_of(values)]
     return [{"value": value} for value in compact if _is_span({"value": value})], 0
 

@@ -31,6 +31,7 @@ class SpanCode(str, Enum):
     OVERLAP = "overlap"  # used; where two overlap, the one that starts later counts
     FRAME_RATE = "frame_rate"  # assumes another frame rate than the film's; used
     OTHER_ANNOTATOR = "other_annotator"  # a second annotation of one film; not used
+    UNANNOTATED = "unannotated"  # a film listed for annotation that nobody has annotated; not used
 
 
 @dataclass(frozen=True)
