@@ -63,6 +63,17 @@ def test_a_table_of_spans_under_another_name_is_named(table: Path) -> None:
     assert find_samples(other, probe=probe).classes == ("background", "sit", "walk")
 
 
+def test_hidden_files_are_not_read(tmp_path: Path) -> None:
+    for name in ("walk/a.mp4", "sit/b.mp4", "._day.eaf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    assert find_samples(tmp_path, probe=probe).classes == ("sit", "walk")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/._spans.csv").write_bytes(b'"a')
+    with pytest.raises(DataError, match="no video or picture found"):
+        find_samples(tmp_path / "empty", probe=probe)
+
+
 def test_a_data_set_of_films(table: Path) -> None:
     dataset = find_samples(table, probe=probe)
     assert dataset.classes == ("background", "sit", "walk")

@@ -171,7 +171,7 @@ def find_samples(
 def _require_no_spans(folder: Path) -> None:
     """Check that a folder without a data set does not hold a table of spans under an unknown name."""
     for table in sorted(folder.glob("*.csv")):
-        if annotation_files(table):
+        if not table.name.startswith(".") and annotation_files(table):
             raise DataError(
                 f"{table}: holds spans of films; give this file, not its folder, or name it {SPAN_TABLES[0]}"
             )

@@ -128,6 +128,14 @@ def test_elan(tmp_path: Path) -> None:
     assert settled(file) == [("a.mp4", 1.5, 3.25, "walk & talk")]
 
 
+def test_a_hidden_file_is_no_elan_file(tmp_path: Path) -> None:
+    write(tmp_path, "._a.eaf", "\0\5\x16\7")
+    assert annotation_files(tmp_path) == ()
+    text = EAF.format(more="", annotations=ALIGNED.format(last="ts2", label="walk"))
+    file = write(tmp_path, "a.eaf", text)
+    assert annotation_files(tmp_path) == (file,)
+
+
 def test_elan_media_that_start_after_the_timeline(tmp_path: Path) -> None:
     annotations = ALIGNED.format(last="ts2", label="walk")
     file = write(tmp_path, "a.eaf", EAF.format(more=' TIME_ORIGIN="2000"', annotations=annotations))

@@ -30,7 +30,7 @@ def annotation_files(data: Path) -> tuple[Path, ...]:
     """
     if data.is_dir():
         table = next((data / name for name in SPAN_TABLES if (data / name).is_file()), None)
-        return (table,) if table is not None else tuple(sorted(data.glob("*.eaf")))
+        return (table,) if table is not None else _elan_files(data)
     suffix = data.suffix.lower()
     if suffix in (".eaf", ".json"):
         return (data,)
@@ -40,6 +40,11 @@ def annotation_files(data: Path) -> tuple[Path, ...]:
         if is_span_table(header) or is_boris(header):
             return (data,)
     return ()
+
+
+def _elan_files(folder: Path) -> tuple[Path, ...]:
+    # macOS writes a `._day.eaf`, which is not XML, beside a `day.eaf` on other systems' disks.
+    return tuple(sorted(file for file in folder.glob("*.eaf") if not file.name.startswith(".")))
 
 
 def read_annotations(files: Sequence[Path], group_column: str | None = None) -> Annotations:
