@@ -63,6 +63,15 @@ def test_a_table_of_spans_under_another_name_is_named(table: Path) -> None:
     assert find_samples(other, probe=probe).classes == ("background", "sit", "walk")
 
 
+def test_a_labels_csv_with_times_is_a_table_of_spans(table: Path) -> None:
+    table.rename(table.with_name("labels.csv"))
+    dataset = find_samples(table.parent, probe=probe)
+    assert dataset.layout == "table of spans labels.csv"
+    assert [film.spans for film in dataset.films] == [(Span(10, 15, "walk"),), (Span(0, 30, "sit"),)]
+    (table.parent / "labels.csv").write_text("path,label\na.mp4,walk\nb.mp4,sit\n")
+    assert find_samples(table.parent, probe=probe).layout == "table labels.csv"
+
+
 def test_hidden_files_are_not_read(tmp_path: Path) -> None:
     for name in ("walk/a.mp4", "sit/b.mp4", "._day.eaf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

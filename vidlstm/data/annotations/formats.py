@@ -16,7 +16,7 @@ from vidlstm.data.annotations.spans import Annotations
 from vidlstm.data.annotations.table import is_span_table, read_span_table
 from vidlstm.data.annotations.values import read_json, require_bearable
 from vidlstm.data.layouts.folders import SPAN_TABLES
-from vidlstm.data.layouts.tables import read_records
+from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
 from vidlstm.errors import DataError
 
 _TABLES = (".csv", ".tsv")
@@ -30,7 +30,10 @@ def annotation_files(data: Path) -> tuple[Path, ...]:
     """
     if data.is_dir():
         table = next((data / name for name in SPAN_TABLES if (data / name).is_file()), None)
-        return (table,) if table is not None else _elan_files(data)
+        if table is not None:
+            return (table,)
+        tables = (annotation_files(data / name) for name in TABLE_NAMES)  # a labels.csv may hold clips
+        return next(filter(None, tables), _elan_files(data))
     suffix = data.suffix.lower()
     if suffix in (".eaf", ".json"):
         return (data,)
