@@ -82,17 +82,23 @@ class TestFolders:
     def test_a_folder_of_frames_is_moved_as_one(self, folders: Path, tmp_path: Path) -> None:
         frames = folders / "walk" / "clip"
         frames.mkdir()
-        (frames / "img_1.jpg").write_text("1")
+        for number in "12":
+            (frames / f"img_{number}.jpg").write_text(number)
         apply_decisions([Decision(str(frames), "walk", "wave")], folders, tmp_path / "undo.csv")
         assert tree(folders)["wave/clip/img_1.jpg"] == "1"
 
-    @pytest.mark.parametrize("name", ["..", "../outside", "a/b", "a\\b", "."])
-    def test_a_class_name_never_escapes_the_folder(self, name: str, folders: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["..", "../outside", "a/b", "a\\b", ".", "C:a", ".hidden"])
+    def test_a_class_name_stays_in_the_folder_and_visible(
+        self, name: str, folders: Path, tmp_path: Path
+    ) -> None:
+        new = tmp_path / "new.mp4"
+        new.touch()
         before = tree(tmp_path)
-        applied = apply_decisions(
-            [Decision(str(folders / "walk/2.mp4"), "walk", name)], folders, tmp_path / "undo.csv"
-        )
-        assert (applied.changed, len(applied.problems)) == (0, 1)
+        decisions = [Decision(str(folders / "walk/2.mp4"), "walk", name), Decision(str(new), "", name)]
+        applied = apply_decisions(decisions, folders, tmp_path / "undo.csv")
+        assert (applied.changed, applied.added) == (0, 0)
+        said = f': "{name}" cannot be the name of a class folder'
+        assert applied.problems == tuple(d.path + said for d in decisions)
         assert tree(tmp_path) == before
 
     def test_files_outside_it_are_not_moved(self, folders: Path, tmp_path: Path) -> None:
@@ -102,6 +108,22 @@ class TestFolders:
         applied = apply_decisions([Decision(str(stranger), "walk", "wave")], folders, tmp_path / "undo.csv")
         assert "class folder" in applied.problems[0]
         assert stranger.exists()
+
+    @pytest.mark.parametrize("is_table", [False, True])
+    def test_only_clips_are_added(self, is_table: bool, folders: Path, tmp_path: Path) -> None:
+        for name in ("keys/id_rsa", "keys/1.mp4/notes.txt", "data/walk/notes.txt"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(name)
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,1,2,sit\n")
+        before = tree(folders)
+        times = ("1", "2") if is_table else ("", "")
+        names = ("keys/id_rsa", "keys", "keys/1.mp4", "data/walk", "data/walk/notes.txt")
+        decisions = [Decision(str(tmp_path / name), "", "wave", *times) for name in names]
+        applied = apply_decisions(decisions, table if is_table else folders, tmp_path / "new.csv")
+        assert (applied.changed, applied.added, applied.written) == (0, 0, None)
+        assert applied.problems == tuple(f"{d.path}: is neither a video nor a picture" for d in decisions)
+        assert tree(folders) == before
 
     def test_a_new_clip_is_copied_into_its_class(self, folders: Path, tmp_path: Path) -> None:
         new = tmp_path / "new" / "3.mp4"
@@ -117,13 +139,16 @@ class TestFolders:
         assert sorted(file.name for file in (folders / "wave").iterdir()) == ["1.mp4", "3.mp4"]
 
     def test_a_new_folder_of_frames_goes_to_the_training_set(self, tmp_path: Path) -> None:
-        for name in ("data/train/walk/1.mp4", "data/test/walk/2.mp4", "new/frames/img_1.jpg"):
+        frames = ("new/frames/img_1.jpg", "new/frames/img_2.jpg")
+        for name in ("data/train/walk/1.mp4", "data/test/walk/2.mp4", *frames):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(name)
         decision = Decision(str(tmp_path / "new/frames"), "", "walk")
         applied = apply_decisions([decision], tmp_path / "data", tmp_path / "undo.csv")
         assert applied.added == 1
-        assert (tmp_path / "data/train/walk/frames/img_1.jpg").is_file()
+        assert [tree(tmp_path)[f"data/train/walk/frames/{name}"] for name in ("img_1.jpg", "img_2.jpg")] == [
+            *frames
+        ]
 
     def test_held_out_clips_are_recognised_by_their_folder(self, tmp_path: Path) -> None:
         for name in ("train/walk/1.mp4", "train/sit/3.mp4", "test/walk/2.mp4"):

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from vidlstm.data.annotations.table import is_span_table
 from vidlstm.data.annotations.values import seconds_of
@@ -22,12 +22,13 @@ from vidlstm.data.layouts.folders import SUBSETS, Row, read_folders
 from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
 from vidlstm.engine.review.decisions import Decision, to_table
 from vidlstm.errors import DataError
-from vidlstm.files import write_atomically
+from vidlstm.files import kind_of, write_atomically
 from vidlstm.stores import address_of, is_address, path_in
 
 _ROUNDING = 0.005 + 1e-6
 """Seconds by which times of `predictions.csv`, which have two decimals, differ from those of the table."""
 _MILLISECOND = 1e-3
+_NO_CLIP = "is neither a video nor a picture"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,9 @@ def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) ->
             if decided.setdefault(row, d).decision != d.decision:
                 raise DataError(f"{d.path}: has two decisions about the same row of {table}; keep one")
         is_new = not found and not d.label and has_spans == bool(times) and not any(map(math.isnan, times))
-        if is_new and source is not None:
+        if is_new and source is not None and kind_of(source) is None:
+            problems.append(f"{d.path}: {_NO_CLIP}")
+        elif is_new and source is not None:
             facts = _facts(d, _relative(source, d.path, output), known, column)
             added.append([facts.get(name.strip().lower(), "") for name in header])
         elif not found:
@@ -191,12 +194,15 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
             kept += 1
             continue
         source = _find(decision, root)
-        target = None if source is None else _target(source, root, decision)
         if source is None:
             problems.append(f"{decision.path}: no such file")
-        elif target is not None:
+        elif kind_of(source) is None:
+            problems.append(f"{decision.path}: {_NO_CLIP}")
+        elif not _is_name(decision.decision):
+            problems.append(f'{decision.path}: "{decision.decision}" cannot be the name of a class folder')
+        elif (target := _target(source, root, decision)) is not None:
             moves.append((decision, source, target))
-        elif not decision.label and not decision.start and _is_name(decision.decision):
+        elif not decision.label and not decision.start:
             copies.append((decision, source, _training_folder(root, rows) / decision.decision / source.name))
         else:
             where = f'class folder "{decision.label}"' if decision.label else "class folder"
@@ -263,16 +269,14 @@ def _target(source: Path, root: Path, decision: Decision) -> Path | None:
     parts = list(folder.parts)
     if decision.label not in parts:
         return None
-    at = parts.index(decision.label)
-    if not _is_name(decision.decision):
-        return None
-    parts[at] = decision.decision
+    parts[parts.index(decision.label)] = decision.decision
     return root.joinpath(*parts, source.name)
 
 
 def _is_name(label: str) -> bool:
-    """Tell whether a label can be the name of a class folder."""
-    return label not in ("", ".", "..") and "/" not in label and "\\" not in label
+    """Tell whether a label can be the name of a class folder, which must be visible and inside the data."""
+    # The rules of Windows include those of the other systems.
+    return not label.startswith(".") and PureWindowsPath(label).name == label != ""
 
 
 def _move(source: Path, target: Path) -> None:
