@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -299,7 +300,7 @@ class TestTables:
     @pytest.mark.parametrize("path", ["", "a\0b.mp4"])
     def test_a_row_without_a_usable_path_is_named(self, path: str, tmp_path: Path) -> None:
         (tmp_path / "labels.csv").write_text(f"path,label\n{path},walk\n")
-        with pytest.raises(DataError, match=r"labels\.csv, line 2: has no usable path"):
+        with pytest.raises(DataError, match=r"labels\.csv, line 2: (has no usable path|.*NUL)"):
             apply_decisions([Decision("a.mp4", "walk", "sit")], tmp_path, tmp_path / "new.csv")
 
     def test_a_new_span_has_the_group_and_subset_of_its_film(self, tmp_path: Path) -> None:
@@ -330,6 +331,22 @@ class TestTables:
 
 
 class TestDecisions:
+    @pytest.mark.parametrize("is_table", [False, True])
+    def test_a_path_that_is_too_long_is_no_file(self, is_table: bool, folders: Path, tmp_path: Path) -> None:
+        (tmp_path / "labels.csv").write_text("path,label\na.mp4,walk\n")
+        decision = Decision("a" * 5000 + ".mp4", "", "wave")
+        data = tmp_path / "labels.csv" if is_table else folders
+        applied = apply_decisions([decision], data, tmp_path / "new.csv")
+        assert applied.problems[0].startswith(f"{decision.path}: no")
+
+    @pytest.mark.parametrize("escape", ["ud800", "u0000"])
+    @pytest.mark.parametrize("field", ["path", "label", "decision"])
+    def test_names_that_no_file_can_have_are_refused(self, field: str, escape: str, tmp_path: Path) -> None:
+        task = {"path": "a.mp4", "label": "walk", "decision": "wave"} | {field: f"a-{escape}"}
+        (tmp_path / "export.json").write_text(json.dumps([task]).replace("-", "\\"))
+        with pytest.raises(DataError, match=r"export\.json: the decision about 'a.* holds characters"):
+            read_decisions(tmp_path / "export.json")
+
     def test_are_read_with_unusual_names(self, tmp_path: Path) -> None:
         file = tmp_path / "decisions.csv"
         file.write_text(HEADER + '"a, ""b""\nc.mp4",,,walk,wave,val\n')

@@ -101,13 +101,43 @@ def test_other_inputs_are_refused(text: str, tmp_path: Path) -> None:
         read_review(file)
 
 
-def test_invalid_scores_count_as_missing(tmp_path: Path) -> None:
+HUGE = "9" * 400
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"path": "a.mp4", "label": "x", "top": 5}\n', "line 1: top is not a list"),
+        (f'{{"path": "a.mp4", "label": "x", "start": {HUGE}, "end": 2}}\n', "line 1: has a start or end"),
+        ('{"path": "a.mp4", "label": "x", "start": 1, "end": "later"}\n', "line 1: has a start or end"),
+        (r'{"path": "a\ud800.mp4", "label": "x"}' + "\n", "line 1: has no usable path"),
+        (r'{"path": "a\u0000.mp4", "label": "x"}' + "\n", "line 1: has no usable path"),
+        ("path,label,predicted,score\na.mp4,x,y,0.9\nb.mp4,x\n", "line 3: is not a row of a run's"),
+        ("path,label,predicted,score\na.mp4,x,y,0.9,1\n", "line 2: is not a row of a run's"),
+        ("path,label,predicted,score\na\0.mp4,x,y,0.9\n", "line 2: (has no usable path|.*NUL)"),
+        (f"path,label,predicted,score\na.mp4#t=1,{HUGE},x,y,1\n", "line 2: is not a row of a run's"),
+        (f'path,label,predicted,score\n"a.mp4#t=1,{HUGE}",x,y,1\n', "line 2: has a start or end"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "odd.txt"
+    file.write_text(text)
+    with pytest.raises(DataError, match=rf"odd\.txt, {said}"):
+        read_review(file)
+
+
+@pytest.mark.parametrize("score", ["NaN", '"1e999"', HUGE, "null", "[]"])
+def test_invalid_scores_count_as_missing(score: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(
-        '{"path": "a.mp4", "label": "x", "score": NaN, "top": [{"label": "x", "score": "1e999"}]}\n'
+        f'{{"path": "a.mp4", "label": "x", "score": {score}, "top": [{{"label": "x", "score": {score}}}]}}\n'
     )
     [item] = read_review(file).items
     assert (item.score, item.top) == (0.0, (("x", 0.0),))
+
+
+def test_a_path_that_is_too_long_is_relative_to_the_root(tmp_path: Path) -> None:
+    assert ReviewItem("a" * 5000).find(tmp_path) == tmp_path / ("a" * 5000)
 
 
 class TestBudget:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import astuple
 from pathlib import Path
 
 from vidlstm.data.layouts.tables import read_text
 from vidlstm.engine.review import cvat, label_studio
-from vidlstm.engine.review.decisions import Decision, read_table, require_unique
+from vidlstm.engine.review.decisions import Decision, is_text, read_table, require_unique
+from vidlstm.errors import DataError
 
 
 def read_decisions(file: Path) -> list[Decision]:
@@ -22,4 +24,7 @@ def read_decisions(file: Path) -> list[Decision]:
         first = read_text(file).lstrip()[:1]
         readers = {"<": cvat.read_answers, "[": label_studio.read_answers}
         found = readers.get(first, read_table)(file)
+    for d in found:
+        if not all(map(is_text, astuple(d))):
+            raise DataError(f"{file}: the decision about {d.path!a} holds characters that no name can have")
     return require_unique(file, found)

@@ -242,7 +242,8 @@ def _training_folder(root: Path, rows: Sequence[Row]) -> Path:
 
 
 def _find(decision: Decision, root: Path) -> Path | None:
-    return next((p for p in (Path(decision.path), root / decision.path) if p.exists()), None)
+    paths = (Path(decision.path), root / decision.path)
+    return next((p for p in paths if os.path.exists(p)), None)  # noqa: PTH110 - Path raises on a long name
 
 
 def _with_labels(decisions: Sequence[Decision], root: Path, rows: Sequence[Row]) -> Iterator[Decision]:

@@ -63,6 +63,14 @@ def to_table(decisions: Iterable[Decision]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
+def is_text(text: str) -> bool:
+    """Tell whether a text from JSON can be a name on disk: it has no NUL, and no surrogate but for a byte."""
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
 def require_unique(file: Path, decisions: Sequence[Decision]) -> list[Decision]:
     """Return one decision for each clip or span.
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vidlstm.config import Kind
+from vidlstm.data.annotations.values import fields_of, number_of
+from vidlstm.engine.review.decisions import is_text
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
 from vidlstm.records import read_part_name
@@ -64,7 +66,7 @@ class ReviewItem:
     def find(self, root: Path) -> Path:
         """Return the path of the file; a relative one that does not exist is taken as relative to `root`."""
         path = Path(self.path)
-        return path if path.is_absolute() or path.exists() else root / path
+        return path if path.is_absolute() or os.path.exists(path) else root / path  # noqa: PTH110 - any name
 
 
 @dataclass(frozen=True)
@@ -115,32 +117,34 @@ def _from_predictions(file: Path) -> Iterator[ReviewItem]:
 
 def _from_table(file: Path, text: str) -> Iterator[ReviewItem]:
     """Yield the clips of a `predictions.csv`: first mistakes, by descending score, then the others."""
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    items = []
     try:
-        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        for row in reader:
+            if None in row or None in row.values() or "label" not in row or not row.get("path"):
+                raise DataError(
+                    f"{file}, line {reader.line_num}: is not a row of a run's {PREDICTIONS}; give {_WANTED}"
+                )
+            items.append(_predicted(row, f"{file}, line {reader.line_num}"))
     except csv.Error as error:
-        raise DataError(f"{file}: is not a valid CSV file ({error})") from None
-    for row in rows:
-        if None in row or not row.get("path") or row.get("label") is None:
-            raise DataError(f"{file}: is not a run's {PREDICTIONS}; give {_WANTED}")
-    items = [_predicted(row) for row in rows]
+        raise DataError(f"{file}, line {reader.line_num}: is not valid CSV ({error})") from None
     yield from sorted(items, key=lambda i: (i.label == i.suggested, -i.score))
 
 
-def _predicted(row: Mapping[str, str]) -> ReviewItem:
+def _predicted(row: Mapping[str, str], where: str) -> ReviewItem:
     prefix = "score_"
     scores = {k[len(prefix) :]: _number(v) for k, v in row.items() if k.startswith(prefix)}
     top = tuple(sorted(scores.items(), key=lambda pair: -pair[1]))
-    suggested = row.get("predicted", "")
-    path, times = read_part_name(row["path"])
+    path, times = read_part_name(_path(row["path"], where))
     start, end = times or (None, None)
     return ReviewItem(
         path=path,
         label=row["label"],
-        suggested=suggested,
+        suggested=row.get("predicted", ""),
         score=_number(row.get("score")),
         top=top[:9],
-        start=start,
-        end=end,
+        start=_seconds(start, where),
+        end=_seconds(end, where),
         subset=row.get("split", ""),
     )
 
@@ -160,19 +164,19 @@ def _from_json(file: Path, text: str, classes: set[str]) -> Iterator[ReviewItem]
             classes.update(plain["classes"])
         rows: Iterable[Any] = listed if isinstance(listed, list) else [plain]
         for row in rows:
-            item = _item(row)
-            if item is None:
-                raise DataError(f"{file}, line {number}: has no usable path; give {_WANTED}")
+            item = _item(row, f"{file}, line {number}")
             if item.suggested or not (row.get("error") or _is_idle(row)):
                 yield item
 
 
-def _item(row: Any) -> ReviewItem | None:
-    if not isinstance(row, dict) or not isinstance(row.get("path"), str) or not row["path"]:
-        return None
+def _item(row: Any, where: str) -> ReviewItem:
+    row = fields_of(row)
+    path, listed = _path(row.get("path"), where), row.get("top") or []
+    if not isinstance(listed, list):
+        raise DataError(f"{where}: top is not a list; give {_WANTED}")
     top = tuple(
         (entry["label"], _number(entry.get("score")))
-        for entry in row.get("top") or ()
+        for entry in listed
         if isinstance(entry, dict) and isinstance(entry.get("label"), str)
     )
     suspicious = "suggested" in row
@@ -181,13 +185,13 @@ def _item(row: Any) -> ReviewItem | None:
     if not suggested and top:
         suggested = top[0][0]
     return ReviewItem(
-        path=row["path"],
+        path=path,
         label=label,
         suggested=suggested,
         score=_number(row.get("score")),
         top=top[:9],
-        start=_seconds(row.get("start")),
-        end=_seconds(row.get("end")),
+        start=_seconds(row.get("start"), where),
+        end=_seconds(row.get("end"), where),
         unknown=row.get("unknown") is True,
     )
 
@@ -201,15 +205,20 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _path(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value or not is_text(value):
+        raise DataError(f"{where}: has no usable path; give {_WANTED}")
+    return value
+
+
 def _number(value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return 0.0
-    return number if math.isfinite(number) else 0.0
+    """Return a score. One that is not a finite number counts as missing."""
+    return number_of(value) or 0.0
 
 
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    return float(value)
+def _seconds(value: object, where: str) -> float | None:
+    """Return a time. One that cannot be read would make a whole clip of a span."""
+    seconds = number_of(value)
+    if value is not None and seconds is None:
+        raise DataError(f"{where}: has a start or end that is not a number of seconds")
+    return seconds
