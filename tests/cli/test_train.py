@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -368,22 +370,27 @@ class TestSharedGroups:
         assert "too high" in ended.err
 
 
-def _listen() -> None:
-    """Enable Ctrl-C, which a shell disables if the tests themselves run in the background."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@contextlib.contextmanager
+def _listening() -> Iterator[None]:
+    """Start processes that Ctrl-C ends, although a shell disables it if the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class TestCtrlC:
     @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
     def test_keeps_the_best_so_far(self, tiny_data: Path, tmp_path: Path) -> None:
-        running = subprocess.Popen(
-            [
-                sys.executable, "-m", "vidlstm", "train", tiny_data, "--streams", "motion", "--members", "1",
-                "--epochs", "100000", "--patience", "0", "--workers", "1", "--out", "r",
-            ],
-            cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            preexec_fn=_listen,
-        )  # fmt: skip
+        with _listening():
+            running = subprocess.Popen(
+                [
+                    sys.executable, "-m", "vidlstm", "train", tiny_data, "--streams", "motion",
+                    "--members", "1", "--epochs", "100000", "--patience", "0", "--workers", "1", "--out", "r",
+                ],
+                cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
         metrics = tmp_path / "r" / "metrics.jsonl"
         deadline = time.monotonic() + 60
         while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
