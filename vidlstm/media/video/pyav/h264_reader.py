@@ -31,7 +31,7 @@ from vidlstm.media.video.base import DoubtError, Image
 from vidlstm.media.video.pyav.container import FFmpegError, Source, codec_name
 from vidlstm.media.video.pyav.file import PyAvFile
 from vidlstm.media.video.pyav.h264 import BrokenPacketError, Role, length_size, role_of
-from vidlstm.media.video.pyav.packets import to_seconds
+from vidlstm.media.video.pyav.packets import Clock
 from vidlstm.media.video.pyav.threads import set_threads
 
 _MAX_REORDERED = 32
@@ -80,7 +80,7 @@ class SelectiveVideo(PyAvFile):
         self._order = np.argsort(self._packets.pts)
         self._numbers = np.argsort(self._order)
         self.expected = len(self._order)
-        seconds = to_seconds(source.stream, self._packets.pts[self._order])
+        seconds = Clock.of(source.stream).seconds(self._packets.pts[self._order])
         self._seconds = seconds - seconds[0]
         self.times = self._seconds
         self._left_out = np.zeros(self.expected, bool)

@@ -65,8 +65,9 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
         if not num_packets and packet.pos is not None and time is not None:
             first = packet.pos, time
         num_packets += 1
-        is_encrypted = is_encrypted or packet.has_sidedata("encryption_info")
-        is_in_order = is_in_order or packet.has_sidedata("palette") or packet.has_sidedata("new_extradata")
+        for extra in packet.iter_sidedata():
+            is_encrypted = is_encrypted or extra.data_type == "encryption_info"
+            is_in_order = is_in_order or extra.data_type in ("palette", "new_extradata")
         if packet.is_discard:
             num_discarded += 1
         elif packet.size == 1 or (codec == "vp8" and not memoryview(packet)[0] & _VP8_IS_SHOWN):
@@ -98,7 +99,23 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Packets:
     )
 
 
-def to_seconds(stream: VideoStream, ticks: Ticks) -> Ticks:
-    """Return times of a stream in seconds, bit-identical to OpenCV's."""
-    milliseconds = (ticks - (stream.start_time or 0)) * float(stream.time_base or 0) * 1e3
-    return milliseconds / 1e3  # type: ignore[return-value]
+@dataclass(frozen=True)
+class Clock:
+    """The times of a stream.
+
+    Args:
+        start: Time of its beginning, in ticks.
+        unit: Length of a tick, in seconds.
+    """
+
+    start: int
+    unit: float
+
+    @staticmethod
+    def of(stream: VideoStream) -> Clock:
+        """Return the clock of a stream."""
+        return Clock(stream.start_time or 0, float(stream.time_base or 0))
+
+    def seconds(self, ticks: Ticks) -> Ticks:
+        """Return times in seconds from the beginning, bit-identical to OpenCV's."""
+        return (ticks - self.start) * self.unit * 1e3 / 1e3  # type: ignore[return-value]

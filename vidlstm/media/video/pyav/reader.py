@@ -22,7 +22,7 @@ from vidlstm.media.video.base import DoubtError
 from vidlstm.media.video.pyav.completeness import num_missing
 from vidlstm.media.video.pyav.container import FFmpegError, Source, codec_name, packets_of
 from vidlstm.media.video.pyav.file import PyAvFile
-from vidlstm.media.video.pyav.packets import read_packets, to_seconds
+from vidlstm.media.video.pyav.packets import Clock, read_packets
 from vidlstm.media.video.pyav.threads import set_threads
 
 _SEEKABLE = ("avi", "matroska", "mov")  # containers with an index; others are searched byte by byte
@@ -60,6 +60,7 @@ class PyAvVideo(PyAvFile):
         super().__init__(source)
         self._num_threads = num_threads
         self._packets = read_packets(source.container, source.stream)
+        self._clock = Clock.of(source.stream)
         self.num_missing = num_missing(source.path, source.container, source.stream, self._packets)
         self._expect_packets()
         self._is_avi = source.container.format.name == "avi"  # its frames have decoding times only
@@ -81,7 +82,7 @@ class PyAvVideo(PyAvFile):
         self._frame = frame
         self._num_damaged += frame.is_corrupt
         ticks = frame.dts if self._is_avi else frame.pts
-        seconds = 0.0 if ticks is None else to_seconds(self._source.stream, ticks)
+        seconds = 0.0 if ticks is None else self._clock.seconds(ticks)
         if self._zero is None:
             self._zero = seconds
         self._advance(seconds - self._zero)
@@ -133,7 +134,7 @@ class PyAvVideo(PyAvFile):
         packets = self._packets
         self.expected = packets.num_frames
         if packets.pts is not None:
-            seconds = to_seconds(self._source.stream, packets.pts)
+            seconds = self._clock.seconds(packets.pts)
             self.times = seconds - seconds[0]
 
     def _rewind(self) -> None:
