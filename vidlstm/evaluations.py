@@ -244,7 +244,8 @@ class SpanReport:
         num_groups: Number of groups among them.
         num_spans: Number of true spans in them.
         scores: Metrics of the model.
-        intervals: 95 % intervals of frame accuracy, edit and F1 by name, resampled over groups.
+        intervals: 95 % intervals of frame accuracy, edit and F1 by name, resampled over groups; empty for one
+            group.
         baselines: Metrics of `majority`, the most frequent class everywhere, and `threshold`, the same scores
             without smoothing.
         per_class: F1@50 and number of true spans of each class.
@@ -266,7 +267,7 @@ class SpanReport:
         return tuple(film.name for film in self.films if film.failed)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields of `eval --json` and `crossval --json` for films; `spans` of `train --json`."""
+        """Return `spans` of `train --json`, `eval --json` and `crossval --json`."""
         return {
             "num_films": self.num_films,
             "num_spans": self.num_spans,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from vidlstm.data.copies import Copies, Sets, find_copies
-from vidlstm.data.samples import find_samples
+from vidlstm.data.films import FilmTruth
+from vidlstm.data.samples import Sample, find_samples
 
 
 def plant(root: Path, files: dict[str, bytes]) -> Path:
@@ -48,6 +50,21 @@ def test_copies_in_one_class_and_one_group_are_allowed(tmp_path: Path) -> None:
     plant(tmp_path, {"1.mp4": b"one", "2.mp4": b"one", "3.mp4": b"two"})
     (tmp_path / "labels.csv").write_text("path,label,group\n1.mp4,a,x\n2.mp4,a,x\n3.mp4,b,y\n")
     assert found(tmp_path) == Copies()
+
+
+def test_copies_of_a_film_in_several_groups_are_found(tmp_path: Path) -> None:
+    clips = find_samples(plant(tmp_path / "clips", {"a/1.mp4": b"1", "b/2.mp4": b"2"}))
+    plant(tmp_path, {"x.mp4": b"one", "y.mp4": b"one", "z.mp4": b"two"})
+    groups = {"x": "p", "y": "q", "z": "q"}
+    films = tuple(FilmTruth(tmp_path / f"{name}.mp4", 10.0, (), group) for name, group in groups.items())
+    samples = tuple(
+        Sample(film.path, label, film.group or "", None, start, start + 1)
+        for film in films
+        for label, start in (("a", 0.0), ("b", 5.0))
+    )
+    copies = find_copies(replace(clips, root=tmp_path, samples=samples, films=films))
+    assert copies.in_classes == ()
+    assert names(tmp_path, copies.in_groups) == [["x.mp4#t=0.00,1.00", "y.mp4#t=0.00,1.00"]]
 
 
 def test_folders_of_frames_are_compared(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.data.test_splits import singles
 from tests.data.trees import dataset, plant
+from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.split_table import (
     SplitRow,
@@ -26,7 +27,7 @@ from vidlstm.errors import DataError
 
 
 def rows_of(data: Dataset, split: Split) -> dict[str, SplitRow]:
-    return split_rows(data, split, [f"print {i}" for i in range(len(data.samples))])
+    return split_rows(data, split, fingerprints(sample.path for sample in data.samples))
 
 
 class TestTable:
@@ -73,6 +74,27 @@ class TestTable:
             "2 clips not in split.csv, so in no subset",
             "1 clip of split.csv no longer in the data",
         )
+
+    def test_clips_with_other_content_are_other_clips(self, tmp_path: Path) -> None:
+        """Cameras number their files alike, so other data may have the same names."""
+        names = [f"{c}/{n}.mp4" for c in "ab" for n in range(5)]
+        data = find_samples(plant(tmp_path / "data", names))
+        write_split(tmp_path / "split.csv", rows_of(data, make_split(data, seed=0)))
+        (tmp_path / "data/a/0.mp4").write_bytes(b"another")
+        split = read_split(tmp_path / "split.csv", data)
+        assert len(split.train + split.val) == 9
+        assert split.notes[0] == "1 clip not in split.csv, so in no subset"
+        for sample in data.samples:
+            sample.path.write_bytes(b"other " + sample.path.name.encode())
+        with pytest.raises(DataError, match="belongs to other data"):
+            read_split(tmp_path / "split.csv", data)
+
+    def test_an_unknown_subset_is_refused(self, tmp_path: Path) -> None:
+        data = find_samples(plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"]))
+        rows = rows_of(data, make_split(data, seed=0))
+        write_split(tmp_path / "split.csv", {name: replace(row, subset="x") for name, row in rows.items()})
+        with pytest.raises(DataError, match="'x' is no subset; expected train, val, test"):
+            read_split(tmp_path / "split.csv", data)
 
     def test_is_refused_for_other_data(self, tmp_path: Path) -> None:
         data = find_samples(plant(tmp_path / "data", ["a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4"]))

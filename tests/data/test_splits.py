@@ -13,6 +13,7 @@ from vidlstm.data.leaks import find_leaks
 from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.data.splits import (
     Split,
+    given_fold,
     make_folds,
     make_split,
 )
@@ -194,6 +195,13 @@ class TestGivenSubsets:
         assert "person05" not in message
         assert "and 2 more" in message
         assert "`allow_shared_groups=True`" in message
+
+    def test_crossvalidation_on_the_given_test_set_refuses_it_too(self) -> None:
+        data = dataset([("a", "g1", "train"), ("a", "g2", "test"), ("b", "g3", "train"), ("b", "g1", "test")])
+        with pytest.raises(LeakError, match=r"g1 \(1 test, 1 train\); .* or use numbered folds"):
+            given_fold(data)
+        inner: Rows = [("a", "g1", "train"), ("a", "g1", "val"), ("b", "g3", "train"), ("b", "g4", "test")]
+        assert given_fold(dataset(inner)).test_indices == (3,)  # both are trained on
 
     def test_a_group_in_two_subsets_can_be_accepted(self) -> None:
         data = given({"train": persons(8, "ab"), "test": persons(1, "ab")})

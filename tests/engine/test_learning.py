@@ -30,6 +30,7 @@ from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.scoring import score
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start_from
+from vidlstm.engine.training.loop.fusion import score_floor
 from vidlstm.engine.training.loop.members import member_parts
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.errors import DataError, UsageError
@@ -96,8 +97,44 @@ class TestMemberParts:
             left = [i for i in range(40) if i not in part]
             assert {labels[i] for i in left} == {"a", "b"}
 
+    @pytest.mark.parametrize("number", [1, 8])
+    def test_a_class_with_one_group_is_always_trained_and_changes_nothing_else(self, number: int) -> None:
+        labels = [*self.LABELS, *["rare"] * number]
+        groups = [*self.GROUPS, *["only rare"] * number]
+        parts = member_parts(range(40 + number), labels, groups, 4, seed=0)
+        assert sorted(i for part in parts for i in part) == list(range(40))
+        held_out = [{groups[i] for i in part} for part in parts]
+        assert sum(map(len, held_out)) == len(set.union(*held_out)) == 10
+
+    @pytest.mark.parametrize("number", [2, 3])
+    def test_with_fewer_groups_than_members_some_hold_out_the_same(self, number: int) -> None:
+        groups = [f"g{i % number}" for i in range(40)]
+        labels = ["ab"[i // 20] for i in range(40)]
+        parts = member_parts(range(40), labels, groups, 4, seed=0)
+        assert all(len({groups[i] for i in part}) == 1 for part in parts)
+        assert len({tuple(part) for part in parts}) == number
+
+    def test_one_member_with_few_groups_leaves_out_one(self) -> None:
+        groups = [f"g{i % 3}" for i in range(40)]
+        labels = ["ab"[i // 20] for i in range(40)]
+        (part,) = member_parts(range(40), labels, groups, 1, seed=0)
+        assert len({groups[i] for i in part}) == 1
+
     def test_too_few_clips_hold_nothing_out(self) -> None:
         assert member_parts([0, 1], ("a", "b"), ("g", "h"), 4, seed=0) == [[], [], [], []]
+
+
+def test_clips_that_two_members_hold_out_count_once_towards_the_highest_score() -> None:
+    clips = toy()
+    groups = tuple(replace(s, group=f"g{i // 2 % 2}") for i, s in enumerate(clips.dataset.samples))
+    clips = replace(clips, dataset=replace(clips.dataset, samples=groups))
+    config = model_config().changed(members=4)
+    trainer = make_trainer(start_model(config, clips, None, 0), clips, range(30), QUICK)
+    assert (len(trainer.held_out), trainer.num_held_out) == (60, 30)
+    trainer.calibrate()
+    floor = float(trainer.classifier.floor)
+    assert floor == pytest.approx(score_floor(30, len(config.classes)))
+    assert float(trainer.classifier.novelty.levels.max()) > 0
 
 
 class TestTrainer:

@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from vidlstm.metrics.intervals import mcnemar, sign_flip
+from vidlstm.metrics.intervals import gain_interval, mcnemar, sign_flip
+
+
+@pytest.mark.parametrize("number", range(2, 300, 2))
+def test_the_gain_of_equal_classifiers_is_0_whatever_the_rounding(number: int) -> None:
+    hit = np.arange(number) % 2 == 0
+    interval = gain_interval(hit, hit, np.arange(number))
+    assert interval.low == pytest.approx(0, abs=1e-7)
+    assert interval.high == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_films, make_page, make_report, numbered
-from vidlstm.engine.reporting import describe_test
+from vidlstm.engine.reporting import describe_test, film_section
 from vidlstm.evaluations import Baseline, Interval
 from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
 from vidlstm.report.findings import cautions, doubtful_hits, mistakes, next_step, top
@@ -186,6 +186,14 @@ class TestFilms:
         row = r"<tr><th scope=\"row\">this model</th>.*?</tr>"
         (cells,) = re.findall(row, page, re.DOTALL)
         assert re.findall(r">([\d.]+)(?: %)?</td>", cells) == ["80.0", "0.750", "0.857", "0.857", "0.857"]
+
+    def test_every_span_has_a_colour_whatever_its_class(self) -> None:
+        report = make_report(classes=("background", "other", "wave"))
+        spans = make_films(["a.mp4"], ["other", "wave"]).report
+        (film,) = spans.films
+        found = replace(spans, films=(replace(film, truth=film.truth[1:]),))  # `other` is found only
+        assert set(film_section(report, found).colours) == {"other", "wave"}
+        assert make_page(report, films=film_section(report, found)).count("<title>other") == 1
 
     def test_awkward_names_are_escaped(self) -> None:
         page = make_page(make_report(), films=make_films(AWKWARD, AWKWARD))

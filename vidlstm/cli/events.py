@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vidlstm.cli.console import Console
 from vidlstm.data.films import BACKGROUND, PIECE_SECONDS
 from vidlstm.data.layouts.folders import count, from_to, lengths, some
+from vidlstm.data.samples import relative_name
 from vidlstm.engine.events import (
     BaselineInterrupted,
     ClipsExtracted,
@@ -216,7 +217,7 @@ def _say_copies(console: Console, found: CopiesFound) -> None:
         files = [f"{sample.name(found.root)} ({sample.label})" for sample in in_classes[0]]
         console.warn(f"{_in_several(len(in_classes), 'classes', files)} Keep each clip in one class{listed}.")
     if in_groups:
-        files = [f"{sample.name(found.root)} ({sample.group})" for sample in in_groups[0]]
+        files = [f"{relative_name(sample.path, found.root)} ({sample.group})" for sample in in_groups[0]]
         console.warn(
             f"{_in_several(len(in_groups), 'groups', files)} Scores may be too high, as a copy of a training "
             f"clip may be held out. Remove the copies, or put them into one group{listed}."

@@ -92,10 +92,8 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
 
 def show_spans(console: Console, report: SpanReport) -> None:
     """Print the metrics of spans in films, next to the baselines."""
-    intervals, note = {}, ""
-    if report.num_groups > 1:
-        intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
-        note = "; 95 % intervals resampled over groups"
+    intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
+    note = "; 95 % intervals resampled over groups" if intervals else ""
     console.say(
         f"Spans: {report.num_spans} in {count(report.num_films, 'film')} "
         f"of {count(report.num_groups, 'group')}{note}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from vidlstm.data.groups import equal_files
 from vidlstm.data.samples import Dataset, Sample
@@ -27,11 +28,16 @@ class Copies:
 def find_copies(dataset: Dataset) -> Copies:
     """Return the copies of a data set.
 
-    Only files of equal size are opened. Empty files are not compared, nor are parts of films, which share
-    their film's file.
+    Only files of equal size are opened. Empty files are not compared. Copies of a film may have spans of
+    several classes, but not several groups.
     """
     if dataset.films:
-        return Copies()
+        first: dict[Path, Sample] = {}
+        for sample in dataset.samples:
+            first.setdefault(sample.path, sample)
+        samples = list(first.values())
+        sets = [tuple(samples[i] for i in indices) for indices in equal_files([s.path for s in samples])]
+        return Copies((), tuple(films for films in sets if len({film.group for film in films}) > 1))
     in_classes: list[tuple[Sample, ...]] = []
     in_groups: list[tuple[Sample, ...]] = []
     for indices in equal_files([sample.path for sample in dataset.samples]):

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
+from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.layouts.folders import Subset, count, some
-from vidlstm.data.layouts.tables import read_table
-from vidlstm.data.samples import Dataset, relative_name
+from vidlstm.data.samples import Dataset
 from vidlstm.data.splits import SUBSETS, Split
 from vidlstm.errors import DataError
 from vidlstm.files import write_atomically
@@ -35,17 +35,17 @@ class SplitRow:
     fingerprint: str
 
 
-def split_rows(dataset: Dataset, split: Split, fingerprints: Sequence[str]) -> dict[str, SplitRow]:
+def split_rows(dataset: Dataset, split: Split, prints: Sequence[str]) -> dict[str, SplitRow]:
     """Return the row of every sample that is in a subset, by its name relative to the root of the data.
 
     Args:
         dataset: The samples.
         split: Their subsets.
-        fingerprints: Fingerprint of every sample's content; empty if it cannot be read.
+        prints: Fingerprint of every sample's content; empty if it cannot be read.
     """
     subsets = {index: subset for subset in SUBSETS for index in split.subset(subset)}
     return {
-        sample.name(dataset.root): SplitRow(sample.label, sample.group, subsets[index], fingerprints[index])
+        sample.name(dataset.root): SplitRow(sample.label, sample.group, subsets[index], prints[index])
         for index, sample in enumerate(dataset.samples)
         if index in subsets
     }
@@ -99,20 +99,22 @@ def describe_changes(before: Mapping[str, SplitRow], now: Mapping[str, SplitRow]
 def read_split(path: Path, dataset: Dataset) -> Split:
     """Read a file of `write_split` for the same data, which may have moved, grown or shrunk.
 
-    Samples that are not in the file are in no subset. The notes count them, and the names in the file that
-    are no longer in the data.
+    Samples that are not in the file, or have another content now, are in no subset. The notes count them, and
+    the clips in the file that are no longer in the data.
 
     Raises:
         DataError: The file cannot be read, or has nothing in common with the data.
     """
-    listed = {
-        relative_name(row.path, dataset.root): row.split for row in read_table(path, root=dataset.root).rows
-    }
+    listed = read_split_rows(path)
+    named = [i for i, sample in enumerate(dataset.samples) if sample.name(dataset.root) in listed]
     subsets: dict[Subset, list[int]] = {subset: [] for subset in SUBSETS}
     num_found = 0
-    for index, sample in enumerate(dataset.samples):
-        subset = listed.get(sample.name(dataset.root))
-        if subset is not None:
+    for index, content in zip(named, fingerprints(dataset.samples[i].path for i in named), strict=True):
+        row = listed[dataset.samples[index].name(dataset.root)]
+        subset = next((name for name in SUBSETS if name == row.subset), None)
+        if subset is None:
+            raise DataError(f"{path}: {row.subset!r} is no subset; expected {', '.join(SUBSETS)}")
+        if content == row.fingerprint:  # other data may have the same names
             subsets[subset].append(index)
             num_found += 1
     if not num_found:

@@ -159,9 +159,15 @@ def given_fold(dataset: Dataset) -> Fold:
 
     Raises:
         UsageError: The data has no test subset, or nothing else.
+        LeakError: A group is in the test subset and in another one.
     """
     test = tuple(i for i, sample in enumerate(dataset.samples) if sample.split == "test")
     train = tuple(i for i, sample in enumerate(dataset.samples) if sample.split != "test")
+    if leaks := [leak for leak in find_leaks(dataset) if "test" in leak.num_samples]:
+        raise LeakError(
+            f"{dataset.root}: {describe_leaks(leaks)}; the score would be too high. Correct the split, or "
+            "use numbered folds"
+        )
     if not test or not train:
         raise UsageError(
             f"`folds=split`: {dataset.root} does not give a train and a test subset; use a number"

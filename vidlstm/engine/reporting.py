@@ -151,14 +151,15 @@ def write_page(
         command=command,
         curves=epochs,
         notes=notes,
-        films=None if spans is None else _section(report, spans),
+        films=None if spans is None else film_section(report, spans),
     )
     write_atomically(file, page.encode("utf-8"))
 
 
-def _section(report: EvalReport, spans: SpanReport) -> FilmSection:
-    annotated = {span.label for film in spans.films for span in film.truth}
-    actions = annotated.union(name for name in report.classes if name.lower() not in CATCH_ALL)
+def film_section(report: EvalReport, spans: SpanReport) -> FilmSection:
+    """Return the films of a page, with a colour for every action of the model and every span."""
+    shown = {span.label for film in spans.films for span in (*film.truth, *film.found)}
+    actions = shown.union(name for name in report.classes if name.lower() not in CATCH_ALL)
     return FilmSection(spans, hex_colours(sorted(actions)))
 
 

@@ -85,14 +85,20 @@ def _majority(films: Sequence[ScoredFilm]) -> list[list[Span]]:
 def _class_f1(films: Sequence[ScoredFilm], label: str) -> tuple[float, int]:
     matches = Matches()
     for film in films:
-        truth, found = ([s for s in spans if s.label == label] for spans in (film.truth, film.found))
+        laid = (
+            timeline(film.truth),
+            timeline(film.found),
+        )  # first: a span may lie over another class
+        truth, found = ([s for s in spans if s.label == label] for spans in laid)
         matches += count_matches(truth, found, 0.5)
     return matches.f1, matches.found + matches.missed
 
 
 def _intervals(films: Sequence[ScoredFilm], seed: int) -> dict[str, Interval]:
-    """Return 95 % intervals by the bootstrap over groups (Davison & Hinkley 1997, 3.8)."""
+    """Return 95 % intervals by the bootstrap over groups (Davison & Hinkley 1997, 3.8); none for 1 group."""
     groups, place = np.unique([film.group for film in films], return_inverse=True)
+    if len(groups) < 2:
+        return {}
     # By group: seconds, correct seconds, films, edit scores, then found, false and missed spans by threshold.
     sums = np.zeros((len(groups), 4 + 3 * len(F1_IOUS)))
     for film, group in zip(films, place, strict=True):

@@ -169,7 +169,7 @@ def average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], label: 
 
 def mean_average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], iou: float) -> float:
     """Return the mean average precision over the classes of the true spans; NaN if there are none."""
-    labels = sorted({s.label for truth in truths for s in truth})
+    labels = sorted({s.label for truth in truths for s in timeline(truth)})
     precisions = [average_precision(truths, guesses, label, iou) for label in labels]
     return float(np.mean(precisions)) if precisions else float("nan")
 

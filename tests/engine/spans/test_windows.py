@@ -14,7 +14,7 @@ from vidlstm.config import ModelConfig, Sampling, SpanConfig, StreamName
 from vidlstm.engine.extraction.films.extractor import cut
 from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.spans.windows import CellScorer, WindowGrid, scores_of_film, span_config
+from vidlstm.engine.spans.windows import CellScorer, WindowGrid, idle_class, scores_of_film, span_config
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.records import ClipInfo
@@ -143,3 +143,19 @@ def test_films_of_any_length_and_streams(num_moments: int, streams: tuple[Stream
     timeline = scores_of_film(film, INFO, model, score)
     assert len(timeline.scores) == 50
     assert cut(film, 8.0, 10.0, 12.5, ReadRequest.of(model, views=2)).sequences[streams[0]].shape[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("classes", "background", "idle"),
+    [
+        (("background", "rise"), "background", "background"),
+        (("Other", "rise"), None, "Other"),  # as `predict`, which gives no label to such clips
+        (("background", "rise"), None, "background"),  # a class folder of clips
+        (("rise", "sink"), None, None),
+    ],
+)
+def test_the_idle_class_has_no_spans(
+    classes: tuple[str, ...], background: str | None, idle: str | None
+) -> None:
+    config = replace(ModelConfig.default("video", classes), spans=SpanConfig((1.0, 2.0), background))
+    assert idle_class(config) == idle

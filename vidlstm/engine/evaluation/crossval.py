@@ -152,7 +152,7 @@ class CrossvalResult:
             plain["pose"] = {"folds": len(self.pose), "kept": self.num_with_pose}
         if self.spans:
             first, *_ = self.spans.values()
-            plain |= first.to_json()
+            plain["spans"] = first.to_json()
             plain["spans_per_seed"] = {str(seed): report.to_json() for seed, report in self.spans.items()}
         if self.ablation:
             plain["ablation"] = [

@@ -70,7 +70,7 @@ class EvaluateResult:
     def to_json(self) -> dict[str, Any]:
         """Return the object of `eval --json`."""
         plain = {**self.report.to_json(), "cautions": [*self.notes, *cautions(self.report)]}
-        return plain if self.spans is None else {**plain, **self.spans.to_json()}
+        return plain if self.spans is None else {**plain, "spans": self.spans.to_json()}
 
 
 def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None, None]:

@@ -167,7 +167,7 @@ def _run_fold(
         scores = np.zeros((0, len(config.classes)))
         if test is not None:
             equal = torch.full((len(kept),), 1 / len(kept)), torch.ones(()), torch.zeros(())
-            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels)
+            fusion = equal if held_out is None else fit_fusion(held_out[kept], labels, trainer.num_held_out)
             scores = fuse(test[kept], *fusion).double().softmax(-1).numpy()
         scored[subset] = tuple(
             clips.scored(

@@ -46,19 +46,20 @@ def choose_subset(dataset: Dataset, run: Path, wanted: Wanted | None) -> ScoredS
     for i, sample in enumerate(dataset.samples):
         if sample.split:
             given[sample.split].append(i)
-    source = "of the data"
+    source, extra = "of the data", ""
     if (not given["test"] and wanted != "train") or not any(given.values()):
         held = _run_split(dataset, run)
         if held is not None:
             given = {name: list(held.subset(name)) for name in ("train", "val", "test")}
             source = f"of {run / SPLIT}"
+            extra = f" ({'; '.join(held.notes)})" if held.notes else ""
     for name in [wanted] if wanted else ["test", "val"]:
         if chosen := given[name]:
             samples = tuple(dataset.samples[i] for i in chosen)
             paths = {sample.path for sample in samples}
             films = tuple(film for film in dataset.films if film.path in paths)
             part = replace(dataset, samples=samples, films=films)
-            return ScoredSubset(part, f"the {name} subset {source}, {count(len(chosen), 'clip')}")
+            return ScoredSubset(part, f"the {name} subset {source}, {count(len(chosen), 'clip')}{extra}")
     if wanted:
         raise UsageError(
             f"`subset={wanted}`: neither the data nor the run's {SPLIT} has that subset; try `subset=all`"

@@ -109,7 +109,9 @@ class Extractor:
         if self.store is not None and item.keys:
             for stream, features in made.items():
                 self.store.put(item.keys[stream], features)
-        streams = {**item.kept, **made}
+        known = {**item.kept, **made}
+        # The order decides which random numbers a stream gets in training: see `features.batches.choose`.
+        streams = {stream: known[stream] for stream in self.request.streams if stream in known}
         info = next(iter(streams.values())).info
         clip = ClipFeatures(
             {s: f.values for s, f in streams.items() if s not in SUMMARY_STREAMS},

@@ -235,6 +235,8 @@ def diagnose(
         films: The data set of films with annotated spans that the files are.
     """
     notes, leaks = list(notes), []
+    if films is not None and (shared := find_leaks(films)):
+        leaks.append(describe_leaks(shared))
     subsets: dict[int, Subset] = {}
     if dataset is not None:
         notes += dataset.lost + dataset.notes

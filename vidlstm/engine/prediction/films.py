@@ -19,12 +19,12 @@ from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source
 from vidlstm.engine.spans.smoothing import Scores, SpanRules, Timeline, find_spans
-from vidlstm.engine.spans.windows import CellScorer, WindowGrid
+from vidlstm.engine.spans.windows import CellScorer, WindowGrid, idle_class
 from vidlstm.errors import InputError
 from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.media.file_types import Limits
 from vidlstm.media.people.drawing import FilmDrawing
-from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans, Problem, is_unknown
+from vidlstm.records import NOVELTY_RATE, Failure, FilmSpans, Problem, is_unknown
 from vidlstm.stores import to_path
 
 UNKNOWN = "unknown"
@@ -127,10 +127,9 @@ class FilmScores:
 
     def __init__(self, labeller: Labeller, novelty_rate: float = NOVELTY_RATE) -> None:
         config = labeller.config
-        background = None if config.spans is None else config.spans.background
-        catch_all = background or next((c for c in config.classes if c.lower() in CATCH_ALL), None)
-        self.classes = config.classes if catch_all else (*config.classes, UNKNOWN)
-        self.idle = catch_all or UNKNOWN
+        idle = idle_class(config)
+        self.classes = config.classes if idle else (*config.classes, UNKNOWN)
+        self.idle = idle or UNKNOWN
         self._labeller = labeller
         self._novelty_rate = novelty_rate
 

@@ -22,7 +22,7 @@ from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.spans.smoothing import Scores, Timeline
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures, Values
-from vidlstm.records import ClipInfo
+from vidlstm.records import CATCH_ALL, ClipInfo
 
 CELL_SECONDS = 0.5
 _CELL_SHARE = 1 / 8
@@ -47,6 +47,13 @@ def span_config(durations: Sequence[float], background: str | None = None) -> Sp
     middle = float(np.median(known))
     first = round(max(0.2, _SHARES[0] * middle), 1)
     return SpanConfig((first, first * _SHARES[1] / _SHARES[0]), background)
+
+
+def idle_class(config: ModelConfig) -> str | None:
+    """Return the class without spans: `background`, or a class for everything else; None: there is none."""
+    if config.spans is not None and config.spans.background:
+        return config.spans.background
+    return next((name for name in config.classes if name.lower() in CATCH_ALL), None)
 
 
 def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:

@@ -15,7 +15,7 @@ from vidlstm.data.films import FilmTruth
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.scoring import score_clips
 from vidlstm.engine.spans.smoothing import Timeline, find_spans, fit_switch_cost, thresholded
-from vidlstm.engine.spans.windows import scores_of_film, span_config
+from vidlstm.engine.spans.windows import idle_class, scores_of_film, span_config
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.evaluations import ScoredFilm
 from vidlstm.features.batches import ClipFeatures
@@ -71,14 +71,15 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
     config = model.config.spans
     if config is None:
         return []
-    classes = model.config.classes
+    classes, idle = model.config.classes, idle_class(model.config)
     scored = []
     for truth, timeline in timelines(model, clips, partial(score_clips, model), paths):
         name, group = str(truth.path), truth.group or str(truth.path)
+        acts = [span for span in truth.spans if span.label != idle]
         if timeline is None:
-            scored.append(ScoredFilm(name, group, truth.seconds, truth.spans, (), (), failed=True))
+            scored.append(ScoredFilm(name, group, truth.seconds, acts, (), (), failed=True))
             continue
-        found = find_spans(timeline, classes, config.background, config.switch_cost)
-        plain = thresholded(timeline, classes, config.background)
-        scored.append(ScoredFilm(name, group, timeline.seconds, truth.spans, found, plain))
+        found = find_spans(timeline, classes, idle, config.switch_cost)
+        plain = thresholded(timeline, classes, idle)
+        scored.append(ScoredFilm(name, group, timeline.seconds, acts, found, plain))
     return scored

@@ -22,7 +22,9 @@ _MIN_LENGTH = 1e-6  # shortest share of a Newton step that is tried
 _ARMIJO = 1e-4  # required share of the decrease that the slope predicts (Armijo 1966)
 
 
-def fit_fusion(log_probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def fit_fusion(
+    log_probabilities: Tensor, labels: Tensor, num_clips: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Fit the weights of the branches and the temperature of their sum; set the floor of the scores.
 
     Minimises the negative log-likelihood of `fuse`, with the weights on the simplex: a log-linear opinion
@@ -33,13 +35,14 @@ def fit_fusion(log_probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tenso
     Args:
         log_probabilities: Log-probabilities of every branch on the held-out clips, `(S, N, K)`.
         labels: int64 `(N,)`.
+        num_clips: Number of different clips, if several members hold out the same ones; default: N.
 
     Returns:
         Weights `(S,)`; temperature and floor, scalars.
     """
     given = log_probabilities.detach().double().cpu()
-    num_branches, num_clips, num_classes = given.shape
-    floor = torch.tensor(score_floor(num_clips, num_classes))
+    num_branches, number, num_classes = given.shape
+    floor = torch.tensor(score_floor(number if num_clips is None else num_clips, num_classes))
     truth = labels.cpu()[:, None]
 
     def loss(point: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,19 +27,39 @@ def member_parts(
 ) -> list[list[int]]:
     """Return the clips that each member holds out; a single member holds out only a few.
 
-    Groups stay together, unless a class has too few groups for that.
+    Groups stay together, and a group that holds all clips of a class is held out by no member. Only if that
+    is so for half of the classes or more are groups split. With fewer parts than members, some members hold
+    out the same part.
     """
-    shares = [1 / members] * members if members > 1 else [1 - _SINGLE_MEMBER_SHARE, _SINGLE_MEMBER_SHARE]
-    for names in (groups, [str(i) for i in range(len(labels))]):
-        parts = divide(indices, labels, names, shares, seed, required=False)
-        if members == 1:
-            parts = parts[1:]
-        if all(_has_all_classes(indices, part, labels) for part in parts):
-            return parts
+    classes = {labels[i] for i in indices}
+    single = [str(i) for i in range(len(labels))]
+    for names, required in ((groups, False), (groups, True), (single, False)):
+        parts, kept = _divide(indices, labels, names, members, seed, required)
+        if parts and (names is single or 2 * len(kept) < len(classes)):
+            return [parts[member % len(parts)] for member in range(members)]
     return [[] for _ in range(members)]  # too few clips to hold any out: the last epoch is used
 
 
-def _has_all_classes(indices: Sequence[int], left_out: Sequence[int], labels: Sequence[str]) -> bool:
-    """Tell whether every class remains when some clips are left out."""
-    excluded = set(left_out)
-    return {labels[i] for i in indices if i not in excluded} == {labels[i] for i in indices}
+def _divide(
+    indices: Sequence[int],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    members: int,
+    seed: int,
+    required: bool,
+) -> tuple[list[list[int]], set[str]]:
+    """Return parts of the clips, none of them empty, and the classes that are in no part.
+
+    These are the classes that the training clips of a member would lack.
+    """
+    shares = [1 / members] * members if members > 1 else [1 - _SINGLE_MEMBER_SHARE, _SINGLE_MEMBER_SHARE]
+    total = Counter(labels[i] for i in indices)
+    bins = divide(indices, labels, groups, shares, seed, required)
+    parts, kept = [], set()
+    for part in bins if members > 1 else bins[1:]:
+        counts = Counter(labels[i] for i in part)
+        whole = {label for label, number in counts.items() if number == total[label]}
+        needed = {groups[i] for i in part if labels[i] in whole}
+        parts.append([i for i in part if groups[i] not in needed])
+        kept |= whole
+    return [part for part in parts if part], kept

@@ -136,7 +136,9 @@ class Trainer:
         """Fit fusion, calibration and, if wanted, `novelty` on the held-out clips."""
         if len(self._held_out):
             outputs = self._networks.outputs([part.val for part in self.parts], self.views)
-            weights, temperature, floor = fit_fusion(branch_scores(outputs), self.held_out_labels)
+            weights, temperature, floor = fit_fusion(
+                branch_scores(outputs), self.held_out_labels, self.num_held_out
+            )
             self.classifier.fusion.copy_(weights)
             self.classifier.temperature.copy_(temperature)
             self.classifier.floor.copy_(floor)
@@ -179,6 +181,11 @@ class Trainer:
     def held_out(self) -> NDArray[np.int64]:
         """Indices of the held-out clips, `(N,)`, part after part."""
         return self._held_out
+
+    @property
+    def num_held_out(self) -> int:
+        """Number of different held-out clips; two members may hold out the same ones."""
+        return len(np.unique(self._held_out))
 
     @property
     def held_out_labels(self) -> Tensor:
