@@ -251,6 +251,17 @@ class TestStore:
         assert reads == 0
         assert all(map(equal, whole, pieced))
 
+    @pytest.mark.parametrize("stored", ["rgb", "motion"])
+    def test_streams_come_in_the_order_of_the_request(
+        self, stored: str, clips: list[Path], store: FeatureStore
+    ) -> None:
+        """Training draws random numbers for them in this order."""
+        extract(clips, request(stored), store)
+        for _ in range(2):  # one stream from the store, then both
+            for item in extract(clips, request(), store)[0]:
+                assert item.features is not None
+                assert list(item.features.sequences) == ["rgb", "motion"]
+
     def test_a_full_disk_does_not_end_the_run(
         self, clips: list[Path], store: FeatureStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
