@@ -54,6 +54,15 @@ def test_no_more_than_requested_is_buffered(tmp_path: Path) -> None:
     assert shades(tmp_path / "a.mp4") == pytest.approx(list(range(29, 50)), abs=2)
 
 
+def test_a_clock_that_was_set_back_does_not_fill_the_memory(tmp_path: Path) -> None:
+    recorder = Recorder(0.95, print)
+    give(recorder, 50, 70)
+    give(recorder, 0, 40)
+    recorder.begin(tmp_path / "a.mp4", since=0.0)
+    recorder.close()
+    assert shades(tmp_path / "a.mp4") == pytest.approx(list(range(30, 40)), abs=2)
+
+
 def test_a_clip_may_follow_another_and_a_camera_may_change_its_size(tmp_path: Path) -> None:
     recorder = Recorder(1.0, print)
     recorder.begin(tmp_path / "a.mp4", since=0.0)

@@ -126,3 +126,44 @@ def test_a_burst_is_played_by_its_times(monkeypatch: pytest.MonkeyPatch) -> None
     clock = sources._by_times(slept.append)
     assert [clock(10 + n / 25)[1] for n in range(3)] == pytest.approx([50.0, 50.04, 50.08])
     assert slept == pytest.approx([0.04, 0.08])
+
+
+@pytest.mark.parametrize("jump", [-500.0, -3.0, 500.0])
+@pytest.mark.parametrize("played", [True, False])
+def test_a_clock_that_is_set_delays_no_frame(
+    jump: float, played: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    clock = sources._by_times(sleep) if played else sources._by_quickest()
+    times = [500 + n / 25 + (jump if n >= 50 else 0) for n in range(100)]
+    shown = []
+    for seconds in times:
+        found = clock(seconds)
+        assert found[0] == seconds
+        assert 0 <= now - found[1] < 0.01
+        shown.append(found[1])
+        now += 0.04
+    assert np.diff(shown) == pytest.approx(0.04, abs=0.005)
+
+
+def test_lag_stays_known_while_only_key_frames_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    clock = sources._by_quickest()
+    clock(5.0)
+    now = 110.0  # a queue of 10 s, of which every fourth second is decoded
+    assert [round(now - clock(seconds)[1], 1) for seconds in (6.0, 10.0, 14.0)] == [9.0, 5.0, 1.0]
+
+
+def test_frames_without_a_time_do_not_delay_those_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 50.0)
+    slept: list[float] = []
+    clock = sources._by_times(slept.append)
+    assert [clock(seconds)[1] for seconds in (None, 1400.0)] == [50.0, 50.0]
+    assert slept == []

@@ -96,7 +96,7 @@ class Recorder:
         _, encoded = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         data = encoded.tobytes()
         self._history.append((frame.shown, data))
-        while self._history[0][0] < frame.shown - self._seconds:
+        while not 0 <= frame.shown - self._history[0][0] <= self._seconds:
             self._history.popleft()
         self._write(frame.shown, data)
 

@@ -54,6 +54,7 @@ _PIPED = {b"YUV4MPEG2 ": "yuv4mpegpipe", b"\xff\xd8": "mjpeg", b"--": "mpjpeg", 
 _HEAD = 10  # bytes
 _MAX_ERRORS = 50  # consecutive packets that cannot be decoded
 _LATE = 1.0  # seconds of lag beyond which only key frames are decoded
+_JUMP = 10.0  # seconds between two frames beyond which a clock was set; a gap between key frames is shorter
 _DRIFT = 1e-3  # the share by which a camera's clock may be slower than ours
 _MAX_PIXELS = Limits().max_pixels
 
@@ -64,7 +65,8 @@ class LiveFrame:
 
     Args:
         seconds: Timestamp on the source's own clock.
-        shown: When the frame was shown, on the clock of `time.monotonic`.
+        shown: When the frame was shown, on the clock of `time.monotonic`. It never decreases, even if
+            `seconds` does.
         image: `(H, W, 3)` uint8 BGR.
     """
 
@@ -187,14 +189,18 @@ def _by_arrival(_: float | None) -> tuple[float, float]:
 
 
 def _by_quickest() -> Clock:
-    quickest, last = float("inf"), time.monotonic()
+    quickest, last, newest = float("inf"), time.monotonic(), float("-inf")
 
     def clock(seconds: float | None) -> tuple[float, float]:
-        nonlocal quickest, last
+        nonlocal quickest, last, newest
         now = time.monotonic()
         quickest, last = quickest + _DRIFT * (now - last), now
         if seconds is None:
             seconds = now - min(quickest, now)
+        else:
+            if seconds < newest:  # the source's clock was set back, or wrapped
+                quickest = float("inf")
+            newest = seconds
         quickest = min(quickest, now - seconds)
         return seconds, seconds + quickest
 
@@ -202,17 +208,18 @@ def _by_quickest() -> Clock:
 
 
 def _by_times(sleep: Callable[[float], object]) -> Clock:
-    begin: float | None = None
+    begin, newest = 0.0, float("-inf")
 
     def clock(seconds: float | None) -> tuple[float, float]:
-        nonlocal begin
+        nonlocal begin, newest
         now = time.monotonic()
-        if begin is None or seconds is None:
+        if seconds is None or not 0 <= seconds - newest <= _JUMP:
             begin = now - (seconds or 0.0)
-        due = begin + (seconds or 0.0)
+        newest = seconds or 0.0
+        due = begin + newest
         if due > now:
             sleep(due - now)
-        return due - begin, due
+        return newest, due
 
     return clock
 
