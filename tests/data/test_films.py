@@ -122,6 +122,20 @@ def test_films_with_one_file_name_are_told_apart_by_their_folders(tmp_path: Path
         find_samples(file, probe=probe)
 
 
+def test_a_film_with_an_impossible_length_ends_with_its_last_span(table: Path) -> None:
+    def claiming(path: Path) -> Film | None:
+        return Film(path, 1e12, 25.0) if path.name == "a.mp4" else probe(path)
+
+    table.write_text("path,start,end,label\na.mp4,10,15,walk\na.mp4,16,1e15,walk\nb.mp4,0,60,sit\n")
+    dataset = find_samples(table, probe=claiming)
+    assert [(film.path.name, film.seconds) for film in dataset.films] == [("a.mp4", 15), ("b.mp4", 60)]
+    assert [str(problem) for problem in dataset.problems] == [
+        f"{table.parent / 'a.mp4'}: a.mp4 states a length of 1,000,000,000,000 s, more than 30 days; "
+        "it is used up to the end of its last span",
+        f"{table}, line 3: 16.00 to 1000000000000000.00 s is not a time in a film of at most 30 days",
+    ]
+
+
 def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
     table.write_text("path,start,end,label,group\na.mp4,10,15,walk,g\nb.mp4,0,30,sit,g\n")
     assert {s.group for s in find_samples(table, probe=probe).samples} == {"g"}

@@ -181,5 +181,5 @@ def _truth(film: Film, spans: Sequence[LabelledSpan], memberships: Sequence[Memb
             named = " and ".join(sorted(values))
             raise DataError(f"{film.path}: is in several {what} ({named}); a film must be in one")
     acts = [Span(s.start, s.end, s.label) for s in spans if s.label != BACKGROUND]
-    seconds = film.seconds or max((s.end for s in spans), default=0.0)
+    seconds = film.known_seconds or max((s.end for s in spans), default=0.0)
     return FilmTruth(film.path, seconds, tuple(acts), next(iter(groups), None), next(iter(splits), None))

@@ -294,6 +294,17 @@ def test_a_span_beyond_the_end_is_cut_at_the_end_of_the_film() -> None:
     )
 
 
+@pytest.mark.parametrize("seconds", [None, 1e12, float("nan")])
+def test_a_span_of_a_film_of_unknown_length_ends_within_30_days(seconds: float | None) -> None:
+    spans = (LabelledSpan("a", 0, 30 * 86400, "sit", "line 2"), LabelledSpan("a", 0, 1e15, "walk", "line 3"))
+    used, problems = settle(Annotations(("a",), spans, (), "table"), {"a": Film(Path("a"), seconds, 25)})
+    assert [s.label for s in used] == ["sit"]
+    assert (
+        str(problems[-1])
+        == "line 3: 0.00 to 1000000000000000.00 s is not a time in a film of at most 30 days"
+    )
+
+
 def test_a_span_that_starts_beyond_the_end_is_not_used() -> None:
     annotations = Annotations(("a",), (LabelledSpan("a", 60, 70, "walk", "line 2"),), (), "table")
     used, (problem,) = settle(annotations, {"a": Film(Path("a"), 60, 25)})

@@ -19,6 +19,9 @@ from vidlstm.data.layouts.folders import Subset, count
 NEAR = 0.04
 """Tolerance for the borders of spans in seconds: one frame at 25 per second."""
 
+MAX_SECONDS = 30 * 24 * 3600.0
+"""Maximum length of a film. A broken header or annotation may state any, and every 10 s become a sample."""
+
 
 class SpanCode(str, Enum):
     """Problems of spans. `check` reports these codes and no others."""
@@ -31,6 +34,7 @@ class SpanCode(str, Enum):
     OVERLAP = "overlap"  # used; where two overlap, the one that starts later counts
     FRAME_RATE = "frame_rate"  # assumes another frame rate than the film's; used
     OTHER_ANNOTATOR = "other_annotator"  # a second annotation of one film; not used
+    FILM_LENGTH = "film_length"  # the film states an impossible length; used up to the end of its last span
     UNANNOTATED = "unannotated"  # a film listed for annotation that nobody has annotated; not used
 
 
@@ -130,13 +134,18 @@ class Film:
 
     Args:
         path: The file.
-        seconds: Length; None if unknown.
+        seconds: Length as the file states it; None if unknown.
         frame_rate: Frames per second.
     """
 
     path: Path
     seconds: float | None
     frame_rate: float
+
+    @property
+    def known_seconds(self) -> float | None:
+        """Length; None if unknown or impossible."""
+        return self.seconds if self.seconds is not None and self.seconds <= MAX_SECONDS else None
 
 
 def settle(
@@ -160,6 +169,13 @@ def settle(
         where = next(iter(sources), annotations.layout)
         message = f"{name}: {reasons.get(name, 'no such film')} ({count(len(sources), 'span')})"
         problems.append(SpanProblem(SpanCode.UNKNOWN_FILE, where, name, message))
+    for name, film in films.items():
+        if film is not None and film.seconds is not None and film.known_seconds is None:
+            message = (
+                f"{name} states a length of {film.seconds:,.0f} s, more than {MAX_SECONDS / 86400:.0f} days; "
+                "it is used up to the end of its last span"
+            )
+            problems.append(SpanProblem(SpanCode.FILM_LENGTH, str(film.path), name, message, unused=False))
     for span in annotations.spans:
         film = films.get(span.film)
         if film is None:
@@ -206,12 +222,16 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
             else f"{times}: ends before it starts",
         )
         return None, problems
-    if film.seconds is not None and span.end > film.seconds + NEAR:
-        inside = span.start < film.seconds
-        used = f"cut to {span.start:.2f} to {film.seconds:.2f} s" if inside else "not used"
-        beyond = f"{times} is beyond the end of {span.film} ({film.seconds:.2f} s)"
+    seconds = film.known_seconds
+    if seconds is None and span.end > MAX_SECONDS:
+        say(SpanCode.UNREADABLE, f"{times} is not a time in a film of at most {MAX_SECONDS / 86400:.0f} days")
+        return None, problems
+    if seconds is not None and span.end > seconds + NEAR:
+        inside = span.start < seconds
+        used = f"cut to {span.start:.2f} to {seconds:.2f} s" if inside else "not used"
+        beyond = f"{times} is beyond the end of {span.film} ({seconds:.2f} s)"
         say(SpanCode.BEYOND_END, f"{beyond}; {used}", unused=not inside)
-        span = replace(span, end=film.seconds)
+        span = replace(span, end=seconds)
     return (span if span.end > span.start else None), problems
 
 
