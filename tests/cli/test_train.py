@@ -348,6 +348,20 @@ class TestCopies:
         assert ended.err.endswith(f't.csv, line 14: {rows[0][0]} is "sink" here and "rise" in line 2\n')
 
 
+def test_one_clip_per_class_cannot_be_calibrated(tiny_data: Path, tmp_path: Path) -> None:
+    for label in ("rise", "sink"):
+        clip = sorted((tiny_data / label).iterdir())[0]
+        (tmp_path / "data" / label).mkdir(parents=True)
+        shutil.copy(clip, tmp_path / "data" / label)
+    options = (*QUICK, "--val-share", "0", "--quiet", "--out", tmp_path / "r")
+    ended = vidlstm("train", tmp_path / "data", *options)
+    assert ended.status == 0, ended.err
+    assert ended.err == (
+        "Too few training clips to hold any out: training does not stop early, scores are not "
+        "calibrated, and no clip is reported as unknown. Add clips.\n"
+    )
+
+
 class TestSharedGroups:
     @staticmethod
     def leaky(tiny_data: Path, tmp_path: Path) -> Path:

@@ -24,6 +24,7 @@ from vidlstm.engine.events import (
     Int8Failed,
     Interrupted,
     KnownClips,
+    NotCalibrated,
     PoseCompared,
     PoseLeftOut,
     Progress,
@@ -179,6 +180,11 @@ def _say(console: Console, event: object) -> None:
                 f"pose: {choice.right} of {choice.clips} validation clips right with it, "
                 f"{choice.right_without} without; log loss {choice.loss:.3f} and {choice.loss_without:.3f} "
                 f"(p = {choice.p:.2g}): {use}"
+            )
+        case NotCalibrated():
+            console.warn(
+                "Too few training clips to hold any out: training does not stop early, scores are not "
+                "calibrated, and no clip is reported as unknown. Add clips."
             )
         case StartKept(start):
             console.warn(f"Fine-tuning did not improve the model. The model of {start} is kept.")

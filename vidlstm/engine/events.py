@@ -166,6 +166,11 @@ class BaselineInterrupted:
 
 
 @dataclass(frozen=True)
+class NotCalibrated:
+    """There are too few training clips to hold any out for early stopping, calibration and novelty."""
+
+
+@dataclass(frozen=True)
 class StartKept:
     """Fine-tuning brought no improvement; the model is the one it started from."""
 
@@ -223,5 +228,6 @@ class PoseCompared:
 Event = (
     DataFound | CopiesFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted
     | FeaturesNotKept | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained
-    | BaselineInterrupted | StartKept | Saved | Int8Compared | Int8Failed | PoseLeftOut | PoseCompared
+    | BaselineInterrupted | NotCalibrated | StartKept | Saved | Int8Compared | Int8Failed | PoseLeftOut
+    | PoseCompared
 )  # fmt: skip

@@ -27,6 +27,7 @@ from vidlstm.engine.events import (
     EpochEnded,
     Event,
     Interrupted,
+    NotCalibrated,
     PoseCompared,
     Progress,
     Resumed,
@@ -129,6 +130,8 @@ class _Session:
         model = model or start_model(self.config, clips, encoder, self.training.seed)
         model.pose = self.plan.pose
         with self._trainer(model, clips, start) as trainer:
+            if not trainer.num_held_out:
+                yield NotCalibrated()
             if state is not None:
                 self._restore(run, trainer, state)
                 yield Resumed(trainer.epoch, trainer.config.epochs, trainer.is_over)
