@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -48,6 +50,27 @@ def write_video(
 
 def write_numbered(path: Path, num_frames: int, fourcc: str = "FFV1", fps: float = 25) -> Path:
     return write_video(path, [numbered_frame(i) for i in range(num_frames)], fourcc, fps)
+
+
+def write_joined(path: Path, *shapes: tuple[int, int], num_frames: int = 50) -> Path:
+    """Write transport streams after each other, of frames of these heights and widths, each frame brighter.
+
+    The times of each begin at the same number again.
+    """
+    shade = 16
+    with path.open("wb") as file:
+        for height, width in shapes:
+            part = io.BytesIO()
+            with av.open(part, "w", format="mpegts") as made:
+                video = made.add_stream("mpeg2video", rate=25, options={"g": "10"})
+                video.width, video.height, video.pix_fmt = width, height, "yuv420p"
+                for _ in range(num_frames):
+                    grey = np.full((height, width, 3), shade, np.uint8)
+                    made.mux(video.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+                    shade += 2
+                made.mux(video.encode(None))
+            file.write(part.getvalue())
+    return path
 
 
 def lie_about_length(path: Path, claim: int) -> None:

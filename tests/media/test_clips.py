@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.media.conftest import HEIGHT, WIDTH, lie_about_length, number_of, numbered_frame, write_video
+from tests.media.conftest import (
+    HEIGHT,
+    WIDTH,
+    lie_about_length,
+    number_of,
+    numbered_frame,
+    write_joined,
+    write_video,
+)
 from vidlstm.config import Sampling
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.clips import Clip, ClipSpec, Limits, PairSpec, read_clip
@@ -365,3 +373,11 @@ def test_usual_clips_take_one_decode(real_data: Path, openings: list[Path]) -> N
         assert clip.table.shape == (1, 16)
         assert clip.info.problem is None
     assert openings == paths
+
+
+def test_whole_pictures_have_one_size_even_if_the_frames_do_not(tmp_path: Path) -> None:
+    path = write_joined(tmp_path / "joined.ts", (64, 80), (64, 96))
+    clip = read_clip(path, ClipSpec(Sampling(num_frames=8), size=None, picture_side=640))
+    assert clip.pictures is not None
+    assert clip.pictures.shape == (8, 64, 80, 3)
+    assert (np.diff(clip.pictures.mean((1, 2, 3))) > 10).all()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.media.conftest import number_of, write_numbered
+from tests.media.conftest import number_of, write_joined, write_numbered
 from vidlstm.errors import InputError
 from vidlstm.media import films
 from vidlstm.media.clips import Clip
@@ -79,6 +79,14 @@ def test_whole_pictures_of_every_moment_in_smaller_parts(numbered: Callable[...,
         assert max(part.pictures.shape[1:3]) == 96
         numbers = [number_of(picture) for picture in part.pictures]
         assert numbers == [round(t * 25) for t in part.times]
+
+
+def test_whole_pictures_have_one_size_even_if_the_frames_do_not(tmp_path: Path) -> None:
+    path = write_joined(tmp_path / "joined.ts", (64, 80), (64, 96))
+    (part,) = read_film(path, FilmSpec(4, None, picture_side=640))
+    assert part.pictures is not None
+    assert part.pictures.shape == (16, 64, 80, 3)
+    assert (np.diff(part.pictures.mean((1, 2, 3))) > 5).all()
 
 
 def test_a_long_film_comes_in_parts_and_the_last_has_its_length(numbered: Callable[..., Path]) -> None:

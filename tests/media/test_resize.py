@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vidlstm.media.opencv import cv2
-from vidlstm.media.resize import resize, square, whole
+from vidlstm.media.resize import WholePictures, resize, square
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,8 @@ def test_enlarging_one_side_interpolates() -> None:
 def test_a_flat_frame_keeps_its_colour_and_becomes_rgb() -> None:
     blue = np.full((50, 70, 3), (255, 10, 0), np.uint8)
     assert (square(blue, 32) == (0, 10, 255)).all()
-    small = whole(blue, 35)
-    assert small.shape == (25, 35, 3)
-    assert (small == (0, 10, 255)).all()
+    to_picture = WholePictures(35)
+    for frame in (blue, blue[:20]):  # all pictures have the size of the first one
+        small = to_picture(frame)
+        assert small.shape == (25, 35, 3)
+        assert (small == (0, 10, 255)).all()

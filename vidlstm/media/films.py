@@ -21,7 +21,7 @@ from vidlstm.media.clips import Clip, clip_info
 from vidlstm.media.descriptors.motion import small_grey, small_size
 from vidlstm.media.file_types import Limits
 from vidlstm.media.frame_pairs import PairSpec
-from vidlstm.media.resize import square, whole
+from vidlstm.media.resize import WholePictures, square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.open import ATTEMPTS, DoubtError, open_video
@@ -155,6 +155,7 @@ class MomentGrid:
         self.slack = 0.25 / max(known_fps(fps), spec.rate)
         self.gap = math.inf if spec.pairs is None else spec.pairs.seconds - self.slack
         self._size = small_size(shape, spec.pairs.side) if spec.pairs else (1, 1)
+        self._to_picture = None if spec.picture_side is None else WholePictures(spec.picture_side)
         self._next = 0
         self._moments: deque[_Moment] = deque()
         self._recent: deque[tuple[float, Image]] = deque(maxlen=_RECENT)
@@ -183,8 +184,8 @@ class MomentGrid:
         size = self.spec.size
         frame: Image | None = None
         picture: Image | None = None
-        if numbers and self.spec.picture_side is not None:
-            picture = whole(whole_image, self.spec.picture_side)
+        if numbers and self._to_picture is not None:
+            picture = self._to_picture(whole_image)
         for number in numbers:
             wanted = size is not None and number % self.spec.every == 0
             if wanted and frame is None:

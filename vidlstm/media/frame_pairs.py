@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vidlstm.media.descriptors.motion import small_grey, small_size
 from vidlstm.media.opencv import decoding_threads
-from vidlstm.media.resize import square, whole
+from vidlstm.media.resize import WholePictures, square
 from vidlstm.media.sampling import EARLY, known_fps, neighbour
 from vidlstm.media.video.base import Image, Video
 
@@ -74,6 +74,7 @@ def read_moments(
     slots = {int(index): slot for slot, index in enumerate(moments)}
     times = np.zeros(len(moments))
     pictures: list[Image] = []
+    to_picture = None if picture_side is None else WholePictures(picture_side)
     pairs = None if pair_spec is None else _Pairs(pair_spec, video)
     chosen = set(slots)
     if pairs is not None:
@@ -100,8 +101,8 @@ def read_moments(
                 times[slot] = video.seconds
                 if pictured[slot]:
                     squares.take(image)
-                if picture_side is not None:
-                    pictures.append(whole(image, picture_side))
+                if to_picture is not None:
+                    pictures.append(to_picture(image))
             if pairs is not None:
                 pairs.see(video.seconds, image, slot)
     if any(index in slots for index in stops):

@@ -16,12 +16,27 @@ def square(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(resize(image, size, size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def whole(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Shrink a BGR frame to an RGB picture with a longest side of at most `side`, keeping its proportions."""
-    height, width = image.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    small = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+class WholePictures:
+    """Shrinks the BGR frames of a clip to RGB pictures, `(H, W, 3)`, all of one size.
+
+    The first frame gives the size, and keeps its proportions. Later ones may differ in a recording of a
+    television channel, or in joined transport streams.
+
+    Args:
+        side: Longest side of the pictures, in pixels; frames are never enlarged to it.
+    """
+
+    def __init__(self, side: int) -> None:
+        self._side = side
+        self._size: tuple[int, int] | None = None
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the picture of the next frame."""
+        if self._size is None:
+            height, width = image.shape[:2]
+            scale = min(1.0, self._side / max(height, width))
+            self._size = max(1, round(width * scale)), max(1, round(height * scale))
+        return np.asarray(cv2.cvtColor(resize(image, *self._size), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

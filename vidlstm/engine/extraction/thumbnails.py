@@ -21,7 +21,7 @@ from vidlstm.media.file_types import Limits
 from vidlstm.media.image import load_picture
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.media.people.drawing import draw_people
-from vidlstm.media.resize import square, whole
+from vidlstm.media.resize import WholePictures, square
 from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image
 from vidlstm.media.video.open import open_video
@@ -132,7 +132,7 @@ def _frames_with_people(
         pictures, people = read_people(path, request)
     else:
         number = request.sampling.num_frames
-        read, _ = _frames_of_span(path, *span, number, partial(whole, side=PEOPLE_SIDE))
+        read, _ = _frames_of_span(path, *span, number, WholePictures(PEOPLE_SIDE))
         pictures = np.stack(read)
         people = find_people(pictures, request.pose_networks, request.people)
     shown = np.linspace(0, len(pictures) - 1, min(_FRAMES, len(pictures))).round().astype(int)
