@@ -352,3 +352,35 @@ def test_a_report_shows_every_film_with_thumbnails_of_its_spans(
         assert f"<title>{label} {start} to {end} s, score" in text
     assert text.count("<polyline ") == 3  # rise, sink and background
     assert "not_a_video: " in text
+
+
+@pytest.mark.parametrize("given", ["film.mp4", "."])
+def test_a_copy_never_replaces_a_film(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(film[0], "film.mp4")
+    outcome = vidlstm("spans", given, "-c", film_run, "--overlay", ".", *MACHINE)
+    assert outcome.status == 1
+    assert outcome.err.count("film.mp4: overlay not written: film.mp4 may be an input, and is not") == 1
+    assert Path("film.mp4").read_bytes() == film[0].read_bytes()
+
+
+def test_films_of_one_name_have_files_of_their_own(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    one, two = tmp_path / "new.avi", tmp_path / "other/new.mkv"
+    two.parent.mkdir()
+    shutil.copy(film[0], one)
+    shutil.copy(film[0], two)
+    clips, documents = tmp_path / "clips", tmp_path / "documents"
+    outcome = vidlstm("spans", one, two, "-c", film_run, "--clips", clips, *MACHINE)
+    assert outcome.status == 0, outcome.err
+    assert len(list(clips.rglob("*.mp4"))) == 2 * len(rows)
+    three = shutil.copy(film[0], tmp_path / "new.mkv")
+    command = ("spans", one, three, "-c", film_run, "-f", "srt")
+    assert vidlstm(*command, "--output-dir", documents, "--shard", "2/2", *MACHINE).status == 0
+    (first,) = documents.rglob("*.*")
+    assert first.name == "new_2.srt"
+    assert vidlstm(*command, "--resume", documents, *MACHINE).status == 0
+    assert sorted(path.name for path in documents.rglob("*.*")) == ["new.srt", "new_2.srt"]

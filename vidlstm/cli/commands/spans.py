@@ -19,9 +19,10 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import require_folder
+from vidlstm.cli.rows.film_paths import FilmPaths, with_ending
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
 from vidlstm.cli.rows.film_videos import FilmVideos
-from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat, document_path
+from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
 from vidlstm.cli.rows.formats.predictions import Format, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
 from vidlstm.cli.rows.formats.spans import WRITERS as ROW_WRITERS
@@ -147,9 +148,14 @@ def spans(
     search = Search(
         kind="video", glob=glob, separator=b"\0" if null else b"\n", note=partial(say_beside_bar, console)
     )
-    names = take_shard(require_one(paths, search), part)
+    film_paths = FilmPaths(paths, search.note)
+    names = require_one(paths, search)
+    if folder is not None or clips is not None or overlay is not None:
+        names = film_paths.add(names)
+    names = take_shard(names, part)
     if resume is not None and document is not None:
-        names = (name for name in names if not document_path(resume, name, document).exists())
+        done = partial(_document_path, resume, document, film_paths)
+        names = (name for name in names if not done(name).exists())
 
     from vidlstm.engine.extraction.processes.pool import DecodePool
     from vidlstm.engine.prediction.sources import open_readers
@@ -161,7 +167,7 @@ def spans(
     with contextlib.ExitStack() as stack:
         write: Callable[[Film], None]
         if document is not None:
-            write = partial(_write_document, document, folder)
+            write = partial(_write_document, document, folder, film_paths)
         elif target is not None:
             assert row_format is not None
             rows = stack.enter_context(
@@ -202,7 +208,7 @@ def spans(
             from vidlstm.engine.prediction.film_files import DAY, FilmFiles
 
             files = FilmFiles(stack.enter_context(DecodePool(1, DAY)))
-            videos = FilmVideos(console, files, clips, overlay)
+            videos = FilmVideos(console, files, clips, overlay, film_paths)
             takers.append(videos.take)
         rules = SpanRules(shortest, gap, min_score)
         draws = report is not None or overlay is not None
@@ -278,7 +284,11 @@ def _to_stdout(row_format: Format) -> Callable[[Film], None]:
     return lambda film: show(to_text(film))
 
 
-def _write_document(document: DocumentFormat, folder: Path | None, film: Film) -> None:
+def _document_path(folder: Path, document: DocumentFormat, paths: FilmPaths, name: str) -> Path:
+    return with_ending(folder / paths.in_tree(name), SUFFIXES[document])
+
+
+def _write_document(document: DocumentFormat, folder: Path | None, paths: FilmPaths, film: Film) -> None:
     """Write one film's document, whole or not at all. A film that failed has none."""
     if isinstance(film, Failure):
         return
@@ -287,6 +297,6 @@ def _write_document(document: DocumentFormat, folder: Path | None, film: Film) -
         sys.stdout.buffer.write(text)
         sys.stdout.buffer.flush()
         return
-    place = document_path(folder, film.path, document)
+    place = _document_path(folder, document, paths, film.path)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(place, text)

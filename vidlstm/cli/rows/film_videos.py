@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.formats.documents import in_folder
+from vidlstm.cli.rows.film_paths import FilmPaths, with_ending
 from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.records import FilmSpans, Problem
 
@@ -29,12 +29,14 @@ class FilmVideos:
         files: Writes the videos.
         clips: Folder for clips; None: no clips.
         overlay: Folder for copies; None: no copies.
+        paths: Names of the videos.
     """
 
     console: Console
     files: FilmFiles
     clips: Path | None
     overlay: Path | None
+    paths: FilmPaths
     failed: int = 0
 
     def take(self, film: LabelledFilm) -> None:
@@ -44,20 +46,30 @@ class FilmVideos:
 
     def _make(self, film: FilmSpans, people: FilmDrawing | None) -> None:
         if self.clips is not None:
-            stem = Path(film.path).stem
-            targets = [
-                self.clips / folder_name(s.label) / f"{stem}_{s.start:.2f}-{s.end:.2f}.mp4"
+            stem = self.paths.stem(film.path)
+            clips = [
+                (s, self.clips / folder_name(s.label) / f"{stem}_{s.start:.2f}-{s.end:.2f}.mp4")
                 for s in film.spans
             ]
-            for target in targets:
-                target.parent.mkdir(parents=True, exist_ok=True)
-            self._report(film, "clip", self.files.write_clips(film, targets))
+            ready = [(span, target) for span, target in clips if self._prepare(film, "clip", target)]
+            self._report(film, "clip", self.files.write_clips(film, ready))
         if self.overlay is not None:
-            target = in_folder(self.overlay, film.path, ".mp4")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._report(film, "overlay", self.files.write_overlay(film, target, people))
+            target = with_ending(self.overlay / self.paths.in_tree(film.path), ".mp4")
+            if self._prepare(film, "overlay", target):
+                self._report(film, "overlay", self.files.write_overlay(film, target, people))
+
+    def _prepare(self, film: FilmSpans, kind: str, target: Path) -> bool:
+        """Create the folder of a video; return False if the video must not be written."""
+        if self.paths.is_input(target):
+            self._fail(film, kind, f"{target} may be an input, and is not replaced; name another folder")
+            return False
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return True
 
     def _report(self, film: FilmSpans, kind: str, problems: Sequence[Problem]) -> None:
-        self.failed += len(problems)
         for problem in problems:
-            self.console.warn(f"{film.path}: {kind} not written: {problem.message}")
+            self._fail(film, kind, problem.message)
+
+    def _fail(self, film: FilmSpans, kind: str, why: str) -> None:
+        self.failed += 1
+        self.console.warn(f"{film.path}: {kind} not written: {why}")

@@ -32,17 +32,9 @@ class FilmFiles:
     def __init__(self, pool: DecodePool) -> None:
         self._pool = pool
 
-    def write_clips(self, film: FilmSpans, targets: Sequence[Path]) -> list[Problem]:
-        """Write each span as a clip; return the problems.
-
-        Args:
-            film: The film and its spans.
-            targets: One path per span.
-        """
-        jobs = [
-            partial(write_part, Path(film.path), target, span.start, span.end)
-            for span, target in zip(film.spans, targets, strict=True)
-        ]
+    def write_clips(self, film: FilmSpans, clips: Sequence[tuple[Span, Path]]) -> list[Problem]:
+        """Write spans of a film as clips, each to its path; return the problems."""
+        jobs = [partial(write_part, Path(film.path), target, span.start, span.end) for span, target in clips]
         return list(self._run(film, jobs))
 
     def write_overlay(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from vidlstm.data.annotations.activitynet import write_activitynet
@@ -56,21 +56,6 @@ WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
     "label-studio": lambda film: write_label_studio(Path(film.path), film.spans, film.frame_rate or 25.0),
     "activitynet": lambda film: write_activitynet(Path(film.path), film.spans),
 }
-
-
-def document_path(folder: Path, name: str, chosen: DocumentFormat) -> Path:
-    """Return the path of a film's document."""
-    return in_folder(folder, name, SUFFIXES[chosen])
-
-
-def in_folder(folder: Path, name: str, suffix: str) -> Path:
-    """Return a film's path below a folder, with another suffix.
-
-    The folders of the path are kept, so that two films of the same name get two files.
-    """
-    path = PurePath(name)
-    parts = [part for part in path.parts if part not in (path.anchor, "..", ".")]
-    return folder.joinpath(*parts).with_suffix(suffix)
 
 
 def _clock(seconds: float, mark: str) -> str:

@@ -1,0 +1,61 @@
+"""The names of files that are written for films: never the same for two films, never an input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vidlstm.cli.rows.film_paths import FilmPaths
+
+
+def paths_of(*names: str) -> list[str]:
+    paths = FilmPaths(names)
+    return [paths.in_tree(name).as_posix() for name in paths.add(names)]
+
+
+@pytest.mark.parametrize(
+    ("names", "paths"),
+    [
+        (("f/day.mp4", "f/day.mov", "../f/day.mp4"), ["f/day", "f/day_2", "f/day_3"]),
+        (("f/day.mp4", "f/day_2.mp4", "f/day.mov"), ["f/day", "f/day_2", "f/day_3"]),
+        (("f/day.mp4", "./f/day.mp4", "f/day.mp4"), ["f/day", "f/day", "f/day"]),
+        (("clip.001", "clip.002"), ["clip", "clip_2"]),
+        (("Day.mp4", "day.mp4"), ["Day", "day_2"]),
+        (("f/a.b.mp4", "/f/a.b.mov"), ["f/a.b", "f/a.b_2"]),
+        (("f/day.mp4", "g/day.mp4"), ["f/day", "g/day"]),
+        (("s3://b/a//x.mp4", "s3://b/a/x.mp4"), ["s3:/b/a/x", "s3:/b/a/x_2"]),
+        (("file:///f/day.mp4", "/f/day.mp4"), ["f/day", "f/day"]),
+    ],
+)
+def test_no_two_films_have_the_same_path(names: tuple[str, ...], paths: list[str]) -> None:
+    assert paths_of(*names) == paths
+
+
+def test_the_working_folder_has_its_own_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "frames").mkdir()
+    monkeypatch.chdir(tmp_path / "frames")
+    assert paths_of(".") == ["frames"]
+
+
+def test_films_of_several_folders_have_different_stems() -> None:
+    notes: list[str] = []
+    names = ("d1/cam.mp4", "d2/cam.mp4")
+    paths = FilmPaths(names, notes.append)
+    assert [paths.stem(name) for name in paths.add(names)] == ["cam", "cam_2"]
+    assert notes == ["d2/cam.mp4: another film has the name cam, so the files of this one are named cam_2"]
+
+
+def test_existing_files_that_may_be_inputs_are_known(tmp_path: Path) -> None:
+    (tmp_path / "films/old").mkdir(parents=True)
+    for name in ("a.mp4", "b.mp4", "films/c.mp4", "films/old/d.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.mp4").symlink_to("a.mp4")
+    paths = FilmPaths([str(tmp_path / "films"), str(tmp_path / "link.mp4"), "-"])
+    inputs = {name: paths.is_input(tmp_path / name) for name in (
+        "a.mp4", "b.mp4", "link.mp4", "films/c.mp4", "films/old/d.mp4", "films/new.mp4")}  # fmt: skip
+    assert inputs == {
+        "a.mp4": True, "b.mp4": False, "link.mp4": True, "films/c.mp4": True, "films/old/d.mp4": True,
+        "films/new.mp4": False}  # fmt: skip
+    list(paths.add([str(tmp_path / "b.mp4")]))
+    assert paths.is_input(tmp_path / "b.mp4")
