@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -296,6 +297,24 @@ def test_a_killed_run_is_resumed_to_every_film_exactly_once(
             process.kill()
     assert vidlstm("spans", folder, "-c", film_run, "--resume", file, *MACHINE).status == 0
     assert file.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipelines of a Unix shell")
+def test_it_ends_silently_when_the_reader_of_its_rows_leaves(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    scores = tmp_path / "scores.csv"
+    names = [str(film[0])] * 30
+    command = [*COMMAND, "spans", *names, "-c", str(film_run), "--scores", str(scores), *MACHINE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+    times = [line.split(",")[1] for line in scores.read_text().splitlines()[1:]]
+    assert len(times) % times.count(times[0]) == 0, "scores of whole films only"
 
 
 def _films_in(file: Path) -> set[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from vidlstm.engine.extraction.films.extractor import FilmExtractor
 from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.pose_networks import write_networks
+from vidlstm.engine.extraction.processes.jobs import AbandonedError
 from vidlstm.engine.extraction.reading import PEOPLE_SIDE, ReadRequest
 from vidlstm.engine.prediction.labeller import Labeller
 from vidlstm.engine.prediction.sources import Readers, make_source
@@ -86,7 +87,7 @@ def label_films(
         keep_people: Whether to keep the people that the model sees, to draw them: 23 MB for an hour.
 
     Yields:
-        One film per name, in order.
+        One film per name, in order; none for a film that is being read when the readers end at once.
     """
     given: deque[str] = deque()
 
@@ -98,7 +99,10 @@ def label_films(
     for parts in extractor.stream(paths()):
         kept: list[Values] = []
         watched = _keep_people(parts, kept) if keep_people else parts
-        film = _label(labeller, given.popleft(), watched, rules or SpanRules(), novelty_rate)
+        try:
+            film = _label(labeller, given.popleft(), watched, rules or SpanRules(), novelty_rate)
+        except AbandonedError:
+            return
         if kept:
             rows = np.concatenate(kept).astype(np.float16)
             people = FilmDrawing(rows, extractor.rate, labeller.config.people, PEOPLE_SIDE)

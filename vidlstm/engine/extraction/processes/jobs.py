@@ -35,6 +35,10 @@ class Job(Generic[R]):
     in_parts: bool = False
 
 
+class AbandonedError(Exception):
+    """Nobody waits for a result any more, so what has arrived of it is incomplete."""
+
+
 class Parts(Generic[R]):
     """The result of a job in parts, as they arrive: an iterator, which an `InputError` may end.
 
@@ -52,6 +56,7 @@ class Parts(Generic[R]):
 
         Raises:
             InputError: The file cannot be used beyond this point.
+            AbandonedError: The event was set before the last part.
         """
         try:
             while not self._abandoned.is_set():
@@ -64,6 +69,7 @@ class Parts(Generic[R]):
                 if isinstance(part, InputError):
                     raise part
                 yield part
+            raise AbandonedError
         finally:
             self.close()
 
