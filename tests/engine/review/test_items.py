@@ -51,6 +51,19 @@ def test_suspicious_labels(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_may_be_on_several_lines(indent: int | None, tmp_path: Path) -> None:
+    file = tmp_path / "labels.json"
+    names = ("x\u2028.png", "y\n.png")
+    objects = [{"path": name, "label": "cat", "suggested": "dog"} for name in names]
+    text = "\n\n".join(json.dumps(found, indent=indent, ensure_ascii=False) for found in objects)
+    file.write_text(text, encoding="utf-8", newline="\r\n")
+    assert tuple(item.path for item in read_review(file).items) == names
+    file.write_text(text + "\n{", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"labels\.json, line {text.count(chr(10)) + 2}: is not JSON"):
+        read_review(file)
+
+
 def test_all_classes_of_the_data_are_offered(tmp_path: Path) -> None:
     file = tmp_path / "labels.json"
     found = [{"path": "x.png", "label": "cat", "suggested": "dog", "score": 0.97}]

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from vidlstm.records import read_part_name
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
 _WANTED = "jsonl rows of predict or spans, the output of `vidlstm check --labels --json`, or a run folder"
+_VISIBLE = re.compile(r"\S")
 
 
 @dataclass(frozen=True)
@@ -150,23 +152,32 @@ def _predicted(row: Mapping[str, str], where: str) -> ReviewItem:
 
 
 def _from_json(file: Path, text: str, classes: set[str]) -> Iterator[ReviewItem]:
-    """Yield the items of JSON lines, or of one object with `suspicious_labels`; add its `classes`."""
-    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    for number, line in lines:
-        try:
-            plain = json.loads(line)
-        except (ValueError, RecursionError):
-            raise DataError(f"{file}, line {number}: is not JSON; give {_WANTED}") from None
+    """Yield the items of JSON rows, or of one object with `suspicious_labels`; add its `classes`."""
+    for where, plain in _objects(file, text):
         if not isinstance(plain, dict):
-            raise DataError(f"{file}, line {number}: is not a JSON object; give {_WANTED}")
+            raise DataError(f"{where}: is not a JSON object; give {_WANTED}")
         listed = plain.get("suspicious_labels")
         if isinstance(listed, list) and isinstance(plain.get("classes"), dict):
             classes.update(plain["classes"])
         rows: Iterable[Any] = listed if isinstance(listed, list) else [plain]
         for row in rows:
-            item = _item(row, f"{file}, line {number}")
+            item = _item(row, where)
             if item.suggested or not (row.get("error") or _is_idle(row)):
                 yield item
+
+
+def _objects(file: Path, text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the JSON values of a text, one per line or each on several lines, and where they start."""
+    decoder, line, start, end = json.JSONDecoder(), 1, 0, 0
+    while found := _VISIBLE.search(text, end):
+        line += text.count("\n", start, found.start())
+        start = found.start()
+        where = f"{file}, line {line}"
+        try:
+            plain, end = decoder.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            raise DataError(f"{where}: is not JSON; give {_WANTED}") from None
+        yield where, plain
 
 
 def _item(row: Any, where: str) -> ReviewItem:
