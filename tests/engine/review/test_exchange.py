@@ -151,13 +151,18 @@ class TestCvat:
         with pytest.raises(DataError, match="none of the clips can be read"):
             self.archive(data, ReviewItem("gone.mp4"))
 
-    def test_a_span_keeps_its_times(self, tmp_path: Path) -> None:
-        name = "day%20%231.mp4%23t%3D1.5%2C2.25.jpg"
-        text = f'<annotations><image name="cam/{name}"><tag label="wave"/></image></annotations>'
+    @pytest.mark.parametrize(
+        ("name", "path", "start", "end"),
+        [
+            ("cam/day%20%231.mp4%23t%3D1.5%2C2.25.jpg", "day #1.mp4", "1.5", "2.25"),
+            ("clip%23t%3Dtake1.mp4.jpg", "clip#t=take1.mp4", "", ""),
+            ("clip%23t%3Dtake1.mp4%23t%3D1e-05%2C2.jpg", "clip#t=take1.mp4", "1e-05", "2"),
+        ],
+    )
+    def test_a_span_keeps_its_times(self, name: str, path: str, start: str, end: str, tmp_path: Path) -> None:
+        text = f'<annotations><image name="{name}"><tag label="wave"/></image></annotations>'
         (tmp_path / "annotations.xml").write_text(text)
-        assert read_decisions(tmp_path / "annotations.xml") == [
-            Decision("day #1.mp4", "", "wave", "1.5", "2.25")
-        ]
+        assert read_decisions(tmp_path / "annotations.xml") == [Decision(path, "", "wave", start, end)]
 
     @pytest.mark.parametrize(
         ("content", "message"),

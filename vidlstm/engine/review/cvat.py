@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_to_bytes
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from vidlstm.data.annotations.values import MAX_BYTES, read_bytes
+from vidlstm.data.annotations.values import MAX_BYTES, number_of, read_bytes
 from vidlstm.engine.extraction.thumbnails import contact_sheet
 from vidlstm.engine.review.decisions import Decision
 from vidlstm.engine.review.items import ReviewItem
@@ -115,8 +115,12 @@ def _annotations(file: Path) -> bytes:
 
 def _decision(file: Path, name: str, tags: list[str]) -> Decision:
     path = unquote_to_bytes(name.rpartition("/")[2].removesuffix(".jpg")).decode("utf-8", "surrogateescape")
-    path, _, times = path.partition("#t=")
+    film, _, times = path.rpartition("#t=")
     begin, _, end = times.partition(",")
+    if film and number_of(begin) is not None and number_of(end) is not None:
+        path = film
+    else:  # a name that merely looks like that of a span
+        begin = end = ""
     if len(set(tags)) > 1:
         raise DataError(f"{file}: {path} has several labels, {', '.join(sorted(set(tags)))}; keep one")
     if not path or not tags[0]:
