@@ -11,17 +11,24 @@ import numpy as np
 import pytest
 
 from tests.report.browser import Browser, start_browser
+from vidlstm.engine.review.answers import read_decisions
 from vidlstm.media.jpeg import encode_jpeg
 from vidlstm.report.review import ReviewCard, render_review
 
 AWKWARD = '</script><script>window.harmed = 1</script>, "a"\n.mp4'
 CLASSES = ("kick", "push", "wave")
 
+ENTER = "\ue007"
+
 _SAVED = """
 const done = arguments[arguments.length - 1];
 URL.createObjectURL = (blob) => { blob.text().then(done); return "blob:none"; };
 document.getElementById("download").click();
 """
+
+_SAVED_BYTES = _SAVED.replace(
+    "blob.text().then(done)", "blob.arrayBuffer().then((b) => done([...new Uint8Array(b)]))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,11 @@ def press(page: Browser, *keys: str) -> None:
         page.run(f"document.dispatchEvent(new KeyboardEvent('keydown', {{key: {key!r}, bubbles: true}}))")
 
 
+def type_into(page: Browser, key: str) -> None:
+    """Press a key on the focused element, like a user."""
+    page.driver.switch_to.active_element.send_keys(key)
+
+
 def saved(page: Browser) -> list[list[str]]:
     text = page.driver.execute_async_script(_SAVED)
     return list(csv.reader(io.StringIO(text, newline="")))[1:]
@@ -72,6 +84,31 @@ def test_keys_make_decisions_that_are_downloaded(page: Browser) -> None:
         ["film.mp4", "1.5", "2.25", "push", "push", "val"],
     ]
     assert page.run("return document.getElementById('count').textContent") == "3 of 4 decided, 2 changed"
+
+
+def test_enter_and_space_press_the_focused_button(page: Browser) -> None:
+    page.run("document.querySelector('article:nth-of-type(2) button[data-name=wave]').focus()")
+    type_into(page, ENTER)
+    page.run("document.querySelector('article:nth-of-type(3) button[data-name=push]').focus()")
+    type_into(page, " ")
+    assert [(row[0], row[4]) for row in saved(page)] == [(AWKWARD, "wave"), ("film.mp4", "push")]
+
+
+def test_enter_accepts_the_suggestion_after_a_click(page: Browser) -> None:
+    page.click("article:nth-of-type(1) button[data-name='wave']")
+    type_into(page, ENTER)
+    assert [(row[0], row[4]) for row in saved(page)] == [("a.mp4", "wave"), (AWKWARD, "kick")]
+
+
+def test_names_that_are_not_utf8_keep_their_bytes(browser: Browser, tmp_path: Path) -> None:
+    names = [b"caf\xe9\xff.mp4".decode("utf-8", "surrogateescape"), "\U0001f600.mp4"]
+    file = tmp_path / "review.html"
+    file.write_text(render_review([card(name) for name in names], CLASSES, str(tmp_path)), encoding="utf-8")
+    browser.open(file)
+    press(browser, "1", "1")
+    table = bytes(browser.driver.execute_async_script(_SAVED_BYTES))
+    (tmp_path / "decisions.csv").write_bytes(table)
+    assert [d.path for d in read_decisions(tmp_path / "decisions.csv")] == names
 
 
 def test_undo_reverts_one_decision_and_shows_its_clip(page: Browser) -> None:
