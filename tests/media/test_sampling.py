@@ -193,6 +193,12 @@ def test_the_neighbour_of_a_frame(index: int, expected: int) -> None:
     assert neighbour(np.arange(10) / 25, index, 1 / 15, 25) == expected
 
 
+@pytest.mark.parametrize("fps", [1.0, 2.0, 3.75, 5.0])
+def test_at_a_low_rate_the_neighbour_is_the_next_frame_and_never_the_frame_itself(fps: float) -> None:
+    times = np.arange(5) / fps
+    assert [neighbour(times, index, 1 / 15, fps) for index in range(5)] == [1, 2, 3, 4, 3]
+
+
 def test_the_neighbour_in_a_short_clip_is_as_far_as_possible() -> None:
     assert neighbour(np.array([0.0, 0.01, 0.02]), 0, 1 / 15, 25) == 2
     assert neighbour(np.array([0.0]), 0, 1 / 15, 25) == 0

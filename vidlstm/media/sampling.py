@@ -162,9 +162,9 @@ def neighbour(times: Seconds, index: int, seconds: float, fps: float) -> int:
         fps: Frames per second.
     """
     enough = seconds - EARLY / fps
-    later = np.flatnonzero(times - times[index] >= enough)
+    later = np.flatnonzero(times[index + 1 :] - times[index] >= enough)
     if len(later):
-        return int(later[0])
+        return index + 1 + int(later[0])
     distances = np.abs(times - times[index])
     others = [i for i in range(len(times)) if i != index] or [index]
     return min(others, key=lambda i: (distances[i] < enough, abs(distances[i] - seconds)))

@@ -64,7 +64,7 @@ def _pose(clip: Clip) -> Floats:
 
 
 SEQUENCE_DESCRIPTORS: dict[StreamName, SequenceDescriptor] = {
-    "motion": SequenceDescriptor(2, _motion, motion.mirror),
+    "motion": SequenceDescriptor(3, _motion, motion.mirror),
     "pose": SequenceDescriptor(1, _pose, pose.mirror, pose.is_seen),
 }
 SUMMARY_DESCRIPTORS: dict[StreamName, SummaryDescriptor] = {
