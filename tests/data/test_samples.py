@@ -222,6 +222,8 @@ class TestTable:
         [
             ("file,class\nv/a.mp4,hug\n", r'no column "path"; its first line has: file, class'),
             ("", "first line has: nothing"),
+            ("path,label, Label\nv/a.mp4,hug,run\n", 'l.csv: has 2 columns "label"; rename all but the one'),
+            ("path,split,label,split\nv/a.mp4,train,hug,test\n", 'l.csv: has 2 columns "split"'),
             ("path,label\nv/a.mp4\n", "line 2: has 1 values where the header has 2"),
             ("path,label\nv/a.mp4,hug,x\n", "line 2: has 3 values"),
             ("path,label\n\nv/a.mp4,\n", "line 3: label is empty"),
@@ -306,6 +308,15 @@ class TestUcf101:
     def test_the_wrong_folder_of_clips_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="none of the 4 listed files exists"):
             find_samples(tmp_path, split_file=tmp_path / "ucfTrainTestlist/1")
+
+    @pytest.mark.parametrize("name", ["trainlist01.txt", "classInd.txt"])
+    def test_an_endless_index_is_named(self, tmp_path: Path, name: str) -> None:
+        digits = "7" * 5000
+        text = f"{digits} YoYo\n" if name == "classInd.txt" else f"YoYo/v_YoYo_g08_c01.avi {digits}\n"
+        table(tmp_path / "ucfTrainTestlist" / name, text)
+        file = tmp_path / "ucfTrainTestlist/trainlist01.txt"
+        with pytest.raises(DataError, match=rf"{name}.*: 777777777777777777\.\.\. has 5000 digits, too many"):
+            find_samples(tmp_path / "UCF-101", split_file=file)
 
     def test_an_index_beyond_the_class_list_is_named(self, tmp_path: Path) -> None:
         file = table(tmp_path / "ucfTrainTestlist/trainlist01.txt", "YoYo/v_YoYo_g08_c01.avi 7\n")

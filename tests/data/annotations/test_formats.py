@@ -405,6 +405,7 @@ def test_labels_that_are_not_allowed_in_xml(tmp_path: Path, film: Path) -> None:
         ("a.csv", 'path,start,end,label\n"a', "not valid CSV"),
         ("a.csv", "path,start,end\na,1,2", 'has no column "label"'),
         ("a.csv", "path,start,end,label,split\na,1,2,b,tset", "line 2: split is"),
+        ("a.csv", "path,start,end,label,End\na,1,2,b,3", 'has 2 columns "end"'),
     ],
 )
 def test_a_hostile_file_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import seconds_of
-from vidlstm.data.layouts.tables import subset_of
+from vidlstm.data.layouts.tables import columns_of, subset_of
 from vidlstm.errors import DataError
 
 _NEEDED = ("path", "start", "end", "label")
@@ -35,8 +35,8 @@ def read_span_table(
     Raises:
         DataError: A column is missing, or a split is not train, val or test.
     """
-    place = {name.strip().lower(): i for i, name in enumerate(header)}
     group_name = (group_column or "group").lower()
+    place = columns_of(file, header, (*_NEEDED, "split", group_name))
     for column in (*_NEEDED, *([group_name] if group_column else [])):
         if column not in place:
             raise DataError(f'{file}: has no column "{column}"; its header has: {", ".join(header)}')

@@ -25,6 +25,7 @@ _HMDB51 = re.compile(r"(?P<label>.+)_test_split(?P<number>\d+)\.txt$")
 _UCF101 = re.compile(r"(?:train|test)list(?P<number>\d+)\.txt$")
 _SIDE_WORD = re.compile(r"(?<![a-z])(?:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?)", re.IGNORECASE)
 _LINE = re.compile(r"(?P<path>.+?)(?:\s+(?:\d+\s+)?(?P<index>\d+))?\s*$")
+_MAX_DIGITS = 18
 _HMDB51_SUBSETS: dict[str, Subset | None] = {"0": None, "1": "train", "2": "test"}
 
 
@@ -112,7 +113,7 @@ def _read_lists(file: Path, root: Path, class_list: Path | None) -> Listing:
     files = _siblings(file)
     listed = [(f, subset, line, text) for f, subset in files for line, text in _lines(f)]
     parsed = [(f"{f}, line {line}", subset, _LINE.match(text)) for f, subset, line, text in listed]
-    indices = {int(m["index"]) for _, _, m in parsed if m and m["index"]}
+    indices = {_number(m["index"], where) for where, _, m in parsed if m and m["index"]}
     if class_list is None and (file.parent / "classInd.txt").is_file():
         class_list = file.parent / "classInd.txt"
     names = {} if class_list is None else _read_class_list(class_list, indices)
@@ -148,9 +149,10 @@ def _siblings(file: Path) -> list[tuple[Path, Subset | None]]:
 def _label(path: str, index: str | None, names: dict[int, str], where: str) -> str:
     folder = PurePosixPath(path).parent.name
     if index is not None and names:
-        if int(index) not in names:
+        number = _number(index, where)
+        if number not in names:
             raise DataError(f"{where}: class {index} is not in the class list")
-        return names[int(index)]
+        return names[number]
     if not folder:
         raise DataError(
             f"{where}: {path} has no class folder; name the classes with `class_list`, "
@@ -166,10 +168,16 @@ def _read_class_list(file: Path, used: set[int]) -> dict[int, str]:
     numbered = [re.match(r"(\d+)[\s,]+(.*\S)", text) for text in lines]
     matches = [m for m in numbered if m]
     if len(matches) == len(lines):
-        return {int(m[1]): m[2] for m in matches}
+        return {_number(m[1], f"{file}"): m[2] for m in matches}
     # Names only: most lists count from 0; a list whose highest index is the number of classes counts from 1.
     start = 1 if 0 not in used and len(lines) in used else 0
     return dict(enumerate((text.strip() for text in lines), start))
+
+
+def _number(digits: str, where: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise DataError(f"{where}: {digits[:_MAX_DIGITS]}... has {len(digits)} digits, too many for an index")
+    return int(digits)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vidlstm.data.layouts.folders import SUBSETS, Listing, Row, Subset, count, locate
@@ -37,7 +37,7 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
     root = file.parent if root is None else root
     lines = read_records(file)
     _, header = next(lines, (0, []))
-    column_at = {name.strip().lower(): i for i, name in enumerate(header)}
+    column_at = columns_of(file, header, ("path", "label", "split", (group_column or "group").lower()))
     for column in ("path", "label", group_column or "path"):
         if column.lower() not in column_at:
             present = ", ".join(header) or "nothing"
@@ -77,6 +77,20 @@ def read_table(file: Path, *, root: Path | None = None, group_column: str | None
     notes = [f"{count(num_repeated, 'row')} skipped as repeated"] if num_repeated else []
     source = None if group_at is None else header[group_at].strip()
     return Listing(root, tuple(rows), f"table {file.name}", tuple(notes), group_column=source)
+
+
+def columns_of(file: Path, header: Sequence[str], read: Iterable[str]) -> dict[str, int]:
+    """Return the places of a header's columns, by name in lower case.
+
+    Raises:
+        DataError: Two columns have one of the names that are read.
+    """
+    names = [name.strip().lower() for name in header]
+    if repeated := next((name for name in read if names.count(name) > 1), None):
+        raise DataError(
+            f'{file}: has {names.count(repeated)} columns "{repeated}"; rename all but the one to use'
+        )
+    return {name: place for place, name in enumerate(names)}
 
 
 def read_records(file: Path) -> Iterator[tuple[int, list[str]]]:
