@@ -129,6 +129,15 @@ class TestWalk:
         (tmp_path / "data/c.mp4").symlink_to("b.mp4")
         assert names(tmp_path / "data") == ["b.mp4", "c.mp4", "more/a.mp4"]
 
+    def test_a_folder_of_the_tree_is_read_once_whatever_the_names_of_its_links(
+        self, tmp_path: Path, skipped: dict[str, SkipReason], on_skip: Callable[[Path, SkipReason], None]
+    ) -> None:
+        plant(tmp_path, ["m/1.mp4", ".store/2.mp4"])
+        for link, target in (("a", "m"), ("z", "m"), ("b", ".store"), ("c", ".store")):
+            (tmp_path / link).symlink_to(target)
+        assert names(tmp_path, on_skip=on_skip) == ["b/2.mp4", "m/1.mp4"]
+        assert skipped == {".store": "hidden file", "a": "link loop", "c": "link loop", "z": "link loop"}
+
     def test_link_loops_end(self, tmp_path: Path) -> None:
         plant(tmp_path, ["a/1.mp4", "b/2.mp4"])
         (tmp_path / "a/b").symlink_to("../b")

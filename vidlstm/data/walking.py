@@ -1,7 +1,8 @@
 """Walk folders and find media files and folders of frames.
 
-`walk` yields its first path before the rest of the tree is read, terminates on any tree (link loops are
-entered once), and reports everything that it skips. It opens no file; the suffix determines the kind.
+`walk` yields its first path before the rest of the tree is read, terminates on any tree (a link to a folder
+that is walked in any case is not entered), and reports everything that it skips. It opens no file; the suffix
+determines the kind.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def walk(
         if entry is None or is_folder(entry):
             try:
                 identity = _identity(path)
-                if is_link and identity in entered:
+                if is_link and (identity in entered or _is_below(path, real)):
                     skip(path, "link loop")
                     continue
                 entered.add(identity)
@@ -88,6 +89,14 @@ def _ignore(path: Path, reason: SkipReason) -> None:
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
+
+
+def _is_below(link: Path, root: Path) -> bool:
+    """Tell whether the target of a link is walked in any case, before or after the link."""
+    target = Path(os.path.realpath(link))
+    if not target.is_relative_to(root):
+        return False
+    return not any(part.startswith(".") for part in target.relative_to(root).parts)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
