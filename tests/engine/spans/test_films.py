@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tests.films import write_film
 from vidlstm.config import ModelConfig, SpanConfig
+from vidlstm.engine.extraction import fetching
 from vidlstm.engine.extraction import people as people_module
 from vidlstm.engine.extraction import source as source_module
 from vidlstm.engine.extraction.films.extractor import FilmExtractor, cut, gather
@@ -18,11 +19,13 @@ from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.source import LocalSource
 from vidlstm.engine.spans.windows import WindowGrid, scores_of_film
-from vidlstm.errors import FailureCode
+from vidlstm.errors import FailureCode, InputError
+from vidlstm.features import store as store_module
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.features.store import FeatureStore
 from vidlstm.media.descriptors import pose
 from vidlstm.media.people.packing import pack
+from vidlstm.stores import to_path
 
 CONFIG = ModelConfig(
     "video", ("a", "b"), ("rgb", "motion"), views=2, mirror=True, members=1, spans=SpanConfig((2.0, 4.0, 8.0))
@@ -88,6 +91,31 @@ def test_a_film_is_read_once_and_then_kept(
         np.testing.assert_array_equal(values, again.features.sequences[stream])
     assert again.info == first.info
     assert encoder.num_frames == 27 * 4
+
+
+def test_films_in_a_store_without_a_version_are_read_and_missing_ones_fail_alone(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version_of(address: str) -> str | None:
+        if "gone" in address:
+            raise InputError(address, FailureCode.NOT_FOUND, "no such file in the store")
+        return None
+
+    def fetch(address: str, target: Path, max_bytes: int) -> None:
+        version_of(address)
+        target.write_bytes(film.read_bytes())
+
+    monkeypatch.setattr(store_module, "version_of", version_of)
+    monkeypatch.setattr(fetching, "size_of", lambda _: 1000)
+    monkeypatch.setattr(fetching, "fetch", fetch)
+    addresses = [to_path("https://host/gone.avi"), to_path("https://host/there.avi")]
+    with DecodePool(1) as pool:
+        source = LocalSource(REQUEST, Encoder(), pool)
+        gone, there = FilmExtractor(REQUEST, source, FeatureStore(tmp_path), 8.0).extract(addresses)
+    assert gone.problem is not None
+    assert gone.problem.code is FailureCode.NOT_FOUND
+    assert there.features is not None
+    assert FeatureStore(tmp_path).measure()[0] == 0
 
 
 class Walkers:

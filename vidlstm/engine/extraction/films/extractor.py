@@ -82,7 +82,7 @@ class FilmExtractor:
             return path, {}, None, None
         try:
             identity = clip_identity(path)
-        except OSError:  # reported when the file is read
+        except (OSError, InputError):  # reported when the file is read
             return path, {}, None, None
         keys = {stream: entry_key(identity, recipe) for stream, recipe in self._recipes.items()}
         found = {stream: self.store.get(key) for stream, key in keys.items()}
