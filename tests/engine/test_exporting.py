@@ -21,7 +21,7 @@ from vidlstm.config import ExportFormat
 from vidlstm.engine.exporting.clips import random_clips
 from vidlstm.engine.exporting.export import Export, export
 from vidlstm.engine.precision.clips import run_files
-from vidlstm.errors import CheckpointError, UsageError
+from vidlstm.errors import BackendError, CheckpointError, UsageError
 from vidlstm.models.backends.convert import convert_model
 from vidlstm.models.checkpoint import load_model
 from vidlstm.records import Prediction
@@ -268,6 +268,19 @@ def test_a_damaged_folder_is_refused(
     spoil(tmp_path)
     with pytest.raises(CheckpointError, match=message):
         vidlstm.load(tmp_path, workers=1)
+
+
+def test_a_head_of_other_classes_is_an_error(
+    exported: Export, trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    for file in folder_of(exported).iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    facts = json.loads((tmp_path / "model.json").read_text())
+    facts["config"]["classes"].append("zzz")
+    (tmp_path / "model.json").write_text(json.dumps(facts))
+    clips = sorted(trained_run.data.rglob("*.avi"))[:1]
+    with vidlstm.load(tmp_path, workers=1) as model, pytest.raises(BackendError, match="does not fit the cl"):
+        list(model.predict(clips))
 
 
 @pytest.mark.parametrize(

@@ -275,3 +275,17 @@ class TestPose:
         for load in (load_model, read_pose_weights):
             with pytest.raises(CheckpointError):
                 load(file)
+
+    @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32, torch.int8])
+    def test_a_checkpoint_with_numbers_instead_of_bytes_is_refused(
+        self, tmp_path: Path, kind: torch.dtype
+    ) -> None:
+        model = make("motion", "pose")
+        model.pose = PoseWeights(b"TFL3 a", b"TFL3 bc")
+        file = written(tmp_path / "m", model)
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata()
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        save_file({**tensors, "pose.detector": torch.zeros(3, dtype=kind)}, file, metadata)
+        with pytest.raises(CheckpointError, match=r"pose\.detector is \w+, not U8"):
+            load_model(file)

@@ -249,6 +249,45 @@ def refers_to_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     return Path("head.onnx").read_bytes()
 
 
+def network_of(inputs: Mapping[str, list[str | int]], num_outputs: int) -> bytes:
+    """Return a network that averages its first input, with any inputs and number of outputs."""
+    from onnx import TensorProto, helper
+
+    def value(name: str, shape: list[str | int]) -> Any:
+        kind = TensorProto.BOOL if name.endswith("_mask") else TensorProto.FLOAT
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    axes = {"axes": [1, 2], "keepdims": 0}
+    nodes = [
+        helper.make_node("ReduceMean", [next(iter(inputs))], [f"y{i}"], **axes) for i in range(num_outputs)
+    ]
+    outputs = [value(f"y{i}", ["clips", "width"]) for i in range(num_outputs)]
+    graph = helper.make_graph(nodes, "head", [value(*item) for item in inputs.items()], outputs)
+    opset = helper.make_opsetid("", 17)
+    content: bytes = helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize(
+    ("inputs", "num_outputs"),
+    [
+        ({"motion": ["b", "v", "t", 4], "motion_mask": ["b", "t"]}, 2),
+        ({"motion": ["b", "v", "t", 5]}, 2),
+        ({"motion": ["b", "v", "t", 5], "motion_mask": ["b", "t"], "rgb": ["b", "v", "t", 5]}, 2),
+        ({"motion": ["b", "v", "t", 5], "motion_mask": ["b", "t"]}, 1),
+    ],
+    ids=["other width", "without a mask", "one more input", "one output"],
+)
+def test_a_head_with_other_inputs_or_outputs_is_an_error(
+    inputs: dict[str, list[str | int]], num_outputs: int, runtime: Callable[[bytes], Head]
+) -> None:
+    compute = runtime(network_of(inputs, num_outputs))
+    streams = {"motion": np.zeros((1, 2, 4, 5), np.float32), "motion_mask": np.ones((1, 4), bool)}
+    with pytest.raises(BackendError, match="fails on this model"):
+        compute(streams)
+
+
 class TestNetworksThatReferToAnotherFile:
     @pytest.mark.skipif(not onnx.is_installed(), reason="needs onnxruntime")
     @pytest.mark.parametrize("length", [b"\x08", b"\x88\x00", b"\x88\x80\x80\x00"])

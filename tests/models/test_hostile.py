@@ -192,6 +192,7 @@ def put(name: str, value: Callable[[Tensor], Tensor]) -> Callable[[Tensors], Ten
         lambda tensors: {k: v for k, v in tensors.items() if k != WEIGHT},
         lambda tensors: {**tensors, "more": torch.zeros(3)},
         lambda tensors: {**tensors, "baseline.more": torch.zeros(3)},
+        lambda tensors: {**tensors, "pose.detector": torch.zeros(3, dtype=torch.uint8)},
         lambda tensors: {k: v.to(torch.int8) for k, v in tensors.items()},
         lambda tensors: {},
     ],

@@ -175,18 +175,18 @@ def load_model(path: Path, *, baseline: bool = False) -> Model:
     header = read_header(path)
     with as_checkpoint_errors(path), safe_open(path, "pt") as file:
         names = [name for name in file.keys() if baseline or not name.startswith(f"{BASELINE}.")]  # noqa: SIM118
+        pose = POSE if "pose" in header.config.streams else ()
         try:
-            if missing := set(POSE) - set(names) if "pose" in header.config.streams else set():
-                raise RuntimeError(f"{min(missing)} is missing")
+            _require_bytes(file, pose, names)
             model = _without_weights(header, names)
             modules = model.modules()
-            _require_fit(modules, file, [name for name in names if name not in POSE])
+            _require_fit(modules, file, [name for name in names if name not in pose])
         except (RuntimeError, UsageError, KeyError) as error:
             reason = str(error).partition("\n")[0].rstrip(":")
             raise CheckpointError(f"{path}: its tensors do not fit its header ({reason})") from None
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in names}
-    if "pose" in header.config.streams:
-        model.pose = PoseWeights(*(tensors.pop(name).numpy().tobytes() for name in POSE))
+    if pose:
+        model.pose = PoseWeights(*(tensors.pop(name).numpy().tobytes() for name in pose))
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite; train the model again")
@@ -209,6 +209,19 @@ def _without_weights(header: Header, names: Collection[str]) -> Model:
             model.baseline = Classifier(config, header.widths)
     model.training = header.training
     return model
+
+
+def _require_bytes(file: Any, wanted: Collection[str], names: Collection[str]) -> None:
+    """Check that a file holds tensors of bytes with these names.
+
+    Raises:
+        RuntimeError: It does not.
+    """
+    for name in wanted:
+        if name not in names:
+            raise RuntimeError(f"{name} is missing")
+        if (kind := file.get_slice(name).get_dtype()) != "U8":
+            raise RuntimeError(f"{name} is {kind}, not U8")
 
 
 def _require_fit(modules: nn.Module, file: Any, names: Collection[str]) -> None:

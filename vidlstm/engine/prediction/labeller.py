@@ -239,7 +239,10 @@ def _labeller(
         scores, novelty = np.zeros((len(clips), len(config.classes))), np.zeros(len(clips))
         for first in range(0, len(clips), together):
             part = slice(first, first + together)
-            scores[part], novelty[part] = head(clips[part])
+            found, distances = head(clips[part])
+            if found.shape != scores[part].shape or distances.shape != novelty[part].shape:
+                raise BackendError("the head does not fit the classes of the model; export it again")
+            scores[part], novelty[part] = found, distances
         return scores, novelty
 
     # `score` runs each clip alone: in a batch, the last digits of its scores would depend on the other clips.

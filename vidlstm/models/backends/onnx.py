@@ -43,9 +43,14 @@ class OnnxEncoder:
         self._threads = ThreadPoolExecutor(num_threads)
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows."""
+        """Encode `(N, S, S, C)` to `(N, D)`, or to `(N, R, D)` if a picture is read as R rows.
+
+        Raises:
+            BackendError: onnxruntime cannot run this network.
+        """
         batches = [pictures[start : start + CPU_BATCH] for start in range(0, len(pictures), CPU_BATCH)]
-        return np.concatenate(list(self._threads.map(partial(_encode, self._session), batches)))
+        with as_onnx_errors():
+            return np.concatenate(list(self._threads.map(partial(_encode, self._session), batches)))
 
 
 class OnnxHead:
@@ -62,9 +67,14 @@ class OnnxHead:
         self._session = _open(file)
 
     def __call__(self, streams: Mapping[str, NDArray[Any]]) -> ClipScores:
-        """Return probabilities `(B, K)` and novelty `(B,)`, see `Head`."""
-        scores, novelty = self._session.run(None, dict(streams))
-        return scores.astype(np.float64), novelty.astype(np.float64)
+        """Return probabilities `(B, K)` and novelty `(B,)`, see `Head`.
+
+        Raises:
+            BackendError: The network has other inputs or outputs, or onnxruntime cannot run it.
+        """
+        with as_onnx_errors():
+            scores, novelty = self._session.run(None, dict(streams))
+            return scores.astype(np.float64), novelty.astype(np.float64)
 
 
 def _encode(session: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:

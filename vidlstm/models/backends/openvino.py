@@ -97,7 +97,7 @@ class OpenVinoEncoder:
             for start in range(0, len(pictures), CPU_BATCH):
                 self._queue.start_async({0: pictures[start : start + CPU_BATCH]}, start)
             self._queue.wait_all()
-        return np.concatenate([parts[start] for start in sorted(parts)])
+            return np.concatenate([parts[start] for start in sorted(parts)])
 
     def prepare(self) -> None:
         """Load the network now instead of on the first call.
@@ -130,9 +130,14 @@ class OpenVinoHead:
         self._request = compiled(network, settings, kept).create_infer_request()
 
     def __call__(self, streams: Mapping[str, NDArray[Any]]) -> ClipScores:
-        """Return probabilities `(B, K)` and novelty `(B,)`, see `Head`."""
-        given = self._request.infer(dict(streams))
-        return given[0].astype(np.float64), given[1].astype(np.float64)
+        """Return probabilities `(B, K)` and novelty `(B,)`, see `Head`.
+
+        Raises:
+            BackendError: The network has other inputs or outputs, or OpenVINO cannot run it.
+        """
+        with as_openvino_errors():
+            given = self._request.infer(dict(streams))
+            return given[0].astype(np.float64), given[1].astype(np.float64)
 
 
 @contextlib.contextmanager
@@ -149,7 +154,7 @@ def as_openvino_errors() -> Iterator[Any]:
         import openvino
 
         yield openvino
-    except (AttributeError, ImportError, RuntimeError, TypeError) as error:
+    except (AttributeError, ImportError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BackendError(f"OpenVINO fails on this model ({reason}); use `backend=torch` instead") from error
     finally:
