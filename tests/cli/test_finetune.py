@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,31 @@ def test_without_improvement_the_starting_model_is_kept_unchanged(
     before, after = (load_file(r / "model.safetensors") for r in (start, tmp_path / "fine"))
     assert before.keys() == after.keys()  # including its two members and its baseline
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_no_clip_that_the_starting_run_was_trained_on_is_held_out(
+    data: Path, start: Path, tmp_path: Path
+) -> None:
+    grown = tmp_path / "grown"
+    shutil.copytree(data, grown)
+    (gone,) = random.Random(0).sample(sorted(held_in(start, "train")), 1)
+    (grown / gone).unlink()
+    for action in ("rise", "sink"):
+        for performer in (7, 8):
+            write_action(grown / action / f"person{performer:02}_{action}_d1.avi", action, performer)
+    options = ("--unfreeze", "1", "--epochs", "1", "--seed", "1", "--workers", "1")
+    ended = vidlstm("train", grown, *options, "--from", start, "--out", tmp_path / "fine")
+    assert ended.status == 0, ended.err
+    assert held_in(tmp_path / "fine", "val") >= held_in(start, "val")
+    assert not held_in(tmp_path / "fine", "val") & held_in(start, "train")
+    scored = vidlstm("eval", data, "-c", tmp_path / "fine", "--split", "all", "--workers", "1")
+    assert f"trained on {len(held_in(start, 'train'))} of " in scored.err  # including the clip that is gone
+
+
+def held_in(run: Path, subset: str) -> set[str]:
+    """Return the clips of a subset."""
+    rows = (run / "split.csv").read_text().splitlines()
+    return {row.split(",")[0] for row in rows if row.split(",")[3] == subset}
 
 
 def test_without_a_starting_run_the_head_is_trained_from_scratch(data: Path, tmp_path: Path) -> None:

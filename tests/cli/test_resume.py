@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 
 from tests.cli.conftest import ROOT, Outcome, vidlstm
 from tests.tiny import write_action
+from vidlstm.data.fingerprints import fingerprint
+from vidlstm.models.header import read_header
 
 OPTIONS = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--hidden", "8")
 # Kills the process when it is about to rename the n-th file that it has written.
@@ -105,6 +108,9 @@ class TestChanged:
     def test_options_are_named_and_ask_for_the_flag(self, run: Path, data: Path) -> None:
         ended = vidlstm("train", data, "--resume", run, "--lr", "0.1", "--workers", "1")
         assert self.refused(ended, "training.learning_rate 0.004 is now 0.1")
+        ended = vidlstm("train", data, "--resume", run, "--val-share", "0.5", "--allow-changes")
+        assert ended.status == 2
+        assert "--val-share 0.5: a resumed run keeps its subsets; leave it out" in ended.err
         ended = vidlstm("train", data, "--resume", run, "--epochs", "4", "--allow-changes", "--workers", "1")
         assert ended.status == 0
         assert "Resumed after epoch 3 of 4" in ended.err
@@ -123,6 +129,30 @@ class TestChanged:
             vidlstm("train", moved, "--resume", run),
             "1 clip with other content (rise/person01_rise_d1.avi)",
         )
+
+    def test_clips_keep_their_subset_as_the_weights_were_trained_on_them(
+        self, run: Path, data: Path, tmp_path: Path
+    ) -> None:
+        def subset(name: str) -> set[str]:
+            lines = (run / "split.csv").read_text().splitlines()
+            return {line.split(",")[0] for line in lines if line.split(",")[3] == name}
+
+        trained, held_out = subset("train"), subset("val")
+        grown = tmp_path / "grown"
+        shutil.copytree(data, grown)
+        (grown / min(trained)).unlink()
+        for action in ("rise", "sink"):
+            write_action(grown / action / f"person07_{action}_d1.avi", action, 7)
+        options = ("--resume", run, "--epochs", "4", "--workers", "1")
+        ended = vidlstm("train", grown, *options, "--seed", "1", "--allow-changes")
+        assert ended.status == 0, ended.err
+        assert subset("val") >= held_out
+        assert not subset("val") & trained
+        assert (
+            vidlstm("train", grown, "--resume", run, "--workers", "1").status == 0
+        )  # nothing has changed since
+        facts = read_header(run / "model.safetensors").training
+        assert fingerprint(data / min(trained)) in facts["learned_from"]  # though the clip is gone
 
     def test_other_network_shapes_are_refused_and_the_run_is_unchanged(self, run: Path, data: Path) -> None:
         settings = (run / "config.json").read_bytes()

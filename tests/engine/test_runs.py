@@ -129,6 +129,13 @@ class TestReopen:
         with pytest.raises(CheckpointError, match=r"config\.json: cannot be read"):
             RunFolder(tmp_path).settings()
 
+    @pytest.mark.parametrize("value", [5, [["print"]]])
+    def test_invalid_fingerprints_are_refused(self, tmp_path: Path, value: object) -> None:
+        settings = replace(SETTINGS, sources={"learned_before": value})
+        (tmp_path / "config.json").write_text(json.dumps(to_dict(settings)))
+        with pytest.raises(CheckpointError, match=r"config\.json: cannot be read as a run's settings"):
+            RunFolder(tmp_path).settings()
+
 
 class TestEpochs:
     def test_each_adds_a_line_and_the_state_for_resuming(self, tmp_path: Path) -> None:

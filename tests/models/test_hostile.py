@@ -157,6 +157,7 @@ HEADERS += [
         '{"num_clips": 5}',
         '{"settings": []}',
         '{"learned_from": 5}',
+        '{"learned_from": [["ab"]]}',
         '{"top1": NaN}',
         '{"data": "\\ud800"}',
         '{"a":' * 100_000,

@@ -18,7 +18,7 @@ from vidlstm.data.samples import Dataset
 from vidlstm.data.stratify import divide
 from vidlstm.errors import DataError, LeakError, UsageError
 
-_VAL_SHARE = 0.2
+VAL_SHARE = 0.2
 SUBSETS: tuple[Subset, ...] = ("train", "val", "test")
 
 
@@ -71,7 +71,7 @@ def make_split(
     """
     if val_share is None:
         has_test = any(sample.split == "test" for sample in dataset.samples)
-        val_share = 0.0 if has_test else _VAL_SHARE
+        val_share = 0.0 if has_test else VAL_SHARE
     if not 0 <= val_share < 1:
         raise UsageError(f"`val_share={val_share:g}`: must be at least 0 and below 1, such as 0.2")
     leaks = find_leaks(dataset)

@@ -126,6 +126,8 @@ def check_training(training: Any) -> dict[str, Any]:
         not isinstance(training[name], kind) for name, kind in parts.items() if name in training
     ):
         raise TypeError("facts about the training have the wrong type")
+    if not all(isinstance(content, str) for content in training.get("learned_from", ())):
+        raise TypeError("fingerprints of training clips have the wrong type")
     return training
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from vidlstm.config import TrainConfig
@@ -24,6 +24,7 @@ def describe_training(
     prints: Sequence[str],
     trainer: Trainer,
     report: EvalReport | None,
+    learned_before: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the facts to store in the checkpoint, as plain JSON values.
 
@@ -50,5 +51,5 @@ def describe_training(
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,
         "top1_ci95": [report.top1_interval.low, report.top1_interval.high] if report else None,
-        "learned_from": sorted(prints[i] for i in clips.usable(split.train)),
+        "learned_from": sorted({*learned_before, *(prints[i] for i in clips.usable(split.train))}),
     }

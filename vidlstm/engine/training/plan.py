@@ -8,9 +8,10 @@ from pathlib import Path
 
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.data.copies import Copies, find_copies
+from vidlstm.data.earlier_clips import EarlierClips, split_again
 from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.samples import Dataset, require_data
-from vidlstm.data.split_table import SplitRow, split_rows
+from vidlstm.data.split_table import SPLIT, SplitRow, read_split_rows, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
 from vidlstm.engine.events import CopiesFound, DataFound, Event, PoseLeftOut, SplitMade
@@ -73,6 +74,7 @@ class Plan:
         prints: Fingerprint of every clip's content.
         rows: Rows of `split.csv`.
         start: The run that fine-tuning starts from.
+        learned_before: Fingerprints of clips that the weights were trained on before, and are not now.
         pose: Weights of the networks of the `pose` stream.
     """
 
@@ -82,6 +84,7 @@ class Plan:
     prints: list[str]
     rows: dict[str, SplitRow]
     start: Path | None
+    learned_before: list[str]
     pose: PoseWeights | None = None
 
 
@@ -96,6 +99,7 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     """
     earlier, start = _earlier_run(request)
     _check(request, earlier, start)
+    known = _earlier_clips(request, earlier, start)
     sources = {} if earlier is None else earlier.sources
     data, chosen = request.data.over(sources), request.split.over(sources)
     dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
@@ -108,29 +112,53 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
         yield PoseLeftOut(missing)
     model = with_windows(request.fine_tuning.configure(model, request.model.members), dataset)
     training = _training(request, model, earlier)
-    split = make_split(
-        dataset,
-        seed=training.seed,
-        val_share=chosen.val_share,
-        allow_shared_groups=chosen.allow_shared_groups,
-    )
+    prints = fingerprints(s.path for s in dataset.samples)
+    split = _split(dataset, prints, known, training.seed, chosen)
     yield SplitMade(split)
+    learned_before = [] if known is None else sorted(known.learned - {prints[i] for i in split.train})
     sources = {
         **data.sources(),
         "val_share": chosen.val_share,
         "allow_shared_groups": chosen.allow_shared_groups,
         "from": None if start is None else str(start),
+        "learned_before": learned_before,
     }
     settings = RunSettings(str(data.data), sources, model, training)
-    prints = fingerprints(s.path for s in dataset.samples)
     pose = find_pose(request.model, model.streams)
-    return Plan(dataset, settings, split, prints, split_rows(dataset, split, prints), start, pose)
+    rows = split_rows(dataset, split, prints)
+    return Plan(dataset, settings, split, prints, rows, start, learned_before, pose)
+
+
+def _split(
+    dataset: Dataset, prints: list[str], known: EarlierClips | None, seed: int, settings: SplitSettings
+) -> Split:
+    share, shared = settings.val_share, settings.allow_shared_groups
+    if known is None:
+        return make_split(dataset, seed=seed, val_share=share, allow_shared_groups=shared)
+    return split_again(dataset, prints, known, seed=seed, val_share=share, allow_shared_groups=shared)
+
+
+def _earlier_clips(
+    request: TrainRequest, earlier: RunSettings | None, start: Path | None
+) -> EarlierClips | None:
+    """Return the clips of the run to resume or start from."""
+    run = request.output.resume or start
+    if earlier is None or run is None:
+        return None
+    before = list(earlier.sources.get("learned_before") or ())
+    if start is not None:
+        before += read_header(start / MODEL).training.get("learned_from", ())
+    return EarlierClips(run, read_split_rows(run / SPLIT), before)
 
 
 def _check(request: TrainRequest, earlier: RunSettings | None, start: Path | None) -> None:
     """Reject everything that is wrong without the clips: finding them can take long."""
     require_data(request.data.data)
     output = request.output
+    if output.resume is not None and earlier is not None:
+        share = request.split.val_share
+        if share is not None and share != earlier.sources.get("val_share"):
+            raise UsageError(f"`val_share={share:g}`: a resumed run keeps its subsets; leave it out")
     if output.resume is None and output.out is not None:
         RunFolder(output.out).require_free(overwrite=output.overwrite)
     if output.tensorboard:

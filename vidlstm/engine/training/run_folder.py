@@ -38,7 +38,8 @@ class RunSettings:
 
     Args:
         data: The data set, as the user named it.
-        sources: The options for finding samples, groups and subsets, as plain JSON values.
+        sources: The options for finding samples, groups and subsets, the run it started from and the clips
+            that its weights were trained on before, as plain JSON values.
         model: The model.
         training: How it is trained.
     """
@@ -156,9 +157,12 @@ class RunFolder:
         file = self.path / CONFIG
         try:
             plain = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+            sources = dict(plain["sources"])
+            if not all(isinstance(content, str) for content in sources.get("learned_before") or ()):
+                raise TypeError("`learned_before` must be a list of fingerprints")
             return RunSettings(
                 plain["data"],
-                dict(plain["sources"]),
+                sources,
                 from_dict(ModelConfig, plain["model"]),
                 from_dict(TrainConfig, plain["training"]),
             )

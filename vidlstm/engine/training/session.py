@@ -315,8 +315,9 @@ class _Session:
         """Score the model on the held-out clips; write the model and the report."""
         plan, scored = self.plan, self.plan.split.subset(self.subset)
         report = score_with_baseline(model, clips, scored, seed=self.training.seed) if scored else None
+        data, before = plan.settings.data, plan.learned_before
         model.training = describe_training(
-            model, plan.settings.data, self.training, clips, plan.split, plan.prints, trainer, report
+            model, data, self.training, clips, plan.split, plan.prints, trainer, report, before
         )
         if self.pose is not None:
             model.training["pose"] = self.pose.to_json()
