@@ -35,6 +35,13 @@ def test_mcnemar_is_a_two_sided_binomial_test(wins: int, losses: int, p: float) 
     assert mcnemar(losses, wins) == mcnemar(wins, losses)
 
 
+def test_mcnemar_is_the_sum_of_binomials() -> None:
+    for wins, losses in ((0, 0), (3, 9), (17, 17), (40, 61)):
+        total = wins + losses
+        tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1))
+        assert mcnemar(wins, losses) == min(1.0, 2 * tail / 2**total)
+
+
 def test_mcnemar_of_many_clips_is_near_the_chi_squared_approximation() -> None:
     assert mcnemar(600, 500) == pytest.approx(0.0028, abs=2e-4)  # (|600 - 500| - 1)^2 / 1100 = 8.91
 

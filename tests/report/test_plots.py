@@ -23,6 +23,11 @@ def test_every_class_of_a_confusion_matrix_has_room_for_its_name(number: int) ->
     assert min(width, height) >= 20 * number
 
 
+def test_a_large_matrix_is_drawn_at_a_lower_resolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidlstm.report.plots._MAX_PIXELS", 900)
+    assert max(_size(confusion_png(make_report(120, numbered(60))))) in (899, 900, 901)
+
+
 def test_labels_are_not_parsed_as_mathematics_and_any_script_is_drawn() -> None:
     assert _size(confusion_png(make_report(12, ["$x_", "\udcff\n", "跳跃", "$a$"])))
 

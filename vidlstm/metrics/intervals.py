@@ -73,8 +73,12 @@ def _resampled(values: NDArray[np.float64], groups: NDArray[np.int64], seed: int
     num_groups = int(groups.max()) + 1
     sums = np.bincount(groups, weights=values, minlength=num_groups)
     sizes = np.bincount(groups, minlength=num_groups)
-    drawn = np.random.default_rng(seed).integers(num_groups, size=(_RESAMPLES, num_groups))
-    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), [0.025, 0.975])
+    rng = np.random.default_rng(seed)
+    means = []
+    for _ in range(_RESAMPLES):  # one by one, as 50,000 groups would need gigabytes at once
+        drawn = rng.integers(num_groups, size=num_groups)
+        means.append(sums[drawn].sum() / sizes[drawn].sum())
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -89,7 +93,10 @@ def mcnemar(wins: int, losses: int) -> float:
         losses: Clips that only the second classifier gets right.
     """
     total = wins + losses
-    tail = sum(math.comb(total, k) for k in range(min(wins, losses) + 1))
+    tail, ways = 0, 1
+    for k in range(min(wins, losses) + 1):
+        tail += ways
+        ways = ways * (total - k) // (k + 1)  # the number of ways to choose k + 1 of them
     return float(min(1.0, 2 * tail / 2**total))
 
 

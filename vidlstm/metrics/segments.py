@@ -27,6 +27,7 @@ faults:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -89,10 +90,11 @@ def frame_accuracy(truth: Spans, guess: Spans, seconds: float) -> float:
     truth, guess = timeline(truth), timeline(guess)
     edges = {0.0, seconds} | {t for s in (*truth, *guess) for t in (s.start, s.end)}
     inside = sorted(t for t in edges if 0 <= t <= seconds)
+    both = [(spans, [span.start for span in spans]) for spans in (truth, guess)]
     same = sum(
         end - start
         for start, end in pairwise(inside)
-        if _label_at(truth, (start + end) / 2) == _label_at(guess, (start + end) / 2)
+        if len({_label_at(*laid, (start + end) / 2) for laid in both}) == 1
     )
     return same / seconds if seconds else 1.0
 
@@ -182,5 +184,7 @@ def intersection_over_union(one: Span, other: Span) -> float:
     return shared / (one.end - one.start + other.end - other.start - shared)
 
 
-def _label_at(laid: Spans, time: float) -> str | None:
-    return next((s.label for s in laid if s.start <= time < s.end), None)
+def _label_at(laid: Spans, starts: Sequence[float], time: float) -> str | None:
+    """Return the label at a time; `laid` are spans in order without overlaps, `starts` their starts."""
+    place = bisect_right(starts, time) - 1
+    return laid[place].label if place >= 0 and time < laid[place].end else None

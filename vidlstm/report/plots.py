@@ -34,6 +34,7 @@ from matplotlib.ticker import MaxNLocator  # noqa: E402
 _log.setLevel(_level)
 
 _DPI = 150
+_MAX_PIXELS = 8000  # longest side of a picture: a matrix of 700 classes would take more than 1 GB
 _BLUE, _ORANGE, _GREY, _RULE = "#1c5fb0", "#c2500a", "#767676", "#d4d4d4"
 _THEME = {
     "#000000": "var(--ink)",
@@ -164,10 +165,11 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin], name: str, colour: str, style: s
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
+    dpi = min(_DPI, _MAX_PIXELS / max(figure.get_size_inches()))
     with warnings.catch_warnings():
         # If the font lacks the script of a label, the picture shows boxes; the page has the text.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
