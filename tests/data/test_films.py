@@ -183,11 +183,28 @@ def test_a_film_of_activitynet_without_spans_keeps_its_subset(table: Path) -> No
     database = {
         "a": {"subset": "training", "annotations": [walk]},
         "b": {"subset": "testing", "annotations": []},
+        "c": {"subset": "testing", "annotations": [walk]},
     }
+    (table.parent / "c.mp4").write_bytes(b"c.mp4")
     file = table.with_name("net.json")
     file.write_text(json.dumps({"database": database}))
     splits = {(s.path.name, s.split) for s in find_samples(file, probe=probe).samples}
-    assert splits == {("a.mp4", "train"), ("b.mp4", "test")}
+    assert splits == {("a.mp4", "train"), ("b.mp4", "test"), ("c.mp4", "test")}
+
+
+def test_a_test_set_of_activitynet_without_annotations_is_not_used(table: Path) -> None:
+    walk = {"segment": [10, 15], "label": "walk"}
+    database = {
+        "a": {"subset": "training", "annotations": [walk]},
+        "b": {"subset": "testing", "annotations": []},
+    }
+    file = table.with_name("net.json")
+    file.write_text(json.dumps({"database": database}))
+    dataset = find_samples(file, probe=probe)
+    assert [film.path.name for film in dataset.films] == ["a.mp4"]
+    assert dataset.notes == (
+        f"1 annotation not used: {file}: the test set (1 film) has no annotations and is not used",
+    )
 
 
 @pytest.mark.parametrize(

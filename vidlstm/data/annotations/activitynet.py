@@ -5,6 +5,7 @@
     {"results":  {"ID": [{"segment": [6.2, 7.9], "label": "Surfing", "score": 0.9}]}}
 
 Times are in seconds. A film is named by its file name without the suffix; some tools add the prefix `v_`.
+The published files list the films of the test set without their annotations.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
-from vidlstm.data.layouts.folders import SUBSETS
+from vidlstm.data.layouts.folders import SUBSETS, Subset, count
 from vidlstm.records import Span
 
 
@@ -31,8 +32,12 @@ def read_activitynet(file: Path, plain: Any) -> Annotations:
     problems: list[SpanProblem] = []
     memberships: list[Membership] = []
     films = list(_films(plain))
+    if unannotated := _films_of_a_withheld_test_set(films):
+        message = f"the test set ({count(len(unannotated), 'film')}) has no annotations and is not used"
+        problems.append(SpanProblem(SpanCode.UNANNOTATED, str(file), "", message))
+        films = [film for film in films if film[0] not in unannotated]
     for name, subset, segments in films:
-        split = SUBSETS.get((text_of(subset) or "").lower())
+        split = _split(subset)
         if split is not None:
             memberships.append(Membership(name, None, split))
         for place, entry in enumerate(segments, 1):
@@ -54,6 +59,16 @@ def _films(plain: Any) -> Iterator[tuple[str, Any, list[Any]]]:
         yield name, fields_of(entry).get("subset"), items_of(fields_of(entry).get("annotations"))
     for name, segments in fields_of(fields_of(plain).get("results")).items():
         yield name, None, items_of(segments)
+
+
+def _split(subset: object) -> Subset | None:
+    return SUBSETS.get((text_of(subset) or "").lower())
+
+
+def _films_of_a_withheld_test_set(films: Sequence[tuple[str, Any, list[Any]]]) -> set[str]:
+    """Return the names of the test set's films; none if at least one of them has annotations."""
+    test = {name for name, subset, _ in films if _split(subset) == "test"}
+    return set() if any(segments for name, _, segments in films if name in test) else test
 
 
 def write_activitynet(film: Path, spans: Sequence[Span]) -> str:
