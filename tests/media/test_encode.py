@@ -11,11 +11,13 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
-from tests.media.conftest import number_of, numbered_frame
+from tests.media.conftest import number_of, numbered_frame, write_joined
 from tests.report.browser import Browser, start_browser
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.media.encode import write_part
+from vidlstm.media.video.open import open_video
 
 
 def numbers(path: Path) -> list[int]:
@@ -86,6 +88,70 @@ def test_a_drawing_is_in_every_frame(sounding: Path, tmp_path: Path) -> None:
     assert set(numbers(target)) == {0}
 
 
+def shades(path: Path) -> list[float]:
+    with av.open(str(path)) as container:
+        return [float(frame.to_ndarray(format="rgb24").mean()) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "count"), [(0.0, 9.0, 100), (1.5, 1.8, 7), (2.4, 3.2, 20), (1.9, 2.1, 5)]
+)
+def test_a_part_of_joined_files_holds_the_frames_of_its_rows(
+    tmp_path: Path, start: float, end: float, count: int
+) -> None:
+    """The second file has the times of the first; rows continue to count after them."""
+    path = write_joined(tmp_path / "joined.ts", (64, 96), (64, 96))
+    with open_video(path, num_threads=1) as video:
+        frames = [(frame.seconds, float(frame.image.mean())) for frame in video.read(range(200))]
+    expected = [shade for seconds, shade in frames if start - 0.01 <= seconds < end - 0.01]
+    target = tmp_path / "part.mp4"
+    assert write_part(path, target, start, end) == len(expected) == count
+    assert shades(target) == pytest.approx(expected, abs=1.5)
+    with av.open(str(target)) as container:
+        times = [float(frame.time or 0) for frame in container.decode(video=0)]
+    assert np.diff(times) == pytest.approx(0.04, abs=1e-3)
+
+
+def test_frames_of_another_size_are_resized_to_the_first_one(tmp_path: Path) -> None:
+    path = write_joined(tmp_path / "joined.ts", (64, 96), (64, 80))
+    assert write_part(path, tmp_path / "part.mp4", 1.5, 2.5) == 25
+    with av.open(str(tmp_path / "part.mp4")) as container:
+        assert {frame.width for frame in container.decode(video=0)} == {96}
+
+
+def test_a_part_of_a_stream_without_times(tmp_path: Path) -> None:
+    path = tmp_path / "film.h264"
+    with av.open(str(path), "w", format="h264") as made:
+        video = made.add_stream("libx264", rate=25, options={"crf": "1"})
+        video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
+        for number in range(50):
+            made.mux(video.encode(av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")))
+        made.mux(video.encode(None))
+    assert write_part(path, tmp_path / "part.mp4", 1.2, 1.6) == 10
+    assert numbers(tmp_path / "part.mp4") == list(range(30, 40))
+
+
+def test_a_part_of_a_folder_of_frames(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(30):
+        Image.fromarray(numbered_frame(number)).save(folder / f"{number:03}.png")
+    assert write_part(folder, tmp_path / "part.mp4", 0.4, 0.8) == 10
+    assert numbers(tmp_path / "part.mp4") == list(range(10, 20))
+
+
+def test_a_damaged_film_is_written_as_it_is_read(sounding: Path, tmp_path: Path) -> None:
+    content = bytearray(sounding.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 500] = np.random.default_rng(0).bytes(500)
+    path = tmp_path / "damaged.mkv"
+    path.write_bytes(content)
+    with open_video(path, num_threads=1) as video:
+        whole = video.read_to_end()
+        assert video.num_lost or whole < 100
+    assert write_part(path, tmp_path / "whole.mp4") == whole
+
+
 def test_odd_sides_lose_a_row_or_column(numbered: Callable[..., Path], tmp_path: Path) -> None:
     from tests.media.conftest import write_video
 
@@ -112,7 +178,7 @@ def test_a_write_error_gives_the_reason_and_leaves_no_file(sounding: Path, tmp_p
 def test_a_text_file_that_names_a_video_does_not_open_it(sounding: Path, tmp_path: Path) -> None:
     playlist = tmp_path / "playlist.mp4"
     playlist.write_text(f"ffconcat version 1.0\nfile '{sounding}'\n")
-    with pytest.raises(InputError, match="cannot be read as a video") as caught:
+    with pytest.raises(InputError, match="is a playlist or text file, not a video") as caught:
         write_part(playlist, tmp_path / "part.mp4")
     assert caught.value.code is FailureCode.NOT_A_VIDEO
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.media.conftest import number_of, numbered_frame
+from tests.media.conftest import number_of, numbered_frame, write_joined
 from vidlstm.errors import InputError
 from vidlstm.media.stills import stills
 
@@ -25,6 +25,12 @@ def test_first_frame_at_or_after_each_time_at_any_frame_rate(tmp_path: Path) -> 
         made.mux(video.encode(None))
     found = [number_of(image) for image in stills(path, [0.0, 0.4, 1.0, 2.0, 6.9, 60.0])]
     assert found == [0, 10, 25, 38, 99]
+
+
+def test_frames_of_joined_files_have_the_times_of_their_rows(tmp_path: Path) -> None:
+    path = write_joined(tmp_path / "joined.ts", (64, 64), (64, 64))
+    found = [float(image.mean()) for image in stills(path, [0.52, 2.52, 3.0])]
+    assert found == pytest.approx([16 + 2 * n for n in (13, 63, 75)], abs=1.9)
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

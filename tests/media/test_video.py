@@ -127,6 +127,38 @@ def test_a_seek_to_a_wrong_place_is_detected(long_clip: Path, monkeypatch: pytes
         assert not video.jumped
 
 
+@pytest.mark.parametrize("jumps", [True, False])
+def test_a_time_is_reached_by_seeks_or_in_order(long_clip: Path, jumps: bool) -> None:
+    with open_video(long_clip, seek=jumps) as video:
+        found = []
+        for seconds in (0.0, 0.13, 0.13, 40.01, 79.96):
+            assert video.reach(seconds)
+            found.append(number_of(video.image()))
+        assert video.jumped == jumps
+        assert not video.reach(80.0)
+    assert found == [0, 4, 4, 1001, 1999]
+
+
+def test_times_count_from_the_first_frame_that_can_be_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as made:
+        stream = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "50", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        packets = []
+        for number in range(500):
+            packets += stream.encode(av.VideoFrame.from_ndarray(numbered_frame(number), format="bgr24"))
+        packets += stream.encode(None)
+        for packet in packets[10:]:  # the keyframe is lost
+            made.mux(packet)
+    found = []
+    for seek in (True, False):
+        with open_video(path, seek=seek, num_threads=1) as video:
+            found.append(number_of(video.image()))
+            assert video.reach(12.0)
+            found.append(number_of(video.image()))
+    assert found == [found[0], found[0] + 300] * 2
+
+
 def test_a_stream_of_close_moments_is_read_in_order(long_clip: Path) -> None:
     with open_video(long_clip) as video:
         assert [number_of(f.image) for f in video.read(range(0, 300, 20))] == [*range(0, 300, 20)]

@@ -3,6 +3,9 @@
 H.264 in MP4 with 4:2:0 chroma and the index at the front; sound as AAC. Frames are re-encoded, so cuts are
 exact to a frame, which copying packets is not. Every frame keeps its time, so a variable frame rate is
 preserved. The file is written to a temporary name and renamed.
+
+Frames and their times are those that are labelled: damage is read over, and times that go back are repaired.
+The sound has its own times, so a film with repaired times is written without it.
 """
 
 from __future__ import annotations
@@ -14,15 +17,22 @@ import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import av
 import numpy as np
 
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import replacing
 from vidlstm.media.file_types import Limits
-from vidlstm.media.video.base import Image
-from vidlstm.media.video.pyav.container import NotOpenedError, Source
+from vidlstm.media.resize import resize
+from vidlstm.media.sampling import EARLY, known_fps
+from vidlstm.media.video.base import Image, Video
+from vidlstm.media.video.open import open_video
+from vidlstm.media.video.pyav.container import FFmpegError, NotOpenedError, Source
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Draw = Callable[[Image, float], Image]
 """Maps an RGB frame and its time, in seconds since the first frame, to the frame to show."""
@@ -40,7 +50,7 @@ def write_part(
     """Write the frames of a film in `[start, end)`; return their number.
 
     Args:
-        path: The film.
+        path: The film: a file, or a folder of numbered pictures.
         target: Path of the `.mp4` to write, in an existing folder.
         start: Start in seconds since the first frame.
         end: End in seconds since the first frame.
@@ -50,83 +60,153 @@ def write_part(
         InputError: The film cannot be read.
         OSError: The video cannot be written.
     """
-    import av
+    with _Film(path) as film:
+        return film.write(target, start, end, draw)
 
-    with replacing(target) as beside:
+
+class _Film:
+    """A film that is read once, from its beginning to its end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._video = open_video(path, num_threads=1)  # several threads would raise a DoubtError at damage
+        self._sound = _Sound.of(path, self._video)
+        self._early = EARLY / known_fps(self._video.info.fps)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._video.close()
+        if self._sound is not None:
+            self._sound.source.close()
+
+    def write(self, target: Path, start: float, end: float, draw: Draw | None = None) -> int:
+        """Write a part that begins after all parts written before; return the number of frames."""
+        if not self._video.reach(start - self._early) or self._video.seconds >= end - self._early:
+            message = f"has no frame from {start:.2f} to {end:.2f} s"
+            raise InputError(self._path, FailureCode.NO_FRAMES, message)
+        with replacing(target) as beside:
+            try:
+                return self._write(beside, start, end, draw)
+            except FFmpegError as error:
+                if error.errno in _FULL:
+                    raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
+                message = f"cannot be re-encoded: {error.strerror or error}"
+                raise InputError(self._path, FailureCode.READ_ERROR, message) from None
+
+    def _write(self, beside: Path, start: float, end: float, draw: Draw | None) -> int:
+        video = self._video
+        height, width = even(video.image()).shape[:2]
+        number, last = 0, -1
+        with av.open(f"file:{beside}", "w", format="mp4", options={"movflags": "+faststart"}) as made:
+            shown = add_h264(made, height, width, known_fps(video.info.fps))
+            # All streams are added before anything is written.
+            heard = None if self._sound is None else _Track(made, self._sound, start, end)
+            while video.seconds < end - self._early:
+                image = even(video.image())
+                if image.shape[:2] != (height, width):
+                    image = resize(image, width, height)
+                image = np.ascontiguousarray(image[..., ::-1])
+                image = image if draw is None else draw(image, video.seconds)
+                out = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+                last = max(last + 1, round((video.seconds - start) / TICK))
+                out.pts, out.time_base = last, TICK
+                made.mux(shown.encode(out))
+                number += 1
+                if heard is not None:
+                    heard.write(video.seconds)
+                if not video.step():
+                    break
+            made.mux(shown.encode(None))
+            if heard is not None:
+                heard.close()
+        return number
+
+
+class _Sound:
+    """The sound of a film.
+
+    Args:
+        source: The film, opened a second time.
+        zero: Time of the first frame, in seconds.
+    """
+
+    def __init__(self, source: Source, zero: float) -> None:
+        self.source = source
+        self._zero = zero
+
+    @staticmethod
+    def of(path: Path, video: Video) -> _Sound | None:
+        """Return the sound of a film; None if there is none, or if the frames do not have their own times."""
         try:
-            with contextlib.closing(Source(path, Limits())) as source:
-                return _write(av, source, path, beside, start, end, draw)
-        except NotOpenedError:
-            raise InputError(path, FailureCode.NOT_A_VIDEO, "cannot be read as a video") from None
-        except av.error.FFmpegError as error:
-            if error.errno in _FULL:
-                raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
-            raise InputError(path, FailureCode.READ_ERROR, f"cannot be re-encoded: {error}") from None
+            source = Source(path, Limits())
+        except (NotOpenedError, InputError):  # such as a folder
+            return None
+        container: Any = source.container
+        # The frames of an AVI file have no times, but a constant rate.
+        if container.streams.audio and (video.times is not None or container.format.name == "avi"):
+            with contextlib.suppress(FFmpegError):
+                if (first := next(container.decode(source.stream), None)) is not None:
+                    return _Sound(source, float(first.time or 0.0))
+        source.close()
+        return None
+
+    @property
+    def audio(self) -> Any:
+        """The audio stream; another one after each call of `between`."""
+        return self.source.container.streams.audio[0]
+
+    def between(self, start: float, end: float) -> Iterator[tuple[float, Any]]:
+        """Yield pieces of sound and their times, in seconds since the first frame; stop at damage."""
+        self.source.reopen()
+        container: Any = self.source.container
+        if start + self._zero > 1:
+            container.seek(int((start + self._zero) * 1_000_000), backward=True)
+        with contextlib.suppress(FFmpegError):
+            for piece in container.decode(self.audio):
+                seconds = (piece.time or 0.0) - self._zero
+                middle = seconds + piece.samples / piece.sample_rate / 2
+                if middle >= end:
+                    return
+                if middle >= start:
+                    yield seconds, piece
 
 
-def _write(
-    av: Any, film: Source, path: Path, beside: Path, start: float, end: float, draw: Draw | None
-) -> int:
-    source, video = film.container, film.stream
-    video.thread_type = "AUTO"
-    audio = next(iter(source.streams.audio), None)
-    first = next(source.decode(video), None)
-    if first is None:
-        raise InputError(path, FailureCode.NO_FRAMES, "no frame can be decoded")
-    zero = float(first.time or 0.0)
-    source.seek(0)
-    half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
-    number = 0
-    with av.open(f"file:{beside}", "w", format="mp4", options={"movflags": "+faststart"}) as made:
-        rate = video.guessed_rate or video.average_rate or Fraction(25)
-        height, width = upright(first).shape[:2]
-        shown = add_h264(made, height, width, rate)  # add all streams before anything is written
-        heard = 0  # samples
-        sound = None if audio is None else made.add_stream("aac", rate=audio.rate)
-        resampler = None
-        if sound is not None and audio is not None:
-            sound.layout = audio.layout if audio.layout.nb_channels <= 2 else "stereo"
-            resampler = av.AudioResampler(format="fltp", layout=sound.layout, rate=audio.rate)
-        for frame in _frames(source, [s for s in (video, audio) if s is not None], start + zero):
-            seconds = (frame.time or 0.0) - zero
-            if isinstance(frame, av.AudioFrame):
-                length = frame.samples / frame.sample_rate
-                if sound is not None and resampler is not None and start <= seconds + length / 2 < end:
-                    frame.pts, frame.time_base = heard, Fraction(1, frame.sample_rate)
-                    heard += frame.samples
-                    for piece in resampler.resample(frame):
-                        made.mux(sound.encode(piece))
-                continue
-            if seconds < start - half / 2:
-                continue
-            if seconds >= end - half / 2:
-                break
-            image = upright(frame)
-            image = image if draw is None else draw(image, seconds)
-            out = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            out.pts, out.time_base = round((seconds - start) / TICK) if start <= seconds else 0, TICK
-            made.mux(shown.encode(out))
-            number += 1
-        if not number:
-            raise InputError(path, FailureCode.NO_FRAMES, f"has no frame from {start:.2f} to {end:.2f} s")
-        for stream in (shown, sound):
-            if stream is not None:
-                made.mux(stream.encode(None))
-    return number
+class _Track:
+    """The sound of a part, written along with its frames."""
+
+    def __init__(self, made: Any, sound: _Sound, start: float, end: float) -> None:
+        audio = sound.audio
+        layout = audio.layout if audio.layout.nb_channels <= 2 else "stereo"
+        self._made = made
+        self._stream = made.add_stream("aac", rate=audio.rate)
+        self._stream.layout = layout
+        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=audio.rate)
+        self._pieces = sound.between(start, end)
+        self._next = next(self._pieces, None)
+        self._num_samples = 0
+
+    def write(self, until: float) -> None:
+        """Write the sound up to a time of the film."""
+        while self._next is not None and self._next[0] <= until:
+            piece = self._next[1]
+            piece.pts, piece.time_base = self._num_samples, Fraction(1, piece.sample_rate)
+            self._num_samples += piece.samples
+            for resampled in self._resampler.resample(piece):
+                self._made.mux(self._stream.encode(resampled))
+            self._next = next(self._pieces, None)
+
+    def close(self) -> None:
+        """Write the rest of the sound."""
+        self.write(math.inf)
+        self._made.mux(self._stream.encode(None))
 
 
-def _frames(source: Any, streams: list[Any], start: float) -> Iterator[Any]:
-    """Yield frames and sound in the order of the file, from the keyframe before a time."""
-    if start > 1:
-        source.seek(int(start * 1_000_000), backward=True)
-    yield from source.decode(*streams)
-
-
-def upright(frame: Any) -> Image:
-    """Return a frame as RGB, rotated as shown, with even sides as 4:2:0 requires."""
-    image = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90))
+def even(image: Image) -> Image:
+    """Return a frame with an even height and width, as 4:2:0 requires."""
     height, width = image.shape[:2]
-    return np.asarray(image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)], dtype=np.uint8)
+    return image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)]
 
 
 def add_h264(made: Any, height: int, width: int, rate: Fraction | float) -> Any:

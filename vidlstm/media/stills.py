@@ -1,16 +1,15 @@
-"""Read single frames of a film at given times with one seek each: for thumbnails, not for features."""
+"""Read single frames of a film at given times: for thumbnails, not for features."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.encode import upright
-from vidlstm.media.file_types import Limits
+import numpy as np
+
+from vidlstm.media.sampling import known_fps
 from vidlstm.media.video.base import Image
-from vidlstm.media.video.pyav.container import FFmpegError, NotOpenedError, Source
+from vidlstm.media.video.open import open_video
 
 
 def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
@@ -18,28 +17,14 @@ def stills(path: Path, times: Sequence[float]) -> Iterator[Image]:
 
     Args:
         path: The film.
-        times: Times in seconds since the first frame.
+        times: Times in seconds since the first frame, ascending.
 
     Raises:
         InputError: The film cannot be read, or not beyond this point.
     """
-    with contextlib.ExitStack() as stack:
-        try:
-            film = stack.enter_context(contextlib.closing(Source(path, Limits())))
-            source, video = film.container, film.stream
-            first = next(source.decode(video), None)
-            if first is None:
-                raise InputError(path, FailureCode.NO_FRAMES, "no frame can be decoded")
-            zero = float(first.time or 0.0)
-            half = 0.5 / float(video.guessed_rate or video.average_rate or 25)
-            for time in times:
-                source.seek(int((time + zero) * 1_000_000), backward=True)
-                shown = (f for f in source.decode(video) if (f.time or 0.0) - zero >= time - half)
-                frame = next(shown, None)
-                if frame is None:
-                    return
-                yield upright(frame)
-        except NotOpenedError:
-            raise InputError(path, FailureCode.NOT_A_VIDEO, "cannot be read as a video") from None
-        except FFmpegError as error:
-            raise InputError(path, FailureCode.READ_ERROR, f"cannot be read: {error}") from None
+    with open_video(path, num_threads=1) as video:  # several threads would raise a DoubtError at damage
+        half = 0.5 / known_fps(video.info.fps)
+        for time in times:
+            if not video.reach(time - half):
+                return
+            yield np.ascontiguousarray(video.image()[..., ::-1])

@@ -19,11 +19,10 @@ from typing import Any
 import av
 import numpy as np
 
-from vidlstm.media.encode import TICK, add_h264
+from vidlstm.media.encode import TICK, add_h264, even
 from vidlstm.media.live.sources import LiveFrame
 from vidlstm.media.opencv import cv2
 from vidlstm.media.resize import resize
-from vidlstm.media.video.base import Image
 from vidlstm.media.video.pyav.container import FFmpegError
 
 _MAX_WAITING = 16  # frames
@@ -133,7 +132,7 @@ class _Clip:
         self._shape = (0, 0)
 
     def write(self, shown: float, data: bytes) -> None:
-        image = _even(np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8))
+        image = even(np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8))
         if self._made is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             name = f"file:{self._beside}"  # so that a colon in a label is not taken for a protocol
@@ -159,9 +158,3 @@ class _Clip:
                 self._made.close()
         with contextlib.suppress(OSError):
             self._beside.unlink(missing_ok=True)
-
-
-def _even(image: Image) -> Image:
-    """Return a frame with an even height and width, as 4:2:0 requires."""
-    height, width = image.shape[:2]
-    return image[: max(2, height // 2 * 2), : max(2, width // 2 * 2)]

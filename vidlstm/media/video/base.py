@@ -1,8 +1,8 @@
 """The interface of all sources of frames: a cursor that moves forward.
 
-An open `Video` is at its first frame. It moves forward by one frame (`step`) or to a chosen frame (`goto`),
-and returns the image of the current frame (`image`). Frames have the order and numbers of a full decode
-from the beginning. To go back, open the video again.
+An open `Video` is at its first frame. It moves forward by one frame (`step`), to a chosen frame (`goto`) or
+to a time (`reach`), and returns the image of the current frame (`image`). Frames have the order and numbers
+of a full decode from the beginning. To go back, open the video again.
 """
 
 from __future__ import annotations
@@ -124,6 +124,13 @@ class Video(ABC):
         if index < self.index:
             raise ValueError(f"frame {index} is before frame {self.index}, but frames are read in order")
         while self.index < index:
+            if not self.step():
+                return False
+        return True
+
+    def reach(self, seconds: float) -> bool:
+        """Move forward to the first frame at or after a time; return False if the clip ends before it."""
+        while self.seconds < seconds:
             if not self.step():
                 return False
         return True

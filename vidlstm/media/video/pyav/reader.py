@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from av import VideoFrame
 from av.packet import Packet
 from av.video.stream import VideoStream
@@ -55,6 +56,7 @@ class PyAvVideo(PyAvFile):
 
     _frames: Iterator[VideoFrame]
     _zero: float | None
+    _first: float | None = None
 
     def __init__(self, source: Source, *, seek: bool = True, num_threads: int | None = None) -> None:
         super().__init__(source)
@@ -90,13 +92,15 @@ class PyAvVideo(PyAvFile):
 
     def goto(self, index: int) -> bool:
         """Move forward to frame `index`; return False if the clip ends before it."""
-        key = self._packets.key_before(index) if self._can_seek and index < self.expected else None
-        if key is None or index - self.index <= 1.25 * (index - key[0]) + _SEEK_OVERHEAD:
-            return super().goto(index)
-        if self._seek(index, key[1]):
-            return True
-        self._start_over()
-        return super().goto(index)
+        return self._seek_if_cheaper(index) or super().goto(index)
+
+    def reach(self, seconds: float) -> bool:
+        """Move forward to the first frame at or after a time; return False if the clip ends before it."""
+        if self.times is not None and self._zero == self._first:  # else times count from a frame that is lost
+            index = int(np.searchsorted(self.times, seconds))
+            if self._seek_if_cheaper(index):
+                return True
+        return super().reach(seconds)
 
     def close(self) -> None:
         """Release the file."""
@@ -135,7 +139,7 @@ class PyAvVideo(PyAvFile):
         self.expected = packets.num_frames
         if packets.pts is not None:
             seconds = self._clock.seconds(packets.pts)
-            self.times = seconds - seconds[0]
+            self.times, self._first = seconds - seconds[0], float(seconds[0])
 
     def _rewind(self) -> None:
         """Return to the first packet, after all packets have been read."""
@@ -169,6 +173,16 @@ class PyAvVideo(PyAvFile):
         self._zero = None
         self._num_errors = 0
         self._num_damaged = 0
+
+    def _seek_if_cheaper(self, index: int) -> bool:
+        """Move to frame `index` by a seek; return False if it is still to be moved to in order."""
+        key = self._packets.key_before(index) if self._can_seek and index < self.expected else None
+        if key is None or index - self.index <= 1.25 * (index - key[0]) + _SEEK_OVERHEAD:
+            return False
+        if self._seek(index, key[1]):
+            return True
+        self._start_over()
+        return False
 
     def _seek(self, index: int, key_time: int) -> bool:
         """Move to frame `index`; return False if this cannot be verified."""
