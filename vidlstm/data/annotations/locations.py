@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -33,6 +32,13 @@ class Located(NamedTuple):
 
     paths: dict[str, Path]
     reasons: dict[str, str]
+
+
+class _Found(NamedTuple):
+    """A video, and the names of all folders that lead to it."""
+
+    path: Path
+    folders: tuple[str, ...]
 
 
 class _Match(NamedTuple):
@@ -69,31 +75,33 @@ def locate_films(annotations: Annotations, root: Path, *, trusted: bool) -> Loca
     return Located(paths, reasons)
 
 
-def _films_below(root: Path) -> dict[str, list[Path]]:
+def _films_below(root: Path) -> dict[str, list[_Found]]:
     """Return the videos in a folder and below, by file name with and without suffix."""
-    found: dict[str, list[Path]] = defaultdict(list)
+    found: dict[str, list[_Found]] = defaultdict(list)
     for folder, folders, names in os.walk(root):
+        parts = Path(folder).absolute().parts
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if suffix_kind(name) == "video" and not name.startswith("."):
-                path = Path(folder, name)
-                found[name].append(path)
-                found[path.stem].append(path)
+                film = _Found(Path(folder, name), parts)
+                found[name].append(film)
+                found[film.path.stem].append(film)
     return found
 
 
-def _match(name: str, root: Path, below: Mapping[str, Sequence[Path]]) -> _Match | None:
+def _match(name: str, root: Path, below: Mapping[str, Sequence[_Found]]) -> _Match | None:
     matches: list[_Match] = []
     for spelled in dict.fromkeys((name, unquote(name))):
         relative = PurePosixPath(spelled.replace("\\", "/"))
         inside = not relative.is_absolute() and ".." not in relative.parts and ":" not in spelled
         if inside and os.path.isfile(root / relative):  # noqa: PTH113 - False if the name is too long
             return _Match((root / relative,), (0, len(relative.parts)))
+        folders = relative.parent.parts
         for place, known in enumerate(_spellings(relative)):
             if films := below.get(known):
-                agreeing = [_num_agreeing(relative.parent.parts, film) for film in films]
+                agreeing = [_num_agreeing(folders, film.folders) for film in films]
                 most = max(agreeing)
-                best = [film for film, number in zip(films, agreeing, strict=True) if number == most]
+                best = [film.path for film, number in zip(films, agreeing, strict=True) if number == most]
                 matches.append(_Match(best, (-place, most)))
     return max(matches, key=lambda match: match.fit, default=None)
 
@@ -109,10 +117,12 @@ def _spellings(path: PurePosixPath) -> Iterator[str]:
         yield f"v_{path.name}"
 
 
-def _num_agreeing(folders: Sequence[str], film: Path) -> int:
-    """Return how many of the last folders of a name are those of a film."""
-    pairs = zip(reversed(folders), reversed(film.absolute().parent.parts), strict=False)
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+def _num_agreeing(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many of the last folders of two paths are the same."""
+    number = 0
+    while number < min(len(one), len(other)) and one[-1 - number] == other[-1 - number]:
+        number += 1
+    return number
 
 
 def _rivals(matches: Mapping[str, _Match]) -> dict[str, str]:
