@@ -150,7 +150,7 @@ class HeadConfig:
         hidden: Width of the recurrent state, per direction.
         layers: Number of recurrent layers.
         bidirectional: Read the sequence backwards as well.
-        dropout: Dropout before the classifier; before the head it is half as much.
+        dropout: Dropout before the classifier and between recurrent layers; before the head half as much.
         summary: How the outputs are reduced to one vector: the `last` unpadded step, their `mean`, or
             `attention`.
         projection: Width of the linear layer before the head; 0: no such layer.

@@ -165,13 +165,15 @@ def gradients(classifier: Classifier, steps: list[Step], parts: int, weights: Te
 
 @pytest.mark.parametrize("weights", [None, torch.tensor([[0.5, 2.0], [1.0, 3.0]])])
 @pytest.mark.parametrize("mixup", [0.0, 0.4])
-@pytest.mark.parametrize(("size", "parts"), [(1, 2), (1, 5), (2, 1), (3, 2), (4, 1)])
+@pytest.mark.parametrize(
+    ("size", "parts", "layers"), [(1, 2, 1), (1, 5, 1), (2, 1, 1), (3, 2, 1), (4, 1, 1), (1, 2, 3), (2, 1, 2)]
+)
 def test_gradients_of_the_parts_add_up_to_that_of_the_whole(
-    size: int, parts: int, mixup: float, weights: Tensor | None
+    size: int, parts: int, layers: int, mixup: float, weights: Tensor | None
 ) -> None:
     clips, labels = shaped(13)
     torch.manual_seed(0)
-    classifier = Classifier(model_config(), {"motion": 6}).train()
+    classifier = Classifier(model_config().changed(head={"layers": layers}), {"motion": 6}).train()
 
     def draw(rows: slice) -> Step:
         rng = np.random.default_rng(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from typing import get_args
 
@@ -168,6 +169,29 @@ class TestMembers:
             torch.testing.assert_close(together[number], expected)
 
 
+class TestTraining:
+    STEPS = torch.randn(2, 3, 6, WIDTH, generator=torch.Generator().manual_seed(8))
+    MASK = lengths_to_mask([5, 2, 6], 6)[None]
+
+    @recurrent
+    def test_without_dropout_gives_the_outputs_and_gradients_of_evaluation(self, config: HeadConfig) -> None:
+        head = build_head(2, WIDTH, dataclasses.replace(config, dropout=0.0))
+        found = []
+        for training in (True, False):
+            head.train(training).zero_grad()
+            outputs = head(self.STEPS, self.MASK)
+            outputs.square().sum().backward()
+            gradients = [p.grad.clone() for p in head.parameters() if p.grad is not None]
+            found.append([outputs, *gradients])
+        torch.testing.assert_close(*found)
+
+    def test_units_are_dropped_between_layers(self) -> None:
+        for layers in (1, 2):
+            head = build(HeadConfig(hidden=7, layers=layers, dropout=0.5)).train()
+            once, again = (head(self.STEPS[:1], self.MASK) for _ in range(2))
+            assert torch.equal(once, again) == (layers == 1)
+
+
 class TestState:
     @recurrent
     def test_none_is_carried_from_one_call_to_the_next(self, config: HeadConfig) -> None:
@@ -213,4 +237,4 @@ class TestShape:
         assert isinstance(rnn, cell)
         assert isinstance(rnn, nn.RNNBase)
         assert (rnn.hidden_size, rnn.num_layers, rnn.bidirectional) == (9, 3, True)
-        assert (rnn.dropout, head.width) == (0.25, 18)
+        assert (head.between.share, head.width) == (0.25, 18)

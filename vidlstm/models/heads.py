@@ -7,12 +7,15 @@ longer clips. No state is kept from one call to the next.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from vidlstm.config import HeadConfig
-from vidlstm.models.members import Linear
+from vidlstm.models.members import Linear, RowDropout
 
 
 def masked_mean(steps: Tensor, mask: Tensor) -> Tensor:
@@ -57,11 +60,12 @@ class RecurrentHead(nn.Module):
                 config.hidden,
                 config.layers,
                 batch_first=True,
-                dropout=config.dropout if config.layers > 1 else 0.0,
                 bidirectional=config.bidirectional,
             )
             for _ in range(members)
         )
+        self.between = RowDropout(config.dropout)  # PyTorch's own draws other numbers for parts of a step
+        self.layers = config.layers
         self.bidirectional = config.bidirectional
         self.hidden = config.hidden
         self.summary = config.summary
@@ -72,15 +76,25 @@ class RecurrentHead(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Read `(M, B, T, D)` with `mask` `(M, B, T)` in order; return `(M, B, H)`."""
+        if not self.training or self.layers == 1:
+            return self.summarise(self._read([*self.rnns], steps, mask), mask)
+        with warnings.catch_warnings():
+            # On a GPU cuDNN copies the weights of a layer that is computed by itself; they are small.
+            warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
+            for number in range(self.layers):
+                x = self.between(steps) if number else steps
+                steps = self._read([_layer(rnn, number) for rnn in self.rnns], x, mask)
+        return self.summarise(steps, mask)
+
+    def _read(self, rnns: Sequence[nn.Module], steps: Tensor, mask: Tensor) -> Tensor:
         # A forward LSTM reads padding after the real steps, so it needs no packing.
         packs = self.bidirectional and not bool(mask.all())
-        outputs = torch.stack(
+        return torch.stack(
             [
                 _read_packed(rnn, x, real) if packs else rnn(x)[0]
-                for rnn, x, real in zip(self.rnns, steps, mask.expand(steps.shape[:-1]), strict=True)
+                for rnn, x, real in zip(rnns, steps, mask.expand(steps.shape[:-1]), strict=True)
             ]
         )
-        return self.summarise(outputs, mask)
 
     def summarise(self, outputs: Tensor, mask: Tensor) -> Tensor:
         """Reduce the outputs `(M, B, T, H)` with `mask` `(M, B, T)` to a summary `(M, B, H)`.
@@ -103,6 +117,18 @@ class RecurrentHead(nn.Module):
         if not self.bidirectional:
             return at_end
         return torch.cat([at_end[..., : self.hidden], outputs[:, :, 0, self.hidden :]], dim=-1)
+
+
+def _layer(rnn: nn.Module, number: int) -> nn.Module:
+    """Return one layer of an RNN, with the same parameters, as a separate RNN."""
+    assert isinstance(rnn, nn.LSTM | nn.GRU)
+    inputs = rnn.input_size if number == 0 else rnn.hidden_size * (2 if rnn.bidirectional else 1)
+    layer = type(rnn)(
+        inputs, rnn.hidden_size, batch_first=True, bidirectional=rnn.bidirectional, device="meta"
+    )
+    for name, _ in [*layer.named_parameters()]:
+        setattr(layer, name, getattr(rnn, name.replace("_l0", f"_l{number}")))
+    return layer
 
 
 def _read_packed(rnn: nn.Module, steps: Tensor, mask: Tensor) -> Tensor:
