@@ -31,7 +31,7 @@ SCHEMES = ("s3", "gs", "hf", "https", "file")
 """Schemes of the addresses that are read. Nothing else reaches the network."""
 
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
-_PASSWORD = re.compile(r"[a-z0-9]+://[^/@]*:[^/@]*@")
+_PASSWORD = re.compile(r"[a-z0-9]+://[^/@]*:[^/]*@")  # a password may contain @
 _KEPT = "\ue000"  # marks parts of an address that a path would drop: empty names, `.` and `..`
 _BLOCK = 1 << 20
 _AT_ONCE = 16  # requests
@@ -116,7 +116,6 @@ def require_store(address: str) -> None:
     Raises:
         UsageError: It contains a password, or the package for the store is not installed.
     """
-    refuse_passwords(address)
     _open(address)
 
 
@@ -268,7 +267,12 @@ def opened(address: str, *, whole: bool = True) -> Iterator[Any]:
 
 
 def _open(address: str) -> tuple[Any, str]:
-    """Return the file system of an address, and the path in it."""
+    """Return the file system of an address, and the path in it.
+
+    Raises:
+        UsageError: The address contains a password, or the package for the store is not installed.
+    """
+    refuse_passwords(address)
     try:
         import fsspec
 

@@ -13,6 +13,7 @@ import pytest
 from tests.cli.conftest import QUICK, learned, vidlstm, write_clip
 from tests.tiny import write_action
 from vidlstm import stores
+from vidlstm.cli.rows.inputs import Search, expand
 from vidlstm.engine.extraction import fetching
 from vidlstm.engine.extraction.fetching import Fetcher, Local
 from vidlstm.engine.precision.clips import read_clips, run_files
@@ -47,10 +48,32 @@ def test_other_names_are_files(name: str) -> None:
     assert to_path(name) == Path(name)
 
 
-def test_a_password_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize("address", [f"https://me:{SECRET}@host/a.mp4", f"https://me:1@{SECRET}@host/a.mp4"])
+def test_a_password_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(UsageError, match="contains a password") as raised:
-        refuse_passwords(f"https://me:{SECRET}@host/a.mp4")
+        refuse_passwords(address)
     assert SECRET not in str(raised.value)
+
+
+def test_a_password_on_standard_input_is_masked_and_nothing_is_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("https://me:{}@localhost:1/a.mp4", "rtsp://me:{}@camera/1", "a:b@c.mp4", "s3://bucket/a@b:c.mp4")
+    file = tmp_path / "names.txt"
+    file.write_text("\n".join(names).format(SECRET, SECRET))
+    with file.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        read = list(expand(["-"], Search("video")))
+    assert read == [name.format("***") for name in names]
+    with pytest.raises(InputError, match="a password") as raised:
+        stores.size_of(read[0])
+    assert raised.value.code == "read_error"
+
+
+def test_spans_refuses_a_password_and_a_camera(model: Path) -> None:
+    for name, message in ((f"https://me:{SECRET}@host/a.mp4", "contains a password"), ("0", "is a camera")):
+        ended = vidlstm("spans", "-c", model, name)
+        assert (ended.status, message in ended.err, SECRET in ended.err) == (2, True, False)
 
 
 def test_messages_of_a_library_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

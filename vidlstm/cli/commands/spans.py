@@ -26,7 +26,7 @@ from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
 from vidlstm.cli.rows.formats.predictions import Format, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
 from vidlstm.cli.rows.formats.spans import WRITERS as ROW_WRITERS
-from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_size, require_one, take_shard
+from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_size, require_files, require_one, take_shard
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
 from vidlstm.cli.rows.parquet import open_target, require_pyarrow
@@ -119,6 +119,7 @@ def spans(
 ) -> int:
     """Find what happens when in films: one row per span, film by film."""
     console = Console.of(console_options)
+    require_files(paths)
     shortest, gap = parse_seconds("--min-duration", min_duration), parse_seconds("--max-gap", max_gap)
     document = output_format if output_format in SUFFIXES else None
     folder = _choose_folder(document, output, output_dir, resume)

@@ -28,6 +28,7 @@ from vidlstm.stores import is_address, is_folder, refuse_passwords, walk_store
 STDIN = "-"
 _BLOCK = 1 << 16
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_PASSWORD = re.compile(_ADDRESS.pattern + "[^/]*:[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def expand(given: Sequence[str], search: Search) -> Iterator[str]:
     """
     for name in given:
         if name == STDIN:
-            yield from read_names(sys.stdin.buffer, search.separator)
+            yield from map(_without_password, read_names(sys.stdin.buffer, search.separator))
         elif is_address(name):
             yield from _expand_address(name, search)
         elif os.path.isdir(name):  # noqa: PTH112 - Path raises on an invalid name
@@ -158,6 +159,11 @@ def _name(name: bytes, separator: bytes) -> str:
     if separator == b"\n" and text.endswith("\r") and not os.path.lexists(text):
         return text[:-1]
     return text
+
+
+def _without_password(name: str) -> str:
+    """Return a name, an address with `***` for its password: rows repeat names. It is refused when opened."""
+    return masked(name) if _PASSWORD.match(name) else name
 
 
 def _expand_address(name: str, search: Search) -> Iterator[str]:
