@@ -122,6 +122,9 @@ def test_spans_in_parquet(film_run: Path, films: Path, tmp_path: Path) -> None:
     ended = vidlstm(*command, "--resume", file)
     assert ended.status == 0
     assert read(file) == rows
+    for _ in range(2):  # the same film twice has two records
+        assert vidlstm(*command, film, "--resume", file).status == 0
+        assert read(file) == rows * 2
 
 
 def test_it_needs_a_file_and_pyarrow(

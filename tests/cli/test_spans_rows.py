@@ -64,10 +64,11 @@ def test_after_a_kill_the_last_film_has_all_rows_or_none(tmp_path: Path, output_
 def test_rows_that_end_with_a_block_are_not_taken_as_complete(tmp_path: Path) -> None:
     file = tmp_path / "rows.tsv"
     first = "a\t1.00\t2.00\tx\t0.5000\n"
-    row = "b\t1.00\t2.00\ty\t0.5000\n"
-    number = (4096 - len(first)) // len(row)
-    label = "z" * (4096 - len(first) - number * len(row) + 1)
-    file.write_text(first + (row * (number - 1)) + row.replace("y", label))
+    row = "b\t{:03}.00\t999.00\t{}\t0.5000\n"
+    length = len(row.format(0, "y"))
+    number = (4096 - len(first)) // length
+    labels = ["y"] * (number - 1) + ["z" * (4096 - len(first) - number * length + 1)]
+    file.write_text(first + "".join(row.format(start, label) for start, label in enumerate(labels)))
     assert file.stat().st_size == 4096
     rows = found_in(file, "tsv")
     assert rows.take("a") == "x"
@@ -102,3 +103,21 @@ def test_one_run_at_a_time_writes_to_a_file(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="is writing rows to it"):
             found_in(file, "tsv")
     assert found_in(file, "tsv").take("a.mp4") == "walk"
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("labels", [("walk", "sit"), ()])
+def test_a_film_that_is_named_twice_has_two_records(
+    tmp_path: Path, output_format: Format, labels: tuple[str, ...]
+) -> None:
+    file = tmp_path / "rows"
+    file.write_bytes(text_of(output_format, *[film("a.mp4", *labels)] * 2))
+    rows = found_in(file, output_format)
+    assert rows.num_rows == 2
+    assert [rows.take("a.mp4") is None for _ in range(3)] == [False, False, True]
+
+
+def test_films_without_spans_and_failures_are_records_of_their_own(tmp_path: Path) -> None:
+    failed = Failure("a.mp4", Problem(FailureCode.NOT_A_VIDEO, "is no video"))
+    (tmp_path / "rows").write_bytes(text_of("tsv", failed, failed, film("a.mp4"), film("a.mp4", "walk")))
+    assert found_in(tmp_path / "rows", "tsv").num_rows == 4

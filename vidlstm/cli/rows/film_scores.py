@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidlstm.cli.rows.formats.predictions import Format, RowKind, csv_line, decode
+from vidlstm.cli.rows.formats.predictions import Format, RowKind, StoredRow, csv_line, decode
 from vidlstm.cli.rows.output import choose_target
 from vidlstm.cli.rows.rows_file import open_rows
 from vidlstm.errors import UsageError
@@ -88,8 +88,8 @@ def _csv_rows(film: LabelledFilm) -> str:
     )
 
 
-def _read(num_classes: int, line: bytes, _: Format) -> tuple[str, str]:
-    """Return the path of a row; it has no label."""
+def _read(num_classes: int, line: bytes, _: Format) -> StoredRow:
+    """Return a row; it has no label."""
     text = decode(line)
     try:
         path, *numbers = next(csv.reader([text]))
@@ -97,7 +97,7 @@ def _read(num_classes: int, line: bytes, _: Format) -> tuple[str, str]:
             raise ValueError
     except (ValueError, StopIteration, csv.Error):
         raise UsageError(f"{text.strip()[:60]!r} is not a row of scores") from None
-    return path, ""
+    return StoredRow(path, "", float(numbers[0]))
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, ColumnType, Format, RowKind
+from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, ColumnType, Format, RowKind, StoredRow
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows, require_empty
 from vidlstm.errors import UsageError
 from vidlstm.files import replacing
@@ -51,7 +51,7 @@ def _open_parquet(file: Path, labels: Sequence[str], *, resume: bool, kind: RowK
     if not resume:
         require_empty(file)
     schema = _schema(kind)
-    done = list(_read_names(file, schema)) if file.is_file() and file.stat().st_size else []
+    done = list(_read_rows(file, schema)) if file.is_file() and file.stat().st_size else []
     journal = file.with_name(f".{file.name}.{len(done)}.jsonl")
     for left in _journals(file):
         if left != journal:
@@ -74,8 +74,8 @@ def _journals(file: Path) -> list[Path]:
     return [path for path in file.absolute().parent.iterdir() if pattern.fullmatch(path.name)]
 
 
-def _read_names(file: Path, schema: Any) -> Iterator[tuple[str, str]]:
-    """Yield path and label of every row of a Parquet file.
+def _read_rows(file: Path, schema: Any) -> Iterator[StoredRow]:
+    """Yield every row of a Parquet file.
 
     Raises:
         UsageError: The file holds something else.
@@ -87,10 +87,11 @@ def _read_names(file: Path, schema: Any) -> Iterator[tuple[str, str]]:
         with parquet.ParquetFile(file) as rows:
             if not rows.schema_arrow.equals(schema):
                 raise UsageError(f"{file}: has other columns, so it is not changed; name another file")
-            for batch in rows.iter_batches(_AT_ONCE, columns=["path", _BYTES, "label"]):
+            columns = [name for name in ("path", _BYTES, "label", "start") if name in schema.names]
+            for batch in rows.iter_batches(_AT_ONCE, columns=columns):
                 for row in batch.to_pylist():
                     name = row["path"] if row[_BYTES] is None else os.fsdecode(row[_BYTES])
-                    yield name, row["label"] or ""
+                    yield StoredRow(name, row["label"] or "", row.get("start"))
     except pa.ArrowInvalid:
         raise UsageError(f"{file}: is not a Parquet file, so it is not changed; name another one") from None
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, Format, RowKind, cell_of, encode
+from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, Format, RowKind, StoredRow, cell_of, encode
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 
@@ -63,14 +63,12 @@ class RowsFile:
         labels = self._rows.get(cell_of(name, self._format))
         return labels.pop() if labels else None
 
-    def remember(self, rows: Iterable[tuple[str, str]]) -> None:
-        """Add path and label of rows that are stored elsewhere."""
-        last = ""
-        for path, label in rows:
-            if not (self._kind.several and path == last):
-                self._rows.setdefault(path, []).append(self._labels.get(label, label))
-                self.num_rows += 1
-            last = path
+    def remember(self, rows: Iterable[StoredRow]) -> None:
+        """Add rows that are stored elsewhere."""
+        last: StoredRow | None = None
+        for row in rows:
+            self._add(row, last)
+            last = row
 
     def begin(self) -> None:
         """Write the header, if the format has one and the file is empty."""
@@ -84,16 +82,18 @@ class RowsFile:
             UsageError: The file holds something else. It is not changed.
         """
         end, size = 0, 0
-        begin, last = 0, ""  # of the last record
+        begin = 0  # of the last record
+        last: StoredRow | None = None
         line = b"\n"
         with self.file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 size += len(line)
                 try:
                     if line.endswith(b"\n"):
-                        path = self._remember(line, last, is_first=number == 1)
-                        begin, last = (begin, last) if path == last else (end, path)
-                        end = size
+                        row = self._parse(line, is_first=number == 1)
+                        if row is not None and self._add(row, last):
+                            begin = end
+                        end, last = size, row
                     elif number == 1 and not self._may_begin(line):
                         raise UsageError("it holds no complete row")
                 except UsageError as error:
@@ -101,8 +101,8 @@ class RowsFile:
                         f"{self.file}, line {number}: {error}, so the file is not changed; "
                         "name another one with --resume"
                     ) from None
-        if self._kind.several and last and (end < size or end % _BLOCK == 0):
-            self._rows[last].pop()
+        if self._kind.several and last is not None and (end < size or end % _BLOCK == 0):
+            self._rows[last.path].pop()
             self.num_rows -= 1
             end = begin
         if end < size:
@@ -111,20 +111,24 @@ class RowsFile:
                 self.cut = stream.read().decode("utf-8", "replace")
             os.ftruncate(self._handle, end)
 
-    def _remember(self, line: bytes, last: str, *, is_first: bool) -> str:
-        """Record a row and return its path; empty for the header."""
+    def _parse(self, line: bytes, *, is_first: bool) -> StoredRow | None:
+        """Return a row; None for the header."""
         header = self._kind.headers.get(self._format)
         if header is not None and is_first:
             if line != encode(header):
                 raise UsageError(
                     f"{line.decode('utf-8', 'replace').strip()[:60]!r} is not the header of {self._format}"
                 )
-            return ""
-        path, label = self._kind.read(line, self._format)
-        if not (self._kind.several and path == last):
-            self._rows.setdefault(path, []).append(self._labels.get(label, label))
-            self.num_rows += 1
-        return path
+            return None
+        return self._kind.read(line, self._format)
+
+    def _add(self, row: StoredRow, last: StoredRow | None) -> bool:
+        """Record a row; return whether it begins a record."""
+        if row.continues(last):
+            return False
+        self._rows.setdefault(row.path, []).append(self._labels.get(row.label, row.label))
+        self.num_rows += 1
+        return True
 
     def _may_begin(self, line: bytes) -> bool:
         """Tell whether a file with only this partial line may be the start of a file of rows."""

@@ -72,8 +72,29 @@ def decode(row: bytes) -> str:
     return row.decode("utf-8", _ERRORS)
 
 
-def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
-    """Return path and label of a written row, as `cell_of` gives them.
+@dataclass(frozen=True)
+class StoredRow:
+    """A row of a file.
+
+    Args:
+        path: The input.
+        label: Its label; empty if it has none.
+        time: Time in a film, in seconds; None for a record with one row.
+    """
+
+    path: str
+    label: str
+    time: float | None = None
+
+    def continues(self, last: StoredRow | None) -> bool:
+        """Tell whether the row belongs to the same record as the row before it, as times increase in one."""
+        if last is None or self.path != last.path or self.time is None or last.time is None:
+            return False
+        return self.time > last.time
+
+
+def read_row(line: bytes, output_format: Format) -> StoredRow:
+    """Return a written row, path and label as `cell_of` gives them.
 
     Raises:
         UsageError: It is not a row of this format.
@@ -90,18 +111,18 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
             raise ValueError
         if code and code[0]:
             FailureCode(code[0])
-        return path, label
+        return StoredRow(path, label)
     except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
         raise UsageError(f"{text.strip()[:60]!r} is not a row of {output_format}") from None
 
 
-def _read_json(text: str) -> tuple[str, str]:
+def _read_json(text: str) -> StoredRow:
     row = json.loads(text)
     path, label, score = row["path"], row["label"], row["score"]
     fits = isinstance(path, str) and isinstance(label, str | None) and isinstance(score, int | float | None)
     if not fits or row["schema"] != SCHEMA:
         raise ValueError
-    return path, label or ""
+    return StoredRow(path, label or "")
 
 
 def cell_of(text: str, output_format: Format) -> str:
@@ -142,14 +163,14 @@ class RowKind:
     Args:
         headers: The header line of each format that has one.
         writers: Functions that return the lines of a record, by format.
-        read: Returns path and label of a line, as `cell_of` gives them; raises UsageError.
+        read: Returns the row of a line, path and label as `cell_of` gives them; raises UsageError.
         columns: Columns of a Parquet file, which are the keys of a JSON line.
         several: A record may have several rows, which are written in one call and count as one.
     """
 
     headers: Mapping[Format, str]
     writers: Mapping[Format, Callable[[Any], str]]
-    read: Callable[[bytes, Format], tuple[str, str]]
+    read: Callable[[bytes, Format], StoredRow]
     columns: Mapping[str, ColumnType] = field(default_factory=dict)
     several: bool = False
 

@@ -12,7 +12,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from vidlstm.cli.rows.formats.predictions import ColumnType, Format, RowKind, csv_line, decode, tsv_field
+from vidlstm.cli.rows.formats.predictions import (
+    ColumnType,
+    Format,
+    RowKind,
+    StoredRow,
+    csv_line,
+    decode,
+    tsv_field,
+)
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import SCHEMA, Failure, FilmSpans, Prediction
 from vidlstm.report.text import printable
@@ -78,8 +86,8 @@ TABLE_HEADER = f"{'start':>9} {'end':>9}  {'score':>6}  {'label':16}  path\n"
 WRITERS: dict[Format, Callable[[Film], str]] = {"tsv": tsv_rows, "csv": csv_rows, "jsonl": jsonl_rows}
 
 
-def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
-    """Return path and label of a written row, as `cell_of` gives them.
+def read_row(line: bytes, output_format: Format) -> StoredRow:
+    """Return a written row, path and label as `cell_of` gives them.
 
     Raises:
         UsageError: It is not a row of this format.
@@ -97,7 +105,7 @@ def read_row(line: bytes, output_format: Format) -> tuple[str, str]:
             raise ValueError
         if code and code[0]:
             FailureCode(code[0])
-        return path, label
+        return StoredRow(path, label, float(start) if start else None)
     except (ValueError, KeyError, TypeError, StopIteration, RecursionError, csv.Error):
         raise UsageError(f"{text.strip()[:60]!r} is not a row of {output_format}") from None
 
@@ -106,14 +114,14 @@ def _patterns(start: str, end: str, score: str) -> Sequence[tuple[re.Pattern[str
     return (_SECONDS, start), (_SECONDS, end), (_SCORE, score)
 
 
-def _read_json(row: Any) -> tuple[str, str]:
+def _read_json(row: Any) -> StoredRow:
     path, label = row["path"], row["label"]
     numbers = [row[key] for key in ("start", "end", "score")]
     kind = type(None) if label is None else (int, float)
     fits = isinstance(path, str) and isinstance(label, str | None)
     if not fits or row["schema"] != SCHEMA or not all(isinstance(n, kind) for n in numbers):
         raise ValueError
-    return path, label or ""
+    return StoredRow(path, label or "", row["start"])
 
 
 COLUMNS: dict[str, ColumnType] = {
