@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vidlstm.cli.rows.formats.predictions import Format, encode
+from vidlstm.cli.rows.film_scores import open_scores
+from vidlstm.cli.rows.formats.predictions import Format, cell_of, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, WRITERS
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows
+from vidlstm.engine.prediction.films import LabelledFilm
+from vidlstm.engine.spans.smoothing import Timeline
 from vidlstm.errors import FailureCode, UsageError
 from vidlstm.records import Failure, FilmSpans, Problem, Span
 
@@ -121,3 +125,31 @@ def test_films_without_spans_and_failures_are_records_of_their_own(tmp_path: Pat
     failed = Failure("a.mp4", Problem(FailureCode.NOT_A_VIDEO, "is no video"))
     (tmp_path / "rows").write_bytes(text_of("tsv", failed, failed, film("a.mp4"), film("a.mp4", "walk")))
     assert found_in(tmp_path / "rows", "tsv").num_rows == 4
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+@pytest.mark.parametrize("ending", ["", "half a row"])
+@pytest.mark.parametrize("name", [*NAMES, "back\\slash.mp4"])
+def test_scores_of_a_film_that_has_rows_are_kept(
+    tmp_path: Path, output_format: Format, ending: str, name: str
+) -> None:
+    file, rows_file = tmp_path / "scores.csv", tmp_path / "rows"
+    header = "path,time," + "c" * 1000
+    row = f"{cell_of(name, 'csv')},0.25,0.1000\n"
+    header += "c" * (4096 - len(encode(f"{header}\n{row}")))  # the file ends with a block
+    classes = (header.split(",")[2],)
+    film_scores = LabelledFilm(film(name), Timeline(np.full((1, 1), 0.1), 0.5, 0.5), classes)
+    with open_scores(file, classes, resume=False) as note:
+        note(film_scores)
+    whole = file.read_bytes()
+    assert len(whole) == 4096
+    rows_file.write_bytes(text_of(output_format, film(name)))
+    file.write_bytes(whole + ending.encode())
+    is_done = found_in(rows_file, output_format).inputs().__contains__
+    for _ in range(2):
+        with open_scores(file, classes, resume=True, is_done=is_done):
+            pass
+        assert file.read_bytes() == whole
+    with open_scores(file, classes, resume=True):  # its rows are missing
+        pass
+    assert file.read_bytes() == f"{header}\n".encode()

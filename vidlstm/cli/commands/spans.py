@@ -19,7 +19,7 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import require_folder
-from vidlstm.cli.rows.film_paths import FilmPaths, with_ending
+from vidlstm.cli.rows.film_paths import FilmPaths, in_tree, with_ending
 from vidlstm.cli.rows.film_scores import open_scores, require_scores_file
 from vidlstm.cli.rows.film_videos import FilmVideos
 from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
@@ -154,9 +154,11 @@ def spans(
     if folder is not None or clips is not None or overlay is not None:
         names = film_paths.add(names)
     names = take_shard(names, part)
+    is_done: Callable[[str], bool] = frozenset[str]().__contains__
     if resume is not None and document is not None:
-        done = partial(_document_path, resume, document, film_paths)
-        names = (name for name in names if not done(name).exists())
+        place = partial(_document_path, resume, document, film_paths)
+        names = (name for name in names if not place(name).exists())
+        is_done = partial(_has_document, resume, document)
 
     from vidlstm.engine.extraction.processes.pool import DecodePool
     from vidlstm.engine.prediction.sources import open_readers
@@ -175,6 +177,7 @@ def spans(
                 open_target(target, row_format, config.classes, resume=resume is not None, kind=SPAN_ROWS)
             )
             _tell_found(console, rows)
+            is_done = rows.inputs().__contains__
             names = (name for name in names if rows.take(name) is None)
             rows.begin()
             write = rows.write
@@ -194,7 +197,11 @@ def spans(
         scored = FilmScores(labeller)
         takers: list[Callable[[LabelledFilm], None]] = []
         if scores is not None:
-            takers.append(stack.enter_context(open_scores(scores, scored.classes, resume=resume is not None)))
+            takers.append(
+                stack.enter_context(
+                    open_scores(scores, scored.classes, resume=resume is not None, is_done=is_done)
+                )
+            )
         if target is None and folder is None:
             when_reader_leaves(lambda: run.leave(partial(readers.end_early, at_once=True)))
         page, videos = None, None
@@ -287,6 +294,11 @@ def _to_stdout(row_format: Format) -> Callable[[Film], None]:
 
 def _document_path(folder: Path, document: DocumentFormat, paths: FilmPaths, name: str) -> Path:
     return with_ending(folder / paths.in_tree(name), SUFFIXES[document])
+
+
+def _has_document(folder: Path, document: DocumentFormat, name: str) -> bool:
+    """Tell whether a film has a document, before all inputs are known."""
+    return with_ending(folder / in_tree(name), SUFFIXES[document]).exists()
 
 
 def _write_document(document: DocumentFormat, folder: Path | None, paths: FilmPaths, film: Film) -> None:

@@ -42,13 +42,16 @@ def require_scores_file(file: Path, *, resume: bool) -> None:
 
 
 @contextlib.contextmanager
-def open_scores(file: Path, classes: Sequence[str], *, resume: bool) -> Iterator[Note]:
+def open_scores(
+    file: Path, classes: Sequence[str], *, resume: bool, is_done: Callable[[str], bool] = lambda _: False
+) -> Iterator[Note]:
     """Open a file for the scores of films; yield a function that writes a film's scores.
 
     Args:
         file: A `.parquet`; any other name is CSV.
         classes: Classes of the scores.
         resume: The file may already hold films; their scores are not written again.
+        is_done: Tells whether a film, named as in CSV, has its spans, so that its scores are complete.
     """
     if _is_parquet(file):
         with _open_parquet(file, classes) as note:
@@ -60,7 +63,7 @@ def open_scores(file: Path, classes: Sequence[str], *, resume: bool) -> Iterator
         partial(_read, len(classes)),
         several=True,
     )
-    with open_rows(file, "csv", [], resume=resume, kind=kind) as rows:
+    with open_rows(file, "csv", [], resume=resume, kind=kind, is_whole=is_done) as rows:
         rows.begin()
 
         def note_film(film: LabelledFilm) -> None:

@@ -11,11 +11,19 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidlstm.cli.rows.formats.predictions import CLIP_ROWS, Format, RowKind, StoredRow, cell_of, encode
+from vidlstm.cli.rows.formats.predictions import (
+    CLIP_ROWS,
+    Format,
+    RowKind,
+    StoredRow,
+    as_csv,
+    cell_of,
+    encode,
+)
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
 
@@ -75,8 +83,15 @@ class RowsFile:
         if os.fstat(self._handle).st_size == 0:
             self._put(encode(self._kind.headers.get(self._format, "")))
 
-    def read(self) -> None:
+    def inputs(self) -> set[str]:
+        """Return the inputs whose rows were not taken, as in a CSV file."""
+        return {as_csv(cell, self._format) for cell, labels in self._rows.items() if labels}
+
+    def read(self, is_whole: Callable[[str], bool] = lambda _: False) -> None:
         """Read the rows of an earlier run, and remove a partly written record at the end.
+
+        Args:
+            is_whole: Tells whether the last record is known to be complete, from the path in its row.
 
         Raises:
             UsageError: The file holds something else. It is not changed.
@@ -101,7 +116,8 @@ class RowsFile:
                         f"{self.file}, line {number}: {error}, so the file is not changed; "
                         "name another one with --resume"
                     ) from None
-        if self._kind.several and last is not None and (end < size or end % _BLOCK == 0):
+        may_lack_rows = end < size or end % _BLOCK == 0
+        if self._kind.several and last is not None and may_lack_rows and not is_whole(last.path):
             self._rows[last.path].pop()
             self.num_rows -= 1
             end = begin
@@ -145,7 +161,13 @@ class RowsFile:
 
 @contextlib.contextmanager
 def open_rows(
-    file: Path, output_format: Format, labels: Sequence[str], *, resume: bool, kind: RowKind = CLIP_ROWS
+    file: Path,
+    output_format: Format,
+    labels: Sequence[str],
+    *,
+    resume: bool,
+    kind: RowKind = CLIP_ROWS,
+    is_whole: Callable[[str], bool] = lambda _: False,
 ) -> Iterator[RowsFile]:
     """Open a file for rows, exclusively for this run.
 
@@ -155,6 +177,7 @@ def open_rows(
         labels: Classes that may appear in rows.
         resume: Read the rows in it first. Otherwise it must be empty.
         kind: Kind of the rows.
+        is_whole: Tells whether all rows of an input were written, from the path in its last row.
 
     Raises:
         UsageError: The file holds something else, or another run is writing to it.
@@ -169,7 +192,7 @@ def open_rows(
             sync_folder(file.parent)
         _lock(handle, file)
         if resume:
-            rows.read()
+            rows.read(is_whole)
         else:
             require_empty(file)
         yield rows

@@ -132,6 +132,13 @@ def cell_of(text: str, output_format: Format) -> str:
     return tsv_field(text) if output_format == "tsv" else _csv_cell(text)
 
 
+def as_csv(cell: str, output_format: Format) -> str:
+    """Return what `cell_of` gives for CSV, from what it gave for another format."""
+    if output_format == "csv":
+        return cell
+    return _csv_cell(cell.replace("\\\\", "\\") if output_format == "tsv" else cell)
+
+
 def _csv_cell(text: str) -> str:
     shown = _show_controls(text)
     return f"'{shown}" if shown.startswith(_FORMULA) else shown
