@@ -15,7 +15,7 @@ import torch
 
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
 from vidlstm.config_dict import to_dict
-from vidlstm.data.split_table import SplitRow, write_split
+from vidlstm.data.split_table import SplitRow, read_split_rows, write_split
 from vidlstm.engine.training.run_folder import RunFolder, RunSettings, claim_run
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, load_model
@@ -116,6 +116,15 @@ class TestReopen:
         trainer = make_trainer(*shaped(12))
         run.write_epoch(next(trainer.run()), trainer)
         assert run.settings() == OTHER
+
+    def test_allowed_changes_of_a_finished_run_are_noted_with_its_model(self, tmp_path: Path) -> None:
+        RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
+        run = RunFolder(tmp_path)
+        fewer = {"a/1.mp4": ROWS["a/1.mp4"]}
+        run.reopen(OTHER, fewer, allow_changes=True)
+        assert read_split_rows(tmp_path / "split.csv") == ROWS
+        run.write_model(build_model(model_config(), WIDTHS, None))
+        assert (run.settings(), read_split_rows(tmp_path / "split.csv")) == (OTHER, fewer)
 
     def test_a_folder_without_a_run_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match=r"config\.json: not found, so there is no run to resume"):

@@ -124,7 +124,7 @@ class RunFolder:
     ) -> dict[str, Any] | None:
         """Return the trainer's state after the newest epoch; None before the end of the first.
 
-        Changes are written with the next epoch.
+        Changes are written with the next epoch or the model.
 
         Args:
             settings: The current settings.
@@ -177,9 +177,7 @@ class RunFolder:
 
     def write_epoch(self, report: EpochReport, trainer: Trainer) -> None:
         """Write an epoch and everything needed to resume after it."""
-        if self._changed is not None:
-            self._note(*self._changed)
-            self._changed = None
+        self._note_changes()
         epochs = [*self.epochs, report]
         buffer = io.BytesIO()
         torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs]}, buffer)
@@ -189,7 +187,13 @@ class RunFolder:
 
     def write_model(self, model: Model) -> None:
         """Write the checkpoint."""
+        self._note_changes()  # a finished run that is resumed writes no epoch
         write_atomically(self.model, serialise(model))
+
+    def _note_changes(self) -> None:
+        if self._changed is not None:
+            self._note(*self._changed)
+            self._changed = None
 
     def _note(self, settings: RunSettings, rows: Mapping[str, SplitRow]) -> None:
         """Write clips, then settings, as the settings file makes the folder a run."""
