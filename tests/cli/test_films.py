@@ -104,10 +104,15 @@ def test_bad_annotations_are_reported_and_the_rest_is_used(films: Path, tmp_path
     ) in outcome.err
 
 
-def test_an_encoder_is_not_trained_on_films(films: Path, tmp_path: Path) -> None:
-    outcome = vidlstm("train", films, "--out", tmp_path / "run", "--encoder", "simple")
+@pytest.mark.parametrize("option", [("--encoder", "simple"), ("--unfreeze", "1"), ("--unfreeze", "all")])
+def test_an_encoder_is_not_trained_on_films(films: Path, tmp_path: Path, option: tuple[str, str]) -> None:
+    outcome = vidlstm("train", films, "--out", tmp_path / "run", *option)
     assert outcome.status == 2
-    assert "the encoder can be trained on clips, not on films" in outcome.err
+    assert (
+        "the encoder can be trained on clips, not on films; leave out --unfreeze and --encoder simple"
+        in outcome.err
+    )
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("stream", ["colour", "texture"])

@@ -64,7 +64,7 @@ def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
     """
     if not dataset.films:
         return config
-    require_film_streams(config.streams, has_encoder=not config.encoder.keeps_pixels)
+    require_film_streams(config.streams, has_encoder=not config.encoder.trainable)
     background = BACKGROUND if BACKGROUND in dataset.classes else None
     acts = [s for s in dataset.samples if s.label != BACKGROUND]
     return replace(config, spans=span_config([(s.end or 0) - (s.start or 0) for s in acts], background))

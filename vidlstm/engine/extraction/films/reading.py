@@ -72,7 +72,7 @@ def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) ->
 
     Args:
         streams: The streams of the model.
-        has_encoder: Whether frames are encoded; otherwise they stay pixels.
+        has_encoder: Whether frames are encoded by a frozen encoder; otherwise they stay pixels.
 
     Raises:
         UsageError: The model needs summary streams, which are not defined for a whole film, or trains its
@@ -84,7 +84,9 @@ def require_film_streams(streams: Sequence[StreamName], *, has_encoder: bool) ->
                 f"`streams`: {stream} describes a whole clip and cannot be used for films; leave it out"
             )
     if "rgb" in streams and not has_encoder:
-        raise UsageError("unfreeze: the encoder can be trained on clips, not on films; leave it frozen")
+        raise UsageError(
+            "the encoder can be trained on clips, not on films; leave out `unfreeze` and `encoder=simple`"
+        )
 
 
 class FilmEncoder:
