@@ -94,7 +94,7 @@ def load(chosen: Set, weights: Path | None, workers: int | None) -> tuple[ModelC
     config, missing = configure(settings, dataset.kind, dataset.classes)
     if missing:
         print(f"without pose: {missing}")
-    config = with_windows(config, dataset)
+    config = with_windows(config, dataset, range(len(dataset.samples)))
     wanted = ReadRequest.for_training(config, require_networks(settings, config.streams))
     with open_extractor(wanted, rgb_encoder(config), machine, cache=True) as extractor:
         return config, _last(extract_clips(extractor, dataset))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,42 @@ def test_training_keeps_windows_background_and_a_fitted_cost(film_run: Path) -> 
     assert config.spans is not None
     assert config.spans.windows == pytest.approx((2.2, 4.4))  # 0.75 and 1.5 of 3 s
     assert config.spans.background == "background"
+
+
+def test_the_windows_have_the_length_of_the_actions_in_the_training_films(
+    films: Path, tmp_path: Path
+) -> None:
+    rows = list(csv.DictReader((films.parent / "spans.csv").read_text().splitlines()))
+    lines = ["path,start,end,label"]
+    for row in rows:  # another length in each film
+        seconds = 1 + 0.4 * int(row["path"].removeprefix("film")[0])
+        start = float(row["start"])
+        lines.append(f"{films.parent / row['path']},{start},{start + seconds},{row['label']}")
+    table = tmp_path / "spans.csv"
+    table.write_text("\n".join(lines))
+    run = tmp_path / "run"
+    short = (
+        "--streams",
+        "motion",
+        "--epochs",
+        "1",
+        "--members",
+        "1",
+        "--workers",
+        "1",
+        "--background",
+        "none",
+    )
+    assert vidlstm("train", table, "--out", run, *short).status == 0
+    lengths: dict[str, list[float]] = {"train": [], "val": []}
+    for row in csv.DictReader((run / "split.csv").read_text().splitlines()):
+        start, end = map(float, row["path"].split("#t=")[1].split(","))
+        lengths[row["split"]].append(end - start)
+    spans = read_header(run / "model.safetensors").config.spans
+    assert spans is not None
+    assert lengths["val"]
+    assert statistics.median(lengths["train"]) != statistics.median(lengths["train"] + lengths["val"])
+    assert spans.windows[0] == round(0.75 * statistics.median(lengths["train"]), 1)
 
 
 def test_the_split_names_parts_of_films_and_no_film_is_in_two_subsets(film_run: Path) -> None:

@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from vidlstm.config import ModelConfig, Sampling, SpanConfig, StreamName
+from vidlstm.data.films import FilmTruth
+from vidlstm.data.samples import Dataset, Sample
 from vidlstm.engine.extraction.films.extractor import cut
 from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.spans.windows import CellScorer, WindowGrid, idle_class, scores_of_film, span_config
+from vidlstm.engine.spans.windows import (
+    CellScorer,
+    WindowGrid,
+    idle_class,
+    scores_of_film,
+    span_config,
+    with_windows,
+)
 from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures
 from vidlstm.records import ClipInfo
@@ -63,6 +73,20 @@ class Seen:
 def test_window_lengths_follow_the_training_durations() -> None:
     assert span_config([4.0, 5.0, 5.4, 60.0, 0.0]) == SpanConfig((3.9, 7.8))
     assert span_config([]) is None
+
+
+def test_the_windows_depend_on_the_training_samples_alone() -> None:
+    config = ModelConfig.default("video", ("a", "b"))
+    films = tuple(FilmTruth(Path(f"{i}.mp4"), 90.0, ()) for i in range(3))
+    durations = ((2.0, 2.0), (2.0, 2.0), (9.0, 9.0))
+    samples = [
+        Sample(film.path, label, str(film.path), None, 0.0, seconds)
+        for film, both in zip(films, durations, strict=True)
+        for label, seconds in zip("ab", both, strict=True)
+    ]
+    data = Dataset(Path(), "video", tuple(samples), ("a", "b"), "", "", films=films)
+    assert with_windows(config, data, range(4)).spans == span_config([2.0])
+    assert with_windows(config, data, [4, 5]).spans == span_config([9.0])
 
 
 def test_the_grid_fits_every_window() -> None:

@@ -193,7 +193,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
     config, missing = configure(request.model, dataset.kind, dataset.classes)
     if missing:
         yield PoseLeftOut(missing)
-    config = with_windows(config, dataset)
+    config = with_windows(config, dataset, range(len(dataset.samples)))
     training = with_choice(request.training.configure(config), request.model, config)
     networks = networks or require_networks(request.model, config.streams)
     folds = _folds(dataset, request.folds, training.seed)

@@ -7,7 +7,7 @@ truncated. Scores are computed as the film is read; no more of it is kept than t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,8 +56,14 @@ def idle_class(config: ModelConfig) -> str | None:
     return next((name for name in config.classes if name.lower() in CATCH_ALL), None)
 
 
-def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
+def with_windows(config: ModelConfig, dataset: Dataset, train: Iterable[int]) -> ModelConfig:
     """Return the config with windows for the films of a data set; unchanged if it has no films.
+
+    Args:
+        config: The model.
+        dataset: The samples.
+        train: Indices of the samples whose durations decide the length of the windows. `crossval` gives all
+            of them, as every fold is sampled at the same rate, which the windows decide.
 
     Raises:
         UsageError: The model does not support films.
@@ -66,7 +72,7 @@ def with_windows(config: ModelConfig, dataset: Dataset) -> ModelConfig:
         return config
     require_film_streams(config.streams, has_encoder=not config.encoder.trainable)
     background = BACKGROUND if BACKGROUND in dataset.classes else None
-    acts = [s for s in dataset.samples if s.label != BACKGROUND]
+    acts = [s for s in (dataset.samples[i] for i in train) if s.label != BACKGROUND]
     return replace(config, spans=span_config([(s.end or 0) - (s.start or 0) for s in acts], background))
 
 

@@ -110,10 +110,11 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     model, missing = configure(request.model, dataset.kind, dataset.classes, base)
     if missing:
         yield PoseLeftOut(missing)
-    model = with_windows(request.fine_tuning.configure(model, request.model.members), dataset)
+    model = request.fine_tuning.configure(model, request.model.members)
     training = _training(request, model, earlier)
     prints = fingerprints(s.path for s in dataset.samples)
     split = _split(dataset, prints, known, training.seed, chosen)
+    model = with_windows(model, dataset, split.train)
     yield SplitMade(split)
     learned_before = [] if known is None else sorted(known.learned - {prints[i] for i in split.train})
     sources = {
