@@ -352,7 +352,8 @@ def test_a_clip_that_cannot_be_written_is_counted_and_its_row_is_kept(
     taken.mkdir(parents=True)  # a folder cannot be replaced by a file
     outcome = vidlstm("spans", film[0], "-c", film_run, "--clips", tmp_path, *MACHINE)
     assert (outcome.status, outcome.lines) == (1, rows)
-    assert outcome.err.count(f"{film[0]}: clip not written") == 1
+    assert outcome.err.count("clip not written") == 1
+    assert f"{film[0]}: clip not written: {taken} cannot be written: " in outcome.err
     assert len([p for p in tmp_path.rglob("*.mp4") if p.is_file()]) == len(rows) - 1
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.media.conftest import number_of, numbered_frame, write_joined
 from tests.report.browser import Browser, start_browser
 from vidlstm.errors import FailureCode, InputError
-from vidlstm.media.encode import write_part
+from vidlstm.media.encode import write_part, write_parts
 from vidlstm.media.video.open import open_video
 
 
@@ -27,8 +27,11 @@ def numbers(path: Path) -> list[int]:
 
 @pytest.fixture
 def sounding(tmp_path: Path) -> Path:
-    """A film of 4 s with numbered frames and a tone, starting at 0.5 s in its container."""
-    path = tmp_path / "film.mkv"
+    return write_sounding(tmp_path / "film.mkv")
+
+
+def write_sounding(path: Path) -> Path:
+    """Write a film of 4 s with numbered frames and a tone, starting at 0.5 s in its container."""
     with av.open(str(path), "w") as made:
         video = made.add_stream("libx264", rate=25, options={"crf": "1", "g": "50"})
         video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
@@ -59,6 +62,22 @@ def test_a_part_is_exact_to_the_frame(
     assert numbers(target) == list(range(first, last + 1))
     assert count == last + 1 - first
     assert [p.name for p in tmp_path.glob("*part*")] == ["part.mp4"]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts"])
+def test_parts_written_in_one_pass_equal_single_ones(tmp_path: Path, suffix: str) -> None:
+    path = write_sounding(tmp_path / f"film{suffix}")
+    parts = [(0.2, 0.6), (0.6, 1.2), (3.0, 3.4), (50.0, 60.0), (70.0, 80.0)]
+    targets = [tmp_path / f"{place}.mp4" for place in range(len(parts))]
+    errors = write_parts(path, [(target, *part) for target, part in zip(targets, parts, strict=True)])
+    assert [error.code for error in errors] == [FailureCode.NO_FRAMES] * 2
+    for target, (start, end) in zip(targets[:3], parts, strict=False):
+        write_part(path, tmp_path / "single.mp4", start, end)
+        assert numbers(target) == list(range(round(start * 25), round(end * 25)))
+        assert target.read_bytes() == (tmp_path / "single.mp4").read_bytes()
+        with av.open(str(target)) as container:
+            heard = sum(piece.samples for piece in container.decode(audio=0)) / 16_000
+        assert heard == pytest.approx(end - start, abs=0.15)
 
 
 def test_browsers_play_it_and_its_sound(sounding: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import contextlib
 import errno
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,32 @@ def write_part(
     """
     with _Film(path) as film:
         return film.write(target, start, end, draw)
+
+
+def write_parts(path: Path, parts: Iterable[tuple[Path, float, float]]) -> list[InputError]:
+    """Write parts of a film in one pass; return why parts could not be written.
+
+    Many containers have no index, so that each part by itself would take a pass from the beginning.
+
+    Args:
+        path: The film: a file, or a folder of numbered pictures.
+        parts: Path of the `.mp4` to write, start and end of each part, as for `write_part`; in the order of
+            time, without overlaps.
+
+    Raises:
+        InputError: The film cannot be opened.
+    """
+    errors = []
+    with _Film(path) as film:
+        for target, start, end in parts:
+            try:
+                film.write(target, start, end)
+            except InputError as error:
+                errors.append(error)
+            except OSError as error:
+                message = f"{target} cannot be written: {error.strerror or error}"
+                errors.append(InputError(path, FailureCode.READ_ERROR, message))
+    return errors
 
 
 class _Film:

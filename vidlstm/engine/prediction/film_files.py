@@ -5,21 +5,21 @@ A separate decoder process makes them, because the film is not trusted, and writ
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from vidlstm.engine.extraction.processes.jobs import Job
 from vidlstm.engine.extraction.processes.pool import DecodePool
 from vidlstm.errors import InputError
-from vidlstm.media.encode import write_part
+from vidlstm.media.encode import write_part, write_parts
 from vidlstm.media.overlay import overlay
 from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.video.base import Image
 from vidlstm.records import FilmSpans, Problem, Span
 
 DAY = 86_400.0
-"""Time limit for writing one video, in seconds."""
+"""Time limit for writing a film's clips, or its copy, in seconds."""
 
 
 class FilmFiles:
@@ -34,20 +34,23 @@ class FilmFiles:
 
     def write_clips(self, film: FilmSpans, clips: Sequence[tuple[Span, Path]]) -> list[Problem]:
         """Write spans of a film as clips, each to its path; return the problems."""
-        jobs = [partial(write_part, Path(film.path), target, span.start, span.end) for span, target in clips]
-        return list(self._run(film, jobs))
+        parts = [(target, span.start, span.end) for span, target in clips]
+        return self._run(film, partial(write_parts, Path(film.path), parts)) if parts else []
 
     def write_overlay(
         self, film: FilmSpans, target: Path, people: FilmDrawing | None = None
     ) -> list[Problem]:
         """Write a copy with the spans drawn in, and the people if there is a drawing; return the problems."""
-        job = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds, people)
-        return list(self._run(film, [job]))
+        work = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds, people)
+        return self._run(film, work)
 
-    def _run(self, film: FilmSpans, works: Sequence[partial[int]]) -> Iterator[Problem]:
-        for result in self._pool.run(works, lambda work: Job(Path(film.path), work)):
-            if result is not None and isinstance(result[1], InputError):
-                yield Problem.of(result[1])
+    def _run(self, film: FilmSpans, work: partial[int] | partial[list[InputError]]) -> list[Problem]:
+        problems: list[Problem] = []
+        for result in self._pool.run([work], lambda work: Job(Path(film.path), work)):
+            if result is not None:
+                found = result[1] if isinstance(result[1], list) else [result[1]]
+                problems += [Problem.of(error) for error in found if isinstance(error, InputError)]
+        return problems
 
 
 def _write_overlay(
