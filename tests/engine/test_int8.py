@@ -41,10 +41,22 @@ class TestDefault:
             (PASSED, "aarch64", False),
             (PASSED | {"clips": 19}, "x86_64", False),
             (PASSED | {"clips": "many"}, "x86_64", False),
+            (PASSED | {"films": 2}, "x86_64", True),
+            (PASSED | {"films": 1}, "x86_64", False),
             ({k: v for k, v in PASSED.items() if k != "inputs"}, "x86_64", False),
             ({}, "x86_64", False),
         ],
-        ids=["passed", "Windows", "not x86", "too few clips", "damaged", "refused", "not compared"],
+        ids=[
+            "passed",
+            "Windows",
+            "not x86",
+            "too few clips",
+            "damaged",
+            "two films",
+            "one film",
+            "refused",
+            "not compared",
+        ],
     )
     def test_is_int8_only_if_enough_held_out_clips_kept_their_labels(
         self, facts: dict[str, Any], machine: str, expected: bool, monkeypatch: pytest.MonkeyPatch

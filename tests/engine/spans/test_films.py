@@ -93,6 +93,15 @@ def test_a_film_is_read_once_and_then_kept(
     assert encoder.num_frames == 27 * 4
 
 
+@pytest.mark.parametrize(("most", "expected"), [(1, 64), (64, 64), (65, 128), (None, 216)])
+def test_reading_stops_after_the_part_with_the_last_moment(
+    film: Path, most: int | None, expected: int
+) -> None:
+    with DecodePool(1) as pool:
+        for parts in LocalSource(REQUEST, Encoder(), pool).films([film, film], 8.0, most):
+            assert sum(part.num_moments for part in parts) == expected
+
+
 def test_films_in_a_store_without_a_version_are_read_and_missing_ones_fail_alone(
     film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from vidlstm.engine.devices import one_thread
 from vidlstm.engine.exporting.clips import NUM_COMPARED, random_clips
 from vidlstm.engine.exporting.parity import Parity, compare
 from vidlstm.engine.precision.agreement import Agreement, agree
-from vidlstm.engine.precision.clips import RunFiles, read_clips, run_files, spread
-from vidlstm.engine.precision.int8 import NUM_MEASURED, measure_inputs, pictures_of
+from vidlstm.engine.precision.clips import RunFiles, read_clips, run_files
+from vidlstm.engine.precision.int8 import measure_inputs, pictures_of
 from vidlstm.engine.views import stack_views
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
@@ -87,7 +86,7 @@ def export(
         raise UsageError(f"{folder}: already exists; remove it, or name another folder")
     model = load_model(path)
     held_out = run_files(model, path.parent, "val", "test")
-    training = spread(run_files(model, path.parent, "train"), NUM_MEASURED)
+    training = run_files(model, path.parent, "train")
     missing = [
         name
         for name, is_needed, there in (
@@ -111,8 +110,8 @@ def export(
             sizes = _write(model, path, networks, precision, training, beside)
             opened = open_networks(beside / EXPORTED, 1)
             if precision == "float32":
-                files = spread(run_files(model, path.parent), NUM_COMPARED)
-                clips = list(islice(filter(None, read_clips(model, files)), NUM_COMPARED))
+                files = run_files(model, path.parent)
+                clips = list(filter(None, read_clips(model, files, NUM_COMPARED)))
                 parity = compare(model, *opened, clips or random_clips(model))
                 result = Export(folder, parity, len(clips), None, sizes)
                 passed = all(row.passed for row in parity)
@@ -122,8 +121,7 @@ def export(
                     model,
                     encoder,
                     lambda clip: head(stack_views(model.config, [clip])),
-                    read_clips(model, held_out),
-                    held_out.num_missing,
+                    held_out,
                 )
                 result, passed = Export(folder, (), agreement.clips, agreement, sizes), agreement.passed
         if not passed:

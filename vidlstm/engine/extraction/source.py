@@ -116,13 +116,16 @@ class LocalSource:
         """Return the features of frames in memory; they are read in this process."""
         return next(self._finish([read_frames(frames, self._request)]))
 
-    def films(self, paths: Iterable[Path], rate: float) -> Iterator[Iterator[FilmPart]]:
-        """Yield the parts of each film, in order, as they are ready."""
+    def films(
+        self, paths: Iterable[Path], rate: float, most: int | None = None
+    ) -> Iterator[Iterator[FilmPart]]:
+        """Yield the parts of each film, in order, as they are ready; `most` as for `film_readings`."""
 
         def job(local: Local[Path]) -> Job[Any] | None:
             if isinstance(local.path, InputError):
                 return None
-            return Job(local.path, partial(film_readings, local.path, self._request, rate), in_parts=True)
+            work = partial(film_readings, local.path, self._request, rate, most)
+            return Job(local.path, work, in_parts=True)
 
         encode = FilmEncoder(self._request, self._encoder)
         for result in self.pool.run(self._fetcher.ahead(paths, Path), job):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.engine.extraction.processes.pool import num_cores
+from vidlstm.engine.precision.clips import RunFiles, read_clips
 from vidlstm.engine.scoring import scores_and_novelty
 from vidlstm.features.batches import ClipFeatures, Values
 from vidlstm.models.backends.protocol import ClipScores, FrameEncoder
@@ -31,6 +32,7 @@ class Agreement:
         same_labels: Number of clips with the same label; "unknown" counts as a label.
         mean: Largest difference in probability of a clip, averaged over clips.
         largest: Largest difference in probability.
+        films: Number of films whose windows were compared; None: clips were.
     """
 
     clips: int
@@ -38,6 +40,7 @@ class Agreement:
     same_labels: int
     mean: float
     largest: float
+    films: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -46,8 +49,10 @@ class Agreement:
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts that are stored in a checkpoint."""
+        films = {} if self.films is None else {"films": self.films}
         return {
             "clips": self.clips,
+            **films,
             "same_labels": self.same_labels,
             "mean_difference": round(self.mean, 4),
             "largest_difference": round(self.largest, 4),
@@ -58,8 +63,8 @@ def agree(
     model: Model,
     encoder: FrameEncoder | None,
     score: Callable[[ClipFeatures], ClipScores],
-    clips: Iterable[ClipFeatures | None],
-    num_missing: int = 0,
+    files: RunFiles,
+    number: int | None = None,
 ) -> Agreement:
     """Label clips with the original model and in lower precision, one by one.
 
@@ -67,12 +72,12 @@ def agree(
         model: The original model, on the CPU.
         encoder: The encoder of lower precision; None without the `rgb` stream.
         score: Returns the probabilities `(1, K)` and the novelty `(1,)` of a clip with its features.
-        clips: With pixels instead of features for the `rgb` stream; None: could not be read.
-        num_missing: Number of clips that no longer exist.
+        files: The held-out clips or films.
+        number: Maximum number of clips or windows; None: all.
     """
     plain = None if model.encoder is None else TorchEncoder(model.encoder, num_cores())
-    differences, same, unread = [], 0, num_missing
-    for clip in clips:
+    differences, same, unread = [], 0, files.num_missing
+    for clip in read_clips(model, files, number):
         if clip is None:
             unread += 1
             continue
@@ -81,7 +86,8 @@ def agree(
         differences.append(float(abs(scores - other_scores).max()))
         same += _label(model, scores, novelty) == _label(model, other_scores, other_novelty)
     mean, largest = (float(np.mean(differences)), max(differences)) if differences else (0.0, 0.0)
-    return Agreement(len(differences), unread, same, mean, largest)
+    films = min(len(differences), len(files.paths) + files.num_missing - unread) if files.are_films else None
+    return Agreement(len(differences), unread, same, mean, largest, films)
 
 
 def _label(model: Model, scores: NDArray[np.float64], novelty: NDArray[np.float64]) -> str | None:

@@ -60,15 +60,15 @@ _X86 = ("x86_64", "amd64")
 def is_default(facts: Mapping[str, Any]) -> bool:
     """Tell whether a model is used in int8 unless the user chooses another precision.
 
-    It is if its labels stayed the same on 20 held-out clips or more, and on x86 CPUs only: others may round
-    differently.
+    It is if its labels stayed the same on 20 held-out clips or more, or on as many windows of two films or
+    more, as those of one film are alike; and on x86 CPUs only: others may round differently.
 
     Args:
         facts: What training has stored of the comparison; empty if there was none.
     """
     clips = facts.get("clips")  # a damaged or hostile file may hold anything
     passed = bool(facts.get("inputs")) and isinstance(clips, int) and clips >= _MIN_CLIPS
-    return passed and platform.machine().lower() in _X86
+    return passed and facts.get("films") not in (0, 1) and platform.machine().lower() in _X86
 
 
 def int8_inputs(header: Header, path: Path) -> ConvInputs:

@@ -124,15 +124,27 @@ class FilmEncoder:
         return FilmPart(reading.num_moments, made, reading.info)
 
 
-def film_readings(path: Path, request: ReadRequest, rate: float) -> Iterator[FilmReading]:
+def film_readings(
+    path: Path, request: ReadRequest, rate: float, most: int | None = None
+) -> Iterator[FilmReading]:
     """Read a film at the moments of its grid. Runs in a decoder process.
+
+    Args:
+        path: Path of the film.
+        request: Streams and sizes; its sampling is ignored.
+        rate: Moments per second.
+        most: Stop after the part that has this moment; None: read the whole film.
 
     Raises:
         InputError: The film cannot be read, or not beyond this point.
     """
     describe = FilmDescriber(request)
+    done = 0
     for clip in read_film(path, film_spec(request, rate), request.limits):
         yield describe(clip)
+        done += len(clip.times)
+        if most is not None and done >= most:
+            return
 
 
 def film_spec(request: ReadRequest, rate: float) -> FilmSpec:
