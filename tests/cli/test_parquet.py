@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import vidlstm
+from vidlstm.cli.rows.parquet import open_target
+from vidlstm.errors import FailureCode
+from vidlstm.records import Failure, Prediction, Problem
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'vidlstm[parquet]'")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -99,6 +102,19 @@ def test_a_name_that_is_not_utf8_is_kept_beside_its_printable_form(
     assert row["path_bytes"] == odd
     vidlstm(*command, os.fsdecode(odd), "--resume", file)
     assert len(read(file)) == 1
+
+
+def test_notes_and_messages_with_names_that_are_not_utf8_are_printable(tmp_path: Path) -> None:
+    file, name = tmp_path / "rows.parquet", "x\udcff.jpg"
+    problem = Problem(FailureCode.READ_ERROR, f"{name}: no")
+    labelled = Prediction("a", "sit", 0.9, (), 3, 1.0, problem, notes=(f"{name} skipped", "line\nbreak"))
+    with open_target(file, "parquet", ["sit"], resume=True) as rows:
+        rows.write(labelled)
+        rows.write(Failure("b", problem))
+    first, second = read(file)
+    assert first["notes"] == ["x\\xff.jpg skipped", "line\nbreak"]
+    assert first["error"]["message"] == second["error"]["message"] == "x\\xff.jpg: no"
+    assert hidden(tmp_path) == []
 
 
 def test_other_files_are_not_changed(command: tuple[str, ...], clips: Path, tmp_path: Path) -> None:

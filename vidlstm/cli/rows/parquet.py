@@ -112,14 +112,25 @@ def _merge(file: Path, journal: Path, schema: Any) -> None:
 
 
 def _row(line: str) -> dict[str, Any]:
-    """Return a JSON line as a row; a name that is not UTF-8 is printable in `path`, exact in `path_bytes`."""
+    """Return a JSON line as a row. Text that is not UTF-8 is printable in it; `path_bytes` is the exact name."""
     row: dict[str, Any] = json.loads(line)
-    try:
-        row["path"].encode()
-    except UnicodeEncodeError:
+    if (shown := _as_utf8(row["path"])) != row["path"]:
         row[_BYTES] = os.fsencode(row["path"])
-        row["path"] = printable(row["path"])
+        row["path"] = shown
+    if row["error"] is not None:
+        row["error"]["message"] = _as_utf8(row["error"]["message"])
+    if "notes" in row:
+        row["notes"] = [_as_utf8(note) for note in row["notes"]]
     return row
+
+
+def _as_utf8(text: str) -> str:
+    """Return a text unchanged if it is UTF-8, otherwise printable."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return printable(text)
+    return text
 
 
 def _schema(kind: RowKind) -> Any:
