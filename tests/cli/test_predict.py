@@ -20,7 +20,7 @@ import pytest
 from tests.cli.conftest import Outcome, make_model, vidlstm, write_clip
 from vidlstm.cli.rows.inputs import Search, expand, parse_size, read_names, take_shard
 from vidlstm.cli.rows.shards import parse_shard
-from vidlstm.cli.rows.sorting import folder_name, sort_file
+from vidlstm.cli.rows.sorting import NameTakenError, folder_name, sort_file
 from vidlstm.errors import UsageError
 
 ODD_NAMES = [
@@ -387,6 +387,36 @@ def test_a_killed_sorting_run_is_completed(predict: Predict, clips: Path, tmp_pa
     assert len(list((tmp_path / "sorted").glob("*/*.avi"))) == 3
 
 
+def test_a_new_file_with_the_name_of_a_moved_one_is_labelled(
+    predict: Predict, clips: Path, tmp_path: Path
+) -> None:
+    film, file = tmp_path / "in/rec.avi", tmp_path / "rows.tsv"
+    film.parent.mkdir()
+    for number, clip in enumerate(("a.avi", "b.avi"), 1):
+        shutil.copy(clips / clip, film)
+        assert predict("--resume", file, "--move-to", tmp_path / "sorted", film.parent).status == 0
+        assert len(file.read_text().splitlines()) == number
+        assert not film.exists()
+    known = predict(clips / "a.avi", clips / "b.avi").lines
+    assert [row.split("\t")[1:] for row in file.read_text().splitlines()] == [
+        row.split("\t")[1:] for row in known
+    ]
+    assert len(list((tmp_path / "sorted").glob("*/*.avi"))) == 2
+
+
+def test_truncated_clips_are_sorted_in_the_first_run_as_in_a_resumed_one(
+    predict: Predict, tmp_path: Path
+) -> None:
+    clip, file = write_clip(tmp_path / "in/a.avi", 60), tmp_path / "rows.tsv"
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 2 // 3])
+    assert predict("--output", file, "--move-to", tmp_path / "sorted", clip).status == 1
+    assert file.read_text().endswith("\ttruncated\n")
+    (moved,) = (tmp_path / "sorted").glob("*/a.avi")
+    moved.rename(clip)
+    assert predict("--resume", file, "--move-to", tmp_path / "sorted", clip).status == 0
+    assert moved.exists()
+
+
 @pytest.mark.parametrize("how", ["move", "link"])
 def test_sorting_never_overwrites_a_file(tmp_path: Path, how: str) -> None:
     plant(tmp_path, "one/a.avi", "two/a.avi")
@@ -482,7 +512,9 @@ class TestKilledWhileSorting:
         plant(tmp_path, "a.avi")
         (tmp_path / "out/wave").mkdir(parents=True)
         (tmp_path / "out/wave/a.avi").write_bytes(b"other")
-        assert sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "move", again=True).name == "a_2.avi"
+        with pytest.raises(NameTakenError):
+            sort_file(tmp_path / "a.avi", "wave", tmp_path / "out", "move", again=True)
+        assert (tmp_path / "a.avi").read_bytes() == b"x"
 
     @pytest.mark.parametrize("name", ["a.avi", "frames"])
     def test_two_real_devices(self, tmp_path: Path, name: str) -> None:

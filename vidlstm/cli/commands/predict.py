@@ -194,13 +194,17 @@ def _tell_found(console: Console, rows: RowsFile) -> None:
 
 
 def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterator[str]:
-    """Yield the names without a row; sort files that a killed run has labelled but not sorted."""
+    """Yield the names without a row; sort files that a killed run has labelled but not sorted.
+
+    If a file of the same name has been moved already, this one is new: its name is yielded, too.
+    """
     for name in names:
         label = rows.take(name)
-        if label is None:
+        is_done = label is not None
+        if label and sorter is not None and os.path.lexists(name):
+            is_done = sorter.put(name, label, again=True)
+        if not is_done:
             yield name
-        elif label and sorter is not None and os.path.lexists(name):
-            sorter.put(name, label, again=True)
 
 
 def _count(paths: Sequence[str], search: Search, shard: tuple[int, int], rows: RowsFile | None) -> int | None:

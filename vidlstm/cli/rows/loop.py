@@ -90,7 +90,7 @@ class Run:
                 with bar.external_write_mode():
                     problem = record.problem
                     self.console.warn(f"{record.path}: {problem.code.value}: {problem.message}")
-        elif self.sorter is not None and isinstance(record, Prediction) and record.label is not None:
+        if self.sorter is not None and isinstance(record, Prediction) and record.label is not None:
             if self.sorter.how == "move":
                 output.sync()  # the row must be on disk before its file is moved, in case of a power cut
             self.sorter.put(record.path, record.label)

@@ -28,6 +28,10 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, er
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*]')  # in a folder's name, on some system
 
 
+class NameTakenError(Exception):
+    """Another file of the same name has been sorted."""
+
+
 @dataclass
 class Sorter:
     """Puts labelled files into class folders."""
@@ -55,23 +59,29 @@ class Sorter:
         """The target folder, which is not an input even if it is inside one."""
         return Path(os.path.abspath(self.root))  # noqa: PTH100 - inputs are compared in this form
 
-    def put(self, name: str, label: str, *, again: bool = False) -> None:
+    def put(self, name: str, label: str, *, again: bool = False) -> bool:
         """Sort one file. Failures and changed names are reported on the console.
 
         Args:
             name: The file.
             label: Its class.
             again: An earlier run may have been killed while it sorted the file.
+
+        Returns:
+            False if `again` and another file of the same name was sorted: it may be the one with this label.
         """
         source = Path(name)
         try:
             target = sort_file(source, label, self.root, self.how, again=again)
+        except NameTakenError:
+            return False
         except OSError as error:
             self.failed += 1
             self.console.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
-            return
+            return True
         if target.name != source.name:
             self.console.say(f"{name}: name already taken, sorted as {target}")
+        return True
 
 
 def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = False) -> Path:
@@ -89,6 +99,7 @@ def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = F
         The new path, with a numbered name if the file's own was taken.
 
     Raises:
+        NameTakenError: To move `again`, but the class folder holds other content under the file's own name.
         OSError: It cannot be moved or linked. The file stays where it was.
     """
     folder = root / folder_name(label)
@@ -103,6 +114,8 @@ def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = F
         if how == "move" and number == 1 and moved:
             _remove(source)
             return target
+        if how == "move" and again and os.path.lexists(target):
+            raise NameTakenError
         with contextlib.suppress(FileExistsError):
             if how == "link":
                 target.symlink_to(source.resolve())
