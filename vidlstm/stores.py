@@ -59,6 +59,11 @@ def is_address(name: str) -> bool:
     return name.startswith(tuple(f"{scheme}://" for scheme in SCHEMES))
 
 
+def is_in_store(name: str) -> bool:
+    """Tell whether a name is an address of anything but a file of this machine."""
+    return address_of(to_path(name)) is not None
+
+
 def refuse_passwords(name: str) -> None:
     """Refuse an address with a password, because rows repeat names.
 

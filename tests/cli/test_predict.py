@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Outcome, make_model, vidlstm, write_clip
+from vidlstm.cli.console import Console
 from vidlstm.cli.rows.inputs import Search, expand, parse_size, read_names, take_shard
 from vidlstm.cli.rows.shards import parse_shard
-from vidlstm.cli.rows.sorting import NameTakenError, folder_name, sort_file
+from vidlstm.cli.rows.sorting import How, NameTakenError, Sorter, folder_name, sort_file
 from vidlstm.errors import UsageError
 
 ODD_NAMES = [
@@ -415,6 +416,18 @@ def test_truncated_clips_are_sorted_in_the_first_run_as_in_a_resumed_one(
     moved.rename(clip)
     assert predict("--resume", file, "--move-to", tmp_path / "sorted", clip).status == 0
     assert moved.exists()
+
+
+@pytest.mark.parametrize("how", ["move", "link"])
+def test_file_addresses_are_sorted_and_other_addresses_are_not(clips: Path, tmp_path: Path, how: How) -> None:
+    source = shutil.copy(clips / "a.avi", tmp_path)
+    sorter = Sorter(Console(), tmp_path / "out", how)
+    assert sorter.put(f"file://{source}", "wave")
+    assert (tmp_path / "out/wave/a.avi").read_bytes() == (clips / "a.avi").read_bytes()
+    assert sorter.failed == 0
+    sorter.put("s3://bucket/b.avi", "wave")
+    assert sorter.failed == 1
+    assert len(list((tmp_path / "out").rglob("*.avi"))) == 1
 
 
 @pytest.mark.parametrize("how", ["move", "link"])

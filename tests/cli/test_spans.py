@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
@@ -19,10 +21,16 @@ from tests.cli.conftest import COMMAND, vidlstm
 from tests.cli.shell import TrainedRun
 from tests.films import write_film
 from tests.tiny import write_action
+from vidlstm.cli.console import Console
+from vidlstm.cli.rows.film_paths import FilmPaths
+from vidlstm.cli.rows.film_videos import FilmVideos
+from vidlstm.cli.rows.formats.documents import WRITERS, DocumentFormat
 from vidlstm.data.annotations.formats import read_annotations
+from vidlstm.engine.prediction.film_files import FilmFiles
+from vidlstm.engine.prediction.films import LabelledFilm
 from vidlstm.errors import UsageError
 from vidlstm.metrics.segments import count_matches
-from vidlstm.records import Span
+from vidlstm.records import FilmSpans, Span
 
 MACHINE = ("--workers", "1", "--backend", "torch")
 
@@ -372,6 +380,49 @@ def test_a_report_shows_every_film_with_thumbnails_of_its_spans(
         assert f"<title>{label} {start} to {end} s, score" in text
     assert text.count("<polyline ") == 3  # rise, sink and background
     assert "not_a_video: " in text
+
+
+@pytest.mark.parametrize("kind", ["--clips", "--overlay"])
+def test_a_folder_that_cannot_be_made_loses_no_rows(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path, kind: str
+) -> None:
+    taken = tmp_path / "file"
+    taken.touch()
+    outcome = vidlstm("spans", film[0], "-c", film_run, kind, taken, *MACHINE)
+    assert (outcome.status, outcome.lines) == (1, rows)
+    number = len(rows) if kind == "--clips" else 1
+    assert outcome.err.count(f"{kind[2:].rstrip('s')} not written: {taken}") == number
+
+
+def test_a_file_address_is_that_file(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    outputs = ("--clips", tmp_path / "clips", "--overlay", tmp_path / "copies", "--report", page)
+    outcome = vidlstm("spans", f"file://{film[0]}", "-c", film_run, *outputs, *MACHINE)
+    assert (outcome.status, outcome.lines) == (0, [f"file://{row}" for row in rows])
+    assert len(list((tmp_path / "clips").rglob("*.mp4"))) == len(rows)
+    assert len(list((tmp_path / "copies").rglob("new.mp4"))) == 1
+    assert page.read_text().count("<img ") == len(rows)
+
+
+def test_videos_are_not_made_from_films_in_stores(film_run: Path, tmp_path: Path) -> None:
+    outcome = vidlstm("spans", "s3://bucket/day.mp4", "-c", film_run, "--clips", tmp_path / "clips")
+    assert outcome.status == 2
+    assert "s3://bucket/day.mp4: --clips and --overlay need files of this machine" in outcome.err
+    record = FilmSpans("s3://bucket/day.mp4", (Span(0, 1, "rise"),) * 3, 2.0, 25.0)
+    videos = FilmVideos(Console(), cast("FilmFiles", None), tmp_path / "clips", None, FilmPaths(["-"]))
+    videos.take(LabelledFilm(record, None, ()))
+    assert videos.failed == 1
+    assert not (tmp_path / "clips").exists()
+
+
+@pytest.mark.parametrize("name", ["boris", "eaf", "label-studio"])
+def test_documents_name_the_address_of_a_film(name: DocumentFormat) -> None:
+    film = FilmSpans("s3://bucket/day.mp4", (Span(0, 1, "rise"),), 2.0, 25.0)
+    assert "s3://bucket/day.mp4" in WRITERS[name](film)
+    assert "/films/day.mp4" in WRITERS[name](replace(film, path="file:///films/day.mp4"))
+    assert "file:/films" not in WRITERS[name](replace(film, path="file:///films/day.mp4"))
 
 
 @pytest.mark.parametrize("given", ["film.mp4", "."])

@@ -40,6 +40,7 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
+from vidlstm.stores import to_path
 
 _MUCH_LONGER = 4.0  # times the longest window
 _TOP = 5  # classes in a row's `top`
@@ -201,7 +202,7 @@ def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterat
     for name in names:
         label = rows.take(name)
         is_done = label is not None
-        if label and sorter is not None and os.path.lexists(name):
+        if label and sorter is not None and os.path.lexists(to_path(name)):
             is_done = sorter.put(name, label, again=True)
         if not is_done:
             yield name

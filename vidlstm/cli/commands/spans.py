@@ -37,6 +37,7 @@ from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
 from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans
 from vidlstm.report.text import printable
+from vidlstm.stores import is_in_store
 
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.films import LabelledFilm
@@ -132,6 +133,9 @@ def spans(
     part, max_bytes = parse_shard(shard), parse_size(max_size)
     if scores is not None:
         require_scores_file(scores, resume=resume is not None)
+    for name in paths:
+        if is_in_store(name) and (clips is not None or overlay is not None):
+            raise UsageError(f"{name}: --clips and --overlay need files of this machine; download it first")
     require_folder(report)
     path = find_checkpoint(console, checkpoint)
 

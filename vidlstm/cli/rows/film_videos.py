@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from vidlstm.cli.console import Console
 from vidlstm.cli.rows.film_paths import FilmPaths, with_ending
 from vidlstm.cli.rows.sorting import folder_name
-from vidlstm.records import FilmSpans, Problem
+from vidlstm.records import Failure, FilmSpans, Problem
+from vidlstm.stores import is_in_store
 
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.film_files import FilmFiles
@@ -41,8 +42,13 @@ class FilmVideos:
 
     def take(self, film: LabelledFilm) -> None:
         """Make the videos of a film."""
-        if isinstance(film.record, FilmSpans):
-            self._make(film.record, film.people)
+        if isinstance(film.record, Failure):
+            return
+        if is_in_store(film.record.path):
+            kind = "clip" if self.overlay is None else "overlay"
+            self._fail(film.record, kind, "videos are made from files of this machine only")
+            return
+        self._make(film.record, film.people)
 
     def _make(self, film: FilmSpans, people: FilmDrawing | None) -> None:
         if self.clips is not None:
@@ -63,7 +69,11 @@ class FilmVideos:
         if self.paths.is_input(target):
             self._fail(film, kind, f"{target} may be an input, and is not replaced; name another folder")
             return False
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self._fail(film, kind, f"{error.filename}: {error.strerror}")
+            return False
         return True
 
     def _report(self, film: FilmSpans, kind: str, problems: Sequence[Problem]) -> None:

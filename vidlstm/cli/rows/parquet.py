@@ -112,7 +112,7 @@ def _merge(file: Path, journal: Path, schema: Any) -> None:
 
 
 def _row(line: str) -> dict[str, Any]:
-    """Return a JSON line as a row. Text that is not UTF-8 is printable in it; `path_bytes` is the exact name."""
+    """Return a JSON line as a row. Text that is not UTF-8 is made printable; `path_bytes` is exact."""
     row: dict[str, Any] = json.loads(line)
     if (shown := _as_utf8(row["path"])) != row["path"]:
         row[_BYTES] = os.fsencode(row["path"])

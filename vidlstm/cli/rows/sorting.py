@@ -20,6 +20,7 @@ from typing import Literal
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
 from vidlstm.files import sync_folder
+from vidlstm.stores import is_in_store, to_path
 
 How = Literal["move", "link"]
 
@@ -70,7 +71,11 @@ class Sorter:
         Returns:
             False if `again` and another file of the same name was sorted: it may be the one with this label.
         """
-        source = Path(name)
+        if is_in_store(name):
+            self.failed += 1
+            self.console.warn(f"{name}: not sorted into {self.root}: it is in a store")
+            return True
+        source = to_path(name)
         try:
             target = sort_file(source, label, self.root, self.how, again=again)
         except NameTakenError:

@@ -19,6 +19,7 @@ from vidlstm.data.annotations.values import number_of, read_bytes
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
 from vidlstm.records import Span
+from vidlstm.stores import address_of
 
 _UNITS = {"milliseconds": 1e-3, "pal-frames": 1 / 25, "ntsc-frames": 1001 / 30000}
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -132,7 +133,7 @@ def write_elan(film: Path, spans: Sequence[Span]) -> str:
         f"        </ANNOTATION>\n"
         for n, span in enumerate(spans, 1)
     )
-    url = quoteattr("file://" + _shown(film.absolute().as_posix()))
+    url = quoteattr(_shown(address_of(film) or f"file://{film.absolute().as_posix()}"))
     media = f"MEDIA_URL={url} RELATIVE_MEDIA_URL={quoteattr('./' + _shown(film.name))}"
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="vidlstm" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0"

@@ -17,6 +17,7 @@ from vidlstm.media.overlay import overlay
 from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.video.base import Image
 from vidlstm.records import FilmSpans, Problem, Span
+from vidlstm.stores import to_path
 
 DAY = 86_400.0
 """Time limit for writing a film's clips, or its copy, in seconds."""
@@ -35,18 +36,18 @@ class FilmFiles:
     def write_clips(self, film: FilmSpans, clips: Sequence[tuple[Span, Path]]) -> list[Problem]:
         """Write spans of a film as clips, each to its path; return the problems."""
         parts = [(target, span.start, span.end) for span, target in clips]
-        return self._run(film, partial(write_parts, Path(film.path), parts)) if parts else []
+        return self._run(film, partial(write_parts, to_path(film.path), parts)) if parts else []
 
     def write_overlay(
         self, film: FilmSpans, target: Path, people: FilmDrawing | None = None
     ) -> list[Problem]:
         """Write a copy with the spans drawn in, and the people if there is a drawing; return the problems."""
-        work = partial(_write_overlay, Path(film.path), target, film.spans, film.seconds, people)
+        work = partial(_write_overlay, to_path(film.path), target, film.spans, film.seconds, people)
         return self._run(film, work)
 
     def _run(self, film: FilmSpans, work: partial[int] | partial[list[InputError]]) -> list[Problem]:
         problems: list[Problem] = []
-        for result in self._pool.run([work], lambda work: Job(Path(film.path), work)):
+        for result in self._pool.run([work], lambda work: Job(to_path(film.path), work)):
             if result is not None:
                 found = result[1] if isinstance(result[1], list) else [result[1]]
                 problems += [Problem.of(error) for error in found if isinstance(error, InputError)]

@@ -17,6 +17,7 @@ from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.stills import stills
 from vidlstm.records import FilmSpans
 from vidlstm.report.films import FilmCard, render_films
+from vidlstm.stores import to_path
 
 _OF_A_FILM, _OF_ALL = 60, 600  # maximum number of thumbnails, to limit the size of the page
 _HEIGHT, _MAX_WIDTH = 96, 192
@@ -64,8 +65,8 @@ class FilmReport:
         if not spans:
             return []
         times = [(s.start + s.end) / 2 for s in spans]
-        work = partial(_read_thumbnails, Path(film.path), times, people)
-        for result in self._pool.run([film], lambda _: Job(Path(film.path), work)):
+        work = partial(_read_thumbnails, to_path(film.path), times, people)
+        for result in self._pool.run([film], lambda _: Job(to_path(film.path), work)):
             if result is not None and isinstance(result[1], list):
                 return result[1]
         return []

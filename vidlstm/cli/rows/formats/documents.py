@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 from vidlstm.data.annotations.activitynet import write_activitynet
@@ -12,6 +11,7 @@ from vidlstm.data.annotations.elan import write_elan
 from vidlstm.data.annotations.label_studio import write_label_studio
 from vidlstm.records import FilmSpans
 from vidlstm.report.text import printable
+from vidlstm.stores import to_path
 
 DocumentFormat = Literal["srt", "vtt", "boris", "eaf", "label-studio", "activitynet"]
 
@@ -45,16 +45,16 @@ def vtt(film: FilmSpans) -> str:
 
 
 def _boris(film: FilmSpans) -> str:
-    return boris_header() + boris_rows(Path(film.path), film.spans, film.seconds, film.frame_rate)
+    return boris_header() + boris_rows(to_path(film.path), film.spans, film.seconds, film.frame_rate)
 
 
 WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
     "srt": srt,
     "vtt": vtt,
     "boris": _boris,
-    "eaf": lambda film: write_elan(Path(film.path), film.spans),
-    "label-studio": lambda film: write_label_studio(Path(film.path), film.spans, film.frame_rate or 25.0),
-    "activitynet": lambda film: write_activitynet(Path(film.path), film.spans),
+    "eaf": lambda film: write_elan(to_path(film.path), film.spans),
+    "label-studio": lambda film: write_label_studio(to_path(film.path), film.spans, film.frame_rate or 25.0),
+    "activitynet": lambda film: write_activitynet(to_path(film.path), film.spans),
 }
 
 
