@@ -142,6 +142,14 @@ def test_a_gpu_out_of_memory_names_options_that_need_less(
     assert says in ended.err
 
 
+def test_the_starting_run_is_not_overwritten(data: Path, start: Path) -> None:
+    before = (start / "model.safetensors").read_bytes()
+    ended = vidlstm("train", data, "--unfreeze", "1", "--from", start, "--out", start, "--overwrite")
+    assert ended.status == 2
+    assert f"--out {start}: is the run to start from; choose another --out" in ended.err
+    assert (start / "model.safetensors").read_bytes() == before
+
+
 def test_another_head_does_not_fit_the_run(data: Path, start: Path, tmp_path: Path) -> None:
     ended = vidlstm(
         "train", data, "--unfreeze", "1", "--from", start, "--hidden", "9", "--out", tmp_path / "r"

@@ -16,7 +16,7 @@ import torch
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
 from vidlstm.config_dict import to_dict
 from vidlstm.data.split_table import SplitRow, read_split_rows, write_split
-from vidlstm.engine.training.run_folder import RunFolder, RunSettings, claim_run
+from vidlstm.engine.training.run_folder import RunFolder, RunSettings, claim_run, read_epochs
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.models.checkpoint import build_model, load_model
 
@@ -54,6 +54,21 @@ class TestCreate:
         RunFolder(run.path).create(OTHER, ROWS, overwrite=True)
         assert run.settings() == OTHER
         assert not (run.path / "last.pt").exists()  # must not be resumed with other settings
+
+    def test_no_file_of_the_overwritten_run_is_left_beside_the_new_clips(self, tmp_path: Path) -> None:
+        run = RunFolder(tmp_path)
+        results = (
+            "model.safetensors",
+            "last.pt",
+            "metrics.jsonl",
+            "report.html",
+            "predictions.csv",
+            "curves.png",
+        )
+        for name in (*results, "my notes.txt"):
+            (tmp_path / name).write_bytes(b"old")
+        run.create(SETTINGS, ROWS, overwrite=True)
+        assert names(tmp_path) == ["config.json", "my notes.txt", "split.csv"]
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")
@@ -131,7 +146,18 @@ class TestReopen:
             RunFolder(tmp_path).reopen(SETTINGS, ROWS, allow_changes=False)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"data": 1, "sources": {}, "model": {}, "training": {}}']
+        "text",
+        [
+            "",
+            "[]",
+            "{}",
+            '{"data": 1, "sources": {}, "model": {}, "training": {}}',
+            json.dumps(to_dict(SETTINGS)).replace(
+                f'"learning_rate": {QUICK.learning_rate}', f'"learning_rate": 1{"0" * 400}'
+            ),
+            "[" * 100_000,
+        ],
+        ids=lambda text: text[:10],
     )
     def test_damaged_settings_are_refused(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "config.json").write_text(text)
@@ -147,6 +173,10 @@ class TestReopen:
 
 
 class TestEpochs:
+    def test_damaged_epochs_are_left_out(self, tmp_path: Path) -> None:
+        (tmp_path / "metrics.jsonl").write_text("[" * 100_000)
+        assert read_epochs(tmp_path) == []
+
     def test_each_adds_a_line_and_the_state_for_resuming(self, tmp_path: Path) -> None:
         trainer = make_trainer(*shaped(12))
         run = RunFolder(tmp_path)

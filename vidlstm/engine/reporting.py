@@ -23,6 +23,7 @@ from vidlstm.report.timelines import FilmSection
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.csv"
+PLOTS = ("curves.png", "confusion.png", "reliability.png")
 
 
 def write_report(
@@ -185,12 +186,12 @@ def write_plots(
     """
     from vidlstm.report.plots import confusion_png, curves_png, reliability_png
 
-    plots = {
-        "curves.png": curves_png(epochs) if epochs else None,
-        "confusion.png": confusion_png(report) if report else None,
-        "reliability.png": reliability_png(report) if report else None,
-    }
-    for name, png in plots.items():
+    plots = (
+        curves_png(epochs) if epochs else None,
+        confusion_png(report) if report else None,
+        reliability_png(report) if report else None,
+    )
+    for name, png in zip(PLOTS, plots, strict=True):
         file = folder / f"{stem}{name}"
         if png is None:
             file.unlink(missing_ok=True)

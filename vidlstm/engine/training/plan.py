@@ -160,6 +160,8 @@ def _check(request: TrainRequest, earlier: RunSettings | None, start: Path | Non
         share = request.split.val_share
         if share is not None and share != earlier.sources.get("val_share"):
             raise UsageError(f"`val_share={share:g}`: a resumed run keeps its subsets; leave it out")
+    if start is not None and output.out is not None and output.out.resolve() == start.resolve():
+        raise UsageError(f"`out={output.out}`: is the run to start from; choose another `out`")
     if output.resume is None and output.out is not None:
         RunFolder(output.out).require_free(overwrite=output.overwrite)
     if output.tensorboard:

@@ -19,6 +19,7 @@ import torch
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.config_dict import from_dict, to_dict
 from vidlstm.data.split_table import SPLIT, SplitRow, describe_changes, read_split_rows, write_split
+from vidlstm.engine.reporting import PAGE, PLOTS, PREDICTIONS
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, sync_folder, write_atomically
@@ -108,14 +109,15 @@ class RunFolder:
             )
 
     def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
-        """Create the folder and write the run's settings and clips.
+        """Create the folder, remove the files of an older run, and write the run's settings and clips.
 
         Raises:
             UsageError: The folder holds a run, and `overwrite` is false.
         """
         self.require_free(overwrite=overwrite)
         make_folder(self.path)
-        for stale in (LAST, METRICS, CONFIG):  # a new run that is killed must not resume from an old one
+        # A new run that is killed must not resume from an old one, nor leave an old model beside new clips.
+        for stale in (MODEL, LAST, METRICS, CONFIG, PAGE, PREDICTIONS, *PLOTS):
             (self.path / stale).unlink(missing_ok=True)
         self._note(settings, rows)
 
@@ -168,7 +170,7 @@ class RunFolder:
             )
         except FileNotFoundError:
             raise CheckpointError(f"{file}: not found, so there is no run to resume") from None
-        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, UsageError) as error:
             raise CheckpointError(f"{file}: cannot be read as a run's settings ({error})") from None
 
     def write(self, name: str, text: str) -> None:
@@ -240,5 +242,5 @@ def read_epochs(run: Path) -> list[EpochReport]:
     try:
         lines = (run / METRICS).read_text(encoding="utf-8").splitlines()
         return [EpochReport.from_json(json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return []

@@ -192,6 +192,9 @@ class _Session:
     def _open_run(self) -> tuple[RunFolder, dict[str, Any] | None]:
         """Return the run folder and, if the run is resumed, the state of its trainer."""
         output, plan, world = self.request.output, self.plan, self.world
+        found = world.gather([plan.rows])
+        if any(rows != found[0] for rows in found):
+            raise DataError(f"{plan.dataset.root}: the processes find different clips there")
         path = output.resume or output.out
         if path is None and world.is_main:
             path = claim_run(Path("runs"))
@@ -201,9 +204,6 @@ class _Session:
             run.create(plan.settings, plan.rows, overwrite=output.overwrite)
         elif world.is_main:
             state = run.reopen(plan.settings, plan.rows, allow_changes=output.allow_changes)
-        found = world.gather([plan.rows])
-        if any(rows != found[0] for rows in found):
-            raise DataError(f"{plan.dataset.root}: the processes find different clips there")
         return run, world.broadcast(state)
 
     def _extract(self, encoder: Encoder | None, world: World | None = None) -> Generator[Event, None, Clips]:
