@@ -235,6 +235,26 @@ def test_invalid_options(film_run: Path, options: list[str], message: str) -> No
     assert message in outcome.err
 
 
+def test_documents_of_several_films_need_a_folder(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    message = "--format eaf: writes one document per film; add --output-dir FOLDER"
+    for inputs in ([film[0], film[0]], [tmp_path], ["-"], [f"file://{tmp_path}"], ["s3://bucket/films"]):
+        outcome = vidlstm("spans", *inputs, "-c", film_run, "-f", "eaf")
+        assert (outcome.status, outcome.out) == (2, "")
+        assert message in outcome.err
+    assert vidlstm("spans", film[0], "-c", film_run, "-f", "eaf", *MACHINE).out.startswith("<?xml")
+
+
+def test_a_label_is_never_the_arrow_of_subtitles() -> None:
+    film = FilmSpans("a.mp4", (Span(0, 1, "--->"), Span(1, 2, "a-->b->c---->>")), 2.0, 25.0)
+    assert [line for line in WRITERS["srt"](film).splitlines() if "1.00" in line] == [
+        "-> 1.00",
+        "a->b->c->> 1.00",
+    ]
+    assert WRITERS["vtt"](film).count("-->") == WRITERS["srt"](film).count("-->") == 2
+
+
 def test_a_model_without_windows_is_refused_with_a_hint(model: Path, film: tuple[Path, list[Span]]) -> None:
     outcome = vidlstm("spans", film[0], "-c", model, *MACHINE)
     assert outcome.status == 2

@@ -6,6 +6,7 @@ As in `predict`, everything cheap is checked before the decoder processes start.
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,15 @@ from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
 from vidlstm.cli.rows.formats.predictions import Format, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, TABLE_HEADER, table_rows
 from vidlstm.cli.rows.formats.spans import WRITERS as ROW_WRITERS
-from vidlstm.cli.rows.inputs import Search, parse_seconds, parse_size, require_files, require_one, take_shard
+from vidlstm.cli.rows.inputs import (
+    STDIN,
+    Search,
+    parse_seconds,
+    parse_size,
+    require_files,
+    require_one,
+    take_shard,
+)
 from vidlstm.cli.rows.loop import Run, interruptible, say_beside_bar
 from vidlstm.cli.rows.output import Output, choose_format, choose_target, when_reader_leaves
 from vidlstm.cli.rows.parquet import open_target, require_pyarrow
@@ -34,10 +43,10 @@ from vidlstm.cli.rows.rows_file import RowsFile
 from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
-from vidlstm.files import write_atomically
+from vidlstm.files import suffix_kind, write_atomically
 from vidlstm.records import CATCH_ALL, NOVELTY_RATE, Failure, FilmSpans
 from vidlstm.report.text import printable
-from vidlstm.stores import is_in_store
+from vidlstm.stores import is_in_store, to_path
 
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.films import LabelledFilm
@@ -124,6 +133,8 @@ def spans(
     shortest, gap = parse_seconds("--min-duration", min_duration), parse_seconds("--max-gap", max_gap)
     document = output_format if output_format in SUFFIXES else None
     folder = _choose_folder(document, output, output_dir, resume)
+    if document is not None and folder is None and not _is_one_file(paths):
+        raise UsageError(f"--format {document}: writes one document per film; add --output-dir FOLDER")
     if document is not None and output_dir is not None and resume is None and shard is None:
         _require_no_documents(output_dir, document)
     target = None if document is not None else choose_target(output, resume)
@@ -254,6 +265,14 @@ def _choose_folder(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; name a folder for the documents")
     return folder
+
+
+def _is_one_file(paths: Sequence[str]) -> bool:
+    """Tell whether the inputs are a single file, without listing a folder or asking a store."""
+    name = paths[0]
+    if len(paths) > 1 or name == STDIN or (is_in_store(name) and suffix_kind(name) is None):
+        return False
+    return not os.path.isdir(to_path(name))  # noqa: PTH112 - Path raises on an invalid name
 
 
 def _require_no_documents(folder: Path, document: DocumentFormat) -> None:

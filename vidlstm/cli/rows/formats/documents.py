@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
@@ -67,4 +68,4 @@ def _clock(seconds: float, mark: str) -> str:
 
 def _line(label: str) -> str:
     """Return a label on one line, without `-->`, which subtitle readers take for a time."""
-    return printable(label).replace("-->", "->")
+    return re.sub("--+>", "->", printable(label))
