@@ -29,7 +29,7 @@ from vidlstm.media.resize import resize
 from vidlstm.media.sampling import EARLY, known_fps
 from vidlstm.media.video.base import Image, Video
 from vidlstm.media.video.open import open_video
-from vidlstm.media.video.pyav.container import FFmpegError, NotOpenedError, Source
+from vidlstm.media.video.pyav.container import FFmpegError, NotOpenedError, Source, packets_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,6 +41,7 @@ TICK = Fraction(1, 90_000)
 """Unit of times, in seconds."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 """Errors of the disk that is written to, not of the film."""
+_WARM_UP = 1.0  # seconds of sound decoded before a part
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
 
 
@@ -151,7 +152,9 @@ class _Film:
 
 
 class _Sound:
-    """The sound of a film.
+    """The sound of a film, read once from its beginning to its end, and over damage.
+
+    Containers without an index may be at any place after a seek.
 
     Args:
         source: The film, opened a second time.
@@ -159,8 +162,14 @@ class _Sound:
     """
 
     def __init__(self, source: Source, zero: float) -> None:
+        source.reopen()
+        container: Any = source.container
         self.source = source
+        self.stream: Any = container.streams.audio[0]
         self._zero = zero
+        self._start = 0.0
+        self._pieces = self._decode()
+        self._next: tuple[float, Any] | None = None
 
     @staticmethod
     def of(path: Path, video: Video) -> _Sound | None:
@@ -178,50 +187,59 @@ class _Sound:
         source.close()
         return None
 
-    @property
-    def audio(self) -> Any:
-        """The audio stream; another one after each call of `between`."""
-        return self.source.container.streams.audio[0]
+    def take(self, start: float, end: float) -> Any | None:
+        """Return the next piece of sound with its middle in `[start, end)`; None if there is none.
 
-    def between(self, start: float, end: float) -> Iterator[tuple[float, Any]]:
-        """Yield pieces of sound and their times, in seconds since the first frame; stop at damage."""
-        self.source.reopen()
-        container: Any = self.source.container
-        if start + self._zero > 1:
-            container.seek(int((start + self._zero) * 1_000_000), backward=True)
-        with contextlib.suppress(FFmpegError):
-            for piece in container.decode(self.audio):
-                seconds = (piece.time or 0.0) - self._zero
-                middle = seconds + piece.samples / piece.sample_rate / 2
-                if middle >= end:
-                    return
-                if middle >= start:
-                    yield seconds, piece
+        Args:
+            start: In seconds since the first frame; never less than in the last call.
+            end: In the same unit.
+        """
+        self._start = start
+        while self._next is None or self._next[0] < start:
+            self._next = next(self._pieces, None)
+            if self._next is None:
+                return None
+        middle, piece = self._next
+        if middle >= end:
+            return None
+        self._next = None
+        return piece
+
+    def _decode(self) -> Iterator[tuple[float, Any]]:
+        for packet in packets_of(self.source.container, self.stream, lambda: None):
+            if packet.pts is not None and packet.time_base is not None:
+                seconds = float(packet.pts * packet.time_base) - self._zero
+                if seconds < self._start - _WARM_UP:
+                    continue
+            pieces: list[Any] = []
+            with contextlib.suppress(FFmpegError):
+                pieces += packet.decode()
+            for piece in pieces:
+                middle = (piece.time or 0.0) + piece.samples / piece.sample_rate / 2
+                yield middle - self._zero, piece
 
 
 class _Track:
     """The sound of a part, written along with its frames."""
 
     def __init__(self, made: Any, sound: _Sound, start: float, end: float) -> None:
-        audio = sound.audio
-        layout = audio.layout if audio.layout.nb_channels <= 2 else "stereo"
+        rate, layout = sound.stream.rate, sound.stream.layout
+        layout = layout if layout.nb_channels <= 2 else "stereo"
         self._made = made
-        self._stream = made.add_stream("aac", rate=audio.rate)
+        self._stream = made.add_stream("aac", rate=rate)
         self._stream.layout = layout
-        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=audio.rate)
-        self._pieces = sound.between(start, end)
-        self._next = next(self._pieces, None)
+        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        self._sound = sound
+        self._start, self._end = start, end
         self._num_samples = 0
 
     def write(self, until: float) -> None:
         """Write the sound up to a time of the film."""
-        while self._next is not None and self._next[0] <= until:
-            piece = self._next[1]
+        while (piece := self._sound.take(self._start, min(until, self._end))) is not None:
             piece.pts, piece.time_base = self._num_samples, Fraction(1, piece.sample_rate)
             self._num_samples += piece.samples
             for resampled in self._resampler.resample(piece):
                 self._made.mux(self._stream.encode(resampled))
-            self._next = next(self._pieces, None)
 
     def close(self) -> None:
         """Write the rest of the sound."""
