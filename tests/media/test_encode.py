@@ -113,6 +113,14 @@ def test_a_drawing_is_in_every_frame(sounding: Path, tmp_path: Path) -> None:
     assert set(numbers(target)) == {0}
 
 
+def test_sound_of_an_unknown_codec_is_left_out(sounding: Path, tmp_path: Path) -> None:
+    path = tmp_path / "unknown.mkv"
+    path.write_bytes(sounding.read_bytes().replace(b"A_AAC", b"A_ZZZ"))
+    assert write_part(path, tmp_path / "part.mp4", 1.0, 2.0) == 25
+    with av.open(str(tmp_path / "part.mp4")) as container:
+        assert not container.streams.audio
+
+
 def shades(path: Path) -> list[float]:
     with av.open(str(path)) as container:
         return [float(frame.to_ndarray(format="rgb24").mean()) for frame in container.decode(video=0)]

@@ -163,9 +163,8 @@ class _Sound:
 
     def __init__(self, source: Source, zero: float) -> None:
         source.reopen()
-        container: Any = source.container
         self.source = source
-        self.stream: Any = container.streams.audio[0]
+        self.stream: Any = _heard(source)
         self._zero = zero
         self._start = 0.0
         self._pieces = self._decode()
@@ -180,7 +179,7 @@ class _Sound:
             return None
         container: Any = source.container
         # The frames of an AVI file have no times, but a constant rate.
-        if container.streams.audio and (video.times is not None or container.format.name == "avi"):
+        if _heard(source) is not None and (video.times is not None or container.format.name == "avi"):
             with contextlib.suppress(FFmpegError):
                 if (first := next(container.decode(source.stream), None)) is not None:
                     return _Sound(source, float(first.time or 0.0))
@@ -217,6 +216,12 @@ class _Sound:
             for piece in pieces:
                 middle = (piece.time or 0.0) + piece.samples / piece.sample_rate / 2
                 yield middle - self._zero, piece
+
+
+def _heard(source: Source) -> Any | None:
+    """Return the first audio stream that can be decoded."""
+    container: Any = source.container
+    return next((s for s in container.streams.audio if s.codec_context is not None), None)
 
 
 class _Track:
