@@ -189,6 +189,9 @@ def _walk(given: str, search: Search) -> Iterator[str]:
     lost: list[Path] = []
     passed: Counter[str] = Counter()
     num_found = 0
+    outside = search.outside
+    if outside in Path(os.path.abspath(root)).parents:  # noqa: PTH100
+        outside = None  # the searched folder is inside it, not the reverse
 
     def on_skip(path: Path, reason: SkipReason) -> None:
         if reason == "unreadable folder" or (
@@ -212,7 +215,7 @@ def _walk(given: str, search: Search) -> Iterator[str]:
                 f"{given}: read as one clip, because its pictures are numbered like frames; "
                 "a model trained on pictures labels them one by one"
             )
-        if search.outside is None or search.outside not in Path(os.path.abspath(path)).parents:  # noqa: PTH100
+        if outside is None or outside not in Path(os.path.abspath(path)).parents:  # noqa: PTH100
             yield named(path)
     yield from map(named, lost)
     wanted = search.glob or f"{search.kind} files"
