@@ -161,7 +161,7 @@ class RunFolder:
             plain = json.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
             sources = dict(plain["sources"])
             if not all(isinstance(content, str) for content in sources.get("learned_before") or ()):
-                raise TypeError("`learned_before` must be a list of fingerprints")
+                raise TypeError("learned_before must be a list of fingerprints")
             return RunSettings(
                 plain["data"],
                 sources,
