@@ -146,6 +146,15 @@ class TestTraining:
         assert f"The model was not compared in int8: {reason}." in ended.err
         assert "int8" not in load_model(tmp_path / "run" / "model.safetensors").training
 
+    def test_says_if_no_held_out_clip_can_be_read(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vidlstm.engine.precision.agreement.read_clips", lambda *_: iter([None]))
+        ended = command("train", tiny_data, *SMALL, "--epochs", "1", "-o", tmp_path / "run")
+        assert ended.status == 0
+        assert "The model was not compared in int8: none of the held-out clips can be read." in ended.err
+        assert "int8" not in load_model(tmp_path / "run" / "model.safetensors").training
+
     def test_is_skipped_with_torch(self, tiny_data: Path, tmp_path: Path) -> None:
         given = ("--epochs", "1", "--backend", "torch", "-o", tmp_path / "run")
         assert "int8" not in command("train", tiny_data, *SMALL, *given).err

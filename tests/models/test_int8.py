@@ -122,6 +122,10 @@ class TestFromACheckpoint:
         [
             (header(None, ("motion",)), "is for the rgb stream, which runs/m does not have"),
             (header(None), r"trained without OpenVINO.*vidlstm\[cpu\].*`format=openvino`"),
+            (
+                header({**FACTS, "clips": 0, "same_labels": 0}),
+                "without readable held-out clips; train it again",
+            ),
             (header(FACTS), r"too much \(8 of 9 labels agree, scores differ by 0.0312.*`precision=float32`"),
         ],
     )

@@ -123,6 +123,11 @@ def export(
                     lambda clip: head(stack_views(model.config, [clip])),
                     held_out,
                 )
+                if not agreement.clips:
+                    raise UsageError(
+                        f"`precision={precision}`: none of the held-out clips of {path.parent} can be read; "
+                        "use `precision=float32`"
+                    )
                 result, passed = Export(folder, (), agreement.clips, agreement, sizes), agreement.passed
         if not passed:
             return replace(result, folder=None)

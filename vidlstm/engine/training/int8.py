@@ -35,6 +35,9 @@ def compare_in_int8(run: RunFolder, model: Model) -> Generator[Event, None, bool
     except KeyboardInterrupt:
         yield Int8Failed("interrupted")
         return True
+    if not agreement.clips:
+        yield Int8Failed("none of the held-out clips can be read")
+        return False
     facts = agreement.to_json()
     if agreement.passed:
         facts["inputs"] = [astuple(given) for given in inputs]

@@ -81,10 +81,10 @@ def int8_inputs(header: Header, path: Path) -> ConvInputs:
     if "rgb" not in header.config.streams:
         raise UsageError(f"`precision=int8`: is for the rgb stream, which {path} does not have")
     facts = header.training.get("int8")
-    if facts is None:
+    if facts is None or facts.get("clips") == 0:
         raise UsageError(
-            f"`precision=int8`: {path} was trained without OpenVINO or without held-out clips; train it "
-            "again with vidlstm[cpu] installed, or export it with `format=openvino` and `precision=int8`"
+            f"`precision=int8`: {path} was trained without OpenVINO or without readable held-out clips; "
+            "train it again with vidlstm[cpu] installed, or export it with `format=openvino` and `precision=int8`"
         )
     with as_checkpoint_errors(path):
         inputs = [ConvInput(low, high, tuple(means)) for low, high, means in facts.get("inputs", ())]
