@@ -84,7 +84,8 @@ def int8_inputs(header: Header, path: Path) -> ConvInputs:
     if facts is None or facts.get("clips") == 0:
         raise UsageError(
             f"`precision=int8`: {path} was trained without OpenVINO or without readable held-out clips; "
-            "train it again with vidlstm[cpu] installed, or export it with `format=openvino` and `precision=int8`"
+            "train it again with vidlstm[cpu] installed, or export it with `format=openvino` and "
+            "`precision=int8`"
         )
     with as_checkpoint_errors(path):
         inputs = [ConvInput(low, high, tuple(means)) for low, high, means in facts.get("inputs", ())]
