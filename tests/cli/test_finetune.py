@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 
 from tests.cli.conftest import vidlstm
 from tests.tiny import write_action
+from vidlstm.data.fingerprints import fingerprint
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.models.checkpoint import load_model
+from vidlstm.models.header import read_header
 
 SMALL = ("--streams", "rgb", "--size", "32", "--hidden", "8", "--workers", "1")
 
@@ -85,6 +87,8 @@ def test_no_clip_that_the_starting_run_was_trained_on_is_held_out(
     assert ended.status == 0, ended.err
     assert held_in(tmp_path / "fine", "val") >= held_in(start, "val")
     assert not held_in(tmp_path / "fine", "val") & held_in(start, "train")
+    before, after = (read_header(run / "model.safetensors").training for run in (start, tmp_path / "fine"))
+    assert set(after["left_out"]) == set(before["left_out"]) - {fingerprint(data / gone)}
     scored = vidlstm("eval", data, "-c", tmp_path / "fine", "--split", "all", "--workers", "1")
     assert f"trained on {len(held_in(start, 'train'))} of " in scored.err  # including the clip that is gone
 

@@ -33,6 +33,7 @@ from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start
 from vidlstm.engine.training.loop.fusion import score_floor
 from vidlstm.engine.training.loop.members import member_parts
 from vidlstm.engine.training.prepare import make_trainer, start_model
+from vidlstm.engine.training.run_folder import RunSettings
 from vidlstm.errors import DataError, UsageError
 from vidlstm.evaluations import Scored
 from vidlstm.features.batches import ClipFeatures
@@ -266,6 +267,19 @@ class TestStartFrom:
         assert one.parts[0].val.tolist() == four.parts[0].val.tolist()
         assert len(one.parts) == 1
 
+    def test_in_fine_tuning_it_leaves_out_the_same_clips_though_others_were_added(self) -> None:
+        clips = toy(40)
+        model = start_model(model_config(members=1), clips, None, 0)
+        for left_out in ([1, 2, 5, 30], [7]):
+            trainer = make_trainer(model, clips, range(30), QUICK, divided_by=4, left_out=left_out)
+            (part,) = trainer.parts
+            assert part.val.tolist() == [i for i in left_out if i < 30]
+            assert part.train.tolist() == [i for i in range(30) if i not in left_out]
+        alone = make_trainer(model, clips, range(30), QUICK, divided_by=4)
+        for left_out in ([], [35], list(range(30))):  # none of them is trained on now, or nothing else
+            trainer = make_trainer(model, clips, range(30), QUICK, divided_by=4, left_out=left_out)
+            assert trainer.parts[0].val.tolist() == alone.parts[0].val.tolist()
+
 
 class TestDescription:
     def test_contains_plain_json_and_the_training_clips(self, tmp_path: Path) -> None:
@@ -282,12 +296,15 @@ class TestDescription:
         trainer.finish()
         split = Split(tuple(range(8)), tuple(range(8, 12)))
         report = summarise(("a", "b"), score(model, clips, split.val))
+        settings = RunSettings("clips", {}, model.config, QUICK)
+        prints = fingerprints(s.path for s in samples)
         facts = describe_training(
-            model, "clips", QUICK, clips, split, fingerprints(s.path for s in samples), trainer, report
+            model, settings, clips, split, prints, trainer, report, ["earlier", prints[0]]
         )
         assert json.loads(json.dumps(facts)) == facts
         assert facts["num_clips"] == {"train": 8, "val": 4, "test": 0}
-        assert facts["learned_from"] == sorted(fingerprint(s.path) for s in samples[:8])
+        assert facts["learned_from"] == sorted([*prints[:8], "earlier"])
+        assert facts["left_out"] == sorted(prints[i] for i in trainer.parts[0].val)
         assert sum(facts["fusion"].values()) == pytest.approx(1, abs=1e-3)
         assert facts["top1"] == report.top1
 

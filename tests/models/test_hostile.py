@@ -158,6 +158,7 @@ HEADERS += [
         '{"settings": []}',
         '{"learned_from": 5}',
         '{"learned_from": [["ab"]]}',
+        '{"left_out": 5}',
         '{"top1": NaN}',
         '{"data": "\\ud800"}',
         '{"a":' * 100_000,

@@ -30,6 +30,8 @@ BASELINE = "baseline"
 """Prefix of the names of the baseline's tensors, which are not part of the model."""
 POSE = ("pose.detector", "pose.landmarks")
 """Names of the tensors that hold the files of the `pose` networks, as bytes."""
+CLIPS = ("learned_from", "left_out")
+"""Names of the facts about the training that are fingerprints of clips."""
 
 _MAX_WIDTH = 1_000_000
 _DAMAGE = (
@@ -121,12 +123,12 @@ def check_widths(widths: dict[str, Any], config: ModelConfig) -> dict[str, int]:
 
 def check_training(training: Any) -> dict[str, Any]:
     """Check the facts that commands use. Facts that are only printed may have any value."""
-    parts: dict[str, type] = {"num_clips": dict, "settings": dict, "learned_from": list, "int8": dict}
+    parts: dict[str, type] = {"num_clips": dict, "settings": dict, "int8": dict, **dict.fromkeys(CLIPS, list)}
     if not isinstance(training, dict) or any(
         not isinstance(training[name], kind) for name, kind in parts.items() if name in training
     ):
         raise TypeError("facts about the training have the wrong type")
-    if not all(isinstance(content, str) for content in training.get("learned_from", ())):
+    if not all(isinstance(content, str) for name in CLIPS for content in training.get(name, ())):
         raise TypeError("fingerprints of training clips have the wrong type")
     return training
 

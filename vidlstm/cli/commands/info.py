@@ -59,10 +59,11 @@ def info(
 
     from vidlstm.models.backends.int8 import is_default
     from vidlstm.models.checkpoint import read_header
+    from vidlstm.models.header import CLIPS
 
     header = read_header(path)
     config = to_dict(header.config)
-    training = {k: v for k, v in header.training.items() if k != "learned_from"}
+    training = {k: v for k, v in header.training.items() if k not in CLIPS}
     if "int8" in training:
         shown = {name: value for name, value in training["int8"].items() if name != "inputs"}
         training["int8"] = shown | {"default": is_default(training["int8"])}

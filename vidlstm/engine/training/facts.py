@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from vidlstm.config import TrainConfig
 from vidlstm.config_dict import to_dict
 from vidlstm.data.splits import Split
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.training.loop.trainer import Trainer
+from vidlstm.engine.training.run_folder import RunSettings
 from vidlstm.evaluations import EvalReport
 from vidlstm.models.checkpoint import Model
 from vidlstm.version import __version__
@@ -17,8 +17,7 @@ from vidlstm.version import __version__
 
 def describe_training(
     model: Model,
-    data: str,
-    config: TrainConfig,
+    settings: RunSettings,
     clips: Clips,
     split: Split,
     prints: Sequence[str],
@@ -32,8 +31,8 @@ def describe_training(
     """
     return {
         "version": __version__,
-        "data": data,
-        "settings": to_dict(config),
+        "data": settings.data,
+        "settings": to_dict(settings.training),
         "num_clips": {
             "train": len(clips.usable(split.train)),
             "val": len(split.val),
@@ -51,5 +50,6 @@ def describe_training(
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,
         "top1_ci95": [report.top1_interval.low, report.top1_interval.high] if report else None,
+        "left_out": sorted(prints[i] for i in trainer.parts[0].val),
         "learned_from": sorted({*learned_before, *(prints[i] for i in clips.usable(split.train))}),
     }

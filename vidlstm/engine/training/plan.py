@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -75,6 +75,7 @@ class Plan:
         rows: Rows of `split.csv`.
         start: The run that fine-tuning starts from.
         learned_before: Fingerprints of clips that the weights were trained on before, and are not now.
+        left_out: Clips that the network to start from left out in its training, for validation.
         pose: Weights of the networks of the `pose` stream.
     """
 
@@ -85,6 +86,7 @@ class Plan:
     rows: dict[str, SplitRow]
     start: Path | None
     learned_before: list[str]
+    left_out: list[int]
     pose: PoseWeights | None = None
 
 
@@ -99,7 +101,8 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     """
     earlier, start = _earlier_run(request)
     _check(request, earlier, start)
-    known = _earlier_clips(request, earlier, start)
+    facts = {} if start is None else read_header(start / MODEL).training
+    known = _earlier_clips(request, earlier, facts.get("learned_from", ()))
     sources = {} if earlier is None else earlier.sources
     data, chosen = request.data.over(sources), request.split.over(sources)
     dataset = yield from find_grouped_dataset(data, request.machine, cache=request.cache)
@@ -127,7 +130,9 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     settings = RunSettings(str(data.data), sources, model, training)
     pose = find_pose(request.model, model.streams)
     rows = split_rows(dataset, split, prints)
-    return Plan(dataset, settings, split, prints, rows, start, learned_before, pose)
+    contents = set(facts.get("left_out", ()))
+    left_out = [i for i, content in enumerate(prints) if content in contents]
+    return Plan(dataset, settings, split, prints, rows, start, learned_before, left_out, pose)
 
 
 def _split(
@@ -140,15 +145,13 @@ def _split(
 
 
 def _earlier_clips(
-    request: TrainRequest, earlier: RunSettings | None, start: Path | None
+    request: TrainRequest, earlier: RunSettings | None, learned: Iterable[str]
 ) -> EarlierClips | None:
     """Return the clips of the run to resume or start from."""
-    run = request.output.resume or start
+    run = request.output.resume or request.fine_tuning.start
     if earlier is None or run is None:
         return None
-    before = list(earlier.sources.get("learned_before") or ())
-    if start is not None:
-        before += read_header(start / MODEL).training.get("learned_from", ())
+    before = [*(earlier.sources.get("learned_before") or ()), *learned]
     return EarlierClips(run, read_split_rows(run / SPLIT), before)
 
 

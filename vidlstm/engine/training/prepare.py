@@ -39,6 +39,7 @@ def make_trainer(
     *,
     encoder_training: EncoderTraining | None = None,
     divided_by: int | None = None,
+    left_out: Sequence[int] = (),
     world: World | None = None,
 ) -> Trainer:
     """Return a trainer for the readable training clips, divided among the members.
@@ -55,6 +56,8 @@ def make_trainer(
         divided_by: Number of parts to divide the groups into; default: the number of members. In
             fine-tuning it is the ensemble size of the earlier run, so that the network leaves out the same
             part again.
+        left_out: Clips that the network left out in the earlier run. If any of them are training clips now,
+            it leaves out just these, whatever was added: others that it was trained on are scored too high.
         world: The processes of a distributed training.
 
     Raises:
@@ -67,16 +70,17 @@ def make_trainer(
         if not (labels[usable] == number).any():
             raise DataError(f"{clips.dataset.root}: no training clip of class {name!r} can be read")
     samples = clips.dataset.samples
-    parts = [
-        Part(np.setdiff1d(usable, held_out), np.array(held_out, np.int64))
-        for held_out in member_parts(
-            usable.tolist(),
-            [s.label for s in samples],
-            [s.group for s in samples],
-            divided_by or model.config.members,
-            config.seed,
-        )[: model.config.members]
-    ]
+    held_out = member_parts(
+        usable.tolist(),
+        [s.label for s in samples],
+        [s.group for s in samples],
+        divided_by or model.config.members,
+        config.seed,
+    )[: model.config.members]
+    again = np.intersect1d(usable, left_out).astype(np.int64)
+    if len(again) and len(set(labels[np.setdiff1d(usable, again)])) == len(clips.dataset.classes):
+        held_out = [again.tolist()]
+    parts = [Part(np.setdiff1d(usable, part), np.array(part, np.int64)) for part in held_out]
     _check_steps(min(len(part.train) for part in parts), config, world or World(), encoder_training)
     if encoder_training is None:
         use_threads(1)

@@ -192,8 +192,7 @@ class _Session:
     def _open_run(self) -> tuple[RunFolder, dict[str, Any] | None]:
         """Return the run folder and, if the run is resumed, the state of its trainer."""
         output, plan, world = self.request.output, self.plan, self.world
-        found = world.gather([plan.rows])
-        if any(rows != found[0] for rows in found):
+        if any(rows != plan.rows for rows in world.gather([plan.rows])):
             raise DataError(f"{plan.dataset.root}: the processes find different clips there")
         path = output.resume or output.out
         if path is None and world.is_main:
@@ -230,6 +229,7 @@ class _Session:
                 self.training,
                 encoder_training=encoder_training,
                 divided_by=None if start is None else start.config.members,
+                left_out=self.plan.left_out,
                 world=self.world,
             )
 
@@ -315,9 +315,8 @@ class _Session:
         """Score the model on the held-out clips; write the model and the report."""
         plan, scored = self.plan, self.plan.split.subset(self.subset)
         report = score_with_baseline(model, clips, scored, seed=self.training.seed) if scored else None
-        data, before = plan.settings.data, plan.learned_before
         model.training = describe_training(
-            model, data, self.training, clips, plan.split, plan.prints, trainer, report, before
+            model, plan.settings, clips, plan.split, plan.prints, trainer, report, plan.learned_before
         )
         if self.pose is not None:
             model.training["pose"] = self.pose.to_json()
