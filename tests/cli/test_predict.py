@@ -76,7 +76,7 @@ def test_glob_selects_other_files(tmp_path: Path) -> None:
 def test_a_target_folder_is_skipped_only_if_it_is_inside_the_searched_one(tmp_path: Path) -> None:
     plant(tmp_path, "in/a.mp4", "in/out/wave/b.mp4")
     for outside, number in ((tmp_path / "in/out", 1), (tmp_path, 2), (tmp_path / "other", 2)):
-        assert len(list(expand([str(tmp_path / "in")], Search("video", outside=outside)))) == number
+        assert len(list(expand([str(tmp_path / "in")], Search("video", outside=(outside,))))) == number
 
 
 def test_names_are_passed_on_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

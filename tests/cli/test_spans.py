@@ -457,6 +457,19 @@ def test_a_copy_never_replaces_a_film(
     assert Path("film.mp4").read_bytes() == film[0].read_bytes()
 
 
+def test_clips_and_copies_in_a_searched_folder_are_no_films(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
+) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    shutil.copy(film[0], films / "film.mp4")
+    made = ("--clips", films / "clips", "--overlay", films / "copies")
+    outcomes = [vidlstm("spans", films, "-c", film_run, *made, *MACHINE) for _ in range(2)]
+    assert outcomes[0].status == 0, outcomes[0].err
+    assert list((films / "copies").rglob("film.mp4"))
+    assert outcomes[1].out == outcomes[0].out
+
+
 def test_films_of_one_name_have_files_of_their_own(
     film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
 ) -> None:

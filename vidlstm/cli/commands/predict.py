@@ -116,7 +116,7 @@ def predict(
         kind=config.kind,
         glob=glob,
         separator=b"\0" if null else b"\n",
-        outside=None if sorter is None else sorter.outside,
+        outside=() if sorter is None else (sorter.outside,),
         note=partial(say_beside_bar, console),
     )
     # A run killed after its last file may have moved everything, so finding no input is not an error.

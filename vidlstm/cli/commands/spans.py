@@ -162,7 +162,11 @@ def spans(
             "A model trained on films has one (`vidlstm help films`)."
         )
     search = Search(
-        kind="video", glob=glob, separator=b"\0" if null else b"\n", note=partial(say_beside_bar, console)
+        kind="video",
+        glob=glob,
+        separator=b"\0" if null else b"\n",
+        outside=_made_by_us(paths, clips, overlay),
+        note=partial(say_beside_bar, console),
     )
     film_paths = FilmPaths(paths, search.note)
     names = require_one(paths, search)
@@ -245,6 +249,13 @@ def spans(
         if folder is not None:
             console.say(f"Documents: {folder}")
         return Exit.SOME_FAILED if status == Exit.DONE and videos is not None and videos.failed else status
+
+
+def _made_by_us(paths: Sequence[str], *folders: Path | None) -> tuple[Path, ...]:
+    """Return the folders for clips and copies, so that a second run does not take them for films."""
+    given = {os.path.abspath(path) for path in paths}  # noqa: PTH100
+    made = (os.path.abspath(folder) for folder in folders if folder is not None)  # noqa: PTH100
+    return tuple(Path(folder) for folder in made if folder not in given)
 
 
 def _choose_folder(

@@ -39,14 +39,14 @@ class Search:
         kind: Kind of files to read in folders.
         glob: Name pattern to use instead.
         separator: Byte that ends each path on standard input.
-        outside: Folder to skip if it is inside a searched one.
+        outside: Folders to skip if they are inside a searched one; absolute.
         note: Called with a sentence about each thing that is skipped.
     """
 
     kind: Kind
     glob: str | None = None
     separator: bytes = b"\n"
-    outside: Path | None = None
+    outside: tuple[Path, ...] = ()
     note: Callable[[str], None] = lambda _: None
 
 
@@ -189,9 +189,8 @@ def _walk(given: str, search: Search) -> Iterator[str]:
     lost: list[Path] = []
     passed: Counter[str] = Counter()
     num_found = 0
-    outside = search.outside
-    if outside in Path(os.path.abspath(root)).parents:  # noqa: PTH100
-        outside = None  # the searched folder is inside it, not the reverse
+    above = Path(os.path.abspath(root)).parents  # noqa: PTH100
+    outside = {folder for folder in search.outside if folder not in above}
 
     def on_skip(path: Path, reason: SkipReason) -> None:
         if reason == "unreadable folder" or (
@@ -215,7 +214,7 @@ def _walk(given: str, search: Search) -> Iterator[str]:
                 f"{given}: read as one clip, because its pictures are numbered like frames; "
                 "a model trained on pictures labels them one by one"
             )
-        if outside is None or outside not in Path(os.path.abspath(path)).parents:  # noqa: PTH100
+        if outside.isdisjoint(Path(os.path.abspath(path)).parents):  # noqa: PTH100
             yield named(path)
     yield from map(named, lost)
     wanted = search.glob or f"{search.kind} files"
