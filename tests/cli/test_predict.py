@@ -79,6 +79,13 @@ def test_a_target_folder_is_skipped_only_if_it_is_inside_the_searched_one(tmp_pa
         assert len(list(expand([str(tmp_path / "in")], Search("video", outside=(outside,))))) == number
 
 
+def test_the_searched_folder_is_no_target_folder(tmp_path: Path) -> None:
+    plant(tmp_path, "in/a.mp4")
+    ended = vidlstm("predict", tmp_path / "in", "--move-to", f"{tmp_path}/in/")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.endswith("/in: cannot be searched and sorted into; choose another folder\n")
+
+
 def test_names_are_passed_on_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(tmp_path, "sub/-x.mp4")
     monkeypatch.chdir(tmp_path)

@@ -107,6 +107,8 @@ def predict(
     part = parse_shard(shard)
     max_bytes = parse_size(max_size)
     sorter = Sorter.of(console, move_to, link_to)
+    if sorter is not None:
+        sorter.require_other_than(paths)
     path = find_checkpoint(console, checkpoint)
 
     from vidlstm.models.header import read_header

@@ -13,6 +13,7 @@ import itertools
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -59,6 +60,16 @@ class Sorter:
     def outside(self) -> Path:
         """The target folder, which is not an input even if it is inside one."""
         return Path(os.path.abspath(self.root))  # noqa: PTH100 - inputs are compared in this form
+
+    def require_other_than(self, inputs: Sequence[str]) -> None:
+        """Refuse a target folder that is searched as a whole: its own classes would be read again.
+
+        Raises:
+            UsageError: An input is the target folder.
+        """
+        for given in inputs:
+            if Path(os.path.abspath(given)) == self.outside:  # noqa: PTH100
+                raise UsageError(f"{given}: cannot be searched and sorted into; choose another folder")
 
     def put(self, name: str, label: str, *, again: bool = False) -> bool:
         """Sort one file. Failures and changed names are reported on the console.
