@@ -138,6 +138,7 @@ class TestChanged:
             return {line.split(",")[0] for line in lines if line.split(",")[3] == name}
 
         trained, held_out = subset("train"), subset("val")
+        left_out = read_header(run / "model.safetensors").training["left_out"]
         grown = tmp_path / "grown"
         shutil.copytree(data, grown)
         (grown / min(trained)).unlink()
@@ -153,6 +154,7 @@ class TestChanged:
         )  # nothing has changed since
         facts = read_header(run / "model.safetensors").training
         assert fingerprint(data / min(trained)) in facts["learned_from"]  # though the clip is gone
+        assert set(facts["left_out"]) == set(left_out) - {fingerprint(data / min(trained))}
 
     def test_other_network_shapes_are_refused_and_the_run_is_unchanged(self, run: Path, data: Path) -> None:
         settings = (run / "config.json").read_bytes()

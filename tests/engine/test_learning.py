@@ -269,15 +269,20 @@ class TestStartFrom:
 
     def test_in_fine_tuning_it_leaves_out_the_same_clips_though_others_were_added(self) -> None:
         clips = toy(40)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
         model = start_model(model_config(members=1), clips, None, 0)
         for left_out in ([1, 2, 5, 30], [7]):
-            trainer = make_trainer(model, clips, range(30), QUICK, divided_by=4, left_out=left_out)
+            trainer = make_trainer(
+                model, clips, range(30), QUICK, divided_by=4, left_out=[{names[i] for i in left_out}]
+            )
             (part,) = trainer.parts
             assert part.val.tolist() == [i for i in left_out if i < 30]
             assert part.train.tolist() == [i for i in range(30) if i not in left_out]
         alone = make_trainer(model, clips, range(30), QUICK, divided_by=4)
         for left_out in ([], [35], list(range(30))):  # none of them is trained on now, or nothing else
-            trainer = make_trainer(model, clips, range(30), QUICK, divided_by=4, left_out=left_out)
+            trainer = make_trainer(
+                model, clips, range(30), QUICK, divided_by=4, left_out=[{names[i] for i in left_out}]
+            )
             assert trainer.parts[0].val.tolist() == alone.parts[0].val.tolist()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.data.trees import dataset
 from tests.engine.toys import QUICK, WIDTHS, make_trainer, model_config, shaped
 from vidlstm.config_dict import to_dict
 from vidlstm.data.split_table import SplitRow, read_split_rows, write_split
@@ -22,6 +23,7 @@ from vidlstm.models.checkpoint import build_model, load_model
 
 SETTINGS = RunSettings("clips/ä", {"group_by": None}, model_config(), QUICK)
 OTHER = replace(SETTINGS, training=replace(QUICK, epochs=9))
+DATA = dataset([("a", f"g{i}", None) for i in range(12)])
 ROWS = {"a/1.mp4": SplitRow("a", "g1", "train", "p1"), "b/2.mp4": SplitRow("b", "g2", "val", "p2")}
 
 
@@ -100,11 +102,12 @@ class TestReopen:
         run.create(SETTINGS, ROWS, overwrite=False)
         trainer = make_trainer(*shaped(12))
         for report in trainer.run():
-            run.write_epoch(report, trainer)
+            run.write_epoch(report, trainer, DATA)
         again = RunFolder(tmp_path)
         state = again.reopen(SETTINGS, ROWS, allow_changes=False)
         assert state is not None
         assert again.epochs == run.epochs
+        assert state["left_out"] == [{f"{i:05d}.mp4" for i in part.val} for part in trainer.parts]
         other = make_trainer(*shaped(12))
         other.restore(state)
         assert other.epoch == trainer.epoch == QUICK.epochs
@@ -129,7 +132,7 @@ class TestReopen:
         run.reopen(OTHER, ROWS, allow_changes=True)
         assert run.settings() == SETTINGS  # no epoch has been trained with the others yet
         trainer = make_trainer(*shaped(12))
-        run.write_epoch(next(trainer.run()), trainer)
+        run.write_epoch(next(trainer.run()), trainer, DATA)
         assert run.settings() == OTHER
 
     def test_allowed_changes_of_a_finished_run_are_noted_with_its_model(self, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ class TestEpochs:
         reports = []
         for report in trainer.run():
             reports.append(report)
-            run.write_epoch(report, trainer)
+            run.write_epoch(report, trainer, DATA)
             lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
             assert [json.loads(line) for line in lines] == [r.to_json() for r in reports]
             assert names(tmp_path) == ["last.pt", "metrics.jsonl"]  # and no partly written file

@@ -75,7 +75,7 @@ class Plan:
         rows: Rows of `split.csv`.
         start: The run that fine-tuning starts from.
         learned_before: Fingerprints of clips that the weights were trained on before, and are not now.
-        left_out: Clips that the network to start from left out in its training, for validation.
+        left_out: Names of the clips that the network to start from left out in its training, for validation.
         pose: Weights of the networks of the `pose` stream.
     """
 
@@ -86,7 +86,7 @@ class Plan:
     rows: dict[str, SplitRow]
     start: Path | None
     learned_before: list[str]
-    left_out: list[int]
+    left_out: list[set[str]]
     pose: PoseWeights | None = None
 
 
@@ -131,7 +131,7 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     pose = find_pose(request.model, model.streams)
     rows = split_rows(dataset, split, prints)
     contents = set(facts.get("left_out", ()))
-    left_out = [i for i, content in enumerate(prints) if content in contents]
+    left_out = [{name for name, row in rows.items() if row.fingerprint in contents}]
     return Plan(dataset, settings, split, prints, rows, start, learned_before, left_out, pose)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ def make_trainer(
     *,
     encoder_training: EncoderTraining | None = None,
     divided_by: int | None = None,
-    left_out: Sequence[int] = (),
+    left_out: Sequence[Collection[str]] = (),
     world: World | None = None,
 ) -> Trainer:
     """Return a trainer for the readable training clips, divided among the members.
@@ -56,8 +56,9 @@ def make_trainer(
         divided_by: Number of parts to divide the groups into; default: the number of members. In
             fine-tuning it is the ensemble size of the earlier run, so that the network leaves out the same
             part again.
-        left_out: Clips that the network left out in the earlier run. If any of them are training clips now,
-            it leaves out just these, whatever was added: others that it was trained on are scored too high.
+        left_out: Names of the clips that each member left out in the earlier run, or before it was resumed.
+            If any of them are training clips now, it leaves out just these, whatever was added or changed:
+            others that it was trained on would be scored too high.
         world: The processes of a distributed training.
 
     Raises:
@@ -77,9 +78,10 @@ def make_trainer(
         divided_by or model.config.members,
         config.seed,
     )[: model.config.members]
-    again = np.intersect1d(usable, left_out).astype(np.int64)
-    if len(again) and len(set(labels[np.setdiff1d(usable, again)])) == len(clips.dataset.classes):
-        held_out = [again.tolist()]
+    for member, names in enumerate(left_out[: model.config.members]):
+        again = [i for i in usable.tolist() if samples[i].name(clips.dataset.root) in names]
+        if again and len(set(labels[np.setdiff1d(usable, again)])) == len(clips.dataset.classes):
+            held_out[member] = again
     parts = [Part(np.setdiff1d(usable, part), np.array(part, np.int64)) for part in held_out]
     _check_steps(min(len(part.train) for part in parts), config, world or World(), encoder_training)
     if encoder_training is None:

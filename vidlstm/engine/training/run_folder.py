@@ -18,6 +18,7 @@ import torch
 
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.config_dict import from_dict, to_dict
+from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import SPLIT, SplitRow, describe_changes, read_split_rows, write_split
 from vidlstm.engine.reporting import PAGE, PLOTS, PREDICTIONS
 from vidlstm.engine.training.loop.trainer import Trainer
@@ -126,6 +127,8 @@ class RunFolder:
     ) -> dict[str, Any] | None:
         """Return the trainer's state after the newest epoch; None before the end of the first.
 
+        Its `left_out` names the clips that each member left out.
+
         Changes are written with the next epoch or the model.
 
         Args:
@@ -177,12 +180,15 @@ class RunFolder:
         """Write a text file."""
         write_atomically(self.path / name, text.encode("utf-8", "surrogateescape"))
 
-    def write_epoch(self, report: EpochReport, trainer: Trainer) -> None:
-        """Write an epoch and everything needed to resume after it."""
+    def write_epoch(self, report: EpochReport, trainer: Trainer, dataset: Dataset) -> None:
+        """Write an epoch and everything needed to resume after it, also on data that has changed."""
         self._note_changes()
         epochs = [*self.epochs, report]
+        names = [sample.name(dataset.root) for sample in dataset.samples]
+        left_out = [[names[i] for i in part.val] for part in trainer.parts]
+        saved = {"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs], "left_out": left_out}
         buffer = io.BytesIO()
-        torch.save({"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs]}, buffer)
+        torch.save(saved, buffer)
         write_atomically(self.path / LAST, buffer.getvalue())
         self.epochs = epochs  # only now: an epoch counts once the run can be resumed after it
         self.write(METRICS, "".join(json.dumps(e.to_json()) + "\n" for e in self.epochs))
@@ -210,6 +216,7 @@ class RunFolder:
             epochs = [EpochReport.from_json(line) for line in saved["epochs"]]
             state: dict[str, Any] = saved["trainer"]
             state["epoch"]
+            state["left_out"] = [{str(name) for name in part} for part in saved.get("left_out", ())]
         except FileNotFoundError:
             return None
         except Exception as error:

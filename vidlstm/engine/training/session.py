@@ -129,7 +129,7 @@ class _Session:
         extracted = time.monotonic()
         model = model or start_model(self.config, clips, encoder, self.training.seed)
         model.pose = self.plan.pose
-        with self._trainer(model, clips, start) as trainer:
+        with self._trainer(model, clips, start, state) as trainer:
             if not trainer.num_held_out:
                 yield NotCalibrated()
             if state is not None:
@@ -213,7 +213,9 @@ class _Session:
             return (yield from extract_clips(extractor, self.plan.dataset, world))
 
     @contextlib.contextmanager
-    def _trainer(self, model: Model, clips: Clips, start: Model | None) -> Iterator[Trainer]:
+    def _trainer(
+        self, model: Model, clips: Clips, start: Model | None, state: dict[str, Any] | None
+    ) -> Iterator[Trainer]:
         """Return the model's trainer; if the encoder is trained, with processes that read pixels."""
         with contextlib.ExitStack() as stack:
             if self.config.encoder.trainable:
@@ -229,7 +231,7 @@ class _Session:
                 self.training,
                 encoder_training=encoder_training,
                 divided_by=None if start is None else start.config.members,
-                left_out=self.plan.left_out,
+                left_out=self.plan.left_out if state is None else state["left_out"],
                 world=self.world,
             )
 
@@ -273,7 +275,7 @@ class _Session:
                     if log is not None:
                         log.write(report)
                     if self.world.is_main and not trainer.diverged:  # resuming after divergence is useless
-                        run.write_epoch(report, trainer)
+                        run.write_epoch(report, trainer, self.plan.dataset)
                     yield EpochEnded(report)
         except KeyboardInterrupt:
             kept = bool(run.epochs) and self.world.size == 1  # other ranks are interrupted at other points
