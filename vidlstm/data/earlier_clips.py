@@ -138,9 +138,8 @@ def _draw(
     """Return the clips to hold out."""
     groups = [sample.group for sample in dataset.samples]
     learned = {groups[i] for i in indices if held_out[i] is False}
-    if any(
-        known is not None for known in held_out
-    ):  # otherwise it is other data, and equal names mean nothing
+    is_same_data = any(known is not None for known in held_out)
+    if is_same_data:  # in other data equal names of groups mean nothing
         learned |= {row.group for row in earlier.rows.values() if row.subset == "train"}
     kept = {groups[i] for i in indices if held_out[i]} - learned
     new = [i for i in indices if groups[i] not in learned | kept]
