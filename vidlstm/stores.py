@@ -31,7 +31,7 @@ SCHEMES = ("s3", "gs", "hf", "https", "file")
 """Schemes of the addresses that are read. Nothing else reaches the network."""
 
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+(.*)", re.DOTALL)
-_PASSWORD = re.compile(r"[a-z0-9]+://[^/@]*:[^/]*@")  # a password may contain @
+_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/]*:[^/]*@", re.IGNORECASE)  # either part may contain @
 _KEPT = "\ue000"  # marks parts of an address that a path would drop: empty names, `.` and `..`
 _BLOCK = 1 << 20
 _AT_ONCE = 16  # requests
@@ -62,6 +62,11 @@ def is_address(name: str) -> bool:
 def is_in_store(name: str) -> bool:
     """Tell whether a name is an address of anything but a file of this machine."""
     return address_of(to_path(name)) is not None
+
+
+def has_password(name: str) -> bool:
+    """Tell whether a name is an address with a password, of a store or of a camera."""
+    return _PASSWORD.match(name) is not None
 
 
 def refuse_passwords(name: str) -> None:

@@ -50,13 +50,14 @@ def gain_interval(
     (below, above), (other_below, other_above) = _margins(hit), _margins(other)
     vary = hit.std() > 0 and other.std() > 0
     twice = 2 * float(np.corrcoef(hit, other)[0, 1]) if vary else 0.0
-    down = _hypotenuse(below, other_above, twice)
-    up = _hypotenuse(above, other_below, twice)
+    down = _of_difference(below, other_above, twice)
+    up = _of_difference(above, other_below, twice)
     return Interval(min(low, float(gain.mean()) - down), max(high, float(gain.mean()) + up))
 
 
-def _hypotenuse(one: float, other: float, twice: float) -> float:
-    # Rounding can make the square negative, when both classifiers are right on the same half of the clips.
+def _of_difference(one: float, other: float, twice: float) -> float:
+    """Return the margin of a difference from the margins of its parts and twice their correlation."""
+    # Rounding makes the square slightly negative if both classifiers are right on the same half of the clips.
     return math.sqrt(max(0.0, one**2 - twice * one * other + other**2))
 
 

@@ -23,12 +23,11 @@ from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError, UsageError
 from vidlstm.files import suffix_kind
 from vidlstm.media.live.address import masked
-from vidlstm.stores import is_address, is_folder, refuse_passwords, walk_store
+from vidlstm.stores import has_password, is_address, is_folder, refuse_passwords, walk_store
 
 STDIN = "-"
 _BLOCK = 1 << 16
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_PASSWORD = re.compile(_ADDRESS.pattern + "[^/]*:[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def _name(name: bytes, separator: bytes) -> str:
 
 def _without_password(name: str) -> str:
     """Return a name, an address with `***` for its password: rows repeat names. It is refused when opened."""
-    return masked(name) if _PASSWORD.match(name) else name
+    return masked(name) if has_password(name) else name
 
 
 def _expand_address(name: str, search: Search) -> Iterator[str]:

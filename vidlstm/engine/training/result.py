@@ -8,7 +8,10 @@ from typing import Any
 
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
+from vidlstm.data.split_table import SPLIT, read_split_rows
+from vidlstm.engine.training.plan import Plan
 from vidlstm.evaluations import EvalReport, PoseChoice, SpanReport
+from vidlstm.models.checkpoint import Model
 from vidlstm.records import SCHEMA, EpochReport
 from vidlstm.report.findings import cautions
 
@@ -19,6 +22,14 @@ class StartingRun:
 
     path: Path
     top1: float
+
+    @staticmethod
+    def of(plan: Plan, start: Model) -> StartingRun | None:
+        """Return the run that a plan starts from; None if its model was scored on other clips."""
+        path, top1 = plan.start, start.training.get("top1")
+        if path is None or top1 is None or read_split_rows(path / SPLIT) != plan.rows:
+            return None
+        return StartingRun(path, float(top1))
 
 
 @dataclass(frozen=True)

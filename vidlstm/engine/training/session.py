@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from vidlstm.data.layouts.folders import Subset
-from vidlstm.data.split_table import SPLIT, read_split_rows
 from vidlstm.engine.devices import choose_device
 from vidlstm.engine.distributed import World, process_group
 from vidlstm.engine.events import (
@@ -174,7 +173,7 @@ class _Session:
             best_epoch=trainer.best_epoch,
             report=report,
             branches=model.classifier.branch_weights(),
-            start=None if start is None or model is start else self._starting_run(start),
+            start=None if start is None or model is start else StartingRun.of(self.plan, start),
             notes=self.plan.split.notes,
             page=None if report is None else run.path / PAGE,
             seconds=seconds,
@@ -343,10 +342,3 @@ class _Session:
             spans=spans,
         )
         return report
-
-    def _starting_run(self, start: Model) -> StartingRun | None:
-        """Return the run that fine-tuning started from, if it was scored on the same clips."""
-        path, top1 = self.plan.start, start.training.get("top1")
-        if path is None or top1 is None or read_split_rows(path / SPLIT) != self.plan.rows:
-            return None
-        return StartingRun(path, float(top1))
