@@ -7,20 +7,29 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.data.annotations.spans import Film
+from vidlstm.data.annotations.spans import ANYWHERE, Film, SpanCode
 from vidlstm.data.films import BACKGROUND, FilmTruth
 from vidlstm.data.samples import find_samples
-from vidlstm.errors import DataError
-from vidlstm.records import Span
+from vidlstm.errors import DataError, FailureCode, InputError
+from vidlstm.records import Span, Times
 
 
-def probe(path: Path) -> Film | None:
-    return Film(path, 60.0, 25.0) if path.exists() else None
+def probe(path: Path) -> Film:
+    return Film(path, 60.0, 25.0)
 
 
 def pieces(*spans: tuple[float, float, str], seconds: float = 30.0) -> list[tuple[float, float, str]]:
     truth = FilmTruth(Path("a.mp4"), seconds, tuple(Span(*s) for s in spans))
     return [(round(p.start, 2), round(p.end, 2), p.label) for p in truth.pieces("auto")]
+
+
+def background(pieces: list[Times]) -> list[Times]:
+    """Return the times of background, with those that touch joined."""
+    joined: list[Times] = []
+    for start, end in pieces:
+        touches = bool(joined) and abs(joined[-1][1] - start) < 0.01
+        joined = [*joined[:-1], (joined[-1][0], end)] if touches else [*joined, (start, end)]
+    return [(round(start, 2), round(end, 2)) for start, end in joined]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +47,25 @@ def pieces(*spans: tuple[float, float, str], seconds: float = 30.0) -> list[tupl
 )
 def test_pieces(spans: list[tuple[float, float, str]], expected: list[tuple[float, float, str]]) -> None:
     assert pieces(*spans) == expected
+
+
+@pytest.mark.parametrize(
+    ("unclear", "expected"),
+    [
+        ((9, 16), [(0, 4.5), (16.5, 30)]),
+        ((12, 12), [(0, 4.5), (8.5, 11.5), (12.5, 30)]),  # a point event
+        ((6, 12), [(0, 4.5), (12.5, 30)]),  # overlaps the span
+        ((25, 99), [(0, 4.5), (8.5, 24.5)]),
+        ((99, 99), [(0, 4.5), (8.5, 30)]),
+        (ANYWHERE, []),
+    ],
+)
+def test_time_that_an_unused_annotation_may_cover_is_no_background(
+    unclear: Times, expected: list[Times]
+) -> None:
+    truth = FilmTruth(Path("a.mp4"), 30, (Span(5, 8, "a"),), unclear=(unclear,))
+    assert [p.label for p in truth.pieces("none")] == ["a"]
+    assert background([(p.start, p.end) for p in truth.pieces("auto") if p.label == BACKGROUND]) == expected
 
 
 def test_without_background_only_spans_are_samples() -> None:
@@ -99,6 +127,7 @@ def test_a_data_set_of_films(table: Path) -> None:
     assert dataset.notes == (
         f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 span); "
         "`vidlstm check` lists all",
+        "no background from 1 film with annotations whose times cannot be used: a.mp4",
     )
     assert dataset.group_rule == "Each film is its own group; films of equal content share one."
     assert find_samples(table.parent, probe=probe) == dataset
@@ -118,12 +147,12 @@ def test_films_with_one_file_name_are_told_apart_by_their_folders(tmp_path: Path
         "tue/cam1.mp4; give each film its own file name (1 span)",
     )
     file.write_text(f"{header}/u/cam1.mp4,walk,0,60\n")
-    with pytest.raises(DataError, match=r"none of its films can be used; /u/cam1.mp4 fits several films"):
+    with pytest.raises(DataError, match=r"none of its films can be used; /u/cam1.mp4: fits several films"):
         find_samples(file, probe=probe)
 
 
 def test_a_film_with_an_impossible_length_ends_with_its_last_span(table: Path) -> None:
-    def claiming(path: Path) -> Film | None:
+    def claiming(path: Path) -> Film:
         return Film(path, 1e12, 25.0) if path.name == "a.mp4" else probe(path)
 
     table.write_text("path,start,end,label\na.mp4,10,15,walk\na.mp4,16,1e15,walk\nb.mp4,0,60,sit\n")
@@ -134,6 +163,44 @@ def test_a_film_with_an_impossible_length_ends_with_its_last_span(table: Path) -
         "it is used up to the end of its last span",
         f"{table}, line 3: 16.00 to 1000000000000000.00 s is not a time in a film of at most 30 days",
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("20,30,", [(0, 9.5), (15.5, 19.5), (30.5, 60)]),
+        ("20,20,walk", [(0, 9.5), (15.5, 19.5), (20.5, 60)]),
+        ("20,1x,walk", []),
+        ("30,20,walk", []),
+        ("20,nan,walk", []),
+        ("3,5,7,2,walk", []),
+    ],
+)
+def test_an_annotation_that_is_not_used_is_no_background(
+    table: Path, row: str, expected: list[Times]
+) -> None:
+    table.write_text(f"path,start,end,label\na.mp4,10,15,walk\na.mp4,{row}\nb.mp4,0,60,sit\n")
+    dataset = find_samples(table, probe=probe)
+    assert background([s.times for s in dataset.samples if s.label == BACKGROUND and s.times]) == expected
+    told = "no background from 1 film with annotations whose times cannot be used: a.mp4"
+    assert (told in dataset.notes) == (not expected)
+    assert told not in find_samples(table, probe=probe, background="none").notes
+
+
+def test_a_film_that_cannot_be_opened_is_not_missing(table: Path) -> None:
+    def locked(path: Path) -> Film:
+        if path.name == "a.mp4":
+            raise InputError(path, FailureCode.PERMISSION, "permission denied")
+        return probe(path)
+
+    dataset = find_samples(table, probe=locked)
+    assert [(p.code, str(p)) for p in dataset.problems] == [
+        (SpanCode.UNUSABLE_FILE, f"{table}, line 2: a.mp4: permission denied (2 spans)"),
+        (SpanCode.UNKNOWN_FILE, f"{table}, line 5: c.mp4: no such film (1 span)"),
+    ]
+    table.write_text("path,start,end,label\na.mp4,10,15,walk\n")
+    with pytest.raises(DataError, match=r"none of its films can be used; a.mp4: permission denied"):
+        find_samples(table, probe=locked)
 
 
 def test_groups_by_a_column_and_by_a_regular_expression(table: Path) -> None:
@@ -168,7 +235,7 @@ def test_a_film_without_usable_spans_keeps_its_group_and_its_subset(table: Path)
     (table.parent / "c.mp4").write_bytes(b"c.mp4")
     table.write_text(
         "path,start,end,label,group,split\na.mp4,10,15,walk,p1,train\n"
-        "b.mp4,x,30,sit,p2,val\nc.mp4,,,,p1,test\nc.mp4,,,,,\n"
+        "b.mp4,0,30,,p2,val\nc.mp4,,,,p1,test\nc.mp4,,,,,\n"
     )
     dataset = find_samples(table, probe=probe)
     assert {(s.path.name, s.group, s.split) for s in dataset.samples} == {

@@ -2,8 +2,9 @@
 
 A span longer than `PIECE_SECONDS` becomes several samples of equal length, so that samples have similar
 lengths, like clips. Time outside the spans becomes `background`, except for `GUARD_SECONDS` next to a span,
-about the precision of annotations. All samples of a film share at least one group, so no film is in two
-subsets of a split. No clips are written: a sample is a file with a start and an end.
+about the precision of annotations, and for time that an annotation may cover that is not used. All samples
+of a film share at least one group, so no film is in two subsets of a split. No clips are written: a sample
+is a file with a start and an end.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ from unicodedata import normalize
 
 from vidlstm.data.annotations.formats import read_annotations
 from vidlstm.data.annotations.locations import locate_films
-from vidlstm.data.annotations.spans import Film, LabelledSpan, Membership, SpanProblem, settle
-from vidlstm.data.layouts.folders import Subset, count
-from vidlstm.errors import DataError, UsageError
-from vidlstm.records import Span
+from vidlstm.data.annotations.spans import ANYWHERE, Film, LabelledSpan, Membership, SpanProblem, settle
+from vidlstm.data.layouts.folders import Subset, count, some
+from vidlstm.errors import DataError, InputError, UsageError
+from vidlstm.records import Span, Times
 from vidlstm.stores import is_address
 
 Background = Literal["auto", "none"]
-Probe = Callable[[Path], Film | None]
-"""Returns a film's length and frame rate; None if it cannot be read."""
+Probe = Callable[[Path], Film]
+"""Returns a film's length and frame rate.
+
+Raises:
+    InputError: The film cannot be opened.
+"""
 
 BACKGROUND = "background"
 """The class of time without any of the actions."""
@@ -57,6 +62,7 @@ class FilmTruth:
         spans: True spans, without background, in order of time.
         group: Group of the film; None if the data gives none.
         split: Subset of the film; None if the data gives none.
+        unclear: Times in which an annotation that is not used may show an action; they are never background.
     """
 
     path: Path
@@ -64,20 +70,23 @@ class FilmTruth:
     spans: tuple[Span, ...]
     group: str | None = None
     split: Subset | None = None
+    unclear: tuple[Times, ...] = ()
 
     def pieces(self, background: Background) -> Iterator[Piece]:
         """Yield the parts of the film that are samples, in order of time."""
+        parts = [(s.start, s.end, s.label) for s in self.spans] + [(*times, None) for times in self.unclear]
         last = 0.0
-        for span in self.spans:
+        for start, end, label in sorted(parts, key=lambda part: part[:2]):
             if background == "auto":
-                yield from self._idle(last, span.start)
-            yield from self._cut(span.start, span.end, span.label)
-            last = max(last, span.end)
+                yield from self._idle(last, start)
+            if label is not None:
+                yield from self._cut(start, end, label)
+            last = max(last, end)
         if background == "auto":
             yield from self._idle(last, self.seconds)
 
     def _idle(self, start: float, end: float) -> Iterator[Piece]:
-        start += GUARD_SECONDS if start > 0 else 0
+        start, end = start + (GUARD_SECONDS if start > 0 else 0), min(end, self.seconds)
         end -= GUARD_SECONDS if end < self.seconds else 0
         if end - start >= _MIN_SECONDS:
             yield from self._cut(start, end, BACKGROUND)
@@ -105,16 +114,21 @@ class Films:
     layout: str
     grouped: bool
 
-    def notes(self) -> list[str]:
+    def notes(self, background: Background) -> list[str]:
         """Describe the problems of the annotations, one sentence per kind."""
         unused = [p for p in self.problems if p.unused]
         other = [p for p in self.problems if not p.unused]
-        return [
+        notes = [
             f"{count(len(found), 'annotation')} {what}"
             + (f", such as {found[0]}; `vidlstm check` lists all" if len(found) > 1 else f": {found[0]}")
             for found, what in ((unused, "not used"), (other, "used with a change"))
             if found
         ]
+        unclear = [film.path.name for film in self.films if ANYWHERE in film.unclear]
+        if unclear and background == "auto":
+            films = f"{count(len(unclear), 'film')} with annotations whose times cannot be used"
+            notes.append(f"no background from {films}: {some(unclear)}")
+        return notes
 
 
 def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: str | None = None) -> Films:
@@ -138,13 +152,14 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
         raise DataError(f"{files[0]}: {stored} is in a store; films with spans are read from this machine")
     paths, reasons = locate_films(annotations, root, trusted=is_table)
     annotations = annotations.renamed(_first_names(paths))
-    films = {name: None if (path := paths.get(name)) is None else probe(path) for name in annotations.films}
+    films, unusable = _open_films({name: paths[name] for name in annotations.films if name in paths}, probe)
+    reasons |= unusable
     spans, problems = settle(annotations, films, reasons)
     first = next(iter(annotations.films), None)
-    if first in reasons and not any(films.values()):
-        raise DataError(f"{files[0]}: none of its films can be used; {first} {reasons[first]}")
-    if first is not None and not any(films.values()):
-        missing = f"none of its {len(films)} films exists (first: {first})"
+    if first in reasons and not films:
+        raise DataError(f"{files[0]}: none of its films can be used; {first}: {reasons[first]}")
+    if first is not None and not films:
+        missing = f"none of its {len(annotations.films)} films exists (first: {first})"
         raise DataError(f"{files[0]}: {missing}; films are searched for in {root}")
     unused = [problem for problem in problems if problem.unused]
     if unused and not spans:
@@ -157,12 +172,27 @@ def read_films(files: Sequence[Path], root: Path, probe: Probe, group_column: st
     given: dict[str, list[Membership]] = {}
     for membership in annotations.memberships:
         given.setdefault(membership.film, []).append(membership)
+    unclear: dict[str, list[Times]] = {}
+    for problem in problems:
+        if problem.may_cover is not None:
+            unclear.setdefault(problem.film, []).append(problem.may_cover)
     truths = [
-        _truth(film, found.get(name, []), given.get(name, []))
+        _truth(film, found.get(name, []), given.get(name, []), unclear.get(name, []))
         for name, film in films.items()
-        if film is not None
     ]
     return Films(tuple(truths), problems, annotations.layout, any(t.group for t in truths))
+
+
+def _open_films(paths: Mapping[str, Path], probe: Probe) -> tuple[dict[str, Film], dict[str, str]]:
+    """Return the films that can be opened, and why the others cannot."""
+    films: dict[str, Film] = {}
+    reasons: dict[str, str] = {}
+    for name, path in paths.items():
+        try:
+            films[name] = probe(path)
+        except InputError as error:
+            reasons[name] = error.message
+    return films, reasons
 
 
 def _first_names(paths: Mapping[str, Path]) -> dict[str, str]:
@@ -173,7 +203,12 @@ def _first_names(paths: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _truth(film: Film, spans: Sequence[LabelledSpan], memberships: Sequence[Membership]) -> FilmTruth:
+def _truth(
+    film: Film,
+    spans: Sequence[LabelledSpan],
+    memberships: Sequence[Membership],
+    unclear: Sequence[Times],
+) -> FilmTruth:
     splits = {m.split for m in memberships if m.split is not None}
     groups = {m.group for m in memberships if m.group is not None}
     for values, what in ((splits, "subsets"), (groups, "groups")):
@@ -182,4 +217,5 @@ def _truth(film: Film, spans: Sequence[LabelledSpan], memberships: Sequence[Memb
             raise DataError(f"{film.path}: is in several {what} ({named}); a film must be in one")
     acts = [Span(s.start, s.end, s.label) for s in spans if s.label != BACKGROUND]
     seconds = film.known_seconds or max((s.end for s in spans), default=0.0)
-    return FilmTruth(film.path, seconds, tuple(acts), next(iter(groups), None), next(iter(splits), None))
+    group, split = next(iter(groups), None), next(iter(splits), None)
+    return FilmTruth(film.path, seconds, tuple(acts), group, split, tuple(unclear))

@@ -203,8 +203,8 @@ def _film_dataset(data: Path, films: Films, group_by: str | None, background: Ba
     classes = tuple(sorted({sample.label for sample in samples}))
     _check_classes(data, classes)
     return Dataset(
-        root, "video", samples, classes, grouping.rule, films.layout, (*films.notes(), *alike(classes)),
-        films=truths, problems=films.problems,
+        root, "video", samples, classes, grouping.rule, films.layout,
+        (*films.notes(background), *alike(classes)), films=truths, problems=films.problems,
     )  # fmt: skip
 
 

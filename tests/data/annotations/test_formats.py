@@ -15,7 +15,15 @@ from vidlstm.data.annotations.elan import write_elan
 from vidlstm.data.annotations.formats import annotation_files, read_annotations
 from vidlstm.data.annotations.label_studio import write_label_studio
 from vidlstm.data.annotations.locations import locate_films
-from vidlstm.data.annotations.spans import Annotations, Film, LabelledSpan, Membership, SpanCode, settle
+from vidlstm.data.annotations.spans import (
+    ANYWHERE,
+    Annotations,
+    Film,
+    LabelledSpan,
+    Membership,
+    SpanCode,
+    settle,
+)
 from vidlstm.data.annotations.values import seconds_of
 from vidlstm.errors import DataError
 from vidlstm.records import Span
@@ -336,6 +344,38 @@ def test_point_events_of_boris_are_reported(tmp_path: Path) -> None:
     rows = "player #1:a.mp4,blink,POINT,1.5,1.5\nplayer #1:a.mp4,blink,POINT,2.5,NA\n,walk,STATE,1,2"
     file = write(tmp_path, "e.csv", f"{header}\n{rows}\n")
     assert sorted(codes(file)) == [SpanCode.NO_DURATION, SpanCode.NO_DURATION, SpanCode.UNREADABLE]
+
+
+def test_a_span_without_a_label_keeps_its_times(tmp_path: Path) -> None:
+    files = {
+        "s.csv": "path,start,end,label\na.mp4,1.5,3.25,\n",
+        "b.csv": "Source,Behavior,Start (s),Stop (s)\nplayer #1:a.mp4,,1.5,3.25\n",
+        "a.eaf": EAF.format(more="", annotations=ALIGNED.format(last="ts2", label="")),
+        "an.json": json.dumps({"database": {"a": {"annotations": [{"segment": [1.5, 3.25]}]}}}),
+    }
+    for name, text in files.items():
+        (problem,) = read_annotations([write(tmp_path, name, text)]).problems
+        assert (problem.code, problem.may_cover) == (SpanCode.UNREADABLE, (1.5, 3.25)), name
+
+
+def test_a_span_with_a_time_that_cannot_be_read_may_be_anywhere(tmp_path: Path) -> None:
+    files = {
+        "s.csv": "path,start,end,label\na.mp4,1.5,3h,walk\n",
+        "b.csv": "Source,Behavior,Start (s),Stop (s)\nplayer #1:a.mp4,walk,1.5,NA\n",
+        "an.json": json.dumps({"database": {"a": {"annotations": [{"segment": [1.5], "label": "walk"}]}}}),
+        "ls.json": json.dumps([{"data": {"video": "a.mp4"}, "annotations": [
+            {"result": [{"value": {"ranges": [{"start": 1}], "timelinelabels": ["walk"]}}]}]}]),
+    }  # fmt: skip
+    for name, text in files.items():
+        (problem,) = read_annotations([write(tmp_path, name, text)]).problems
+        assert (problem.code, problem.may_cover) == (SpanCode.UNREADABLE, ANYWHERE), name
+
+
+def test_a_slot_of_elan_without_a_time_lies_between_its_neighbours(tmp_path: Path) -> None:
+    slots = '<TIME_SLOT TIME_SLOT_ID="ts3"/><TIME_SLOT TIME_SLOT_ID="ts4" TIME_VALUE="9000"/>'
+    text = EAF.format(more="", annotations=ALIGNED.format(last="ts3", label="walk"))
+    file = write(tmp_path, "a.eaf", text.replace('<TIME_SLOT TIME_SLOT_ID="ts3"/>', slots))
+    assert [p.may_cover for p in read_annotations([file]).problems] == [(1.5, 9)]
 
 
 # ------------------------------------------------------------------------------------- round trips

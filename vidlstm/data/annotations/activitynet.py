@@ -15,7 +15,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import (
+    ANYWHERE,
+    Annotations,
+    LabelledSpan,
+    Membership,
+    SpanCode,
+    SpanProblem,
+    time_between,
+)
 from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
 from vidlstm.data.layouts.folders import SUBSETS, Subset, count
 from vidlstm.records import Span
@@ -46,7 +54,8 @@ def read_activitynet(file: Path, plain: Any) -> Annotations:
             label = text_of(fields_of(entry).get("label"))
             if label is None or len(times) != 2 or times[0] is None or times[1] is None:
                 message = "a segment of two numbers and a label are needed"
-                problems.append(SpanProblem(SpanCode.UNREADABLE, where, name, message))
+                covered = time_between(*times) if len(times) == 2 else ANYWHERE
+                problems.append(SpanProblem(SpanCode.UNREADABLE, where, name, message, may_cover=covered))
                 continue
             spans.append(LabelledSpan(name, times[0], times[1], label, where))
     names = tuple(dict.fromkeys(name for name, _, _ in films))

@@ -12,7 +12,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem, time_between
 from vidlstm.data.annotations.values import number_of, text_of
 from vidlstm.records import Span
 
@@ -56,7 +56,8 @@ def read_boris(file: Path, header: Sequence[str], lines: Iterable[tuple[int, lis
         if label is None or start is None or end is None:
             given = ", ".join(f"{name} {row[name]!r}" for name in sorted(_NEEDED))
             message = f"{given}: a name and two numbers are needed"
-            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message))
+            times = time_between(start, end)
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message, may_cover=times))
             continue
         rate = next(filter(None, (number_of(row.get(name)) for name in _RATES)), None)
         spans.append(LabelledSpan(film, start, end, label, where, frame_rate=rate))

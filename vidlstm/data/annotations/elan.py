@@ -14,7 +14,7 @@ from typing import NoReturn
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import ANYWHERE, Annotations, LabelledSpan, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import number_of, read_bytes
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
@@ -64,6 +64,16 @@ class _Reader:
         elif name == "ANNOTATION_VALUE" and self._annotation is not None:
             self._text = []
 
+    def bounds(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return each slot's earliest and latest time; one without a time lies between its neighbours."""
+        earliest, latest = {}, {}
+        before, after = ANYWHERE
+        for slot, time in self.slots.items():
+            before = earliest[slot] = before if time is None else time
+        for slot, time in reversed(self.slots.items()):
+            after = latest[slot] = after if time is None else time
+        return earliest, latest
+
     def data(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text)
@@ -104,12 +114,14 @@ def _annotations(file: Path, reader: _Reader) -> Annotations:
     film, origin = videos[0] if videos else (file.stem, 0.0)
     spans: list[LabelledSpan] = []
     problems: list[SpanProblem] = []
+    earliest, latest = reader.bounds()
     for number, (tier, first, last, label) in enumerate(reader.found, 1):
         where = f"{file}, tier {tier}, annotation {number}"
         start, end = reader.slots.get(first), reader.slots.get(last)
         if not label or start is None or end is None:
             reason = "an empty label" if not label else "a time slot without a time"
-            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, f"has {reason}"))
+            times = earliest.get(first, ANYWHERE[0]) + origin, latest.get(last, ANYWHERE[1]) + origin
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, f"has {reason}", may_cover=times))
             continue
         spans.append(LabelledSpan(film, start + origin, end + origin, label, where))
     if reader.num_dependent:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import ANYWHERE, Annotations, LabelledSpan, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import fields_of, items_of, number_of, text_of
 from vidlstm.files import suffix_kind
 from vidlstm.records import Span
@@ -63,7 +63,7 @@ def read_label_studio(file: Path, plain: Any) -> Annotations:
             spans += [s for s in found if s is not None]
             if None in found or (not found and _is_span(result)):
                 message = "two numbers and a label are needed"
-                problems.append(SpanProblem(SpanCode.UNREADABLE, source, film, message))
+                problems.append(SpanProblem(SpanCode.UNREADABLE, source, film, message, may_cover=ANYWHERE))
     return Annotations(tuple(films), tuple(spans), tuple(problems), f"Label Studio JSON {file.name}")
 
 

@@ -15,9 +15,13 @@ from enum import Enum
 from pathlib import Path
 
 from vidlstm.data.layouts.folders import Subset, count
+from vidlstm.records import Times
 
 NEAR = 0.04
 """Tolerance for the borders of spans in seconds: one frame at 25 per second."""
+
+ANYWHERE: Times = (0.0, math.inf)
+"""The time of a span whose times cannot be read."""
 
 MAX_SECONDS = 30 * 24 * 3600.0
 """Maximum length of a film. A broken header or annotation may state any, and every 10 s become a sample."""
@@ -29,7 +33,8 @@ class SpanCode(str, Enum):
     UNREADABLE = "unreadable"  # an invalid value; not used
     NO_DURATION = "no_duration"  # start equals end: a point event; not used
     ENDS_BEFORE_START = "ends_before_start"  # not used
-    UNKNOWN_FILE = "unknown_file"  # not used
+    UNKNOWN_FILE = "unknown_file"  # no such film; not used
+    UNUSABLE_FILE = "unusable_file"  # the film cannot be opened, or its name fits several; not used
     BEYOND_END = "beyond_end"  # used up to the end of the film; not used if it starts there or later
     OVERLAP = "overlap"  # used; where two overlap, the one that starts later counts
     FRAME_RATE = "frame_rate"  # assumes another frame rate than the film's; used
@@ -86,6 +91,7 @@ class SpanProblem:
         film: Name of the film in the file; empty if it names none.
         message: One sentence: what is wrong and, if the span is used, how.
         unused: Whether the span is not used at all.
+        may_cover: Time of the film, in seconds, in which an unused span may show an action; None: no time.
     """
 
     code: SpanCode
@@ -93,6 +99,7 @@ class SpanProblem:
     film: str
     message: str
     unused: bool = True
+    may_cover: Times | None = None
 
     def __str__(self) -> str:
         return f"{self.source}: {self.message}"
@@ -148,6 +155,11 @@ class Film:
         return self.seconds if self.seconds is not None and self.seconds <= MAX_SECONDS else None
 
 
+def time_between(start: float | None, end: float | None) -> Times:
+    """Return the time that a span covers, in seconds; anywhere if one of its times cannot be used."""
+    return ANYWHERE if start is None or end is None or end < start else (start, end)
+
+
 def settle(
     annotations: Annotations, films: Mapping[str, Film | None], reasons: Mapping[str, str] | None = None
 ) -> tuple[tuple[LabelledSpan, ...], tuple[SpanProblem, ...]]:
@@ -156,7 +168,7 @@ def settle(
     Args:
         annotations: The annotations.
         films: Films by their name in the annotations; None for a missing film.
-        reasons: Why a film that may exist is None.
+        reasons: Why a film that exists, or may exist, is None.
     """
     reasons = reasons or {}
     usable: dict[str, list[LabelledSpan]] = defaultdict(list)
@@ -168,7 +180,8 @@ def settle(
     for name, sources in absent.items():
         where = next(iter(sources), annotations.layout)
         message = f"{name}: {reasons.get(name, 'no such film')} ({count(len(sources), 'span')})"
-        problems.append(SpanProblem(SpanCode.UNKNOWN_FILE, where, name, message))
+        code = SpanCode.UNUSABLE_FILE if name in reasons else SpanCode.UNKNOWN_FILE
+        problems.append(SpanProblem(code, where, name, message))
     for name, film in films.items():
         if film is not None and film.seconds is not None and film.known_seconds is None:
             message = (
@@ -194,8 +207,8 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
     """Convert one span to seconds and limit it to its film."""
     problems: list[SpanProblem] = []
 
-    def say(code: SpanCode, message: str, *, unused: bool = True) -> None:
-        problems.append(SpanProblem(code, span.source, span.film, message, unused))
+    def say(code: SpanCode, message: str, *, unused: bool = True, may_cover: Times | None = None) -> None:
+        problems.append(SpanProblem(code, span.source, span.film, message, unused, may_cover))
 
     rate = film.frame_rate
     if span.frame_rate is not None and abs(span.frame_rate - rate) > 0.01 * rate:
@@ -210,7 +223,7 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
         span = replace(span, start=span.start / rate, end=span.end / rate, in_frames=False)
     times = f"{span.start:.2f} to {span.end:.2f} s"
     if not (math.isfinite(span.start) and math.isfinite(span.end)) or span.start < -NEAR:
-        say(SpanCode.UNREADABLE, f"{times} is not a time in a film")
+        say(SpanCode.UNREADABLE, f"{times} is not a time in a film", may_cover=ANYWHERE)
         return None, problems
     span = replace(span, start=max(0.0, span.start))
     if span.end <= span.start:
@@ -220,11 +233,13 @@ def _settle(span: LabelledSpan, film: Film) -> tuple[LabelledSpan | None, list[S
             f"{span.label} at {span.start:.2f} s has no duration"
             if point
             else f"{times}: ends before it starts",
+            may_cover=time_between(span.start, span.end),
         )
         return None, problems
     seconds = film.known_seconds
     if seconds is None and span.end > MAX_SECONDS:
-        say(SpanCode.UNREADABLE, f"{times} is not a time in a film of at most {MAX_SECONDS / 86400:.0f} days")
+        message = f"{times} is not a time in a film of at most {MAX_SECONDS / 86400:.0f} days"
+        say(SpanCode.UNREADABLE, message, may_cover=(span.start, span.end))
         return None, problems
     if seconds is not None and span.end > seconds + NEAR:
         inside = span.start < seconds

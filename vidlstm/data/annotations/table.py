@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vidlstm.data.annotations.spans import Annotations, LabelledSpan, Membership, SpanCode, SpanProblem
+from vidlstm.data.annotations.spans import (
+    ANYWHERE,
+    Annotations,
+    LabelledSpan,
+    Membership,
+    SpanCode,
+    SpanProblem,
+    time_between,
+)
 from vidlstm.data.annotations.values import seconds_of
 from vidlstm.data.layouts.tables import columns_of, subset_of
 from vidlstm.errors import DataError
@@ -51,7 +59,8 @@ def read_span_table(
                 f"has {len(values)} values where the header has {len(header)}; put a value with a separator "
                 'in it, such as "3,5", into quotes'
             )
-            problems.append(SpanProblem(SpanCode.UNREADABLE, where, "", message))
+            film = values[place["path"]]
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message, may_cover=ANYWHERE))
             continue
         cells = [*values, *[""] * (len(header) - len(values))]
         film, start_text, end_text, label = (cells[place[name]] for name in _NEEDED)
@@ -72,7 +81,8 @@ def read_span_table(
                 f"start {start_text!r}, end {end_text!r}, label {label!r}: times such as 65.5 or 1:05.5 "
                 "and a label are needed"
             )
-            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message))
+            times = time_between(start, end)
+            problems.append(SpanProblem(SpanCode.UNREADABLE, where, film, message, may_cover=times))
             continue
         spans.append(LabelledSpan(film, start, end, label, where))
     layout = f"table of spans {file.name}"

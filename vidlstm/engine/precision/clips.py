@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -112,8 +113,9 @@ def _windows(
         wanted, distance = None, 1
         if number is not None and most is not None:
             wanted = _share(number - taken, len(paths) - place)
-            film = probe_film(path)
-            moments = 0 if film is None else int(min(most, (film.seconds or 0) * grid.rate))
+            moments = 0
+            with contextlib.suppress(InputError):  # raised again when the film is read
+                moments = int(min(most, (probe_film(path).seconds or 0) * grid.rate))
             distance = max(1, moments // length // max(1, wanted))
         try:
             for clip in islice(_held(parts, length, distance, grid.rate, request), wanted):

@@ -131,12 +131,13 @@ class FilmExtractor:
         return {**recipe, "size": request.size, "channels": request.channels, "weights": weights}
 
 
-def probe_film(path: Path) -> Film | None:
-    """Return a film's length and frame rate from its header; None if it cannot be opened."""
-    try:
-        info = probe(path)
-    except InputError:
-        return None
+def probe_film(path: Path) -> Film:
+    """Return a film's length and frame rate from its header.
+
+    Raises:
+        InputError: The film cannot be opened.
+    """
+    info = probe(path)
     return Film(path, info.seconds, known_fps(info.fps))
 
 
