@@ -276,7 +276,7 @@ class TestTables:
             Decision("f.mp4", "", "wave", "5.02", "6.99"),
         ]  # fmt: skip
         applied = apply_decisions(decisions, table, tmp_path / "new.csv")
-        assert (applied.changed, applied.problems) == (2, (f"f.mp4: not in {table}",))
+        assert (applied.changed, applied.problems) == (2, (f"f.mp4#t=5.02,6.99: not in {table}",))
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
             "f.mp4,3.456,4.125,walk", "f.mp4,3.46,4.13,sit", "f.mp4,5.005,6.994,wave",
         ]  # fmt: skip
@@ -295,7 +295,7 @@ class TestTables:
         decision = Decision(str(tmp_path / "f.mp4"), "", "wave", start, end)
         applied = apply_decisions([decision], table, tmp_path / "new.csv")
         assert (applied.changed, applied.added) == (0, 0)
-        assert applied.problems == (f"{decision.path}: not in {table}",)
+        assert applied.problems == (f"{decision.path}#t={start},{end}: not in {table}",)
 
     @pytest.mark.parametrize("path", ["", "a\0b.mp4"])
     def test_a_row_without_a_usable_path_is_named(self, path: str, tmp_path: Path) -> None:
@@ -314,6 +314,67 @@ class TestTables:
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
             "data/day.mp4,1,2,walk,p1,test", "data/day.mp4,3.5,4.5,wave,p1,test",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("pieces", "expected"),
+        [
+            (["0.00,8.33"], ["0,8.33,sit", "8.33,0:25,walk"]),
+            (["8.33,16.67"], ["0,8.33,walk", "8.33,16.67,sit", "16.67,0:25,walk"]),
+            (["16.67,25.00"], ["0,16.67,walk", "16.67,0:25,sit"]),
+            (["16.67,25.00", "0.00,8.33"], ["0,8.33,sit", "8.33,16.67,walk", "16.67,0:25,sit"]),
+            (["0.00,8.33", "8.33,16.67", "16.67,25.00"], ["0,8.33,sit", "8.33,16.67,sit", "16.67,0:25,sit"]),
+        ],
+    )
+    def test_a_piece_is_cut_out_of_its_span(
+        self, pieces: list[str], expected: list[str], tmp_path: Path
+    ) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label,group\nf.mp4,0,0:25,walk,p1\nf.mp4,26,28,walk,p1\n")
+        times = [piece.split(",") for piece in pieces]
+        decisions = [Decision("f.mp4", "walk", "sit", start, end, "val") for start, end in times]
+        applied = apply_decisions(decisions, tmp_path, tmp_path / "new.csv")
+        assert (applied.changed, applied.held_out, applied.problems) == (len(pieces), len(pieces), ())
+        rows = [f"f.mp4,{row},p1" for row in (*expected, "26,28,walk")]
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == rows
+
+    def test_a_piece_that_keeps_its_label_is_confirmed(self, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,0,20,walk\n")
+        decisions = [
+            Decision("f.mp4", "walk", "walk", "0.00", "10.00"),
+            Decision("f.mp4", "background", "background", "20.50", "25.00"),
+        ]
+        applied = apply_decisions(decisions, table, tmp_path / "new.csv")
+        assert (applied.kept, applied.written, applied.problems) == (2, None, ())
+
+    def test_background_with_a_label_becomes_a_span(self, tmp_path: Path) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label,split\nf.mp4,0,20,walk,val\n")
+        decision = Decision("f.mp4", "background", "sit", "20.50", "25.00", "val")
+        applied = apply_decisions([decision], table, tmp_path / "new.csv")
+        assert (applied.added, applied.held_out, applied.problems) == (1, 1, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "f.mp4,0,20,walk,val", "f.mp4,20.50,25.00,sit,val",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("label", "times"),
+        [
+            ("sit", ("0", "10")),  # of another label
+            ("walk", ("15", "25")),  # only partly in the span
+            ("background", ("15", "25")),  # not background any more
+            ("background", ("soon", "25")),
+            ("walk", ("10", "5")),
+        ],
+    )
+    def test_a_piece_that_fits_no_span_is_named(
+        self, label: str, times: tuple[str, str], tmp_path: Path
+    ) -> None:
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,0,20,walk\n")
+        applied = apply_decisions([Decision("f.mp4", label, "run", *times)], table, tmp_path / "new.csv")
+        assert applied.written is None
+        assert applied.problems == (f"f.mp4#t={times[0]},{times[1]}: not in {table}",)
 
     def test_clips_missing_in_the_table_are_named(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"

@@ -142,9 +142,9 @@ def _write(
 
 def _apply(console: Console, decisions: Path, data: Path, output: Path | None) -> int:
     from vidlstm.engine.review.answers import read_decisions
-    from vidlstm.engine.review.apply import apply_decisions
+    from vidlstm.engine.review.apply import apply_decisions, table_of
 
-    is_table = data.is_file() or any((data / f"labels{suffix}").is_file() for suffix in (".csv", ".tsv"))
+    is_table = table_of(data) is not None
     name = f"{decisions.stem}.labels.csv" if is_table else f"{decisions.stem}.undo.csv"
     applied = apply_decisions(read_decisions(decisions), data, output or decisions.with_name(name))
     for problem in applied.problems:

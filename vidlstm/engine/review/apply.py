@@ -1,4 +1,4 @@
-"""Apply decisions: write a new table for tables, move files for class folders.
+"""Apply decisions: write a new table for tables (see `table`), move files for class folders.
 
 Nothing is overwritten. For moves, a list of decisions that undoes them is written. Clips that had no label
 and are not in the data set are added to it: as rows of the table, or as copies in the class folders.
@@ -6,50 +6,33 @@ and are not in the data set are added to it: as rows of the table, or as copies 
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
-from vidlstm.data.annotations.table import is_span_table
-from vidlstm.data.annotations.values import seconds_of
-from vidlstm.data.layouts.folders import SUBSETS, Row, read_folders
-from vidlstm.data.layouts.tables import TABLE_NAMES, read_records
-from vidlstm.engine.review.decisions import Decision, to_table
+from vidlstm.data.layouts.folders import SPAN_TABLES, Row, read_folders
+from vidlstm.data.layouts.tables import TABLE_NAMES
+from vidlstm.engine.review.decisions import (
+    NO_CLIP,
+    Applied,
+    Decision,
+    find_clip,
+    num_held_out,
+    to_table,
+    with_subset,
+)
+from vidlstm.engine.review.table import apply_to_table
 from vidlstm.errors import DataError
 from vidlstm.files import kind_of, write_atomically
-from vidlstm.stores import address_of, is_address, path_in
-
-_ROUNDING = 0.005 + 1e-6
-"""Seconds by which times of `predictions.csv`, which have two decimals, differ from those of the table."""
-_MILLISECOND = 1e-3
-_NO_CLIP = "is neither a video nor a picture"
 
 
-@dataclass(frozen=True)
-class Applied:
-    """The result of applying decisions.
-
-    Args:
-        changed: Number of clips whose label was changed.
-        kept: Number of clips whose label was confirmed.
-        added: Number of clips that were not in the data set.
-        held_out: Number of changed clips in a validation or test set.
-        written: The new table, or the list of decisions that undoes the moves; None if nothing changed.
-        problems: Decisions that could not be applied, one sentence each, with the path.
-    """
-
-    changed: int
-    kept: int
-    added: int
-    held_out: int
-    written: Path | None
-    problems: tuple[str, ...] = ()
+def table_of(data: Path) -> Path | None:
+    """Return the table of a data set; None if it is class folders."""
+    names = (*SPAN_TABLES, *TABLE_NAMES)
+    return data if data.is_file() else next((data / name for name in names if (data / name).is_file()), None)
 
 
 def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> Applied:
@@ -57,7 +40,7 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
 
     Args:
         decisions: Decisions about the clips of the data set.
-        data: A table, a folder with a `labels.csv`, or class folders.
+        data: A table, a folder with a `labels.csv` or `spans.csv`, or class folders.
         output: The new table to write; for class folders, the list of decisions that undoes the moves.
 
     Raises:
@@ -65,121 +48,12 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
     """
     if output.exists():
         raise DataError(f"{output}: already exists; name another file with `output`")
-    table = data if data.is_file() else next((data / n for n in TABLE_NAMES if (data / n).is_file()), None)
+    table = table_of(data)
     if table is not None:
-        return _apply_to_table(decisions, table, output)
+        return apply_to_table(decisions, table, output)
     if not data.is_dir():
         raise DataError(f"{data}: no such file or folder")
     return _apply_to_folders(decisions, data, output)
-
-
-@dataclass(frozen=True, eq=False)
-class _Row:
-    """A row of a table. `times` is empty for a whole clip, NaN for a time that cannot be read."""
-
-    times: tuple[float, ...]
-    values: list[str]
-
-
-def _apply_to_table(decisions: Sequence[Decision], table: Path, output: Path) -> Applied:
-    lines = list(read_records(table))
-    header = lines[0][1] if lines else []
-    column = {name.strip().lower(): i for i, name in enumerate(header)}
-    if not {"path", "label"} <= set(column):
-        raise DataError(f"{table}: has no columns path and label")
-    has_spans = is_span_table(header)
-    rows: dict[str, list[_Row]] = {}  # by the place of the clip
-    for line, values in lines[1:]:
-        if len(values) < len(header):
-            raise DataError(
-                f"{table}, line {line}: has {len(values)} values where the header has {len(header)}"
-            )
-        name = values[column["path"]]
-        if not name or "\0" in name:
-            raise DataError(f"{table}, line {line}: has no usable path")
-        file = path_in(table.parent, name)
-        values[column["path"]] = _relative(file, name, output)
-        times = _times(values[column["start"]], values[column["end"]]) if has_spans else ()
-        rows.setdefault(_place(file), []).append(_Row(times, values))
-
-    decided: dict[_Row, Decision] = {}
-    added: list[list[str]] = []
-    problems: list[str] = []
-    for d in decisions:
-        times = _times(d.start, d.end)
-        if has_spans and not times:
-            problems.append(f"{d.path}: decision about the whole clip, but {table} holds spans")
-            continue
-        source = _find(d, table.parent)
-        known = rows.get(_place(source or path_in(table.parent, d.path)), [])
-        found = _nearest(times, known)
-        for row in found:
-            if decided.setdefault(row, d).decision != d.decision:
-                raise DataError(f"{d.path}: has two decisions about the same row of {table}; keep one")
-        is_new = not found and not d.label and has_spans == bool(times) and not any(map(math.isnan, times))
-        if is_new and source is not None and kind_of(source) is None:
-            problems.append(f"{d.path}: {_NO_CLIP}")
-        elif is_new and source is not None:
-            facts = _facts(d, _relative(source, d.path, output), known, column)
-            added.append([facts.get(name.strip().lower(), "") for name in header])
-        elif not found:
-            problems.append(f"{d.path}: not in {table}")
-
-    changed: list[Decision] = []
-    for row, d in decided.items():
-        if row.values[column["label"]] != d.decision:
-            row.values[column["label"]] = d.decision
-            changed.append(_with_subset(d, row.values[column["split"]] if "split" in column else ""))
-    kept = len(set(decided.values())) - len({(d.path, d.start, d.end) for d in changed})
-    if not changed and not added:
-        return Applied(0, kept, 0, 0, None, tuple(problems))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([*(values for _, values in lines), *added])
-    write_atomically(output, text.getvalue().encode("utf-8", "surrogateescape"))
-    return Applied(len(changed), kept, len(added), _held_out(changed), output, tuple(problems))
-
-
-def _facts(decision: Decision, path: str, known: Sequence[_Row], column: Mapping[str, int]) -> dict[str, str]:
-    """Return the columns of a new row, given the other rows of the same film."""
-    facts = {"path": path, "group": path, "split": "train"}
-    if known:  # a film is in one group and one subset
-        like = max(known, key=lambda row: len(row.times))  # preferably not a row without a span
-        given = {name: like.values[column[name]] for name in facts if name in column}
-        facts |= {name: value for name, value in given.items() if value or like.times}
-    return {**facts, "label": decision.decision, "start": decision.start, "end": decision.end}
-
-
-def _place(file: Path) -> str:
-    return str(file) if address_of(file) is not None else os.path.realpath(file)
-
-
-def _times(start: str, end: str) -> tuple[float, ...]:
-    if not start.strip() and not end.strip():
-        return ()
-    return tuple(math.nan if seconds is None else seconds for seconds in map(seconds_of, (start, end)))
-
-
-def _nearest(times: tuple[float, ...], rows: Sequence[_Row]) -> list[_Row]:
-    """Return the rows whose times are nearest, if they differ only by rounding; never a span for a clip."""
-    near = [row for row in rows if _is_near(times, row.times)]
-    gap = min((math.dist(times, row.times) for row in near), default=0.0)
-    return [row for row in near if math.dist(times, row.times) <= gap + _MILLISECOND]
-
-
-def _is_near(times: tuple[float, ...], others: tuple[float, ...]) -> bool:
-    if len(times) != len(others):
-        return False
-    return all(abs(a - b) <= _ROUNDING for a, b in zip(times, others, strict=True))
-
-
-def _relative(file: Path, name: str, table: Path) -> str:
-    """Return the path of a file in a table in another folder; an address or absolute path stays as it is."""
-    if is_address(name) or Path(name).is_absolute():
-        return name
-    try:
-        return Path(os.path.relpath(file, table.parent)).as_posix()
-    except ValueError:  # on another drive
-        return str(file.absolute())
 
 
 def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
@@ -193,11 +67,11 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
         if decision.label == decision.decision:
             kept += 1
             continue
-        source = _find(decision, root)
+        source = find_clip(decision, root)
         if source is None:
             problems.append(f"{decision.path}: no such file")
         elif kind_of(source) is None:
-            problems.append(f"{decision.path}: {_NO_CLIP}")
+            problems.append(f"{decision.path}: {NO_CLIP}")
         elif not _is_name(decision.decision):
             problems.append(f'{decision.path}: "{decision.decision}" cannot be the name of a class folder')
         elif (target := _target(source, root, decision)) is not None:
@@ -216,7 +90,7 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
         moved = set(done)
         write_atomically(output, to_table(_undo(d, target) for d, _, target in moves if d in moved))
     added = sum(_transfer(_copy, d, source, target, problems) for d, source, target in copies)
-    return Applied(len(done), kept, added, _held_out(done), output if done else None, tuple(problems))
+    return Applied(len(done), kept, added, num_held_out(done), output if done else None, tuple(problems))
 
 
 def _transfer(
@@ -241,24 +115,15 @@ def _training_folder(root: Path, rows: Sequence[Row]) -> Path:
     return root if train is None else root / train.relative_to(root).parts[0]
 
 
-def _find(decision: Decision, root: Path) -> Path | None:
-    paths = (Path(decision.path), root / decision.path)
-    return next((p for p in paths if os.path.exists(p)), None)  # noqa: PTH110 - Path raises on a long name
-
-
 def _with_labels(decisions: Sequence[Decision], root: Path, rows: Sequence[Row]) -> Iterator[Decision]:
     """Fill in labels and subsets from the folders where they are not known."""
     known = {row.path.absolute(): row for row in rows}
     for decision in decisions:
-        source = _find(decision, root)
+        source = find_clip(decision, root)
         row = None if source is None else known.get(source.absolute())
         if row is not None:
-            decision = _with_subset(replace(decision, label=decision.label or row.label), row.split or "")
+            decision = with_subset(replace(decision, label=decision.label or row.label), row.split or "")
         yield decision
-
-
-def _with_subset(decision: Decision, subset: str) -> Decision:
-    return decision if decision.subset else replace(decision, subset=SUBSETS.get(subset.lower(), ""))
 
 
 def _target(source: Path, root: Path, decision: Decision) -> Path | None:
@@ -332,7 +197,3 @@ def _copy(source: Path, target: Path) -> None:
 
 def _undo(decision: Decision, target: Path) -> Decision:
     return Decision(str(target), decision.decision, decision.label, "", "", decision.subset)
-
-
-def _held_out(decisions: Sequence[Decision]) -> int:
-    return sum(d.subset in ("val", "test", "held-out") for d in decisions)

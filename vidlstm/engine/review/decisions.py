@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vidlstm.data.layouts.folders import SUBSETS
 from vidlstm.data.layouts.tables import read_text
 from vidlstm.errors import DataError
 
+NO_CLIP = "is neither a video nor a picture"
 COLUMNS = ("path", "start", "end", "label", "decision", "subset")
 
 
@@ -33,6 +36,32 @@ class Decision:
     start: str = ""
     end: str = ""
     subset: str = ""
+
+    @property
+    def name(self) -> str:
+        """Path and, for a span, its times, as in `predictions.csv`."""
+        return f"{self.path}#t={self.start},{self.end}" if self.start or self.end else self.path
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The result of applying decisions.
+
+    Args:
+        changed: Number of clips whose label was changed.
+        kept: Number of clips whose label was confirmed.
+        added: Number of clips that were not in the data set.
+        held_out: Number of changed clips in a validation or test set.
+        written: The new table, or the list of decisions that undoes the moves; None if nothing changed.
+        problems: Decisions that could not be applied, one sentence each, with the path.
+    """
+
+    changed: int
+    kept: int
+    added: int
+    held_out: int
+    written: Path | None
+    problems: tuple[str, ...] = ()
 
 
 def read_table(file: Path) -> list[Decision]:
@@ -85,3 +114,19 @@ def require_unique(file: Path, decisions: Sequence[Decision]) -> list[Decision]:
     if not found:
         raise DataError(f"{file}: holds no decisions")
     return list(found.values())
+
+
+def find_clip(decision: Decision, root: Path) -> Path | None:
+    """Return the file of a decision; a path that does not exist is taken as relative to `root`."""
+    paths = (Path(decision.path), root / decision.path)
+    return next((p for p in paths if os.path.exists(p)), None)  # noqa: PTH110 - Path raises on a long name
+
+
+def with_subset(decision: Decision, subset: str) -> Decision:
+    """Return a decision with the subset that a table or folder names, unless it has one."""
+    return decision if decision.subset else replace(decision, subset=SUBSETS.get(subset.lower(), ""))
+
+
+def num_held_out(decisions: Sequence[Decision]) -> int:
+    """Return the number of decisions about clips of a validation or test set."""
+    return sum(d.subset in ("val", "test", "held-out") for d in decisions)
