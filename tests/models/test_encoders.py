@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import sys
@@ -246,6 +247,16 @@ class TestWeightsFile:
         grey = build_encoder(EncoderConfig("simple", size=28, channels=1))
         torch.save(grey.stages.state_dict(), tmp_path / "a.pt")
         with pytest.raises(WeightsError, match=r"1 of 18 entries .* shape, such as 0\.0\.weight"):
+            self.build(tmp_path / "a.pt")
+
+    @pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
+    def test_weights_that_are_not_finite_are_refused(
+        self, trained: Encoder, tmp_path: Path, value: float
+    ) -> None:
+        state = {name: v.double() for name, v in trained.stages.state_dict().items()}
+        state["1.0.weight"][3, 2, 1, 0] = value  # 1e300 is infinite in float32
+        torch.save(state, tmp_path / "a.pt")
+        with pytest.raises(WeightsError, match=r"a\.pt`: 1 of 18 entries hold .* not finite, such as 1\.0\."):
             self.build(tmp_path / "a.pt")
 
     def test_a_pickle_runs_no_code(self, tmp_path: Path) -> None:

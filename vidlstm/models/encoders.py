@@ -284,7 +284,11 @@ def _download(name: str) -> Mapping[str, Any]:
 
 
 def _load_file(body: nn.Module, file: str) -> None:
-    """Load a state dict (`.safetensors`, or `.pt` read with `weights_only`) into the body."""
+    """Load a state dict (`.safetensors`, or `.pt` read with `weights_only`) into the body.
+
+    Raises:
+        WeightsError: The file holds something else, weights of another network, or NaN or infinity.
+    """
     path = Path(file)
     try:
         if path.suffix == ".safetensors":
@@ -307,6 +311,12 @@ def _load_file(body: nn.Module, file: str) -> None:
             f"missing or have another shape, such as {missing[0]})"
         )
     body.load_state_dict(fitting)
+    loaded = body.state_dict()
+    if unusable := [k for k, v in loaded.items() if v.is_floating_point() and not v.isfinite().all()]:
+        raise WeightsError(
+            f"`weights={file}`: {len(unusable)} of {len(loaded)} entries hold numbers that are not finite, "
+            f"such as {unusable[0]}"
+        )
 
 
 def _first_line(error: BaseException) -> str:
