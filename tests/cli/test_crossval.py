@@ -119,3 +119,10 @@ def test_the_baseline_uses_the_fine_tuned_encoder(tmp_path: Path) -> None:
     ended = vidlstm("crossval", tmp_path / "data", *options)
     assert ended.status == 0, ended.err
     assert set(json.loads(ended.out)["baselines"]) == {"majority", "mean"}
+
+
+def test_divergence_is_reported(tiny_data: Path) -> None:
+    options = ("--lr", "1e20", "--batch-size", "2", "--folds", "2")  # to diverge in the first epoch
+    ended = vidlstm("crossval", tiny_data, *QUICK, *options)
+    assert (ended.status, ended.out) == (2, "")
+    assert "training diverged: the loss is not a number in epoch 1; try a --lr below 1e+20" in ended.err

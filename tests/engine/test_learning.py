@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from vidlstm.engine.distributed import World
 from vidlstm.engine.evaluation.ablation import stream_subsets
 from vidlstm.engine.evaluation.folds import crossvalidate
 from vidlstm.engine.evaluation.subsets import choose_subset, learned_clips, with_classes_of
+from vidlstm.engine.events import Diverged
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.scoring import score
@@ -32,6 +34,7 @@ from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start_from
 from vidlstm.engine.training.loop.fusion import score_floor
 from vidlstm.engine.training.loop.members import member_parts
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.run_folder import RunSettings
 from vidlstm.errors import DataError, UsageError
@@ -346,6 +349,17 @@ class TestCrossvalidation:
         for one, other in zip(before, after, strict=True):
             if one.path != name:
                 np.testing.assert_allclose(one.scores, other.scores, atol=1e-6)
+
+    def test_a_training_that_diverges_is_scored_at_its_best_epoch(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = iter([1.0, math.nan])
+        monkeypatch.setattr(Trainer, "_validate", lambda _: (next(script), 0.5))
+        clips = toy()
+        folds = make_folds(clips.dataset, 3, seed=0)[:1]
+        (result,) = crossvalidate(model_config(), clips, folds, QUICK, processes=1)
+        assert result.diverged == Diverged(2, 1, QUICK.learning_rate)
+        assert all(np.isfinite(s.scores).all() for s in result.scored[("motion",)])
 
     def test_unreadable_clips_count_in_their_held_out_fold(self) -> None:
         clips = toy(unreadable=(5, 6))

@@ -25,6 +25,7 @@ from vidlstm.engine.training.loop.optimiser import AdamW
 from vidlstm.engine.training.loop.statistics import rarity, standardise
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import View
+from vidlstm.errors import UsageError
 from vidlstm.features.batches import Batch, ClipFeatures, view_batch
 from vidlstm.records import EpochReport
 
@@ -163,6 +164,39 @@ class TestStoppingEarly:
         }
         assert all(torch.equal(value, after[1][name]) for name, value in taken.items())
         assert not trainer.classifier.training
+
+    def test_a_validation_loss_that_is_not_a_number_ends_training(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer, reports, after = self.scripted(monkeypatch, [2, 1, math.nan, 0])
+        assert (len(reports), trainer.diverged, trainer.best_epoch) == (3, True, 2)
+        trainer.load_best()
+        assert same(weights(trainer), after[1])
+
+    def test_without_an_epoch_before_it_there_is_nothing_to_calibrate(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer, _, _ = self.scripted(monkeypatch, [math.nan])
+        with pytest.raises(UsageError, match="diverged: the loss is not a number in epoch 1; try a"):
+            trainer.finish()
+
+    def test_without_validation_weights_that_are_not_finite_are_not_kept(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        train = Trainer._train_epoch
+
+        def spoilt(self: Trainer) -> float:
+            loss = train(self)
+            if self.epoch == 2:  # in the last step, after the loss was computed
+                next(self.classifier.parameters()).data.fill_(math.inf)
+            return loss
+
+        monkeypatch.setattr(Trainer, "_train_epoch", spoilt)
+        clips, labels = shaped(12)
+        trainer = make_trainer(clips, labels, [Part(np.arange(12), np.zeros(0, np.int64))])
+        reports = list(trainer.run())
+        assert (len(reports), trainer.diverged, trainer.best_epoch) == (2, True, 1)
+        assert all(math.isfinite(r.train_loss) for r in reports)
 
     def test_patience_0_never_stops(self, monkeypatch: pytest.MonkeyPatch) -> None:
         _, reports, _ = self.scripted(monkeypatch, [1.0] * 9, patience=0)

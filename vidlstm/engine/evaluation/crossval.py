@@ -283,6 +283,8 @@ class _Session:
             baseline=baseline,
         ):
             results.append(result)
+            if result.diverged is not None:
+                yield result.diverged
             yield Progress("folds", len(results), len(self.folds), detail)
         return results
 

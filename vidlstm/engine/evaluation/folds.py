@@ -23,6 +23,7 @@ import torch
 from vidlstm.config import ModelConfig, StreamName, TrainConfig
 from vidlstm.data.splits import Fold
 from vidlstm.engine.devices import use_threads
+from vidlstm.engine.events import Diverged
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.scoring import read_clips
@@ -49,6 +50,7 @@ class FoldResult:
         baseline: Clips as the full model's baseline scores them; None if not requested, or if there is none.
         films: Held-out films with the spans that the full model finds.
         pose: How `streams=auto` chose; None for named streams.
+        diverged: Set if the training diverged; the scores are those of the best epoch before.
     """
 
     fold: Fold
@@ -56,6 +58,7 @@ class FoldResult:
     baseline: tuple[Scored, ...] | None = None
     films: tuple[ScoredFilm, ...] = ()
     pose: PoseChoice | None = None
+    diverged: Diverged | None = None
 
 
 def crossvalidate(
@@ -78,6 +81,9 @@ def crossvalidate(
         processes: Number of folds that run at once.
         subsets: Subsets of the streams to score; by default all streams together.
         baseline: Also train the baseline.
+
+    Raises:
+        UsageError: The training of a fold diverged in the first epoch.
     """
     work = partial(_run_fold, config, training, tuple(subsets) or (config.streams,), baseline)
     if processes <= 1 or len(folds) <= 1:
@@ -152,6 +158,9 @@ def _run_fold(
     for _ in trainer.run():
         pass
     trainer.finish()
+    diverged = None
+    if trainer.diverged:
+        diverged = Diverged(trainer.epoch, trainer.best_epoch, training.learning_rate)
     pose = choose_streams(model, trainer, clips.dataset) if training.auto_streams else None
     usable = clips.usable(fold.test_indices)
     labels = trainer.held_out_labels
@@ -183,7 +192,7 @@ def _run_fold(
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         films = score_films(model, clips, {clips.dataset.samples[i].path for i in fold.test_indices})
     reference = _score_baseline(model, clips, fold, training) if baseline else None
-    return FoldResult(fold, scored, reference, tuple(films), pose)
+    return FoldResult(fold, scored, reference, tuple(films), pose, diverged)
 
 
 def _score_baseline(

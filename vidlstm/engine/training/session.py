@@ -261,7 +261,7 @@ class _Session:
             Whether it was interrupted.
 
         Raises:
-            UsageError: Training diverged in the first epoch, or the GPU has too little memory.
+            UsageError: The GPU has too little memory.
         """
         total = trainer.config.epochs
         try:
@@ -287,12 +287,7 @@ class _Session:
                 f"the GPU has not enough memory for steps of {trainer.config.batch_size} clips; add "
                 "`checkpointing=True`, or try a larger `accumulate` or a smaller `batch_size`"
             ) from error
-        if trainer.diverged:
-            if not trainer.has_best:
-                raise UsageError(
-                    f"training diverged: the loss is not a number in epoch {trainer.epoch}; "
-                    f"try a `learning_rate` below {trainer.config.learning_rate:g}"
-                )
+        if trainer.diverged and trainer.has_best:
             yield Diverged(trainer.epoch, trainer.best_epoch, trainer.config.learning_rate)
         return False
 

@@ -26,6 +26,7 @@ from vidlstm.engine.training.loop.optimiser import AdamW, clip, rate_after
 from vidlstm.engine.training.loop.statistics import rarity, standardise
 from vidlstm.engine.training.loop.steps import Step, align_members, pad, rows_of
 from vidlstm.engine.views import View
+from vidlstm.errors import UsageError
 from vidlstm.features.batches import ClipFeatures, choose, training_batch
 from vidlstm.models.classifier import Classifier
 from vidlstm.records import EpochReport
@@ -113,8 +114,10 @@ class Trainer:
             started = time.monotonic()
             self.epoch += 1
             train_loss = self._train_epoch()
-            self.diverged = not math.isfinite(train_loss)
             val_loss, val_top1 = self._validate()
+            # The losses of an epoch do not show what its last step does to the weights.
+            losses = (train_loss, self._weight_sum() if val_loss is None else val_loss)
+            self.diverged = not all(map(math.isfinite, losses))
             is_best = not self.diverged and self._keep_if_best(val_loss)
             rate = rate_after(self.epoch, self.config) * self.config.learning_rate
             seconds = time.monotonic() - started
@@ -123,7 +126,16 @@ class Trainer:
             )
 
     def finish(self) -> None:
-        """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips."""
+        """Load the best epoch's weights; fit fusion, calibration and novelty on the held-out clips.
+
+        Raises:
+            UsageError: Training diverged in the first epoch.
+        """
+        if self.diverged and not self.has_best:
+            raise UsageError(
+                f"training diverged: the loss is not a number in epoch {self.epoch}; "
+                f"try a `learning_rate` below {self.config.learning_rate:g}"
+            )
         self.load_best()
         self.calibrate()
 
@@ -330,6 +342,10 @@ class Trainer:
             sharpened.gather(-1, target.expand(len(_TEMPERATURES), -1)[..., None]).mean((1, 2)).max()
         )
         return loss, float((fused.argmax(1) == target).double().mean())
+
+    def _weight_sum(self) -> float:
+        """Return a number that is finite if all weights are."""
+        return float(sum(p.detach().abs().mean() for p in self._networks.modules.parameters()))
 
     def _keep_if_best(self, val_loss: float | None) -> bool:
         """Keep the weights if the validation loss improved; without validation, always."""
