@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vidlstm.cli.rows.film_paths import FilmPaths
+from vidlstm.cli.rows.films.paths import FilmPaths
 
 
 def paths_of(*names: str) -> list[str]:

@@ -22,8 +22,8 @@ from tests.cli.shell import TrainedRun
 from tests.films import write_film
 from tests.tiny import write_action
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.film_paths import FilmPaths
-from vidlstm.cli.rows.film_videos import FilmVideos
+from vidlstm.cli.rows.films.paths import FilmPaths
+from vidlstm.cli.rows.films.videos import FilmVideos
 from vidlstm.cli.rows.formats.documents import WRITERS, DocumentFormat
 from vidlstm.data.annotations.formats import read_annotations
 from vidlstm.engine.prediction.film_files import FilmFiles

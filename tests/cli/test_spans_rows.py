@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidlstm.cli.rows.film_scores import open_scores
+from vidlstm.cli.rows.films.scores import open_scores
 from vidlstm.cli.rows.formats.predictions import Format, cell_of, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, WRITERS
 from vidlstm.cli.rows.rows_file import RowsFile, open_rows

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.film_paths import FilmPaths, with_ending
+from vidlstm.cli.rows.films.paths import FilmPaths, with_ending
 from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.records import Failure, FilmSpans, Problem
 from vidlstm.stores import is_in_store

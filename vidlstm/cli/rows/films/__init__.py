@@ -1,0 +1,1 @@
+"""What `spans` writes for each film beside its rows, and the names of these files."""

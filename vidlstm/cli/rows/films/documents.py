@@ -1,0 +1,91 @@
+"""One document per film, in the formats of other programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vidlstm.cli.rows.films.paths import FilmPaths, in_tree, with_ending
+from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
+from vidlstm.errors import UsageError
+from vidlstm.files import write_atomically
+from vidlstm.records import Failure, FilmSpans
+
+
+@dataclass(frozen=True)
+class FilmDocuments:
+    """The documents of the films of a run.
+
+    Args:
+        format: Their format.
+        folder: Where they are written; None: on standard output.
+        paths: Names of the documents.
+    """
+
+    format: DocumentFormat
+    folder: Path | None
+    paths: FilmPaths
+
+    def missing(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the films without a document."""
+        return (name for name in names if not self._place(name).exists())
+
+    def has(self, name: str) -> bool:
+        """Tell whether a film has a document, before all inputs are known."""
+        return self.folder is not None and self._in_folder(in_tree(name)).exists()
+
+    def write(self, film: FilmSpans | Failure) -> None:
+        """Write one film's document, whole or not at all. A film that failed has none."""
+        if isinstance(film, Failure):
+            return
+        text = WRITERS[self.format](film).encode("utf-8", "replace")
+        if self.folder is None:
+            sys.stdout.buffer.write(text)
+            sys.stdout.buffer.flush()
+            return
+        place = self._place(film.path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(place, text)
+
+    def _place(self, name: str) -> Path:
+        return self._in_folder(self.paths.in_tree(name))
+
+    def _in_folder(self, path: Path) -> Path:
+        assert self.folder is not None
+        return with_ending(self.folder / path, SUFFIXES[self.format])
+
+
+def choose_folder(
+    document: DocumentFormat | None, output: Path | None, output_dir: Path | None, resume: Path | None
+) -> Path | None:
+    """Return the folder for documents; None if they go elsewhere.
+
+    Raises:
+        UsageError: The options contradict each other, or the folder is a file.
+    """
+    if document is None:
+        if output_dir is not None:
+            raise UsageError(
+                f"--output-dir {output_dir}: needs a format with one document per film: {', '.join(SUFFIXES)}"
+            )
+        return None
+    if output is not None:
+        raise UsageError(f"--format {document}: writes one document per film; use --output-dir, not --output")
+    if resume is not None and output_dir not in (None, resume):
+        raise UsageError("--resume DIR writes into DIR; leave out --output-dir")
+    folder = output_dir or resume
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; name a folder for the documents")
+    return folder
+
+
+def require_no_documents(folder: Path, document: DocumentFormat) -> None:
+    """Check that nothing is overwritten: somebody may have corrected the documents.
+
+    Raises:
+        UsageError: The folder holds documents.
+    """
+    if found := next(folder.rglob(f"*{SUFFIXES[document]}"), None):
+        raise UsageError(f"{found}: already exists; --resume {folder} skips films that are done")
