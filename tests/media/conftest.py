@@ -98,6 +98,13 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_numbered(tmp_path_factory.mktemp("long") / "long.mp4", 2000, "mp4v")
 
 
+@pytest.fixture(params=["packets kept", "packets read again"])
+def _kept_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read each file as a short one, whose packets are kept in memory, and as a long one."""
+    if request.param == "packets read again":
+        monkeypatch.setattr("vidlstm.media.video.pyav.packets._MAX_KEPT", 0)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     folder = os.environ.get("VIDLSTM_REAL_DATA")

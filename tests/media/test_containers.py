@@ -82,6 +82,7 @@ def code_of(path: Path) -> FailureCode:
 # Pixels: equal to a plain PyAV decode, or refused. `tests/benchmarks/sweep.py` tries 550 more cases.
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 @pytest.mark.parametrize(
     "case",
     [
@@ -252,6 +253,7 @@ def break_packets(path: Path, places: Sequence[int], with_bytes: Callable[[int],
     path.write_bytes(content)
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 def test_reading_continues_after_damage_and_reports_the_loss(tmp_path: Path) -> None:
     path = film(tmp_path / "film.mp4", range(120), g="20", bf="0")
     break_packets(path, [45])

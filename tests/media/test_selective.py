@@ -111,6 +111,7 @@ def needed_packet(path: Path) -> tuple[int, bytes]:
 # The frames are those of a full decode.
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 @pytest.mark.parametrize(
     "x264",
@@ -248,6 +249,7 @@ def test_unreferenced_pictures_are_skipped_unless_wanted(tmp_path: Path, decoded
     assert set(decoded) - before == {*range(3, 100, 3), 20, 50} - before
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 def test_whole_groups_of_pictures_are_skipped(tmp_path: Path, decoded: list[int]) -> None:
     path = write_h264(tmp_path / "clip.mp4", 300)
     with opened(path) as video:
@@ -338,6 +340,7 @@ def test_a_missing_frame_ends_selective_reading(tmp_path: Path, monkeypatch: pyt
     assert_same_clips(*read_both(path, SPEC, monkeypatch))
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 def test_damaged_files_give_the_frames_of_a_full_decode(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

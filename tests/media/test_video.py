@@ -31,7 +31,7 @@ from vidlstm.errors import FailureCode, InputError
 from vidlstm.files import is_frame_folder
 from vidlstm.media.opencv import cv2
 from vidlstm.media.video.open import Limits, open_video, probe
-from vidlstm.media.video.pyav.packets import Packets
+from vidlstm.media.video.pyav.packets import Packets, read_packets
 
 Numbered = Callable[..., Path]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
@@ -99,6 +99,7 @@ def test_a_wrong_frame_count_in_the_header_changes_no_frame(numbered: Numbered, 
     assert count_frames(path) == 50
 
 
+@pytest.mark.usefixtures("_kept_or_not")
 def test_seeks_give_the_frames_of_a_full_decode(long_clip: Path) -> None:
     wanted = [0, 3, 400, 401, 700, 1333, 1999]
     with open_video(long_clip) as video:
@@ -111,6 +112,26 @@ def test_seeks_give_the_frames_of_a_full_decode(long_clip: Path) -> None:
     for sought, stepped in zip(by_seeking, in_order, strict=True):
         assert sought.seconds == pytest.approx(stepped.seconds, abs=1e-6)
         np.testing.assert_array_equal(sought.image, stepped.image)
+
+
+def test_a_short_file_is_read_once(numbered: Numbered, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("packets are read again")
+
+    monkeypatch.setattr("vidlstm.media.video.pyav.reader.packets_of", refuse)
+    assert read_numbers(numbered(50), [0, 25, 49]) == [0, 25, 49]
+
+
+@pytest.mark.parametrize(("room", "is_kept"), [(120_000, True), (50_000, False)])
+def test_packets_of_long_files_are_not_kept(
+    numbered: Numbered, monkeypatch: pytest.MonkeyPatch, room: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr("vidlstm.media.video.pyav.packets._MAX_KEPT", room)
+    with av.open(str(numbered(50))) as file:
+        packets = read_packets(file, file.streams.video[0])
+    assert packets.num_frames == 50
+    assert packets.kept is None or len(packets.kept) == 50
+    assert (packets.kept is not None) == is_kept
 
 
 def test_a_seek_to_a_wrong_place_is_detected(long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def read_moments(
     num_frames: int,
     picture_side: int | None = None,
 ) -> Moments | None:
-    """Read moments of a clip.
+    """Read moments of a clip, and move to its end, unless frames were skipped.
 
     Args:
         video: The clip, at its first frame.
@@ -105,6 +105,8 @@ def read_moments(
                     pictures.append(to_picture(image))
             if pairs is not None:
                 pairs.see(video.seconds, image, slot)
+        if not video.jumped:  # the frames must be counted anyway; meanwhile the last one is reduced
+            video.read_to_end()
     if any(index in slots for index in stops):
         return None
     stacked = None if picture_side is None else np.stack(pictures)
@@ -121,7 +123,7 @@ class _Squares:
     """
 
     def __init__(self, count: int, size: int | None) -> None:
-        self.frames = np.zeros((count, size or 0, size or 0, 3), dtype=np.uint8)
+        self.frames = np.empty((count, size or 0, size or 0, 3), dtype=np.uint8)
         self._size = size
         self._taken = 0
         self._thread = ThreadPoolExecutor(1) if size is not None and decoding_threads() != 1 else None

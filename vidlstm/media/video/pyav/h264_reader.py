@@ -14,9 +14,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import islice
 
 import numpy as np
 from av import VideoFrame
@@ -31,7 +32,7 @@ from vidlstm.media.video.base import DoubtError, Image
 from vidlstm.media.video.pyav.container import FFmpegError, Source, codec_name
 from vidlstm.media.video.pyav.file import PyAvFile
 from vidlstm.media.video.pyav.h264 import BrokenPacketError, Role, length_size, role_of
-from vidlstm.media.video.pyav.packets import Clock
+from vidlstm.media.video.pyav.packets import Clock, KeptPackets
 from vidlstm.media.video.pyav.threads import set_threads
 
 _MAX_REORDERED = 32
@@ -49,12 +50,14 @@ class _Packets:
         dts: Decoding times, for seeking, int64 `(N,)`, in ticks.
         starts: Indices of the IDR pictures, sorted.
         spare: Whether no other picture refers to a packet's picture, bool `(N,)`.
+        kept: All packets, and the empty one at the end; None: the file has to be read again.
     """
 
     pts: NDArray[np.int64]
     dts: NDArray[np.int64]
     starts: NDArray[np.int64]
     spare: NDArray[np.bool_]
+    kept: Sequence[Packet[VideoStream]] | None
 
 
 def can_be_selective(source: Source) -> bool:
@@ -159,9 +162,11 @@ class SelectiveVideo(PyAvFile):
         pts, dts = array("q"), array("q")  # 8 bytes each; two hours have 200,000 packets
         starts: list[int] = []
         spare = bytearray()
+        kept = KeptPackets()
         try:
             size_bytes = length_size(self._decoder.extradata or b"")
             for packet in self._source.container.demux(self._source.stream):
+                kept.add(packet)
                 if not packet.size:
                     continue
                 role = role_of(memoryview(packet), size_bytes)
@@ -182,7 +187,7 @@ class SelectiveVideo(PyAvFile):
             raise DoubtError from error
         packets = _Packets(
             np.asarray(pts, np.int64), np.asarray(dts, np.int64), np.asarray(starts, np.int64),
-            np.frombuffer(spare, bool),
+            np.frombuffer(spare, bool), kept.packets,
         )  # fmt: skip
         if not starts or starts[0] != 0 or len(np.unique(packets.pts)) < len(pts):
             raise DoubtError
@@ -196,8 +201,7 @@ class SelectiveVideo(PyAvFile):
         self._pending.clear()
         self._arrived.clear()
         try:
-            self._source.container.seek(int(self._packets.dts[start]), stream=self._source.stream)
-            self._demuxed = self._source.container.demux(self._source.stream)
+            self._demuxed = self._packets_from(start)
             packet = next((p for p in self._demuxed if p.pts == self._packets.pts[start]), None)
         except FFmpegError as error:
             raise DoubtError from error
@@ -205,6 +209,14 @@ class SelectiveVideo(PyAvFile):
             raise DoubtError
         self._place = start
         self._send(packet)
+
+    def _packets_from(self, start: int) -> Iterator[Packet[VideoStream]]:
+        """Return the packets from the one with index `start`; some before it may come, too."""
+        if self._packets.kept is not None:
+            self._decoder.flush_buffers()
+            return islice(self._packets.kept, start, None)
+        self._source.container.seek(int(self._packets.dts[start]), stream=self._source.stream)
+        return self._source.container.demux(self._source.stream)
 
     def _feed(self) -> bool:
         """Read one packet and decode it, unless it is skipped; return False at the end."""

@@ -10,7 +10,8 @@ is decoded in order from its beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from av import VideoFrame
@@ -142,9 +143,16 @@ class PyAvVideo(PyAvFile):
             self.times, self._first = seconds - seconds[0], float(seconds[0])
 
     def _rewind(self) -> None:
-        """Return to the first packet, after all packets have been read."""
+        """Decode from the first packet, after all packets have been read."""
         self._reset()
         self._set_threads()
+        if self._packets.kept is None:
+            self._frames = self._decode(self._packets_again())
+        else:
+            self._frames = self._decode(self._packets.kept)
+
+    def _packets_again(self) -> Iterator[Packet[VideoStream]]:
+        """Return to the first packet of the file, and return all packets."""
         first: Packet[VideoStream] | None = None
         if self._packets.first is not None and not self._packets.is_in_order:
             place, time = self._packets.first
@@ -157,7 +165,7 @@ class PyAvVideo(PyAvFile):
                 first = None
         if first is None:
             self._reopen()  # slower, but always leads to the beginning
-        self._frames = self._decode(first)
+        return itertools.chain(() if first is None else (first,), self._rest())
 
     def _start_over(self) -> None:
         """Decode from the beginning, in order and by one thread."""
@@ -165,7 +173,7 @@ class PyAvVideo(PyAvFile):
         self._num_threads = 1
         self._reopen()
         self._reset()
-        self._frames = self._decode(None)
+        self._frames = self._decode(self._rest())
 
     def _reset(self) -> None:
         self.index, self.seconds, self.count, self.jumped = -1, 0.0, None, False
@@ -191,7 +199,7 @@ class PyAvVideo(PyAvFile):
         wanted = int(self._packets.pts[index])
         try:
             self._source.container.seek(key_time, stream=self._source.stream)
-            self._frames = self._decode(None)
+            self._frames = self._decode(self._rest())
             for frame in self._frames:
                 if frame.pts is None or frame.pts > wanted:
                     return False
@@ -203,27 +211,29 @@ class PyAvVideo(PyAvFile):
             pass
         return False
 
-    def _decode(self, first: Packet[VideoStream] | None) -> Iterator[VideoFrame]:
-        """Yield the frames of a packet that has been read already, and of all later packets."""
-        decoder = self._source.stream.codec_context
+    def _rest(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets from the current position of the file."""
+        return packets_of(self._source.container, self._source.stream, self._fail)
 
-        def fail() -> None:
-            if self._is_threaded():
-                raise DoubtError
-            self._num_errors += 1
+    def _fail(self) -> None:
+        if self._is_threaded():
+            raise DoubtError
+        self._num_errors += 1
+
+    def _decode(self, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
+        """Decode packets up to the last one of the file, and yield their frames."""
+        decoder = self._source.stream.codec_context
 
         def decode(packet: Packet[VideoStream] | None) -> list[VideoFrame]:
             try:
                 frames = decoder.decode(packet)
             except (FFmpegError, EOFError):
-                fail()
+                self._fail()
                 return []
             if self._is_threaded() and any(frame.is_corrupt for frame in frames):
                 raise DoubtError
             return frames
 
-        if first is not None:
-            yield from decode(first)
-        for packet in packets_of(self._source.container, self._source.stream, fail):
+        for packet in packets:
             yield from decode(packet)
         yield from decode(None)
