@@ -6,6 +6,7 @@ Every frame is reduced as soon as it is decoded, and only the reduced frame is k
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,7 +117,9 @@ def read_moments(
 
 
 class _Squares:
-    """Reduces one frame while the next is decoded, unless decoding is limited to one thread.
+    """Reduces frames while the next are decoded, unless decoding is limited to one thread.
+
+    Two frames may be pending: with one, 16 frames of a clip of UT-Interaction took 6 to 9 % more time.
 
     Attributes:
         frames: `(F, S, S, 3)` RGB, complete at the end of the `with` block.
@@ -127,18 +130,18 @@ class _Squares:
         self._size = size
         self._taken = 0
         self._thread = ThreadPoolExecutor(1) if size is not None and decoding_threads() != 1 else None
-        self._pending: Future[None] | None = None
+        self._pending: deque[Future[None]] = deque()
 
     def take(self, image: Image) -> None:
-        """Take the next frame. Wait until the previous one has been reduced, to keep few in memory."""
+        """Take the next frame. Wait until only one other is pending, to keep few in memory."""
         if self._size is None:
             return
         place, self._taken = self._taken, self._taken + 1
         if self._thread is None:
             self._reduce(place, image)
             return
-        self._wait()
-        self._pending = self._thread.submit(self._reduce, place, image)
+        self._wait(1)
+        self._pending.append(self._thread.submit(self._reduce, place, image))
 
     def __enter__(self) -> Self:
         return self
@@ -146,14 +149,14 @@ class _Squares:
     def __exit__(self, *_: object) -> None:
         if self._thread is not None:
             self._thread.shutdown()
-            self._wait()
+            self._wait(0)
 
     def _reduce(self, place: int, image: Image) -> None:
         self.frames[place] = square(image, self._size or 0)
 
-    def _wait(self) -> None:
-        if self._pending is not None:
-            self._pending.result()
+    def _wait(self, most: int) -> None:
+        while len(self._pending) > most:
+            self._pending.popleft().result()
 
 
 class _Pairs:
