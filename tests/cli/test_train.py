@@ -441,6 +441,20 @@ class TestCtrlC:
         assert again.status == 0
         assert (tmp_path / "my run" / "model.safetensors").exists()
 
+    def test_before_the_first_epoch_leaves_the_run_that_was_to_be_replaced(
+        self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        shutil.copytree(trained_run.run, tmp_path / "r")
+        monkeypatch.setattr("vidlstm.engine.training.session.start_model", interrupted)
+        ended = vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "r", "--overwrite")
+        assert ended.status == 130
+        assert f"before the end of the first epoch: {tmp_path / 'r'} still holds the earlier run" in ended.err
+        assert "To continue" not in ended.err
+        load_model(tmp_path / "r" / "model.safetensors")
+
     def test_during_the_baseline_skips_the_baseline(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -487,3 +501,14 @@ def test_divergence_is_reported_and_leaves_no_model(tiny_data: Path, tmp_path: P
     assert "training diverged: the loss is not a number in epoch 1; try a --lr below 1e+20" in ended.err
     assert not (tmp_path / "r" / "model.safetensors").exists()
     assert not (tmp_path / "r" / "metrics.jsonl").exists()
+
+
+def test_a_training_that_fails_at_once_leaves_the_run_that_it_was_to_replace(
+    trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    shutil.copytree(trained_run.run, tmp_path / "r")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "r").iterdir()}
+    options = ("--lr", "1e20", "--batch-size", "2", "--overwrite")
+    ended = vidlstm("train", trained_run.data, *QUICK, *options, "--out", tmp_path / "r")
+    assert ended.status == 2
+    assert {file.name: file.read_bytes() for file in (tmp_path / "r").iterdir()} == before

@@ -54,8 +54,18 @@ class TestCreate:
             RunFolder(run.path).create(OTHER, ROWS, overwrite=False)
         assert run.settings() == SETTINGS
         RunFolder(run.path).create(OTHER, ROWS, overwrite=True)
-        assert run.settings() == OTHER
-        assert not (run.path / "last.pt").exists()  # must not be resumed with other settings
+
+    def test_an_overwritten_run_stays_until_the_first_epoch_of_the_new_one(self, tmp_path: Path) -> None:
+        RunFolder(tmp_path).create(SETTINGS, ROWS, overwrite=False)
+        (tmp_path / "model.safetensors").write_bytes(b"precious")
+        run = RunFolder(tmp_path)
+        run.create(OTHER, ROWS, overwrite=True)
+        assert (run.settings(), run.holds_earlier) == (SETTINGS, True)
+        assert names(tmp_path) == ["config.json", "model.safetensors", "split.csv"]
+        trainer = make_trainer(*shaped(12))
+        run.write_epoch(next(trainer.run()), trainer, DATA)
+        assert (run.settings(), run.holds_earlier) == (OTHER, False)
+        assert names(tmp_path) == ["config.json", "last.pt", "metrics.jsonl", "split.csv"]
 
     def test_no_file_of_the_overwritten_run_is_left_beside_the_new_clips(self, tmp_path: Path) -> None:
         run = RunFolder(tmp_path)
@@ -70,7 +80,9 @@ class TestCreate:
         for name in (*results, "my notes.txt"):
             (tmp_path / name).write_bytes(b"old")
         run.create(SETTINGS, ROWS, overwrite=True)
-        assert names(tmp_path) == ["config.json", "my notes.txt", "split.csv"]
+        run.write_model(build_model(model_config(), WIDTHS, None))
+        assert names(tmp_path) == ["config.json", "model.safetensors", "my notes.txt", "split.csv"]
+        assert (tmp_path / "model.safetensors").read_bytes() != b"old"
 
     def test_a_file_of_that_name_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "r").write_bytes(b"")

@@ -152,6 +152,8 @@ def _say(console: Console, event: object) -> None:
                 f"Training diverged: the loss is not finite in epoch {epoch}. Try a `learning_rate` below "
                 f"{learning_rate:g}. The best epoch so far, {best_epoch}, is kept."
             )
+        case Interrupted(_, run, holds_earlier=True):
+            console.warn(f"Interrupted before the end of the first epoch: {run} still holds the earlier run.")
         case Interrupted(data, run, _, None):
             console.warn(_resuming(data, run))
         case Interrupted(data, run, epoch, best_epoch):

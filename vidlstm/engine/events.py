@@ -145,12 +145,14 @@ class Interrupted:
         run: Run folder, from which training can be resumed.
         epoch: The last epoch written there; 0 if there is none.
         best_epoch: The epoch whose weights become the model; None if there is none and the session ends.
+        holds_earlier: The run folder still holds the run that this one was to replace.
     """
 
     data: Path
     run: Path
     epoch: int
     best_epoch: int | None
+    holds_earlier: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A run folder: the files that a training writes, each of them atomically.
 
 A run can be killed at any moment and resumed. After the first epoch, `last.pt` holds everything that the
-next epoch depends on; before that, a resumed run starts from the beginning.
+next epoch depends on; before that, a resumed run starts from the beginning. A run that replaces another one
+leaves it in place until then.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class RunFolder:
             raise UsageError(f"{path}: is a file, but a run needs a folder; choose another `out`")
         self.path = path
         self.epochs: list[EpochReport] = []
+        self.holds_earlier = False
+        """Whether the files are still those of the run that this one replaces."""
         self._changed: tuple[RunSettings, Mapping[str, SplitRow]] | None = None
 
     @property
@@ -110,17 +113,21 @@ class RunFolder:
             )
 
     def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
-        """Create the folder, remove the files of an older run, and write the run's settings and clips.
+        """Create the folder, and write the run's settings and clips.
+
+        If the folder holds a run, this is done with the first epoch, and its files are removed then.
 
         Raises:
             UsageError: The folder holds a run, and `overwrite` is false.
         """
         self.require_free(overwrite=overwrite)
         make_folder(self.path)
-        # A new run that is killed must not resume from an old one, nor leave an old model beside new clips.
-        for stale in (MODEL, LAST, METRICS, CONFIG, PAGE, PREDICTIONS, *PLOTS):
-            (self.path / stale).unlink(missing_ok=True)
-        self._note(settings, rows)
+        self.holds_earlier = self.model.exists() or (self.path / LAST).exists()
+        if self.holds_earlier:
+            self._changed = (settings, rows)
+        else:
+            self._remove_results()
+            self._note(settings, rows)
 
     def reopen(
         self, settings: RunSettings, rows: Mapping[str, SplitRow], *, allow_changes: bool
@@ -182,26 +189,35 @@ class RunFolder:
 
     def write_epoch(self, report: EpochReport, trainer: Trainer, dataset: Dataset) -> None:
         """Write an epoch and everything needed to resume after it, also on data that has changed."""
-        self._note_changes()
         epochs = [*self.epochs, report]
         names = [sample.name(dataset.root) for sample in dataset.samples]
         left_out = [[names[i] for i in part.val] for part in trainer.parts]
         saved = {"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs], "left_out": left_out}
         buffer = io.BytesIO()
         torch.save(saved, buffer)
+        self._note_changes()
         write_atomically(self.path / LAST, buffer.getvalue())
         self.epochs = epochs  # only now: an epoch counts once the run can be resumed after it
         self.write(METRICS, "".join(json.dumps(e.to_json()) + "\n" for e in self.epochs))
 
     def write_model(self, model: Model) -> None:
         """Write the checkpoint."""
+        content = serialise(model)
         self._note_changes()  # a finished run that is resumed writes no epoch
-        write_atomically(self.model, serialise(model))
+        write_atomically(self.model, content)
 
     def _note_changes(self) -> None:
+        if self.holds_earlier:
+            self._remove_results()
+            self.holds_earlier = False
         if self._changed is not None:
             self._note(*self._changed)
             self._changed = None
+
+    def _remove_results(self) -> None:
+        """Remove an earlier run: it must not be resumed as this one, nor its model stay beside new clips."""
+        for stale in (MODEL, LAST, METRICS, CONFIG, PAGE, PREDICTIONS, *PLOTS):
+            (self.path / stale).unlink(missing_ok=True)
 
     def _note(self, settings: RunSettings, rows: Mapping[str, SplitRow]) -> None:
         """Write clips, then settings, as the settings file makes the folder a run."""

@@ -110,7 +110,7 @@ class _Session:
 
     def _interrupted(self, run: RunFolder, best_epoch: int | None = None) -> Interrupted:
         epoch = run.epochs[-1].epoch if run.epochs else 0
-        return Interrupted(self.request.data.data, run.path, epoch, best_epoch)
+        return Interrupted(self.request.data.data, run.path, epoch, best_epoch, run.holds_earlier)
 
     def _train(
         self,
