@@ -188,6 +188,11 @@ def _one_of_each_number(names: Sequence[str]) -> list[str]:
     return sorted(best.values(), key=natural_key)
 
 
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links. `Path.resolve` raises on a loop of links."""
+    return Path(os.path.realpath(path))
+
+
 def is_folder(entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry is a folder; False for a link that points to itself."""
     try:

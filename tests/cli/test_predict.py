@@ -79,9 +79,19 @@ def test_a_target_folder_is_skipped_only_if_it_is_inside_the_searched_one(tmp_pa
         assert len(list(expand([str(tmp_path / "in")], Search("video", outside=(outside,))))) == number
 
 
-def test_the_searched_folder_is_no_target_folder(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="makes a link")
+def test_a_target_folder_is_skipped_whatever_name_leads_to_it(tmp_path: Path) -> None:
+    plant(tmp_path, "in/a.mp4", "in/out/wave/b.mp4")
+    (tmp_path / "link").symlink_to("in")
+    outside = Sorter(Console(), tmp_path / "link/out", "move").outside
+    for given in ("in", "link"):
+        assert len(list(expand([str(tmp_path / given)], Search("video", outside=(outside,))))) == 1
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_the_searched_folder_is_no_target_folder(tmp_path: Path, scheme: str) -> None:
     plant(tmp_path, "in/a.mp4")
-    ended = vidlstm("predict", tmp_path / "in", "--move-to", f"{tmp_path}/in/")
+    ended = vidlstm("predict", f"{scheme}{tmp_path}/in", "--move-to", f"{tmp_path}/in/")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err.endswith("/in: cannot be searched and sorted into; choose another folder\n")
 
@@ -416,6 +426,24 @@ def test_a_new_file_with_the_name_of_a_moved_one_is_labelled(
         row.split("\t")[1:] for row in known
     ]
     assert len(list((tmp_path / "sorted").glob("*/*.avi"))) == 2
+
+
+@pytest.mark.parametrize("file", ["rows.tsv", "rows.parquet"])
+def test_files_of_one_name_that_were_labelled_before_are_sorted_without_a_second_row(
+    predict: Predict, clips: Path, tmp_path: Path, file: str
+) -> None:
+    if file.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    for folder, clip in (("one", "a.avi"), ("two", "b.avi")):
+        (tmp_path / folder).mkdir()
+        shutil.copy(clips / clip, tmp_path / folder / "x.avi")
+    folders = tmp_path / "one", tmp_path / "two"
+    assert predict("--resume", tmp_path / file, *folders).status == 0
+    rows = (tmp_path / file).read_bytes()
+    assert predict("--resume", tmp_path / file, "--move-to", tmp_path / "sorted", *folders).status == 0
+    assert (tmp_path / file).read_bytes() == rows
+    assert len(list((tmp_path / "sorted").glob("*/x*.avi"))) == 2
+    assert not any((folder / "x.avi").exists() for folder in folders)
 
 
 def test_truncated_clips_are_sorted_in_the_first_run_as_in_a_resumed_one(

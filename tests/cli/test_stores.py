@@ -70,6 +70,15 @@ def test_a_password_on_standard_input_is_masked_and_nothing_is_opened(
     assert raised.value.code == "read_error"
 
 
+def test_a_camera_password_with_a_slash_is_masked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text(f"rtsp://me:1/{SECRET}@camera/1\n")
+    with file.open() as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        (name,) = expand(["-"], Search("video"))
+    assert name == "rtsp://me:***"
+
+
 def test_spans_refuses_a_password_and_a_camera(model: Path) -> None:
     for name, message in ((f"https://me:{SECRET}@host/a.mp4", "contains a password"), ("0", "is a camera")):
         ended = vidlstm("spans", "-c", model, name)

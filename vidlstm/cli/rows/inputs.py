@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,7 +22,7 @@ from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
 from vidlstm.data.walking import SkipReason, walk
 from vidlstm.errors import DataError, UsageError
-from vidlstm.files import suffix_kind
+from vidlstm.files import real_path, suffix_kind
 from vidlstm.media.live.address import masked
 from vidlstm.stores import has_password, is_address, is_folder, refuse_passwords, walk_store
 
@@ -38,7 +39,7 @@ class Search:
         kind: Kind of files to read in folders.
         glob: Name pattern to use instead.
         separator: Byte that ends each path on standard input.
-        outside: Folders to skip if they are inside a searched one; absolute.
+        outside: Folders to skip if they are inside a searched one; absolute, without links.
         note: Called with a sentence about each thing that is skipped.
     """
 
@@ -162,7 +163,8 @@ def _name(name: bytes, separator: bytes) -> str:
 
 def _without_password(name: str) -> str:
     """Return a name, an address with `***` for its password: rows repeat names. It is refused when opened."""
-    return masked(name) if has_password(name) else name
+    is_stream = _ADDRESS.match(name) is not None and not is_address(name)
+    return masked(name) if is_stream or has_password(name) else name
 
 
 def _expand_address(name: str, search: Search) -> Iterator[str]:
@@ -188,8 +190,8 @@ def _walk(given: str, search: Search) -> Iterator[str]:
     lost: list[Path] = []
     passed: Counter[str] = Counter()
     num_found = 0
-    above = Path(os.path.abspath(root)).parents  # noqa: PTH100
-    outside = {folder for folder in search.outside if folder not in above}
+    real = cache(real_path)
+    outside = set(search.outside).difference(real(root).parents)
 
     def on_skip(path: Path, reason: SkipReason) -> None:
         if reason == "unreadable folder" or (
@@ -213,7 +215,8 @@ def _walk(given: str, search: Search) -> Iterator[str]:
                 f"{given}: read as one clip, because its pictures are numbered like frames; "
                 "a model trained on pictures labels them one by one"
             )
-        if outside.isdisjoint(Path(os.path.abspath(path)).parents):  # noqa: PTH100
+        folder = real(path.parent)
+        if outside.isdisjoint((folder, *folder.parents)):
             yield named(path)
     yield from map(named, lost)
     wanted = search.glob or f"{search.kind} files"

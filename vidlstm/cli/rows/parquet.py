@@ -63,6 +63,8 @@ def _open_parquet(file: Path, labels: Sequence[str], *, resume: bool, kind: RowK
     with open_rows(journal, "jsonl", labels, resume=True, kind=kind) as rows:
         rows.file = file  # for messages
         rows.remember(done)
+        if done and not journal.stat().st_size:
+            rows.written = file.stat().st_mtime
         yield rows
         if journal.stat().st_size or not file.exists():
             _merge(file, journal, schema)

@@ -50,12 +50,15 @@ class RowsFile:
         """Number of records in the file when it was opened."""
         self.cut = ""
         """Text removed from the end: part of a row, or some rows of a record."""
+        about = os.fstat(handle)
+        self.written = about.st_mtime
+        """When its last row was written, in seconds since 1970."""
         self._kind = kind
         self._handle = handle
         self._format = output_format
         self._labels = {cell_of(label, output_format): label for label in labels}
         self._rows: dict[str, list[str]] = {}
-        self._is_regular = stat.S_ISREG(os.fstat(handle).st_mode)
+        self._is_regular = stat.S_ISREG(about.st_mode)
 
     def write(self, record: Any) -> None:
         """Append the rows of a record."""

@@ -20,7 +20,7 @@ from typing import Literal
 
 from vidlstm.cli.console import Console
 from vidlstm.errors import UsageError
-from vidlstm.files import sync_folder
+from vidlstm.files import real_path, sync_folder
 from vidlstm.stores import is_in_store, to_path
 
 How = Literal["move", "link"]
@@ -59,7 +59,7 @@ class Sorter:
     @property
     def outside(self) -> Path:
         """The target folder, which is not an input even if it is inside one."""
-        return Path(os.path.abspath(self.root))  # noqa: PTH100 - inputs are compared in this form
+        return real_path(self.root)
 
     def require_other_than(self, inputs: Sequence[str]) -> None:
         """Refuse a target folder that is searched as a whole: its own classes would be read again.
@@ -68,7 +68,7 @@ class Sorter:
             UsageError: An input is the target folder.
         """
         for given in inputs:
-            if Path(os.path.abspath(given)) == self.outside:  # noqa: PTH100
+            if real_path(to_path(given)) == self.outside:
                 raise UsageError(f"{given}: cannot be searched and sorted into; choose another folder")
 
     def put(self, name: str, label: str, *, again: bool = False) -> bool:
@@ -80,7 +80,7 @@ class Sorter:
             again: An earlier run may have been killed while it sorted the file.
 
         Returns:
-            False if `again` and another file of the same name was sorted: it may be the one with this label.
+            False if `again`, and another file of the same name was sorted: it may be the one with this label.
         """
         if is_in_store(name):
             self.failed += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,8 @@ from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.films.scores import open_scores, require_scores_file
 from vidlstm.cli.rows.films.videos import FilmVideos
 from vidlstm.errors import UsageError
-from vidlstm.stores import is_in_store
+from vidlstm.files import real_path
+from vidlstm.stores import is_in_store, to_path
 
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.film_report import FilmReport
@@ -89,9 +89,9 @@ class Extras:
 
     def folders_other_than(self, paths: Sequence[str]) -> tuple[Path, ...]:
         """Return the folders of the videos that are not inputs: a second run must not read them as films."""
-        given = {os.path.abspath(path) for path in paths}  # noqa: PTH100
-        made = (os.path.abspath(folder) for folder in (self.clips, self.overlay) if folder)  # noqa: PTH100
-        return tuple(Path(folder) for folder in made if folder not in given)
+        given = {real_path(to_path(path)) for path in paths}
+        made = (real_path(folder) for folder in (self.clips, self.overlay) if folder is not None)
+        return tuple(folder for folder in made if folder not in given)
 
     @contextlib.contextmanager
     def open(
