@@ -11,7 +11,8 @@ import pytest
 
 from vidlstm import stores
 from vidlstm.data.fingerprints import fingerprint, fingerprints, full_hash
-from vidlstm.data.samples import Dataset, find_samples, require_data, root_of
+from vidlstm.data.layouts.recognise import require_data, root_of
+from vidlstm.data.samples import Dataset, find_samples
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.features.store import identities
 from vidlstm.stores import StorePath, address_of, ahead, path_in, to_path

@@ -20,16 +20,13 @@ from vidlstm.data.annotations.formats import annotation_files
 from vidlstm.data.annotations.spans import SpanProblem
 from vidlstm.data.films import Background, Films, FilmTruth, Probe, read_films
 from vidlstm.data.groups import BY_BACKGROUND, Grouping, by_column, by_content, by_names_or_content, by_regex
-from vidlstm.data.layouts.folders import SPAN_TABLES, WANTED, Listing, Row, Subset, count, read_folders, some
-from vidlstm.data.layouts.split_files import TABLE_SUFFIXES, read_split_file
-from vidlstm.data.layouts.stores import read_store_folders
-from vidlstm.data.layouts.tables import TABLE_NAMES, read_table
+from vidlstm.data.layouts.folders import SPAN_TABLES, WANTED, Listing, Row, Subset, count, some
+from vidlstm.data.layouts.recognise import read_listing
 from vidlstm.data.recording_times import recorded_together
 from vidlstm.errors import DataError, UsageError
-from vidlstm.files import kind_of, suffix_kind
 from vidlstm.records import Times, part_name
 from vidlstm.settings import DataSettings
-from vidlstm.stores import address_of, has_file, require_store
+from vidlstm.stores import address_of
 
 
 @dataclass(frozen=True)
@@ -143,7 +140,7 @@ def find_samples(
         films = read_films(annotated, annotated[0].parent, probe, group_column)
         return _film_dataset(data, films, group_by, background)
     try:
-        listing = _read(data, kind, group_column, split_file, class_list)
+        listing = read_listing(data, kind, group_column, split_file, class_list)
     except DataError:
         if is_local and data.is_dir():
             _require_no_spans(data)
@@ -256,26 +253,6 @@ def find_dataset(settings: DataSettings, probe: Probe | None = None) -> Dataset:
     )
 
 
-def require_data(data: Path) -> None:
-    """Check that a data set exists, or that its address can be used.
-
-    Raises:
-        DataError: There is no such file or folder.
-        UsageError: An address contains a password, or the package for the store is not installed.
-    """
-    if (address := address_of(data)) is not None:
-        require_store(address)
-    elif not data.exists():
-        raise DataError(f"{data}: there is no such file or folder")
-
-
-def root_of(data: Path) -> Path:
-    """Return the folder that the names of a data set's samples are relative to."""
-    if address_of(data) is not None:
-        return data.parent if data.suffix.lower() in TABLE_SUFFIXES else data
-    return data if data.is_dir() else data.parent
-
-
 def relative_name(path: Path, root: Path) -> str:
     """Return a path relative to a folder that contains it, with slashes; otherwise the path itself."""
     try:
@@ -290,43 +267,6 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _read(
-    data: Path, kind: Kind | None, group_column: str | None, split_file: Path | None, class_list: Path | None
-) -> Listing:
-    require_data(data)
-    if address_of(data) is not None:
-        return _read_store(data, kind, group_column, split_file)
-    if split_file is not None:
-        if not data.is_dir():
-            raise DataError(f"{data}: with `split_file`, `data` is the folder of the clips")
-        return read_split_file(split_file, data, class_list, group_column)
-    if data.is_dir():
-        for name in TABLE_NAMES:
-            if (data / name).is_file():
-                return read_table(data / name, group_column=group_column)
-        return read_folders(data, kind)
-    if kind_of(data) is not None:
-        raise DataError(f"{data}: is one {kind_of(data)}, not a data set; {WANTED}")
-    if not data.is_file():
-        raise DataError(f"{data}: is a device, a pipe or a socket; {WANTED}")
-    if data.suffix.lower() == ".txt":
-        return read_split_file(data, None, class_list)
-    return read_table(data, group_column=group_column)
-
-
-def _read_store(data: Path, kind: Kind | None, group_column: str | None, split_file: Path | None) -> Listing:
-    if split_file is not None:
-        raise UsageError(f"`split_file`: the clips of {data} are in a store; use a table with a split column")
-    if data.suffix.lower() in TABLE_SUFFIXES:
-        return read_table(data, group_column=group_column)
-    if suffix_kind(data.name) is not None or data.suffix.lower() in (".txt", ".eaf", ".json"):
-        raise DataError(f"{data}: a data set in a store is a folder of class folders, or a CSV or TSV")
-    for name in TABLE_NAMES:
-        if has_file(str(data / name)):
-            return read_table(data / name, group_column=group_column)
-    return read_store_folders(data, kind)
 
 
 def _choose_kind(listing: Listing, kind: Kind | None) -> tuple[Kind, list[Row], list[str]]:

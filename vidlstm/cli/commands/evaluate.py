@@ -14,7 +14,7 @@ from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
 from vidlstm.cli.reports import require_folder, show_report, show_spans
-from vidlstm.data.samples import require_data
+from vidlstm.data.layouts.recognise import require_data
 
 EXAMPLES = (
     "vidlstm eval more_clips/",

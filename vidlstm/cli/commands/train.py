@@ -14,7 +14,7 @@ from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
 from vidlstm.cli.reports import show_report, show_spans
-from vidlstm.data.samples import require_data
+from vidlstm.data.layouts.recognise import require_data
 
 if TYPE_CHECKING:
     from vidlstm.engine.training.result import TrainResult

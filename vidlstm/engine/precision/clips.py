@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vidlstm.config import StreamName
-from vidlstm.data.samples import root_of
+from vidlstm.data.layouts.recognise import root_of
 from vidlstm.data.split_table import SPLIT, read_split_rows
 from vidlstm.engine.extraction.extractor import Extractor
 from vidlstm.engine.extraction.films.extractor import gather, probe_film

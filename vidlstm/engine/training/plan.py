@@ -10,7 +10,8 @@ from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.data.copies import Copies, find_copies
 from vidlstm.data.earlier_clips import EarlierClips, split_again
 from vidlstm.data.fingerprints import fingerprints
-from vidlstm.data.samples import Dataset, require_data
+from vidlstm.data.layouts.recognise import require_data
+from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import SPLIT, SplitRow, read_split_rows, split_rows
 from vidlstm.data.splits import Split, make_split
 from vidlstm.engine.devices import choose_backend, choose_device
