@@ -116,6 +116,19 @@ class TestChanged:
         assert "Resumed after epoch 3 of 4" in ended.err
         assert len((run / "metrics.jsonl").read_text().splitlines()) == 4
 
+    def test_held_out_clips_may_be_gone(self, run: Path, data: Path, tmp_path: Path) -> None:
+        rows = [line.split(",") for line in (run / "split.csv").read_text().splitlines()]
+        held_out = {row[0] for row in rows if "val" in row}
+        assert held_out
+        for clip in data.glob("*/*.avi"):
+            if (name := clip.relative_to(data).as_posix()) not in held_out:
+                (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / "data" / name).write_bytes(clip.read_bytes())
+        again = ("train", tmp_path / "data", "--resume", run, "--workers", "1")
+        assert "or train without a score with --val-share 0" in vidlstm(*again, "--allow-changes").err
+        assert self.refused(vidlstm(*again, "--val-share", "0"), "2 clips gone (rise/")
+        assert vidlstm(*again, "--val-share", "0", "--allow-changes").status == 0
+
     def test_data_are_named_and_ask_for_the_flag(self, run: Path, data: Path, tmp_path: Path) -> None:
         moved = tmp_path / "data"
         for clip in data.glob("*/*.avi"):

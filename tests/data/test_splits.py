@@ -215,6 +215,13 @@ class TestGivenSubsets:
         assert (leak.group, leak.num_samples) == ("person00", {"train": 2, "val": 2})
         assert find_leaks(dataset(persons(2, "ab"))) == ()
 
+    def test_samples_without_a_subset_are_trained_on(self) -> None:
+        data = dataset([("a", "g", "test"), ("a", "g", None), ("a", "h", None)])
+        (leak,) = find_leaks(data)
+        assert (leak.group, leak.num_samples) == ("g", {"test": 1, "train": 1})
+        with pytest.raises(LeakError, match=r"g \(1 test, 1 train\)"):
+            given_fold(data)
+
     def test_a_file_copied_from_training_to_test_is_a_leak(self, tmp_path: Path) -> None:
         for name in ("train/a/1", "train/b/2", "test/a/3", "test/b/4"):
             plant(tmp_path, [f"{name}.mp4"], name[-1].replace("4", "1").encode())

@@ -44,6 +44,7 @@ class TestCreate:
         [
             ("model.safetensors", "already holds a model"),
             ("last.pt", "holds an unfinished run; continue it with"),
+            ("report.html", "already holds a report"),
         ],
     )
     def test_a_run_is_overwritten_only_on_request(self, tmp_path: Path, left: str, says: str) -> None:

@@ -19,11 +19,15 @@ class Leak:
 
 
 def find_leaks(dataset: Dataset) -> tuple[Leak, ...]:
-    """Return the groups that a given split puts in more than one subset, sorted by name."""
+    """Return the groups that a given split puts in more than one subset, sorted by name.
+
+    Samples without a subset are trained on.
+    """
     subsets: defaultdict[str, Counter[Subset]] = defaultdict(Counter)
+    if all(sample.split is None for sample in dataset.samples):
+        return ()
     for sample in dataset.samples:
-        if sample.split is not None:
-            subsets[sample.group][sample.split] += 1
+        subsets[sample.group][sample.split or "train"] += 1
     return tuple(Leak(group, dict(counts)) for group, counts in sorted(subsets.items()) if len(counts) > 1)
 
 

@@ -162,8 +162,10 @@ def _check(request: TrainRequest, earlier: RunSettings | None, start: Path | Non
     output = request.output
     if output.resume is not None and earlier is not None:
         share = request.split.val_share
-        if share is not None and share != earlier.sources.get("val_share"):
-            raise UsageError(f"`val_share={share:g}`: a resumed run keeps its subsets; leave it out")
+        if share is not None and share not in (0, earlier.sources.get("val_share")):
+            raise UsageError(
+                f"`val_share={share:g}`: a resumed run keeps its subsets; leave it out, or give 0"
+            )
     if start is not None and output.out is not None and output.out.resolve() == start.resolve():
         raise UsageError(f"`out={output.out}`: is the run to start from; choose another `out`")
     if output.resume is None and output.out is not None:

@@ -97,10 +97,10 @@ class RunFolder:
         return self.path / MODEL
 
     def require_free(self, *, overwrite: bool) -> None:
-        """Raise unless the folder holds no run, or its run may be overwritten.
+        """Raise unless the folder holds neither a run nor a report, or they may be overwritten.
 
         Raises:
-            UsageError: The folder holds a run.
+            UsageError: The folder holds a run or a report.
         """
         if self.model.exists() and not overwrite:
             raise UsageError(
@@ -110,6 +110,10 @@ class RunFolder:
             raise UsageError(
                 f"{self.path}: holds an unfinished run; continue it with `resume={self.path}`, "
                 "choose another `out`, or pass `overwrite=True`"
+            )
+        if (self.path / PAGE).exists() and not overwrite:
+            raise UsageError(
+                f"{self.path}: already holds a report; choose another `out`, or pass `overwrite=True`"
             )
 
     def create(self, settings: RunSettings, rows: Mapping[str, SplitRow], *, overwrite: bool) -> None:
@@ -122,7 +126,7 @@ class RunFolder:
         """
         self.require_free(overwrite=overwrite)
         make_folder(self.path)
-        self.holds_earlier = self.model.exists() or (self.path / LAST).exists()
+        self.holds_earlier = any((self.path / name).exists() for name in (MODEL, LAST, PAGE))
         if self.holds_earlier:
             self._changed = (settings, rows)
         else:
