@@ -277,7 +277,7 @@ class TestDataInS3:
         own = run_files(trained, run, "val", in_stores=True)  # as at the end of training
         assert own.paths
         assert all(str(path).startswith(f"{bucket}/data/") for path in own.paths)
-        assert all(clip is not None for clip in read_clips(trained, own))
+        assert all(clip is not None for _, clip in read_clips(trained, own))
 
     def test_eval_scores_the_held_out_clips(self, run: Path, bucket: str) -> None:
         ended = vidlstm("eval", f"{bucket}/data", "-c", run, "--workers", "1")

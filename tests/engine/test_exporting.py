@@ -342,7 +342,7 @@ def test_a_lower_precision_needs_the_held_out_clips(trained_run: TrainedRun, tmp
 def test_it_says_if_no_held_out_clip_can_be_read(
     trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vidlstm.engine.precision.agreement.read_clips", lambda *_: iter([None, None]))
+    monkeypatch.setattr("vidlstm.engine.precision.agreement.read_clips", lambda *_: iter([(Path("a"), None)]))
     with pytest.raises(UsageError, match=r"precision=float16.*held-out clips.* can be read; use .*float32"):
         export(trained_run.model, "onnx", tmp_path / "half", precision="float16")
     assert list(tmp_path.iterdir()) == []

@@ -149,7 +149,9 @@ class TestTraining:
     def test_says_if_no_held_out_clip_can_be_read(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("vidlstm.engine.precision.agreement.read_clips", lambda *_: iter([None]))
+        monkeypatch.setattr(
+            "vidlstm.engine.precision.agreement.read_clips", lambda *_: iter([(Path("a"), None)])
+        )
         ended = command("train", tiny_data, *SMALL, "--epochs", "1", "-o", tmp_path / "run")
         assert ended.status == 0
         assert "The model was not compared in int8: none of the held-out clips can be read." in ended.err

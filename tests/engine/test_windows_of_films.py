@@ -13,6 +13,7 @@ from vidlstm.config import ModelConfig, SpanConfig
 from vidlstm.data.annotations.spans import Film
 from vidlstm.engine.extraction.films.reading import FilmPart
 from vidlstm.engine.precision import clips as clips_module
+from vidlstm.engine.precision.agreement import agree
 from vidlstm.engine.precision.clips import RunFiles, read_clips
 from vidlstm.errors import FailureCode, InputError
 from vidlstm.models.checkpoint import Model, build_model
@@ -55,15 +56,21 @@ def model(window: float) -> Model:
     return build_model(config, {"motion": 1}, None)
 
 
+def give(films: Films, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clips_module, "LocalSource", lambda *_: films)
+    monkeypatch.setattr(clips_module, "DecodePool", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(clips_module, "probe_film", films.probe)
+
+
 def windows(
     films: Films, number: int | None, monkeypatch: pytest.MonkeyPatch, window: float = 2.0
 ) -> list[int | None]:
     """Return the places of the windows that are read, in windows of their film; None: a failure."""
-    monkeypatch.setattr(clips_module, "LocalSource", lambda *_: films)
-    monkeypatch.setattr(clips_module, "DecodePool", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(clips_module, "probe_film", films.probe)
+    give(films, monkeypatch)
     found = read_clips(model(window), RunFiles(tuple(films.paths), 0, are_films=True), number)
-    middles = [None if clip is None else float(np.median(clip.sequences["motion"])) / RATE for clip in found]
+    middles = [
+        None if clip is None else float(np.median(clip.sequences["motion"])) / RATE for _, clip in found
+    ]
     return [None if middle is None else int(middle / window) for middle in middles]
 
 
@@ -98,3 +105,15 @@ def test_are_spread_over_each_film(
 
 def test_may_be_longer_than_the_parts_that_a_film_is_read_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert windows(Films(60), None, monkeypatch, window=15.0) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("seconds", "number"), [((20, 1), 1), ((20, -1), 1), ((20, 1, 4), 2), ((1, -1), 0)])
+def test_only_films_with_windows_count_as_compared(
+    seconds: tuple[float, ...], number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    films, trained = Films(*seconds), model(2.0)
+    give(films, monkeypatch)
+    same = (np.array([[0.5, 0.5]]), np.zeros(1))
+    agreement = agree(trained, None, lambda _: same, RunFiles(tuple(films.paths), 0, are_films=True))
+    assert agreement.films == number
+    assert agreement.unread == sum(s < 0 for s in seconds)

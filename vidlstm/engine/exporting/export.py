@@ -111,7 +111,8 @@ def export(
             opened = open_networks(beside / EXPORTED, 1)
             if precision == "float32":
                 files = run_files(model, path.parent)
-                clips = list(filter(None, read_clips(model, files, NUM_COMPARED)))
+                read = read_clips(model, files, NUM_COMPARED)
+                clips = [clip for _, clip in read if clip is not None]
                 parity = compare(model, *opened, clips or random_clips(model))
                 result = Export(folder, parity, len(clips), None, sizes)
                 passed = all(row.passed for row in parity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,16 +78,18 @@ def agree(
     """
     plain = None if model.encoder is None else TorchEncoder(model.encoder, num_cores())
     differences, same, unread = [], 0, files.num_missing
-    for clip in read_clips(model, files, number):
+    compared: set[Path] = set()
+    for path, clip in read_clips(model, files, number):
         if clip is None:
             unread += 1
             continue
+        compared.add(path)
         scores, novelty = scores_and_novelty(model, [encoded(clip, plain)])
         other_scores, other_novelty = score(encoded(clip, encoder))
         differences.append(float(abs(scores - other_scores).max()))
         same += _label(model, scores, novelty) == _label(model, other_scores, other_novelty)
     mean, largest = (float(np.mean(differences)), max(differences)) if differences else (0.0, 0.0)
-    films = min(len(differences), len(files.paths) + files.num_missing - unread) if files.are_films else None
+    films = len(compared) if files.are_films else None
     return Agreement(len(differences), unread, same, mean, largest, films)
 
 

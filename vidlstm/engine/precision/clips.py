@@ -70,7 +70,9 @@ def run_files(model: Model, run: Path, *subsets: str, in_stores: bool = False) -
     return RunFiles(existing, len(names) - len(existing), are_films)
 
 
-def read_clips(model: Model, files: RunFiles, number: int | None = None) -> Iterator[ClipFeatures | None]:
+def read_clips(
+    model: Model, files: RunFiles, number: int | None = None
+) -> Iterator[tuple[Path, ClipFeatures | None]]:
     """Read clips, or windows of films, as pixels and descriptors.
 
     Args:
@@ -80,7 +82,8 @@ def read_clips(model: Model, files: RunFiles, number: int | None = None) -> Iter
             all clips, or all windows, one after the other.
 
     Yields:
-        None for a clip that cannot be read, or at the point beyond which a film cannot be read.
+        The file, and the clip or window: None for a clip that cannot be read, or at the point beyond which a
+        film cannot be read.
     """
     paths = files.paths if number is None else _spread(files.paths, number)
     request = ReadRequest.of(model.config, views=model.config.views, pose_networks=write_networks(model.pose))
@@ -90,7 +93,7 @@ def read_clips(model: Model, files: RunFiles, number: int | None = None) -> Iter
             yield from _windows(WindowGrid.of(model.config), request, source, paths, number)
             return
         for extracted in Extractor(request, source, None).extract(paths):
-            yield extracted.features
+            yield extracted.path, extracted.features
 
 
 def _spread(paths: Sequence[Path], number: int) -> Sequence[Path]:
@@ -101,8 +104,8 @@ def _spread(paths: Sequence[Path], number: int) -> Sequence[Path]:
 
 def _windows(
     grid: WindowGrid, request: ReadRequest, source: LocalSource, paths: Sequence[Path], number: int | None
-) -> Iterator[ClipFeatures | None]:
-    """Yield windows of the shortest length.
+) -> Iterator[tuple[Path, ClipFeatures | None]]:
+    """Yield windows of the shortest length, and their films.
 
     A film is read from its start. So windows of a long film are from its first part: from
     `_READ_PER_WINDOW` times their length.
@@ -120,11 +123,11 @@ def _windows(
         try:
             for clip in islice(_held(parts, length, distance, grid.rate, request), wanted):
                 taken += 1
-                yield clip
+                yield path, clip
             for _ in parts:  # the next film comes after the last part
                 pass
         except InputError:
-            yield None
+            yield path, None
 
 
 def _held(

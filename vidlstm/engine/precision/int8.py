@@ -61,6 +61,7 @@ def measure_inputs(model: Model, files: RunFiles) -> ConvInputs:
 
 def pictures_of(model: Model, files: RunFiles) -> Iterator[NDArray[np.uint8]]:
     """Yield the pictures `(N, S, S, C)` of some of the clips, or of windows of the films."""
-    for clip in filter(None, read_clips(model, files, _NUM_MEASURED)):
-        pixels = clip.sequences["rgb"].astype(np.uint8, copy=False)
-        yield pixels.reshape(-1, *pixels.shape[3:])
+    for _, clip in read_clips(model, files, _NUM_MEASURED):
+        if clip is not None:
+            pixels = clip.sequences["rgb"].astype(np.uint8, copy=False)
+            yield pixels.reshape(-1, *pixels.shape[3:])
