@@ -303,6 +303,11 @@ def test_check_names_every_bad_annotation(film: tuple[Path, list[Span]], tmp_pat
     assert outcome.status == 1
     told = vidlstm("check", table, "--workers", "1")
     assert told.lines[0] == f"{table}: 1 file, table of spans spans.csv"
+    assert [line.split() for line in told.lines if line.startswith((" class", " rise", " sink"))] == [
+        ["class", "films", "spans", "seconds"],
+        ["rise", "1", "1", "3"],
+        ["sink", "1", "2", "9"],
+    ]
     assert told.lines[-1] == (
         "2 annotations not used, 2 used with a change (see the notes), 0 files unreadable."
     )

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.report.made import make_epochs, make_report, numbered
+from vidlstm.metrics.classification import calibration
 from vidlstm.report.plots import confusion_png, curves_png, curves_svg, reliability_png, reliability_svg
 
 
@@ -68,3 +69,10 @@ def test_losses_that_are_not_comparable_have_separate_axes() -> None:
     assert curves_svg(without).count("<svg") == 1
     diverged = [replace(e, train_loss=float("nan")) for e in make_epochs(3)]
     assert curves_svg(diverged).count("<svg") == 3
+
+
+def test_points_of_the_reliability_diagram_tell_their_number_of_clips() -> None:
+    report = make_report()
+    drawn = reliability_svg(report)
+    for b in calibration(report):
+        assert f">{b.num_clips}</text>" in drawn

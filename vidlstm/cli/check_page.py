@@ -39,6 +39,7 @@ class CheckPage:
         self.say(f"{report.root}: {count(len(report.files), 'file')}, {report.layout}")
         self._show_media()
         self._show_classes()
+        self._show_span_classes()
         self._show_people()
         for note in report.notes:
             self.say(f"Note: {note}")
@@ -117,6 +118,15 @@ class CheckPage:
                 f"Imbalance: the largest class has {report.imbalance:.1f} times the files of the smallest; "
                 "see --balance of train"
             )
+
+    def _show_span_classes(self) -> None:
+        if not self.report.span_classes:
+            return
+        table = Table(Column("class", overflow="fold"), "films", "spans", "seconds", box=None)
+        for c in self.report.span_classes:
+            spans = "-" if c.num_spans is None else str(c.num_spans)
+            table.add_row(printable(c.label), str(c.num_films), spans, f"{c.seconds:.0f}")
+        print_table(table)
 
     def _show_people(self) -> None:
         found = self.report.people

@@ -45,6 +45,7 @@ _THEME = {
     _RULE: "var(--rule)",
 }
 """Variables of the page's style sheet that replace matplotlib's colours."""
+_LARGEST_POINT = 150  # area of a point with all clips, in square points
 _NUMBERED = 40  # maximum number of classes for counts in every cell of the confusion matrix
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
@@ -109,7 +110,10 @@ def confusion_png(report: EvalReport) -> bytes:
 
 
 def reliability_png(report: EvalReport) -> bytes:
-    """Draw accuracy against confidence, with calibration and, in grey, without."""
+    """Draw accuracy against confidence, with calibration and, in grey, without.
+
+    The area of a point is proportional to its number of clips: a few clips say little.
+    """
     return _png(_reliability(report))
 
 
@@ -149,18 +153,22 @@ def _reliability(report: EvalReport) -> Figure:
     bins = calibration(report)
     for b in bins:
         axes.bar(b.low, b.accuracy, 1 / BINS, align="edge", color=_BLUE, alpha=0.2)
+        axes.text(b.low + 0.5 / BINS, 0.01, str(b.num_clips), ha="center", va="bottom", size=7, color=_GREY)
     if report.temperature is not None:
-        _draw_bins(axes, calibration(report, calibrated=False), "uncalibrated", _GREY, "o--")
-    _draw_bins(axes, bins, "calibrated", _BLUE, "o-")
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="upper left", frameon=False)
+        _draw_bins(axes, calibration(report, calibrated=False), "uncalibrated", _GREY, "--")
+    _draw_bins(axes, bins, "calibrated", _BLUE, "-")
+    axes.set(xlabel="confidence (number of clips above)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, borderaxespad=0)
     return figure
 
 
 def _draw_bins(axes: Axes, bins: Sequence[Bin], name: str, colour: str, style: str) -> None:
     confidence, accuracy = [b.confidence for b in bins], [b.accuracy for b in bins]
     label = f"{name}: ECE {calibration_error(bins):.3f}"
-    axes.plot(confidence, accuracy, style, color=colour, markersize=4, label=label)
+    total = sum(b.num_clips for b in bins)
+    areas = [_LARGEST_POINT * b.num_clips / total for b in bins]
+    axes.plot(confidence, accuracy, style, color=colour, linewidth=1, label=label)
+    axes.scatter(confidence, accuracy, areas, color=colour, clip_on=False)
 
 
 def _png(figure: Figure) -> bytes:

@@ -117,6 +117,23 @@ class PeopleFound:
 
 
 @dataclass(frozen=True)
+class SpanClass:
+    """What annotated films hold of one class.
+
+    Args:
+        label: The class.
+        num_films: Number of films with it.
+        num_spans: Number of its spans; None for background, which has none.
+        seconds: Their length in all.
+    """
+
+    label: str
+    num_films: int
+    num_spans: int | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class CheckReport:
     """The findings for a data set, or for a folder of files without labels.
 
@@ -131,6 +148,7 @@ class CheckReport:
         groups_known: Whether the groups are known; if not, each clip is its own group.
         num_unused_spans: Number of annotated spans that cannot be used.
         num_changed_spans: Number of changes made to other spans before use.
+        span_classes: What annotated films hold of each class, by name.
     """
 
     root: Path
@@ -143,6 +161,7 @@ class CheckReport:
     groups_known: bool = True
     num_unused_spans: int = 0
     num_changed_spans: int = 0
+    span_classes: tuple[SpanClass, ...] = ()
 
     @property
     def unusable(self) -> tuple[CheckedFile, ...]:
@@ -197,6 +216,7 @@ class CheckReport:
             "num_wrong_headers": len(self.wrong_headers),
             "num_unused_spans": self.num_unused_spans,
             "num_changed_spans": self.num_changed_spans,
+            "span_classes": [asdict(c) for c in self.span_classes],
             "classes": self.class_counts,
             "imbalance": self.imbalance,
             "num_groups": len({f.group for f in self.files if f.group is not None}),
@@ -289,4 +309,15 @@ def diagnose(
         known,
         unused,
         len(problems) - unused,
+        () if films is None else _span_classes(films),
     )
+
+
+def _span_classes(films: Dataset) -> tuple[SpanClass, ...]:
+    spans = Counter(span.label for film in films.films for span in film.spans)
+    found = []
+    for label in films.classes:
+        samples = [sample for sample in films.samples if sample.label == label]
+        seconds = sum(end - start for start, end in (s.times for s in samples if s.times is not None))
+        found.append(SpanClass(label, len({s.path for s in samples}), spans.get(label), round(seconds, 2)))
+    return tuple(found)
