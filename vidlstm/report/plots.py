@@ -45,7 +45,7 @@ _THEME = {
     _RULE: "var(--rule)",
 }
 """Variables of the page's style sheet that replace matplotlib's colours."""
-_LARGEST_POINT = 150  # area of a point with all clips, in square points
+_LARGEST_POINT = 400  # area of a point with all clips, in square points
 _NUMBERED = 40  # maximum number of classes for counts in every cell of the confusion matrix
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
