@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from tests.media.conftest import number_of, numbered_frame, write_joined
 from tests.report.browser import Browser, start_browser
 from vidlstm.errors import FailureCode, InputError
+from vidlstm.media import encode
 from vidlstm.media.encode import write_part, write_parts
 from vidlstm.media.video.open import open_video
 
@@ -30,25 +32,62 @@ def sounding(tmp_path: Path) -> Path:
     return write_sounding(tmp_path / "film.mkv")
 
 
-def write_sounding(path: Path, codecs: tuple[str, str] = ("libx264", "aac")) -> Path:
-    """Write a film of 4 s with numbered frames and a tone, starting at 0.5 s in its container."""
+def write_sounding(
+    path: Path,
+    codecs: tuple[str, str] = ("libx264", "aac"),
+    *,
+    rate: int = 16_000,
+    layout: str = "mono",
+    begin: float = 0.48,
+    silent: tuple[float, float] | None = None,
+) -> Path:
+    """Write a film of 4 s with numbered frames and a tone.
+
+    Args:
+        path: The file.
+        codecs: Of frames and sound.
+        rate: Samples per second.
+        layout: Of the sound.
+        begin: Time of the first frame in the container.
+        silent: Start and end of a time without packets of sound, in seconds since the first frame.
+    """
     with av.open(str(path), "w") as made:
         options = {"crf": "1"} if codecs[0] == "libx264" else {"qmax": "2"}
         video = made.add_stream(codecs[0], rate=25, options={"g": "50", **options})
         video.width, video.height, video.pix_fmt = 96, 48, "yuv420p"
-        sound = made.add_stream(codecs[1], rate=16_000)
-        sound.layout = "mono"
+        sound = made.add_stream(codecs[1], rate=rate)
+        sound.layout = layout
         for number in range(100):
             frame = av.VideoFrame.from_ndarray(numbered_frame(number), format="rgb24")
-            frame.pts, frame.time_base = number + 12, Fraction(1, 25)
+            frame.pts, frame.time_base = number + round(begin * 25), Fraction(1, 25)
             made.mux(video.encode(frame))
-        tone = np.sin(np.arange(64_000) / 16).astype(np.float32)[None]
-        heard = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
-        heard.sample_rate, heard.pts, heard.time_base = 16_000, 8_000, Fraction(1, 16_000)
-        made.mux(sound.encode(heard))
-        for stream in (video, sound):
-            made.mux(stream.encode(None))
+        tone = np.sin(np.arange(4 * rate) * 1000 / rate).astype(np.float32)
+        tone = np.stack([tone] * (2 if layout == "stereo" else 1))
+        packets = []
+        for start in range(0, 4 * rate, rate // 50):
+            part = np.ascontiguousarray(tone[:, start : start + rate // 50])
+            heard = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
+            heard.pts, heard.time_base = round(begin * rate) + start, Fraction(1, rate)
+            heard.sample_rate = rate
+            packets += sound.encode(heard)
+        for packet in [*packets, *sound.encode(None)]:
+            seconds = float((packet.pts or 0) * (packet.time_base or 0)) - begin
+            if silent is None or not silent[0] <= seconds < silent[1]:
+                made.mux(packet)
+        made.mux(video.encode(None))
     return path
+
+
+def loudness(path: Path) -> list[float]:
+    """Return the loudness of each tenth of a second; a tone has about 0.7."""
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.audio
+        samples = np.concatenate([piece.to_ndarray()[0] for piece in container.decode(stream)])
+        step = stream.rate // 10
+        begin = float((stream.start_time or 0) * (stream.time_base or 0))
+    samples = np.concatenate([np.zeros(round(begin * step * 10)), samples])
+    whole = samples[: len(samples) // step * step].reshape(-1, step)
+    return [float(part.std()) for part in whole]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +158,83 @@ def test_sound_of_an_unknown_codec_is_left_out(sounding: Path, tmp_path: Path) -
     assert write_part(path, tmp_path / "part.mp4", 1.0, 2.0) == 25
     with av.open(str(tmp_path / "part.mp4")) as container:
         assert not container.streams.audio
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs", "rate", "layout"),
+    [
+        ("film.avi", ("mpeg4", "pcm_s16le"), 44_100, "stereo"),
+        ("film.avi", ("mpeg4", "pcm_u8"), 8_000, "mono"),
+        ("film.avi", ("mpeg4", "adpcm_ima_wav"), 22_050, "mono"),
+        ("film.mkv", ("libx264", "pcm_s16le"), 16_000, "mono"),
+        ("film.mkv", ("libx264", "flac"), 192_000, "stereo"),
+    ],
+)
+def test_sound_without_a_layout_or_of_a_rate_that_aac_lacks_is_kept(
+    tmp_path: Path, name: str, codecs: tuple[str, str], rate: int, layout: str
+) -> None:
+    path = write_sounding(tmp_path / name, codecs, rate=rate, layout=layout, begin=0.0)
+    assert write_part(path, tmp_path / "part.mp4", 1.0, 3.0) == 50
+    heard = loudness(tmp_path / "part.mp4")
+    assert len(heard) == pytest.approx(20, abs=2)
+    assert heard[1:18] == pytest.approx([0.7] * 17, abs=0.1)
+
+
+def test_declared_sound_without_packets_is_left_out(tmp_path: Path) -> None:
+    path = write_sounding(tmp_path / "film.ts", silent=(-1.0, 9.0))
+    assert write_part(path, tmp_path / "part.mp4", 1.0, 2.0) == 25
+
+
+@pytest.mark.parametrize("layouts", [("stereo", "mono"), ("mono", "stereo")])
+def test_the_form_of_the_sound_may_change_in_a_film(tmp_path: Path, layouts: tuple[str, str]) -> None:
+    path = tmp_path / "film.ts"
+    halves = [
+        write_sounding(tmp_path / f"{place}.ts", layout=layout, begin=0.48 + 4 * place).read_bytes()
+        for place, layout in enumerate(layouts)
+    ]
+    path.write_bytes(b"".join(halves))
+    targets = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    assert write_parts(path, [(targets[0], 3.0, 5.0), (targets[1], 6.0, 7.0)]) == []
+    for target, tenths in zip(targets, (20, 10), strict=True):
+        heard = loudness(target)
+        assert len(heard) == pytest.approx(tenths, abs=2)
+        assert np.median(heard) > 0.4
+        assert sorted(heard)[5] > 0.4  # the transport stream has a gap between its halves
+
+
+def test_an_error_of_one_part_does_not_cost_the_next(
+    sounding: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = encode.add_h264
+    calls: list[object] = []
+
+    def fail_once(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 1:
+            raise ValueError("Frame does not match")
+        return add(*given)
+
+    monkeypatch.setattr(encode, "add_h264", fail_once)
+    (error,) = write_parts(sounding, [(tmp_path / "a.mp4", 0.0, 1.0), (tmp_path / "b.mp4", 2.0, 3.0)])
+    assert error.code is FailureCode.READ_ERROR
+    assert "cannot be re-encoded: Frame does not match" in str(error)
+    assert [path.name for path in tmp_path.glob("*.mp4")] == ["b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("film.mkv", "aac"), ("film.ts", "aac"), ("film.mkv", "pcm_s16le")]
+)
+@pytest.mark.parametrize("silent", [(-1.0, 2.0), (1.0, 2.5)])
+def test_sound_after_a_gap_keeps_its_time(
+    tmp_path: Path, name: str, codec: str, silent: tuple[float, float]
+) -> None:
+    path = write_sounding(tmp_path / name, ("libx264", codec), silent=silent)
+    assert write_part(path, tmp_path / "whole.mp4") == 100
+    heard = loudness(tmp_path / "whole.mp4")
+    assert len(heard) == pytest.approx(40, abs=2)
+    for tenth, loud in enumerate(heard[:39]):
+        if min(abs(tenth / 10 - edge) for edge in silent) > 0.15:
+            assert loud == pytest.approx(0.0 if silent[0] <= tenth / 10 < silent[1] else 0.7, abs=0.1)
 
 
 def shades(path: Path) -> list[float]:

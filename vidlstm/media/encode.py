@@ -42,6 +42,9 @@ TICK = Fraction(1, 90_000)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS)
 """Errors of the disk that is written to, not of the film."""
 _WARM_UP = 1.0  # seconds of sound decoded before a part
+_GAP = 0.05  # seconds without sound that are kept; shorter ones are inaccurate times
+_AAC = av.Codec("aac", "w")
+_USUAL_RATE = 48_000
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
 
 
@@ -121,6 +124,9 @@ class _Film:
                     raise OSError(error.errno, os.strerror(error.errno), str(target)) from None
                 message = f"cannot be re-encoded: {error.strerror or error}"
                 raise InputError(self._path, FailureCode.READ_ERROR, message) from None
+            except ValueError as error:  # PyAV, of a frame that does not suit those before
+                message = f"cannot be re-encoded: {error}"
+                raise InputError(self._path, FailureCode.READ_ERROR, message) from None
 
     def _write(self, beside: Path, start: float, end: float, draw: Draw | None) -> int:
         video = self._video
@@ -186,8 +192,10 @@ class _Sound:
         source.close()
         return None
 
-    def take(self, start: float, end: float) -> Any | None:
-        """Return the next piece of sound with its middle in `[start, end)`; None if there is none.
+    def take(self, start: float, end: float) -> tuple[float, Any] | None:
+        """Return the begin of the next piece of sound with its middle in `[start, end)`, and the piece.
+
+        None if there is no such piece.
 
         Args:
             start: In seconds since the first frame; never less than in the last call.
@@ -202,7 +210,7 @@ class _Sound:
         if middle >= end:
             return None
         self._next = None
-        return piece
+        return middle - _half(piece), piece
 
     def _decode(self) -> Iterator[tuple[float, Any]]:
         for packet in packets_of(self.source.container, self.stream, lambda: None):
@@ -214,42 +222,86 @@ class _Sound:
             with contextlib.suppress(FFmpegError):
                 pieces += packet.decode()
             for piece in pieces:
-                middle = (piece.time or 0.0) + piece.samples / piece.sample_rate / 2
-                yield middle - self._zero, piece
+                yield (piece.time or 0.0) + _half(piece) - self._zero, piece
+
+
+def _half(piece: Any) -> float:
+    """Return half the length of a piece of sound, in seconds."""
+    return float(piece.samples / piece.sample_rate / 2)
 
 
 def _heard(source: Source) -> Any | None:
-    """Return the first audio stream that can be decoded."""
-    container: Any = source.container
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
+    """Return the first audio stream that can be decoded. One that is declared may have no packet."""
+    streams: Any = source.container.streams.audio
+    return next((s for s in streams if s.codec_context and s.rate and s.layout.nb_channels), None)
 
 
 class _Track:
-    """The sound of a part, written along with its frames."""
+    """The sound of a part, written along with its frames as mono or stereo at a rate that AAC has."""
 
     def __init__(self, made: Any, sound: _Sound, start: float, end: float) -> None:
-        rate, layout = sound.stream.rate, sound.stream.layout
-        layout = layout if layout.nb_channels <= 2 else "stereo"
+        rate = sound.stream.rate
+        self._rate = rate if rate in (_AAC.audio_rates or ()) else _USUAL_RATE
+        # PCM has a number of channels without a layout, which the encoder refuses.
+        self._layout = "mono" if sound.stream.layout.nb_channels == 1 else "stereo"
         self._made = made
-        self._stream = made.add_stream("aac", rate=rate)
-        self._stream.layout = layout
-        self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
+        self._stream = made.add_stream("aac", rate=self._rate)
+        self._stream.layout = self._layout
+        self._form: object = None
+        self._resampler: av.AudioResampler | None = None
         self._sound = sound
         self._start, self._end = start, end
         self._num_samples = 0
 
     def write(self, until: float) -> None:
         """Write the sound up to a time of the film."""
-        while (piece := self._sound.take(self._start, min(until, self._end))) is not None:
-            piece.pts, piece.time_base = self._num_samples, Fraction(1, piece.sample_rate)
-            self._num_samples += piece.samples
-            for resampled in self._resampler.resample(piece):
-                self._made.mux(self._stream.encode(resampled))
+        while (taken := self._sound.take(self._start, min(until, self._end))) is not None:
+            begin, piece = taken
+            gap = round((begin - self._start) * self._rate) - self._num_samples
+            if gap > _GAP * self._rate:
+                if math.isinf(until):  # after the last frame
+                    return
+                self._write_silence(gap)
+            for resampled in self._resample(piece):
+                self._encode(resampled)
 
     def close(self) -> None:
         """Write the rest of the sound."""
         self.write(math.inf)
+        for resampled in self._flush():
+            self._encode(resampled)
         self._made.mux(self._stream.encode(None))
+
+    def _resample(self, piece: Any) -> list[Any]:
+        """Return a piece in the form of the track. The sound of a film may change its form."""
+        form = (piece.format.name, piece.layout.name, piece.sample_rate)
+        before = []
+        if self._resampler is None or form != self._form:
+            before = self._flush()
+            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._form = form
+        piece.pts = None  # its time is known, and is not the number of samples
+        return before + self._resampler.resample(piece)
+
+    def _flush(self) -> list[Any]:
+        rest = [] if self._resampler is None else self._resampler.resample(None)
+        return [piece for piece in rest if piece is not None]  # None: nothing was to be resampled
+
+    def _write_silence(self, num_samples: int) -> None:
+        """Write silence, which all players show as such, unlike a gap in the times."""
+        channels = 1 if self._layout == "mono" else 2
+        while num_samples > 0:
+            length = min(num_samples, self._rate)
+            silence = np.zeros((channels, length), np.float32)
+            piece = av.AudioFrame.from_ndarray(silence, format="fltp", layout=self._layout)
+            piece.sample_rate = self._rate
+            self._encode(piece)
+            num_samples -= length
+
+    def _encode(self, piece: Any) -> None:
+        piece.pts, piece.time_base = self._num_samples, Fraction(1, self._rate)
+        self._num_samples += piece.samples
+        self._made.mux(self._stream.encode(piece))
 
 
 def even(image: Image) -> Image:
