@@ -59,3 +59,21 @@ def test_existing_files_that_may_be_inputs_are_known(tmp_path: Path) -> None:
         "films/new.mp4": False}  # fmt: skip
     list(paths.add([str(tmp_path / "b.mp4")]))
     assert paths.is_input(tmp_path / "b.mp4")
+
+
+def test_files_of_a_folder_that_no_search_enters_are_inputs_only_if_they_are_named(tmp_path: Path) -> None:
+    made = tmp_path / "films/clips"
+    (made / "rise").mkdir(parents=True)
+    (made / "fall").mkdir()
+    files = [
+        tmp_path / "films/a.mp4",
+        made / "b.mp4",
+        made / "c.mp4",
+        made / "rise/d.mp4",
+        made / "fall/e.mp4",
+    ]
+    for file in files:
+        file.touch()
+    given = [str(path) for path in (tmp_path / "films", made / "c.mp4", made / "rise")]
+    paths = FilmPaths(given, outside=(made,))
+    assert [paths.is_input(file) for file in files] == [True, False, True, True, False]

@@ -146,14 +146,15 @@ def spans(
     require_folder(report)
     path = find_checkpoint(console, checkpoint)
     classes = _classes(console, path, checkpoint)
+    outside = extras.folders_other_than(paths)
     search = Search(
         kind="video",
         glob=glob,
         separator=b"\0" if null else b"\n",
-        outside=extras.folders_other_than(paths),
+        outside=outside,
         note=partial(say_beside_bar, console),
     )
-    film_paths = FilmPaths(paths, search.note)
+    film_paths = FilmPaths(paths, search.note, outside=outside)
     names = require_one(paths, search)
     if folder is not None or extras.makes_videos:
         names = film_paths.add(names)

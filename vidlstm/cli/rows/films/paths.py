@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 
 from vidlstm.cli.rows.inputs import STDIN
+from vidlstm.files import real_path
 from vidlstm.stores import address_of, to_path
 
 
@@ -20,17 +21,25 @@ class FilmPaths:
     Args:
         given: Files and folders as given, or `-`.
         note: Called with a sentence about each film that gets a number.
+        outside: Folders that are skipped when a folder is searched; absolute, without links.
     """
 
-    def __init__(self, given: Sequence[str], note: Callable[[str], None] = lambda _: None) -> None:
-        self._inputs = {_real(to_path(name)) for name in given if name != STDIN}
+    def __init__(
+        self,
+        given: Sequence[str],
+        note: Callable[[str], None] = lambda _: None,
+        *,
+        outside: tuple[Path, ...] = (),
+    ) -> None:
+        self._inputs = {real_path(to_path(name)) for name in given if name != STDIN}
+        self._outside = outside
         self._trees = _Unique(in_tree, note)
         self._stems = _Unique(lambda name: Path(in_tree(name).name), note)
 
     def add(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the names of the inputs, after each has got its output names."""
         for name in names:
-            self._inputs.add(_real(to_path(name)))
+            self._inputs.add(real_path(to_path(name)))
             self._trees.add(name)
             self._stems.add(name)
             yield name
@@ -45,8 +54,12 @@ class FilmPaths:
 
     def is_input(self, file: Path) -> bool:
         """Tell whether a file exists and is an input, or in a folder that was given as one."""
-        real = _real(file)
-        return os.path.lexists(real) and not self._inputs.isdisjoint((real, *real.parents))
+        real = real_path(file)
+        if not os.path.lexists(real):
+            return False
+        # A search from above such a folder does not enter it.
+        skipped = {above for folder in self._outside if folder in real.parents for above in folder.parents}
+        return not self._inputs.isdisjoint({real, *real.parents} - skipped)
 
 
 class _Unique:
@@ -97,7 +110,3 @@ def _identity(name: str) -> str:
     """Return what all names of one film have in common."""
     path = to_path(name)
     return address_of(path) or os.path.abspath(path)  # noqa: PTH100 - links have names of their own
-
-
-def _real(path: Path) -> Path:
-    return Path(os.path.realpath(path))  # Path.resolve raises on a loop of links
