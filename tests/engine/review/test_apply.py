@@ -259,10 +259,11 @@ class TestTables:
         applied = apply_decisions([decision], table, tmp_path / "new.csv")
         assert (applied.added, applied.written, len(applied.problems)) == (0, None, 1)
 
-    def test_a_span_changes_no_whole_clip(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("label", ["", "walk", "background"])
+    def test_a_span_changes_no_whole_clip(self, label: str, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").touch()
         (tmp_path / "labels.csv").write_text("path,label\na.mp4,walk\n")
-        decision = Decision(str(tmp_path / "a.mp4"), "", "sit", "1", "2")
+        decision = Decision(str(tmp_path / "a.mp4"), label, "sit", "1", "2")
         applied = apply_decisions([decision], tmp_path, tmp_path / "new.csv")
         assert (applied.changed, applied.added, len(applied.problems)) == (0, 0, 1)
 
@@ -375,6 +376,32 @@ class TestTables:
         applied = apply_decisions([Decision("f.mp4", label, "run", *times)], table, tmp_path / "new.csv")
         assert applied.written is None
         assert applied.problems == (f"f.mp4#t={times[0]},{times[1]}: not in {table}",)
+
+    def test_a_new_span_inside_an_annotated_one_is_cut_out_of_it(self, tmp_path: Path) -> None:
+        (tmp_path / "f.mp4").touch()
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,0,20,walk\n")
+        name = str(tmp_path / "f.mp4")
+        decisions = [Decision(name, "", "walk", "1", "2"), Decision(name, "", "sit", "5", "7")]
+        applied = apply_decisions(decisions, table, tmp_path / "new.csv")
+        assert (applied.changed, applied.kept, applied.added, applied.problems) == (1, 1, 0, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "f.mp4,0,5,walk", "f.mp4,5,7,sit", "f.mp4,7,20,walk",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_no_new_span_overlaps_another(self, is_known: bool, tmp_path: Path) -> None:
+        for name in ("f.mp4", "new.mp4"):
+            (tmp_path / name).touch()
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label\nf.mp4,0,20,walk\nf.mp4,30,40,sit\nf.mp4,30,35,run\n")
+        film = str(tmp_path / ("f.mp4" if is_known else "new.mp4"))
+        times = [("40", "45"), ("42", "48"), *([("15", "25"), ("31", "32")] if is_known else [])]
+        decisions = [Decision(film, "", "wave", start, end) for start, end in times]
+        applied = apply_decisions(decisions, table, tmp_path / "new.csv")
+        assert (applied.changed, applied.added) == (0, 1)
+        said = f"overlaps another span in {table}"
+        assert applied.problems == tuple(f"{d.name}: {said}" for d in decisions[1:])
 
     def test_clips_missing_in_the_table_are_named(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
@@ -144,6 +145,24 @@ class TestCvat:
         assert (data / "dog/1.png").exists()
         apply_decisions(read_decisions(tmp_path / "undo.csv"), data, tmp_path / "redo.csv")
         assert (data / "cat/1.png").exists()
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_tags_of_pieces_change_a_table_of_spans_as_the_page_does(
+        self, order: int, tmp_path: Path
+    ) -> None:
+        (tmp_path / "film.avi").touch()
+        table = tmp_path / "spans.csv"
+        table.write_text("path,start,end,label,split\nfilm.avi,0,20,walk,test\n")
+        tags = {"0.0,10.0": "walk", "10.0,20.0": "run", "20.0,25.0": "background", "25.0,30.0": "sit"}
+        names = {quote(f"{tmp_path}/film.avi#t={times}", safe=""): label for times, label in tags.items()}
+        images = [f'<image name="{name}.jpg"><tag label="{tag}"/></image>' for name, tag in names.items()]
+        (tmp_path / "a.xml").write_text(f"<annotations>{''.join(images[::order])}</annotations>")
+        applied = apply_decisions(read_decisions(tmp_path / "a.xml"), table, tmp_path / "new.csv")
+        assert (applied.changed, applied.kept, applied.added, applied.problems) == (1, 2, 1, ())
+        assert applied.held_out == 2
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "film.avi,0,10.0,walk,test", "film.avi,10.0,20,run,test", "film.avi,25.0,30.0,sit,test",
+        ]  # fmt: skip
 
     def test_clips_that_cannot_be_read_are_left_out(self, data: Path) -> None:
         with self.archive(data, ReviewItem("gone.mp4"), ReviewItem("cat/1.png")) as archive:

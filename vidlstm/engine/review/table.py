@@ -1,7 +1,7 @@
 """Apply decisions to a table of clips or spans: a new table is written.
 
 A long span is trained on, and reviewed, in several pieces. A decision that gives a piece another label cuts
-it out of its row; one about a piece of the background adds a row.
+it out of its row; one about a piece of the background adds a row. A new span never overlaps another.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _Changes:
         self._decided: dict[_Row, Decision] = {}
         self._confirmed = 0
         """Number of pieces of spans, and of background, whose label stays."""
-        self._added: list[list[str]] = []
+        self._added: dict[str, list[_Row]] = {}
         self._relabelled: list[Decision] = []
         """Decisions that make a span of background."""
         self._problems: list[str] = []
@@ -110,37 +110,54 @@ class _Changes:
             self._problems.append(f"{d.path}: decision about the whole clip, but {self._table} holds spans")
             return
         source = find_clip(d, self._table.parent)
-        known = self._by_place.get(_place(source or path_in(self._table.parent, d.path)), [])
+        place = _place(source or path_in(self._table.parent, d.path))
+        known = self._by_place.get(place, [])
         found = _nearest(times, known)
         for row in found:
             if self._decided.setdefault(row, d).decision != d.decision:
                 raise DataError(f"{d.path}: has two decisions about the same row of {self._table}; keep one")
-        if found or self._add_piece(d, times, known):
+        if found or self._add_piece(d, times, place):
             return
         is_new = not d.label and self._has_spans == bool(times) and not any(map(math.isnan, times))
         if is_new and source is not None and kind_of(source) is None:
             self._problems.append(f"{d.path}: {NO_CLIP}")
+        elif is_new and source is not None and times and not self._is_free(times, place):
+            self._problems.append(f"{d.name}: overlaps another span in {self._table}")
         elif is_new and source is not None:
-            self._add_row(d, _relative(source, d.path, self._output), known)
+            self._add_row(d, _relative(source, d.path, self._output), place)
         else:
             self._problems.append(f"{d.name}: not in {self._table}")
 
-    def _add_piece(self, d: Decision, times: _Times, known: list[_Row]) -> bool:
+    def _add_piece(self, d: Decision, times: _Times, place: str) -> bool:
         """Apply a decision about a piece of a span, or of background; return whether it is about one."""
-        label = self._column["label"]
-        rows = [r for r in known if r not in self._decided and r.values[label].strip() == d.label]
-        around = [row for row in rows if _holds(row.times, times)]
-        is_background = d.label == BACKGROUND and bool(known) and _is_free(times, known)
-        if len(around) != 1 and not is_background:
+        if not self._has_spans:
             return False
-        if d.decision == d.label:
+        label, known = self._column["label"], self._by_place.get(place, [])
+        old = d.label or self._label_at(times, place)
+        rows = [r for r in known if r not in self._decided and r.values[label].strip() == old]
+        around = [row for row in rows if _holds(row.times, times)]
+        is_background = old == BACKGROUND and bool(known) and self._is_free(times, place)
+        if not old or (len(around) != 1 and not is_background):
+            return False
+        if d.decision == old:
             self._confirmed += 1
         elif len(around) == 1:
             self._cut_out(d, times, around[0], known)
         else:
-            self._add_row(d, known[0].values[self._column["path"]], known)
-            self._relabelled.append(d)
+            subset = self._add_row(d, known[0].values[self._column["path"]], place)
+            self._relabelled.append(with_subset(d, subset))
         return True
+
+    def _label_at(self, times: _Times, place: str) -> str:
+        """Return the label of some time of a film, as CVAT keeps none; empty if several rows have a part."""
+        known = self._by_place.get(place, [])
+        labels = [r.values[self._column["label"]].strip() for r in known if _holds(r.times, times)]
+        if len(labels) == 1:
+            return labels[0]
+        return BACKGROUND if self._is_free(times, place) else ""
+
+    def _is_free(self, times: _Times, place: str) -> bool:
+        return _is_free(times, [*self._by_place.get(place, []), *self._added.get(place, [])])
 
     def _cut_out(self, d: Decision, times: _Times, row: _Row, known: list[_Row]) -> None:
         """Replace a row by up to three: the decision's times, and what is left before and after."""
@@ -162,9 +179,12 @@ class _Changes:
             place = rows.index(row)
             rows[place : place + 1] = parts
 
-    def _add_row(self, d: Decision, path: str, known: Sequence[_Row]) -> None:
-        facts = _facts(d, path, known, self._column)
-        self._added.append([facts.get(name.strip().lower(), "") for name in self._header])
+    def _add_row(self, d: Decision, path: str, place: str) -> str:
+        """Add a row, and return its subset."""
+        facts = _facts(d, path, self._by_place.get(place, []), self._column)
+        values = [facts.get(name.strip().lower(), "") for name in self._header]
+        self._added.setdefault(place, []).append(_Row(_times(d.start, d.end), values))
+        return facts["split"]
 
     def write(self) -> Applied:
         """Write the new table, unless nothing changes."""
@@ -180,11 +200,12 @@ class _Changes:
         if not changed and not self._added:
             return Applied(0, kept, 0, 0, None, problems)
         text = io.StringIO()
-        rows = [self._header, *(row.values for row in self._rows), *self._added]
+        added = [row for rows in self._added.values() for row in rows]
+        rows = [self._header, *(row.values for row in (*self._rows, *added))]
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_atomically(self._output, text.getvalue().encode("utf-8", "surrogateescape"))
         held_out = num_held_out([*changed, *self._relabelled])
-        return Applied(len(changed), kept, len(self._added), held_out, self._output, problems)
+        return Applied(len(changed), kept, len(added), held_out, self._output, problems)
 
 
 def _facts(decision: Decision, path: str, known: Sequence[_Row], column: Mapping[str, int]) -> dict[str, str]:
