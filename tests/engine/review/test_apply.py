@@ -88,6 +88,34 @@ class TestFolders:
         apply_decisions([Decision(str(frames), "walk", "wave")], folders, tmp_path / "undo.csv")
         assert tree(folders)["wave/clip/img_1.jpg"] == "1"
 
+    @pytest.mark.parametrize("decided", ["sit", "walk"])
+    @pytest.mark.parametrize("label", ["walk", ""])
+    @pytest.mark.parametrize(("start", "end"), [("1.0", "2.0"), ("0", ""), ("", "2")])
+    def test_a_decision_about_a_span_moves_no_file(
+        self, start: str, end: str, label: str, decided: str, folders: Path, tmp_path: Path
+    ) -> None:
+        before = tree(folders)
+        decision = Decision(str(folders / "walk/2.mp4"), label, decided, start, end)
+        applied = apply_decisions([decision], folders, tmp_path / "undo.csv")
+        assert tree(folders) == before
+        assert (applied.changed, applied.kept, applied.added, applied.written) == (0, 0, 0, None)
+        assert applied.problems == (
+            f"{decision.name}: decision about a span, but {folders} holds class folders",
+        )
+
+    def test_a_class_may_be_named_like_its_subset(self, tmp_path: Path) -> None:
+        names = [f"data/{subset}/{label}/1.mp4" for subset in ("train", "test") for label in ("train", "bus")]
+        for name in (*names, "data/train/train/a.mp4"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(name)
+        root, before = tmp_path / "data", tree(tmp_path)
+        decision = Decision(str(root / "train/train/a.mp4"), "train", "bus", subset="train")
+        applied = apply_decisions([decision], root, tmp_path / "undo.csv")
+        assert (applied.changed, applied.problems) == (1, ())
+        assert (root / "train/bus/a.mp4").exists()
+        apply_decisions(read_decisions(tmp_path / "undo.csv"), root, tmp_path / "redo.csv")
+        assert tree(root) == {name.removeprefix("data/"): text for name, text in before.items()}
+
     @pytest.mark.parametrize("name", ["..", "../outside", "a/b", "a\\b", ".", "C:a", ".hidden"])
     def test_a_class_name_stays_in_the_folder_and_visible(
         self, name: str, folders: Path, tmp_path: Path

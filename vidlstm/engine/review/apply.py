@@ -59,11 +59,15 @@ def apply_decisions(decisions: Sequence[Decision], data: Path, output: Path) -> 
 def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -> Applied:
     """Move files. The list that undoes the moves is written before the first move."""
     rows = read_folders(root, None).rows
+    depth = int(any(row.split for row in rows))  # of the class folders
     moves: list[tuple[Decision, Path, Path]] = []
     copies: list[tuple[Decision, Path, Path]] = []
     problems: list[str] = []
     kept = 0
     for decision in _with_labels(decisions, root, rows):
+        if decision.start or decision.end:
+            problems.append(f"{decision.name}: decision about a span, but {root} holds class folders")
+            continue
         if decision.label == decision.decision:
             kept += 1
             continue
@@ -74,9 +78,9 @@ def _apply_to_folders(decisions: Sequence[Decision], root: Path, output: Path) -
             problems.append(f"{decision.path}: {NO_CLIP}")
         elif not _is_name(decision.decision):
             problems.append(f'{decision.path}: "{decision.decision}" cannot be the name of a class folder')
-        elif (target := _target(source, root, decision)) is not None:
+        elif (target := _target(source, root, decision, depth)) is not None:
             moves.append((decision, source, target))
-        elif not decision.label and not decision.start:
+        elif not decision.label:
             copies.append((decision, source, _training_folder(root, rows) / decision.decision / source.name))
         else:
             where = f'class folder "{decision.label}"' if decision.label else "class folder"
@@ -126,16 +130,23 @@ def _with_labels(decisions: Sequence[Decision], root: Path, rows: Sequence[Row])
         yield decision
 
 
-def _target(source: Path, root: Path, decision: Decision) -> Path | None:
-    """Return the new path of a clip in its new class folder; None if it is not in a class folder."""
+def _target(source: Path, root: Path, decision: Decision, depth: int) -> Path | None:
+    """Return the new path of a clip in its new class folder; None if it is not in a class folder.
+
+    Args:
+        source: The clip.
+        root: Folder of the data set.
+        decision: The decision.
+        depth: Number of folders between `root` and the class folders, as "train" may also be a class.
+    """
     try:
         folder = source.parent.resolve().relative_to(root.resolve())  # a link is moved, not its target
     except ValueError:
         return None
     parts = list(folder.parts)
-    if decision.label not in parts:
+    if decision.label not in parts[depth:]:
         return None
-    parts[parts.index(decision.label)] = decision.decision
+    parts[parts.index(decision.label, depth)] = decision.decision
     return root.joinpath(*parts, source.name)
 
 
