@@ -71,6 +71,16 @@ class TestJson:
         assert {key: said[key] for key in trained_run.said["val"]} == trained_run.said["val"]
 
 
+def test_a_report_replaces_no_input(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "test.csv"
+    table.write_text("path,label\n")
+    for page, reason in ((table, "is an input"), (tmp_path / "a.avi", "is the name of a video")):
+        outcome = vidlstm("eval", table, "-c", model, "--report", page)
+        assert outcome.status == 2
+        assert f"--report {page}: {reason}; name" in outcome.err
+    assert table.read_text() == "path,label\n"
+
+
 def test_the_folders_of_a_report_are_created(trained_run: TrainedRun, tmp_path: Path) -> None:
     page = tmp_path / "new" / "dir" / "out.html"
     assert vidlstm("eval", trained_run.data, "-c", trained_run.model, "--report", page).status == 0

@@ -226,11 +226,20 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         (["--output-dir", "x"], "--output-dir x: needs a format with one document per film: srt, vtt"),
         (["--shard", "3/2"], "--shard 3/2"),
         (["--scores", "no/a.csv"], "no/a.csv: there is no such folder"),
+        (
+            ["--report", "a.MP4"],
+            "--report a.MP4: is the name of a video; name an HTML file, such as report.html",
+        ),
+        (["--report", "x/a.png"], "--report x/a.png: is the name of a picture; name an HTML file"),
+        (
+            ["--report", "./film.001"],
+            "--report film.001: is an input; name another file, such as report.html",
+        ),
         (["--scores", "a.parquet", "--resume", "a.tsv"], "cannot append to Parquet; name a .csv"),
     ],
 )
 def test_invalid_options(film_run: Path, options: list[str], message: str) -> None:
-    outcome = vidlstm("spans", "a.mp4", "-c", film_run, *options)
+    outcome = vidlstm("spans", "a.mp4", "film.001", "-c", film_run, *options)
     assert outcome.status == 2
     assert message in outcome.err
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
@@ -12,6 +13,7 @@ from vidlstm.cli.console import Console
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.evaluations import EvalReport, SpanReport
+from vidlstm.files import real_path, suffix_kind
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
@@ -20,16 +22,25 @@ _NEARLY_SURE = 0.995
 _SHOWN = 6  # classes named before "and N more"
 
 
-def require_folder(report: Path | None) -> None:
-    """Check early that the report can be written.
+def require_page(report: Path | None, inputs: Iterable[Path]) -> None:
+    """Check early that the report can be written and replaces no input.
+
+    Args:
+        report: The HTML file; None: no report.
+        inputs: Files and folders that are read.
 
     Raises:
-        UsageError: The path is a folder.
+        UsageError: The path is a folder or an input, or has the name of a video or picture.
     """
     if report is None:
         return
     if report.is_dir():
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
+    page = report.with_name(PAGE)
+    if (kind := suffix_kind(report.name)) is not None:
+        raise UsageError(f"--report {report}: is the name of a {kind}; name an HTML file, such as {page}")
+    if real_path(report) in map(real_path, inputs):
+        raise UsageError(f"--report {report}: is an input; name another file, such as {page}")
 
 
 def show_report(console: Console, report: EvalReport, *, page: Path | None) -> None:

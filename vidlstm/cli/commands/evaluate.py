@@ -13,7 +13,7 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
-from vidlstm.cli.reports import require_folder, show_report, show_spans
+from vidlstm.cli.reports import require_page, show_report, show_spans
 from vidlstm.data.layouts.recognise import require_data
 
 EXAMPLES = (
@@ -41,7 +41,7 @@ def evaluate(
 ) -> int:
     """Score a model on labelled clips that it was not trained on."""
     console = Console.of(console_options)
-    require_folder(report_file)
+    require_page(report_file, [data.data])
     path = find_checkpoint(console, checkpoint)
     require_data(data.data)
 

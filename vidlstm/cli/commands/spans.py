@@ -18,7 +18,7 @@ from typer import Option
 from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
-from vidlstm.cli.reports import require_folder
+from vidlstm.cli.reports import require_page
 from vidlstm.cli.rows.films.documents import FilmDocuments, choose_folder, require_no_documents
 from vidlstm.cli.rows.films.extras import Extras
 from vidlstm.cli.rows.films.paths import FilmPaths
@@ -143,7 +143,7 @@ def spans(
     part, max_bytes = parse_shard(shard), parse_size(max_size)
     extras = Extras(scores, clips, overlay, report)
     extras.check(paths, resume=resume is not None)
-    require_folder(report)
+    require_page(report, map(to_path, paths))
     path = find_checkpoint(console, checkpoint)
     classes = _classes(console, path, checkpoint)
     outside = extras.folders_other_than(paths)
