@@ -46,6 +46,18 @@ def test_films_of_several_folders_have_different_stems() -> None:
     assert notes == ["d2/cam.mp4: another film has the name cam, so the files of this one are named cam_2"]
 
 
+def test_only_names_of_files_that_are_written_are_noted() -> None:
+    notes: list[str] = []
+    names = ("d1/cam.mp4", "d2/cam.mp4", "d2/cam.avi")
+    list(FilmPaths(names, notes.append, uses_stems=False).add(names))
+    assert notes == [
+        "d2/cam.avi: another film has the name d2/cam, so the files of this one are named d2/cam_2"
+    ]
+    notes.clear()
+    list(FilmPaths(names, notes.append, uses_trees=False).add(names))
+    assert [note.rpartition(" ")[2] for note in notes] == ["cam_2", "cam_3"]
+
+
 def test_existing_files_that_may_be_inputs_are_known(tmp_path: Path) -> None:
     (tmp_path / "films/old").mkdir(parents=True)
     for name in ("a.mp4", "b.mp4", "films/c.mp4", "films/old/d.mp4"):

@@ -154,7 +154,13 @@ def spans(
         outside=outside,
         note=partial(say_beside_bar, console),
     )
-    film_paths = FilmPaths(paths, search.note, outside=outside)
+    film_paths = FilmPaths(
+        paths,
+        search.note,
+        outside=outside,
+        uses_trees=folder is not None or overlay is not None,
+        uses_stems=clips is not None,
+    )
     names = require_one(paths, search)
     if folder is not None or extras.makes_videos:
         names = film_paths.add(names)

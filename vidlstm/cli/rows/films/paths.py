@@ -12,6 +12,10 @@ from vidlstm.files import real_path
 from vidlstm.stores import address_of, to_path
 
 
+def _ignore(_: str) -> None:
+    """Note nothing."""
+
+
 class FilmPaths:
     """Output names of the films of a run, without suffix.
 
@@ -20,21 +24,25 @@ class FilmPaths:
 
     Args:
         given: Files and folders as given, or `-`.
-        note: Called with a sentence about each film that gets a number.
+        note: Called with a sentence about each film that gets a number in a name that is used.
         outside: Folders that are skipped when a folder is searched; absolute, without links.
+        uses_trees: Files are written under the films' relative paths.
+        uses_stems: Files are written under the films' names alone.
     """
 
     def __init__(
         self,
         given: Sequence[str],
-        note: Callable[[str], None] = lambda _: None,
+        note: Callable[[str], None] = _ignore,
         *,
         outside: tuple[Path, ...] = (),
+        uses_trees: bool = True,
+        uses_stems: bool = True,
     ) -> None:
         self._inputs = {real_path(to_path(name)) for name in given if name != STDIN}
         self._outside = outside
-        self._trees = _Unique(in_tree, note)
-        self._stems = _Unique(lambda name: Path(in_tree(name).name), note)
+        self._trees = _Unique(in_tree, note if uses_trees else _ignore)
+        self._stems = _Unique(lambda name: Path(in_tree(name).name), note if uses_stems else _ignore)
 
     def add(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the names of the inputs, after each has got its output names."""
