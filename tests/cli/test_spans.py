@@ -484,6 +484,28 @@ def test_clips_and_copies_in_a_searched_folder_are_no_films(
     assert outcomes[1].out == outcomes[0].out
 
 
+def test_clips_and_copies_replace_no_file(
+    film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
+) -> None:
+    """They may be the clips of another film of the same name."""
+    other = tmp_path / "other/new.avi"
+    other.parent.mkdir()
+    shutil.copy(film[0], other)
+    clips = tmp_path / "clips"
+    command = ("-c", film_run, "--clips", clips, *MACHINE)
+    assert vidlstm("spans", film[0], *command).status == 0
+    lost, *kept = sorted(clips.rglob("*.mp4"))
+    lost.unlink()
+    for path in kept:
+        path.write_bytes(b"of the first film")
+    outcome = vidlstm("spans", other, other, *command)
+    assert (outcome.status, outcome.lines) == (0, [row.replace(str(film[0]), str(other)) for row in rows] * 2)
+    assert {path.read_bytes() for path in kept} == {b"of the first film"}
+    assert lost.stat().st_size > 1000  # what is missing is written
+    assert outcome.err.count("existing file") == 1
+    assert f"{2 * len(kept)} existing files kept, such as {clips}" in outcome.err
+
+
 def test_films_of_one_name_have_files_of_their_own(
     film: tuple[Path, list[Span]], rows: list[str], film_run: Path, tmp_path: Path
 ) -> None:

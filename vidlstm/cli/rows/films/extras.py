@@ -132,3 +132,5 @@ class Extras:
                 opened.videos = FilmVideos(console, files, self.clips, self.overlay, paths)
                 opened.takers.append(opened.videos.take)
             yield opened
+            if opened.videos is not None:
+                opened.videos.tell_kept()

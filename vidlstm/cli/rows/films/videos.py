@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidlstm.cli.console import Console
 from vidlstm.cli.rows.films.paths import FilmPaths, with_ending
 from vidlstm.cli.rows.sorting import folder_name
+from vidlstm.data.layouts.folders import count
 from vidlstm.records import Failure, FilmSpans, Problem
 from vidlstm.stores import is_in_store
 
@@ -24,6 +26,8 @@ class FilmVideos:
     """Cuts spans into clips, and draws spans into copies of films.
 
     A video that cannot be written is reported and counts as a failure. The film's rows are not affected.
+    A file that exists is kept: it may be another film's, or an input that is yet to be named. Videos are
+    renamed into place whole, so it is not the rest of a run that was stopped.
 
     Args:
         console: Where failures are reported.
@@ -39,6 +43,8 @@ class FilmVideos:
     overlay: Path | None
     paths: FilmPaths
     failed: int = 0
+    _kept: list[Path] = field(default_factory=list)
+    _made: set[Path] = field(default_factory=set)
 
     def take(self, film: LabelledFilm) -> None:
         """Make the videos of a film."""
@@ -49,6 +55,14 @@ class FilmVideos:
             self._fail(film.record, kind, "videos are made from files of this machine only")
             return
         self._make(film.record, film.people)
+
+    def tell_kept(self) -> None:
+        """Report the files that existed before."""
+        if self._kept:
+            self.console.warn(
+                f"{count(len(self._kept), 'existing file')} kept, such as {self._kept[0]}; "
+                "name another folder for other films or another model"
+            )
 
     def _make(self, film: FilmSpans, people: FilmDrawing | None) -> None:
         if self.clips is not None:
@@ -69,11 +83,17 @@ class FilmVideos:
         if self.paths.is_input(target):
             self._fail(film, kind, f"{target} may be an input, and is not replaced; name another folder")
             return False
+        if target in self._made:  # the same film was given twice
+            return False
+        if os.path.isfile(target):  # noqa: PTH113 - Path raises on a name that is too long
+            self._kept.append(target)
+            return False
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             self._fail(film, kind, f"{error.filename}: {error.strerror}")
             return False
+        self._made.add(target)
         return True
 
     def _report(self, film: FilmSpans, kind: str, problems: Sequence[Problem]) -> None:
