@@ -41,6 +41,18 @@ def test_rows_of_spans_keep_their_times(tmp_path: Path) -> None:
     assert (item.start, item.end, item.suggested) == (12.4, 15.12, "wave")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["path,label,score,error\na.mp4,wave,0.9,\n", "path,start,end,label,score\nf.mp4,1.0,2.0,wave,0.9\n"],
+)
+def test_predicted_labels_are_never_taken_for_those_of_the_data(text: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(
+        DataError, match=r"rows\.csv, line 2: .* give rows of predict .* \(`--format jsonl`\)"
+    ):
+        read_review(tmp_path / "rows.csv")
+
+
 def test_suspicious_labels(tmp_path: Path) -> None:
     file = tmp_path / "labels.json"
     found = [{"path": "x.png", "label": "cat", "suggested": "dog", "score": 0.97}]

@@ -25,7 +25,10 @@ from vidlstm.records import read_part_name
 
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
-_WANTED = "jsonl rows of predict or spans, the output of `vidlstm check --labels --json`, or a run folder"
+_WANTED = (
+    "rows of predict or spans (`--format jsonl`), the output of `vidlstm check --labels --json`, "
+    "or a run folder"
+)
 _VISIBLE = re.compile(r"\S")
 
 
@@ -123,7 +126,8 @@ def _from_table(file: Path, text: str) -> Iterator[ReviewItem]:
     items = []
     try:
         for row in reader:
-            if None in row or None in row.values() or "label" not in row or not row.get("path"):
+            named = {"path", "label", "predicted"} <= row.keys()  # a label of `predict` is a suggestion
+            if not named or None in row or None in row.values() or not row["path"]:
                 raise DataError(
                     f"{file}, line {reader.line_num}: is not a row of a run's {PREDICTIONS}; give {_WANTED}"
                 )
@@ -142,7 +146,7 @@ def _predicted(row: Mapping[str, str], where: str) -> ReviewItem:
     return ReviewItem(
         path=path,
         label=row["label"],
-        suggested=row.get("predicted", ""),
+        suggested=row["predicted"],
         score=_number(row.get("score")),
         top=top[:9],
         start=_seconds(start, where),
