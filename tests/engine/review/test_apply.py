@@ -66,6 +66,12 @@ class TestFolders:
         assert (applied.changed, applied.written) == (0, None)
         assert applied.problems == (f"{source}: stays where it is (Permission denied)",)
 
+    def test_a_clip_may_be_named_by_its_address(self, folders: Path, tmp_path: Path) -> None:
+        decision = Decision(f"file://{folders}/walk/2.mp4", "", "wave")
+        applied = apply_decisions([decision], folders, tmp_path / "undo.csv")
+        assert (applied.changed, applied.added, applied.problems) == (1, 0, ())
+        assert (folders / "wave/2.mp4").exists()
+
     def test_the_undo_list_restores_it(self, folders: Path, tmp_path: Path) -> None:
         before = tree(folders)
         decisions = [
@@ -343,6 +349,16 @@ class TestTables:
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
             "data/day.mp4,1,2,walk,p1,test", "data/day.mp4,3.5,4.5,wave,p1,test",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize("film", ["day.mp4", "new.mp4"])
+    def test_the_film_of_a_new_span_may_be_named_by_its_address(self, film: str, tmp_path: Path) -> None:
+        (tmp_path / film).touch()
+        (tmp_path / "spans.csv").write_text("path,start,end,label\nday.mp4,1,2,walk\n")
+        name = f"file://{tmp_path}/{film}"
+        applied = apply_decisions([Decision(name, "", "wave", "3.5", "4.5")], tmp_path, tmp_path / "new.csv")
+        assert (applied.added, applied.problems) == (1, ())
+        path = film if film == "day.mp4" else name
+        assert (tmp_path / "new.csv").read_text().splitlines()[2:] == [f"{path},3.5,4.5,wave"]
 
     @pytest.mark.parametrize(
         ("pieces", "expected"),

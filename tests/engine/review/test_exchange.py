@@ -18,7 +18,7 @@ from vidlstm.engine.review.apply import apply_decisions
 from vidlstm.engine.review.cvat import to_archive
 from vidlstm.engine.review.decisions import Decision
 from vidlstm.engine.review.items import ReviewItem, ReviewList
-from vidlstm.engine.review.label_studio import to_interface, to_tasks
+from vidlstm.engine.review.label_studio import document_root, to_interface, to_tasks
 from vidlstm.errors import DataError
 
 ODD = 'odd & "name" #1, 100 %.png'
@@ -64,6 +64,10 @@ class TestLabelStudio:
         assert (
             first["data"]["file"] == "/data/local-files/?d=odd%20%26%20%22name%22%20%231%2C%20100%20%25.png"
         )
+
+    def test_a_clip_may_be_named_by_its_address(self, data: Path) -> None:
+        named = ReviewList((ReviewItem(f"file://{data}/cat/1.png"),), CLASSES)
+        assert document_root(named, Path("elsewhere")) == data / "cat"
 
     def test_the_interface_offers_the_classes(self, data: Path) -> None:
         tree = ElementTree.fromstring(to_interface(review(data)))
@@ -163,6 +167,10 @@ class TestCvat:
         assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
             "film.avi,0,10.0,walk,test", "film.avi,10.0,20,run,test", "film.avi,25.0,30.0,sit,test",
         ]  # fmt: skip
+
+    def test_a_clip_may_be_named_by_its_address(self, data: Path) -> None:
+        with self.archive(data, ReviewItem(f"file://{data}/cat/1.png")) as archive:
+            assert len(archive.namelist()) == 2
 
     def test_clips_that_cannot_be_read_are_left_out(self, data: Path) -> None:
         with self.archive(data, ReviewItem("gone.mp4"), ReviewItem("cat/1.png")) as archive:

@@ -165,6 +165,10 @@ def test_a_path_that_is_too_long_is_relative_to_the_root(tmp_path: Path) -> None
     assert ReviewItem("a" * 5000).find(tmp_path) == tmp_path / ("a" * 5000)
 
 
+def test_a_file_may_be_named_by_its_address(tmp_path: Path) -> None:
+    assert ReviewItem(f"file://{tmp_path}/a.mp4").find(Path("elsewhere")) == tmp_path / "a.mp4"
+
+
 class TestBudget:
     @staticmethod
     def item(name: str, suggested: str, ahead: float, *, unknown: bool = False) -> ReviewItem:

@@ -12,6 +12,7 @@ from pathlib import Path
 from vidlstm.data.layouts.folders import SUBSETS
 from vidlstm.data.layouts.tables import read_text
 from vidlstm.errors import DataError
+from vidlstm.stores import to_path
 
 NO_CLIP = "is neither a video nor a picture"
 COLUMNS = ("path", "start", "end", "label", "decision", "subset")
@@ -118,7 +119,8 @@ def require_unique(file: Path, decisions: Sequence[Decision]) -> list[Decision]:
 
 def find_clip(decision: Decision, root: Path) -> Path | None:
     """Return the file of a decision; a path that does not exist is taken as relative to `root`."""
-    paths = (Path(decision.path), root / decision.path)
+    path = to_path(decision.path)
+    paths = (path, root / path)
     return next((p for p in paths if os.path.exists(p)), None)  # noqa: PTH110 - Path raises on a long name
 
 

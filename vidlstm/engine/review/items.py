@@ -22,6 +22,7 @@ from vidlstm.engine.review.decisions import is_text
 from vidlstm.errors import DataError
 from vidlstm.files import suffix_kind
 from vidlstm.records import read_part_name
+from vidlstm.stores import to_path
 
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
@@ -70,7 +71,7 @@ class ReviewItem:
 
     def find(self, root: Path) -> Path:
         """Return the path of the file; a relative one that does not exist is taken as relative to `root`."""
-        path = Path(self.path)
+        path = to_path(self.path)
         return path if path.is_absolute() or os.path.exists(path) else root / path  # noqa: PTH110 - any name
 
 
