@@ -96,6 +96,11 @@ class TestLabelStudio:
             Decision("cat/1.png", "cat", "dog", "1.5", "2.25")
         ]
 
+    def test_spaces_belong_to_a_path(self, data: Path, tmp_path: Path) -> None:
+        [task] = json.loads(to_tasks(ReviewList((ReviewItem(" lead.avi "),), CLASSES), data))
+        (tmp_path / "export.json").write_text(json.dumps([answer(task, "cat")]))
+        assert [d.path for d in read_decisions(tmp_path / "export.json")] == [" lead.avi "]
+
     def test_skipped_tasks_are_not_answers(self, data: Path, tmp_path: Path) -> None:
         file = tmp_path / "export.json"
         file.write_text(json.dumps([answer(self.tasks(data)[0], "cat", was_cancelled=True)]))
@@ -111,6 +116,8 @@ class TestLabelStudio:
                 "task 1: a has several labels, x, y",
             ),
             ("[1, 2]", "task 1: not from"),
+            ('[{"data": {"path": ""}, "decision": "x"}]', "task 1: not from"),
+            ('[{"data": {"path": 3}, "decision": "x"}]', "task 1: not from"),
             ("[[[", "not valid JSON"),
         ],
     )

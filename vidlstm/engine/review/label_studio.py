@@ -101,8 +101,8 @@ def read_answers(file: Path) -> list[Decision]:
         task = fields_of(given)
         where = f"{file}, task {task.get('id', place)}"
         data = fields_of(task.get("data")) or task
-        path = text_of(data.get("path"))
-        if path is None:
+        path = data.get("path")
+        if not isinstance(path, str) or not path:  # not stripped, as spaces belong to a name
             raise DataError(
                 f"{where}: not from `vidlstm review`; give spans that were corrected on a timeline to "
                 "`vidlstm train` as they are"
