@@ -244,6 +244,18 @@ class TestTables:
         with pytest.raises(DataError, match=r"labels\.csv, line 2: has 2 values where the header has 3"):
             apply_decisions([Decision("a.mp4", "walk", "sit")], tmp_path, tmp_path / "new.csv")
 
+    def test_cells_at_the_end_of_a_row_of_spans_may_be_missing(self, tmp_path: Path) -> None:
+        (tmp_path / "spans.csv").write_text(
+            "path,start,end,label,split\na.mp4,1,2,walk\nb.mp4\nc.mp4,1,2,sit,test\n"
+        )
+        applied = apply_decisions(
+            [Decision("a.mp4", "walk", "sit", "1", "2")], tmp_path, tmp_path / "new.csv"
+        )
+        assert (applied.changed, applied.problems) == (1, ())
+        assert (tmp_path / "new.csv").read_text().splitlines()[1:] == [
+            "a.mp4,1,2,sit,", "b.mp4,,,,", "c.mp4,1,2,sit,test",
+        ]  # fmt: skip
+
     def test_a_new_table_is_written_and_the_old_one_stays(self, tmp_path: Path) -> None:
         table = tmp_path / "labels.csv"
         table.write_text('path,label,group,note\na.mp4,walk,1,"x, y"\nb.mp4,walk,2,\nc.mp4,wave,3,\n')

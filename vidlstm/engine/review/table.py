@@ -84,6 +84,8 @@ class _Changes:
         self._problems: list[str] = []
 
     def _read(self, line: int, values: list[str]) -> None:
+        if self._has_spans:  # as in their reader, cells missing at the end are empty
+            values += [""] * (len(self._header) - len(values))
         if len(values) < len(self._header):
             raise DataError(
                 f"{self._table}, line {line}: has {len(values)} values "
