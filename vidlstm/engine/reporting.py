@@ -161,7 +161,8 @@ def film_section(report: EvalReport, spans: SpanReport) -> FilmSection:
     """Return the films of a page, with a colour for every action of the model and every span."""
     shown = {span.label for film in spans.films for span in (*film.truth, *film.found)}
     actions = shown.union(name for name in report.classes if name.lower() not in CATCH_ALL)
-    return FilmSection(spans, hex_colours(sorted(actions)))
+    colours = hex_colours(report.classes, shown)
+    return FilmSection(spans, {name: colours[name] for name in sorted(actions)})
 
 
 def write_plots(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image as Picture
@@ -11,7 +11,7 @@ from PIL import ImageDraw, ImageFont
 
 from vidlstm.media.encode import Draw
 from vidlstm.media.video.base import Image
-from vidlstm.records import Span
+from vidlstm.records import CATCH_ALL, Span
 
 Colour = tuple[int, int, int]
 
@@ -19,29 +19,44 @@ _BAR = 0.03  # share of the height
 _TEXT = 0.06
 
 
-def colours_of(labels: Sequence[str]) -> dict[str, Colour]:
-    """Return a distinct colour for each label; the same labels always get the same colours."""
-    names = sorted(set(labels))
-    shades = (colorsys.hsv_to_rgb(place / max(1, len(names)), 0.75, 0.9) for place in range(len(names)))
+def colours_of(classes: Sequence[str], others: Iterable[str] = ()) -> dict[str, Colour]:
+    """Return a colour for each class of a model, the same in every film, page and window.
+
+    An action's colour depends on the model's actions alone, not on which of them occur, nor on whether the
+    classes for everything else are given. These and the other labels have paler colours.
+
+    Args:
+        classes: Classes of the model.
+        others: Labels that may not be classes of the model.
+    """
+    actions = {name for name in classes if name.lower() not in CATCH_ALL}
+    rest = {*classes, *others} - actions
+    return {**_shades(sorted(actions), 0.75, 0.9), **_shades(sorted(rest), 0.25, 0.8)}
+
+
+def hex_colours(classes: Sequence[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """Return the colours of `colours_of` as `#rrggbb`."""
+    colours = colours_of(classes, others)
+    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in colours.items()}
+
+
+def _shades(names: Sequence[str], saturation: float, value: float) -> dict[str, Colour]:
+    shades = (colorsys.hsv_to_rgb(place / len(names), saturation, value) for place in range(len(names)))
     return {
         name: (round(255 * r), round(255 * g), round(255 * b))
         for name, (r, g, b) in zip(names, shades, strict=True)
     }
 
 
-def hex_colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return the colours of `colours_of` as `#rrggbb`."""
-    return {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in colours_of(labels).items()}
-
-
-def overlay(spans: Sequence[Span], seconds: float) -> Draw:
+def overlay(spans: Sequence[Span], seconds: float, classes: Sequence[str] = ()) -> Draw:
     """Return a function that draws a film's spans into its frames.
 
     Args:
         spans: The spans, in order of time.
         seconds: Length of the film.
+        classes: Classes of the model, which determine the colours.
     """
-    colours = colours_of([span.label for span in spans])
+    colours = colours_of(classes, (span.label for span in spans))
 
     def draw(image: Image, now: float) -> Image:
         picture = Picture.fromarray(image)

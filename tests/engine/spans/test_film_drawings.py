@@ -27,6 +27,7 @@ from vidlstm.media.people.drawing import FilmDrawing
 from vidlstm.media.people.packing import WIDTH, pack
 from vidlstm.media.stills import stills
 from vidlstm.models.backends.protocol import ClipScores
+from vidlstm.records import FilmSpans
 
 CONFIG = ModelConfig(
     "video", ("a", "b"), ("motion", "pose"), views=2, mirror=True, members=1, spans=SpanConfig((2.0, 4.0))
@@ -97,7 +98,7 @@ def test_people_are_in_the_copy_and_in_the_thumbnails(film: Path, tmp_path: Path
     times = [5.0, 12.0, 20.0]
     for drawn, expected in ((None, [False] * 3), (people, [False, True, True])):
         target = tmp_path / "copy.mp4"
-        assert _write_overlay(film, target, (), 27.0, drawn) == 216
+        assert _write_overlay(FilmSpans(str(film), (), 27.0, 8.0), target, (), drawn) == 216
         assert orange(stills(target, times)) == expected
         thumbnails = _read_thumbnails(film, times, drawn)
         pictures = (np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in thumbnails)

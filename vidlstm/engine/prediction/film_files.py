@@ -28,10 +28,12 @@ class FilmFiles:
 
     Args:
         pool: Processes that write the videos; not used for anything else meanwhile.
+        classes: Classes of the model, which determine the colours of spans.
     """
 
-    def __init__(self, pool: DecodePool) -> None:
+    def __init__(self, pool: DecodePool, classes: tuple[str, ...]) -> None:
         self._pool = pool
+        self._classes = classes
 
     def write_clips(self, film: FilmSpans, clips: Sequence[tuple[Span, Path]]) -> list[Problem]:
         """Write spans of a film as clips, each to its path; return the problems."""
@@ -42,8 +44,7 @@ class FilmFiles:
         self, film: FilmSpans, target: Path, people: FilmDrawing | None = None
     ) -> list[Problem]:
         """Write a copy with the spans drawn in, and the people if there is a drawing; return the problems."""
-        work = partial(_write_overlay, to_path(film.path), target, film.spans, film.seconds, people)
-        return self._run(film, work)
+        return self._run(film, partial(_write_overlay, film, target, self._classes, people))
 
     def _run(self, film: FilmSpans, work: partial[int] | partial[list[InputError]]) -> list[Problem]:
         problems: list[Problem] = []
@@ -55,12 +56,12 @@ class FilmFiles:
 
 
 def _write_overlay(
-    path: Path, target: Path, spans: Sequence[Span], seconds: float, people: FilmDrawing | None
+    film: FilmSpans, target: Path, classes: tuple[str, ...], people: FilmDrawing | None
 ) -> int:
     """Runs in a decoder process."""
-    draw_spans = overlay(spans, seconds)
+    draw_spans = overlay(film.spans, film.seconds, classes)
 
     def draw(image: Image, now: float) -> Image:
         return draw_spans(image if people is None else people(image, now), now)
 
-    return write_part(path, target, draw=draw)
+    return write_part(to_path(film.path), target, draw=draw)

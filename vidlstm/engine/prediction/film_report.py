@@ -55,7 +55,7 @@ class FilmReport:
         Raises:
             OSError: The page cannot be written.
         """
-        colours = hex_colours([name for name in self._classes if name != self._idle])
+        colours = {name: c for name, c in hex_colours(self._classes).items() if name != self._idle}
         page = render_films(self._cards, colours, idle=self._idle, title=title, command=command)
         make_folder(file.parent)
         write_atomically(file, page.encode("utf-8", "replace"))

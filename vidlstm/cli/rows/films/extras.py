@@ -128,7 +128,7 @@ class Extras:
                 opened.page = FilmReport(pool, scored.classes, scored.idle)
                 opened.takers.append(opened.page.add)
             if self.makes_videos:
-                files = FilmFiles(stack.enter_context(DecodePool(1, DAY)))
+                files = FilmFiles(stack.enter_context(DecodePool(1, DAY)), scored.classes)
                 opened.videos = FilmVideos(console, files, self.clips, self.overlay, paths)
                 opened.takers.append(opened.videos.take)
             yield opened
