@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from typer.main import get_command
 import vidlstm
 from tests.cli.shell import Ended, shell
 from vidlstm.cli import main
+from vidlstm.cli.commands import predict
 
 COMMANDS = list(main.COMMANDS)
 OFF_UNLESS_GIVEN = (
@@ -132,6 +135,13 @@ class TestHelp:
         used = [word for line in examples.splitlines() for word in re.findall(r"(?<= )--[a-z-]+", line)]
         assert f"vidlstm {command}" in examples
         assert all(option in panels for option in used)
+
+    @pytest.mark.skipif(shutil.which("awk") is None, reason="needs awk")
+    def test_the_example_that_filters_rows_looks_at_labels_not_at_paths(self) -> None:
+        (filtering,) = [example.split(" - | ")[1] for example in predict.EXAMPLES if " - | " in example]
+        rows = "wave/1.mp4\tsit\t0.9000\n1.mp4\twave\t0.8000\n2.mp4\twaves\t0.8000\n"
+        done = subprocess.run(shlex.split(filtering), input=rows, capture_output=True, text=True, check=True)
+        assert done.stdout == "1.mp4\twave\t0.8000\n"
 
     @pytest.mark.parametrize("command", COMMANDS)
     def test_every_option_with_a_value_shows_its_default(self, command: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.cli.conftest import vidlstm
 from vidlstm.cli.rows.films.scores import open_scores
 from vidlstm.cli.rows.formats.predictions import Format, cell_of, encode
 from vidlstm.cli.rows.formats.spans import HEADERS, SPAN_ROWS, WRITERS
@@ -153,3 +155,18 @@ def test_scores_of_a_film_that_has_rows_are_kept(
     with open_scores(file, classes, resume=True):  # its rows are missing
         pass
     assert file.read_bytes() == f"{header}\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "document"), [("day.srt", "srt"), ("day.VTT", "vtt"), ("my day.eaf", "eaf")]
+)
+def test_rows_are_not_written_into_a_file_named_as_a_document(
+    tmp_path: Path, name: str, document: str
+) -> None:
+    film_file, file = tmp_path / "day.mp4", tmp_path / name
+    film_file.touch()
+    outcome = vidlstm("spans", film_file, "--output", file)
+    assert outcome.status == 2
+    assert f"--format {document} --output-dir FOLDER writes one document per film" in outcome.err
+    assert f"for a single film, --format {document} > {shlex.quote(str(file))}" in outcome.err
+    assert not file.exists()

@@ -49,7 +49,7 @@ _TOP = 5  # classes in a row's `top`
 EXAMPLES = (
     "vidlstm predict clip.mp4",
     "vidlstm predict clips/ --output rows.jsonl",
-    "find . -name '*.mp4' -print0 | vidlstm predict -0 - | grep wave",
+    "find . -name '*.mp4' -print0 | vidlstm predict -0 - | awk -F'\\t' '$2 == \"wave\"'",
 )
 
 

@@ -19,7 +19,12 @@ from vidlstm.cli import options
 from vidlstm.cli.checkpoint import find_checkpoint, suggest_checkpoint
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.cli.reports import require_page
-from vidlstm.cli.rows.films.documents import FilmDocuments, choose_folder, require_no_documents
+from vidlstm.cli.rows.films.documents import (
+    FilmDocuments,
+    choose_folder,
+    require_no_documents,
+    require_rows_name,
+)
 from vidlstm.cli.rows.films.extras import Extras
 from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.formats.documents import SUFFIXES
@@ -137,6 +142,8 @@ def spans(
     if document is not None and output_dir is not None and resume is None and shard is None:
         require_no_documents(output_dir, document)
     target = None if document is not None else choose_target(output, resume)
+    if target is not None and output_format is None:
+        require_rows_name(target)
     row_format = None if document is not None else choose_format(cast("Format | None", output_format), target)
     if target is not None and row_format == "parquet":
         require_pyarrow(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
 from vidlstm.records import Failure, FilmSpans
+
+_OF_ROWS = (".csv", ".json")  # which `choose_format` knows
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,21 @@ def choose_folder(
     if folder is not None and folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; name a folder for the documents")
     return folder
+
+
+def require_rows_name(file: Path) -> None:
+    """Check that the name of a file for rows does not promise one of the formats of documents.
+
+    Raises:
+        UsageError: It does.
+    """
+    suffix = file.suffix.lower()
+    found = next((name for name, ending in SUFFIXES.items() if ending == suffix), None)
+    if found is not None and suffix not in _OF_ROWS:
+        raise UsageError(
+            f"{file}: rows are no {suffix} file; --format {found} --output-dir FOLDER writes one document "
+            f"per film; or for a single film, --format {found} > {shlex.quote(str(file))} writes this file"
+        )
 
 
 def require_no_documents(folder: Path, document: DocumentFormat) -> None:
