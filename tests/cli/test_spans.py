@@ -124,6 +124,41 @@ def test_one_document_per_film(
     assert document.stat().st_mtime_ns == before
 
 
+def test_a_shard_overwrites_no_document(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.avi", "b.avi", "c.avi"):
+        shutil.copy(film[0], name)
+    Path("out").mkdir()
+    Path("out/a.srt").write_text("corrected by hand")
+    films = ("a.avi", "b.avi", "c.avi")
+    command = ("spans", *films, "-c", film_run, "-f", "srt", "--output-dir", "out", *MACHINE)
+    outcome = vidlstm(*command, "--shard", "1/2")
+    assert outcome.status == 1
+    assert outcome.err.count("not written") == 1
+    assert (
+        "a.avi: document not written: out/a.srt already exists; --resume out skips films that are done"
+    ) in outcome.err
+    assert Path("out/a.srt").read_text() == "corrected by hand"
+    assert sorted(os.listdir("out")) == ["a.srt", "c.srt"]  # noqa: PTH208
+    assert vidlstm(*command, "--shard", "2/2").status == 0
+
+
+@pytest.mark.parametrize("how", ["--output-dir", "--resume"])
+def test_a_document_whose_name_is_too_long_is_a_failure_of_its_film(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    long = "n" * 251 + ".avi"
+    for name in (long, "short.avi"):
+        shutil.copy(film[0], name)
+    outcome = vidlstm("spans", long, "short.avi", "-c", film_run, "-f", "label-studio", how, "out", *MACHINE)
+    assert outcome.status == 1
+    assert outcome.err.count(f"{long}: document not written: out/{'n' * 251}.json: ") == 1
+    assert [path.name for path in Path("out").iterdir()] == ["short.json"]
+
+
 def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(
     film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path
 ) -> None:

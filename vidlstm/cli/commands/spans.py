@@ -182,8 +182,11 @@ def spans(
     with contextlib.ExitStack() as stack:
         is_done: Callable[[str], bool] = frozenset[str]().__contains__
         write: Callable[[Film], None]
+        documents: FilmDocuments | None = None
         if document is not None:
-            documents = FilmDocuments(document, folder, film_paths)
+            documents = FilmDocuments(console, document, folder, film_paths)
+            if resume is None and folder is not None and shard is not None:
+                names = documents.unwritten(names)  # documents of other shards may be there
             if resume is not None:
                 names, is_done = documents.missing(names), documents.has
             write = documents.write
@@ -232,7 +235,8 @@ def spans(
         opened.write_report(console)
         if folder is not None:
             console.say(f"Documents: {folder}")
-        return Exit.SOME_FAILED if status == Exit.DONE and opened.num_failed else status
+        num_failed = opened.num_failed + (0 if documents is None else documents.failed)
+        return Exit.SOME_FAILED if status == Exit.DONE and num_failed else status
 
 
 def _classes(console: Console, path: Path, checkpoint: Path | None) -> tuple[str, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vidlstm.cli.console import Console
 from vidlstm.cli.rows.films.paths import FilmPaths, in_tree, with_ending
 from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
 from vidlstm.errors import UsageError
@@ -15,29 +18,47 @@ from vidlstm.files import write_atomically
 from vidlstm.records import Failure, FilmSpans
 
 _OF_ROWS = (".csv", ".json")  # which `choose_format` knows
+_OF_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+"""Errors of one document; others, such as a full disk, end the run."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class FilmDocuments:
     """The documents of the films of a run.
 
+    A document whose name cannot be used is reported and counts as a failure.
+
     Args:
+        console: Where failures are reported.
         format: Their format.
         folder: Where they are written; None: on standard output.
         paths: Names of the documents.
     """
 
+    console: Console
     format: DocumentFormat
     folder: Path | None
     paths: FilmPaths
+    failed: int = 0
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         """Yield the films without a document."""
-        return (name for name in names if not self._place(name).exists())
+        return (name for name in names if not _exists(self._place(name)))
+
+    def unwritten(self, names: Iterable[str]) -> Iterator[str]:
+        """Yield the films without a document of an earlier run; each with one is a failure."""
+        seen = set()
+        for name in names:
+            place = self._place(name)
+            if place not in seen and _exists(place):
+                self._fail(name, f"{place} already exists; --resume {self.folder} skips films that are done")
+                continue
+            seen.add(place)
+            yield name
 
     def has(self, name: str) -> bool:
         """Tell whether a film has a document, before all inputs are known."""
-        return self.folder is not None and self._in_folder(in_tree(name)).exists()
+        return self.folder is not None and _exists(self._in_folder(in_tree(name)))
 
     def write(self, film: FilmSpans | Failure) -> None:
         """Write one film's document, whole or not at all. A film that failed has none."""
@@ -49,8 +70,17 @@ class FilmDocuments:
             sys.stdout.buffer.flush()
             return
         place = self._place(film.path)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(place, text)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, text)
+        except OSError as error:
+            if error.errno not in _OF_NAME:
+                raise
+            self._fail(film.path, f"{error.filename}: {error.strerror}")
+
+    def _fail(self, name: str, why: str) -> None:
+        self.failed += 1
+        self.console.warn(f"{name}: document not written: {why}")
 
     def _place(self, name: str) -> Path:
         return self._in_folder(self.paths.in_tree(name))
@@ -58,6 +88,10 @@ class FilmDocuments:
     def _in_folder(self, path: Path) -> Path:
         assert self.folder is not None
         return with_ending(self.folder / path, SUFFIXES[self.format])
+
+
+def _exists(place: Path) -> bool:
+    return os.path.exists(place)  # noqa: PTH110 - Path raises on a name that is too long
 
 
 def choose_folder(
