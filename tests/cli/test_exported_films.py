@@ -40,6 +40,7 @@ def folder(film_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run on films, exported for onnxruntime. Read-only."""
     place = tmp_path_factory.mktemp("exported") / "model"
     ended = shell("export", film_run, "-o", place, cwd=place.parent)
+    assert f"Next: vidlstm predict --checkpoint {place} CLIP_OR_FOLDER" in ended.err
     assert ended.status == 0, ended.err
     return place
 

@@ -316,6 +316,16 @@ def test_rows_are_never_appended_to_a_file_by_mistake(predict: Predict, clips: P
     assert file.read_bytes() == content
 
 
+@pytest.mark.parametrize("output_format", ["tsv", "csv"])
+def test_several_classes_need_a_format_that_holds_them(
+    predict: Predict, clips: Path, tmp_path: Path, output_format: str
+) -> None:
+    for where in ("--format", output_format), ("--output", str(tmp_path / f"rows.{output_format}")):
+        refused = predict("--top-k", "2", *where, clips)
+        assert refused.status == 2
+        assert f"--top-k 2: {output_format} has one class per row; use --format jsonl" in refused.err
+
+
 def test_a_json_file_is_refused_as_rows_are_json_lines(predict: Predict, clips: Path, tmp_path: Path) -> None:
     refused = predict("-o", tmp_path / "rows.xlsx", clips)
     assert refused.status == 2

@@ -208,7 +208,7 @@ def test_the_table_needs_no_later_row_to_align() -> None:
         "score  label         path\n",
         "0.930  wave          a.mp4  (sit 0.070)\n",
         "0.930  -             b\\x1b.mp4  (sit 0.070)\n",
-        "0.930  unknown       b.mp4  (sit 0.070)\n",
+        "    -  unknown       b.mp4  (wave 0.930, sit 0.070)\n",
         "    -                c.mp4  [not_found: no such file]\n",
     ]
 
@@ -222,7 +222,7 @@ def test_rows_without_a_label_are_coloured_and_still_escaped() -> None:
     ]
     assert rows == [
         "0.930  wave     a.mp4\n",
-        "0.930  \x1b[33munknown\x1b[0m  b\\x1b.mp4\n",
+        "    -  \x1b[33munknown\x1b[0m  b\\x1b.mp4\n",
         "    -           c.mp4  \x1b[31m[not_found: no such file]\x1b[0m\n",
     ]
 

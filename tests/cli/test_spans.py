@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -229,7 +230,8 @@ def test_resuming_leaves_every_film_exactly_once(
     for number in range(2):
         shutil.copy(film[0], folder / f"{number}.avi")
     file = tmp_path / name
-    vidlstm("spans", folder, "-c", film_run, "--output", file, *MACHINE)
+    first = vidlstm("spans", folder, "-c", film_run, "--output", file, *MACHINE)
+    assert re.search(r"^2 done: (rise|sink) \d+, (rise|sink) \d+$", first.err, re.MULTILINE)
     whole = file.read_bytes()
     lines = whole.splitlines(keepends=True)
     cut = {"whole": 0, "half a row": 10, "half a film": len(lines[-1]) + 10}[ending]
@@ -472,6 +474,11 @@ def test_a_file_address_is_that_file(
     assert (outcome.status, outcome.lines) == (0, [f"file://{row}" for row in rows])
     assert len(list((tmp_path / "clips").rglob("*.mp4"))) == len(rows)
     assert len(list((tmp_path / "copies").rglob("new.mp4"))) == 1
+    assert outcome.err.splitlines()[-3:] == [
+        f"Clips: {len(rows)} in {tmp_path / 'clips'}",
+        "Copies: 1 in " + str(tmp_path / "copies"),
+        f"Report: {page}",
+    ]
     assert page.read_text().count("<img ") == len(rows)
 
 

@@ -160,6 +160,12 @@ class TestRoundTrip:
 class TestRefused:
     def test_a_missing_file(self, tmp_path: Path) -> None:
         assert "no such checkpoint; train one with `vidlstm train DATA`" in refusal(tmp_path / "gone")
+        assert "train one with" in refusal(tmp_path / "onnx"), "its folder is no run"
+
+    @pytest.mark.parametrize("name", ["onnx", "openvino", "onnx-int8"])
+    def test_a_run_that_is_not_exported_yet(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / "model.safetensors").touch()
+        assert f"no such checkpoint; export it with `vidlstm export {tmp_path}`" in refusal(tmp_path / name)
 
     def test_a_folder(self, tmp_path: Path) -> None:
         refusal(tmp_path)

@@ -43,6 +43,7 @@ def test_films_have_a_timeline_and_spans_and_failures_a_reason() -> None:
     assert 'x="16.667%" width="10.000%"' in page
     assert page.count("<img ") == 4
     assert "no spans" in page
+    assert page.index("the scores of the classes that occur; dashed: background") < page.index("<section")
     assert "not_a_video: is not a video" in page
 
 

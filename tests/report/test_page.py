@@ -140,6 +140,7 @@ def test_the_baseline_is_shown_beside_the_accuracy() -> None:
     page = make_page(as_good)
     assert f"always the most frequent class: {percent(report.majority)}" in page
     assert f"without frame order: {percent(report.top1)}" in page
+    assert f"without frame order gives {100 * report.top1:.1f} %. The model differs" in page
     assert "by -3.1 to +2.4 points (95 % interval): on these clips the difference is within chance" in page
     assert "without frame order" not in make_page(report)
     better = replace(report, baseline=Baseline(0.3, Interval(0.1, 0.5)))

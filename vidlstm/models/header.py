@@ -69,7 +69,10 @@ def read_header(path: Path) -> Header:
 
         return read_exported_header(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; train one with `vidlstm train DATA`")
+        run = path.parent
+        is_export = path.name.startswith(("onnx", "openvino")) and (run / FILE).is_file()
+        way = f"export it with `vidlstm export {run}`" if is_export else "train one with `vidlstm train DATA`"
+        raise CheckpointError(f"{path}: no such checkpoint; {way}")
     if path.name == "last.pt":
         raise CheckpointError(f"{path}: is only for resuming; the model is {path.with_name(FILE)}")
     with as_checkpoint_errors(path), safe_open(path, "np") as file:

@@ -135,7 +135,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
         found.append(
             Caution(
                 f"not clearly better than ignoring the {order}",
-                f"The same model without {order} gives {report.baseline.top1:.2f}. The model differs "
+                f"The same model without {order} gives {100 * report.baseline.top1:.1f} %. The model differs "
                 f"from it by {100 * gain.low:+.1f} to {100 * gain.high:+.1f} points (95 % interval): on "
                 f"these {noun}s the difference is within chance.",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,6 +61,7 @@ def export(
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the exporter's warnings do not help users
 
     from vidlstm.engine.exporting.export import export as write
+    from vidlstm.models.header import read_header
 
     name = networks if precision == "float32" else f"{networks}-{precision}"
     result = write(path, networks, output or path.parent / name, precision=precision)
@@ -71,6 +73,9 @@ def export(
     for name, size in result.sizes.items():
         console.detail(f"  {name}: {size / 1e6:.2f} MB")
     console.say(f"{sum(result.sizes.values()) / 1e6:.1f} MB in {len(result.sizes)} files.")
+    noun = "CLIP" if read_header(path).config.kind == "video" else "PICTURE"
+    again = shlex.join(["vidlstm", "predict", "--checkpoint", str(result.folder)])
+    console.say(f"Next: {again} {noun}_OR_FOLDER")
     print(result.folder)
     return Exit.DONE
 

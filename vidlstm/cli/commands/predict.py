@@ -37,7 +37,7 @@ from vidlstm.cli.rows.shards import parse_shard
 from vidlstm.cli.rows.sorting import Sorter
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import count
-from vidlstm.errors import DataError
+from vidlstm.errors import DataError, UsageError
 from vidlstm.files import suffix_kind
 from vidlstm.records import NOVELTY_RATE, Failure, Prediction
 from vidlstm.stores import to_path
@@ -69,7 +69,10 @@ def predict(
         ),
     ] = None,
     top_k: Annotated[
-        int | None, Option(min=1, help="Classes to list per clip.", show_default="5 in jsonl, 1 elsewhere")
+        int | None,
+        Option(
+            min=1, help="Classes per clip; not in tsv and csv.", show_default="5 in jsonl and Parquet, else 1"
+        ),
     ] = None,
     min_score: Annotated[float, Option(min=0, max=1, help="Leave the label empty below this score.")] = 0.0,
     novelty_rate: options.NoveltyRateOption = NOVELTY_RATE,
@@ -104,6 +107,8 @@ def predict(
     chosen = choose_format(output_format, target)
     if target is not None and chosen == "parquet":
         require_pyarrow(target)
+    if (top_k or 1) > 1 and chosen in ("tsv", "csv"):
+        raise UsageError(f"--top-k {top_k}: {chosen} has one class per row; use --format jsonl")
     part = parse_shard(shard)
     max_bytes = parse_size(max_size)
     sorter = Sorter.of(console, move_to, link_to)

@@ -232,7 +232,7 @@ def spans(
             keep_people=report is not None or overlay is not None,
         )
         status = run.write(_records(found, opened.takers), Output(write, lambda: None), lambda: None)
-        opened.write_report(console)
+        opened.finish(console)
         if folder is not None:
             console.say(f"Documents: {folder}")
         num_failed = opened.num_failed + (0 if documents is None else documents.failed)

@@ -16,7 +16,7 @@ from vidlstm.cli.console import Console, Exit
 from vidlstm.cli.rows.formats.spans import AnyRecord
 from vidlstm.cli.rows.output import Output
 from vidlstm.cli.rows.sorting import Sorter
-from vidlstm.records import Prediction
+from vidlstm.records import FilmSpans, Prediction
 
 _SAME_SECONDS = 0.3  # `timeout` sends its signal twice
 _MAX_LABELS = 8  # classes in the last line
@@ -78,6 +78,8 @@ class Run:
         output.write(record)
         self.num_done += 1
         bar.update()
+        if isinstance(record, FilmSpans):
+            self.labels.update(span.label for span in record.spans)
         if isinstance(record, Prediction):
             self.labels["unknown" if record.unknown else record.label or "no label"] += 1
         if self.rows_elsewhere and isinstance(record, Prediction) and record.notes:

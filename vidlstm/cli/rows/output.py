@@ -123,9 +123,11 @@ class Table:
         label, score, rest = "", "    -", ""
         if not isinstance(record, Failure):
             label = "unknown" if record.unknown else record.label or "-"
-            score = f"{record.score:5.3f}"
+            # The score is of the best class: beside `unknown` it would look like confidence in that.
+            score = "    -" if record.unknown else f"{record.score:5.3f}"
             if self._more:
-                rest = "  (" + ", ".join(f"{printable(s.label)} {s.score:.3f}" for s in record.top[1:]) + ")"
+                listed = record.top if record.unknown else record.top[1:]
+                rest = "  (" + ", ".join(f"{printable(s.label)} {s.score:.3f}" for s in listed) + ")"
         cell = f"{printable(label):{self._width}}"
         if not isinstance(record, Failure) and record.label is None:
             cell = self._paint(cell, _YELLOW)

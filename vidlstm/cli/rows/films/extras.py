@@ -39,8 +39,10 @@ class OpenExtras:
     page: FilmReport | None = None
     videos: FilmVideos | None = None
 
-    def write_report(self, console: Console) -> None:
-        """Write the report on all films so far."""
+    def finish(self, console: Console) -> None:
+        """Say where the clips and copies are, and write the report on all films so far."""
+        if self.videos is not None:
+            self.videos.say_where(console)
         if self.page is not None and self.report is not None:
             command = shlex.join(["vidlstm", *sys.argv[1:]])
             self.page.write(self.report, title="Spans of films", command=command)

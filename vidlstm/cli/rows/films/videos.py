@@ -43,6 +43,8 @@ class FilmVideos:
     overlay: Path | None
     paths: FilmPaths
     failed: int = 0
+    num_clips: int = 0
+    num_copies: int = 0
     _kept: list[Path] = field(default_factory=list)
     _made: set[Path] = field(default_factory=set)
 
@@ -64,6 +66,13 @@ class FilmVideos:
                 "name another folder for other films or another model"
             )
 
+    def say_where(self, console: Console) -> None:
+        """Say where the videos are, and how many were written."""
+        if self.clips is not None:
+            console.say(f"Clips: {self.num_clips} in {self.clips}")
+        if self.overlay is not None:
+            console.say(f"Copies: {self.num_copies} in {self.overlay}")
+
     def _make(self, film: FilmSpans, people: FilmDrawing | None) -> None:
         if self.clips is not None:
             stem = self.paths.stem(film.path)
@@ -73,10 +82,13 @@ class FilmVideos:
             ]
             ready = [(span, target) for span, target in clips if self._prepare(film, "clip", target)]
             self._report(film, "clip", self.files.write_clips(film, ready))
+            self.num_clips += sum(os.path.isfile(target) for _, target in ready)  # noqa: PTH113
         if self.overlay is not None:
             target = with_ending(self.overlay / self.paths.in_tree(film.path), ".mp4")
             if self._prepare(film, "overlay", target):
-                self._report(film, "overlay", self.files.write_overlay(film, target, people))
+                problems = self.files.write_overlay(film, target, people)
+                self.num_copies += not problems
+                self._report(film, "overlay", problems)
 
     def _prepare(self, film: FilmSpans, kind: str, target: Path) -> bool:
         """Create the folder of a video; return False if the video must not be written."""
