@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ from vidlstm.engine.scoring import score
 from vidlstm.engine.training.facts import describe_training
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining, start_from
 from vidlstm.engine.training.loop.fusion import score_floor
-from vidlstm.engine.training.loop.members import member_parts
+from vidlstm.engine.training.loop.members import held_out_again, member_parts
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.engine.training.run_folder import RunSettings
@@ -275,18 +275,71 @@ class TestStartFrom:
         names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
         model = start_model(model_config(members=1), clips, None, 0)
         for left_out in ([1, 2, 5, 30], [7]):
+            before = [{names[i] for i in left_out}]
             trainer = make_trainer(
-                model, clips, range(30), QUICK, divided_by=4, left_out=[{names[i] for i in left_out}]
+                model, clips, range(30), QUICK, divided_by=4, left_out=before, learned=names
             )
             (part,) = trainer.parts
             assert part.val.tolist() == [i for i in left_out if i < 30]
             assert part.train.tolist() == [i for i in range(30) if i not in left_out]
-        alone = make_trainer(model, clips, range(30), QUICK, divided_by=4)
-        for left_out in ([], [35], list(range(30))):  # none of them is trained on now, or nothing else
+
+    def test_if_all_that_it_left_out_is_gone_it_holds_out_nothing_that_it_was_trained_on(self) -> None:
+        clips = toy(40)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
+        model = start_model(model_config(members=1), clips, None, 0)
+        for left_out in ([], [35], list(range(30))):  # none of them is a training clip now, or all are
             trainer = make_trainer(
                 model, clips, range(30), QUICK, divided_by=4, left_out=[{names[i] for i in left_out}]
             )
-            assert trainer.parts[0].val.tolist() == alone.parts[0].val.tolist()
+            assert trainer.parts[0].val.tolist() == []
+            assert trainer.parts[0].train.tolist() == list(range(30))
+
+    def test_an_ensemble_trains_on_though_one_member_holds_out_nothing(self) -> None:
+        clips = toy(40)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
+        model = start_model(model_config(members=2), clips, None, 0)
+        left_out = [{names[i] for i in (0, 1, 20, 21)}, {"gone.mp4"}]
+        trainer = make_trainer(model, clips, range(30), QUICK, left_out=left_out, learned=names)
+        assert [part.val.tolist() for part in trainer.parts] == [[0, 1, 20, 21], []]
+        reports = list(trainer.run())
+        trainer.finish()
+        assert all(math.isfinite(report.val_loss or math.nan) for report in reports)
+        assert trainer.held_out_scores(trainer.views).shape == (1, 4, 2)
+        assert float(model.classifier.floor) == pytest.approx(score_floor(4, 2))
+        assert len(score(model, clips, range(30, 40))) == 10
+
+
+class TestHeldOutAgain:
+    """What a member holds out when its training goes on with other clips."""
+
+    @staticmethod
+    def again(rows: dict[str, str], left_out: set[str], learned: set[str]) -> set[str]:
+        """Return the names that are held out; `rows` gives each name's label and group, as `a g1`."""
+        names, cells = list(rows), [row.split() for row in rows.values()]
+        labels, groups = [label for label, _ in cells], [group for _, group in cells]
+        return {names[i] for i in held_out_again(range(len(rows)), labels, groups, names, left_out, learned)}
+
+    ROWS: ClassVar = {"1": "a g1", "2": "b g1", "3": "a g2", "4": "b g2", "5": "a g3", "6": "b g3"}
+
+    def test_new_clips_of_its_groups_are_held_out_and_others_trained_on(self) -> None:
+        grown = {**self.ROWS, "7": "a g1", "8": "b g2", "9": "b g4"}
+        assert self.again(grown, {"1", "2"}, set(self.ROWS)) == {"1", "2", "7"}
+        del grown["1"]
+        assert self.again(grown, {"1", "2"}, set(self.ROWS)) == {"2", "7"}
+
+    def test_of_a_group_that_it_was_trained_on_only_the_same_clips_are_held_out(self) -> None:
+        assert self.again({**self.ROWS, "7": "a g1"}, {"1"}, set(self.ROWS)) == {"1"}
+
+    def test_groups_stay_in_training_if_a_class_would_be_missing(self) -> None:
+        fewer = {"1": "a g1", "2": "b g1", "3": "a g2", "7": "a g4"}
+        assert self.again(fewer, {"1", "2", "7"}, set(self.ROWS) | {"7"}) == {"7"}
+
+    def test_films_are_recognised_though_the_times_of_a_span_were_corrected(self) -> None:
+        before = {"x.mp4#t=0.00,2.00", "x.mp4#t=2.00,4.00"}
+        learned = before | {"y.mp4#t=0.00,2.00", "y.mp4#t=2.00,4.00"}
+        now = {"x.mp4#t=0.00,2.10": "a x", "x.mp4#t=2.10,4.00": "b x"}
+        others = {"y.mp4#t=0.00,2.10": "a y", "y.mp4#t=2.10,4.00": "b y"}
+        assert self.again({**now, **others}, before, learned) == set(now)
 
 
 class TestDescription:

@@ -121,6 +121,7 @@ class TestReopen:
         assert state is not None
         assert again.epochs == run.epochs
         assert state["left_out"] == [{f"{i:05d}.mp4" for i in part.val} for part in trainer.parts]
+        assert state["learned"] == {f"{i:05d}.mp4" for i in range(12)}
         other = make_trainer(*shaped(12))
         other.restore(state)
         assert other.epoch == trainer.epoch == QUICK.epochs

@@ -76,7 +76,9 @@ class Plan:
         rows: Rows of `split.csv`.
         start: The run that fine-tuning starts from.
         learned_before: Fingerprints of clips that the weights were trained on before, and are not now.
-        left_out: Names of the clips that the network to start from left out in its training, for validation.
+        left_out: Names of the clips that the network to start from left out in its training, for validation;
+            empty if there is no such network.
+        learned: Names of the clips that the network to start from was trained on, including these.
         pose: Weights of the networks of the `pose` stream.
     """
 
@@ -88,6 +90,7 @@ class Plan:
     start: Path | None
     learned_before: list[str]
     left_out: list[set[str]]
+    learned: set[str]
     pose: PoseWeights | None = None
 
 
@@ -131,9 +134,10 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     settings = RunSettings(str(data.data), sources, model, training)
     pose = find_pose(request.model, model.streams)
     rows = split_rows(dataset, split, prints)
-    contents = set(facts.get("left_out", ()))
-    left_out = [{name for name, row in rows.items() if row.fingerprint in contents}]
-    return Plan(dataset, settings, split, prints, rows, start, learned_before, left_out, pose)
+    contents = [set(facts.get(key, ())) for key in ("left_out", "learned_from")]
+    left_out, learned = ({name for name, r in rows.items() if r.fingerprint in some} for some in contents)
+    parts = [left_out] if "left_out" in facts else []
+    return Plan(dataset, settings, split, prints, rows, start, learned_before, parts, learned, pose)
 
 
 def _split(

@@ -13,7 +13,7 @@ from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining
-from vidlstm.engine.training.loop.members import Part, member_parts
+from vidlstm.engine.training.loop.members import Part, held_out_again, member_parts
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, UsageError
@@ -40,6 +40,7 @@ def make_trainer(
     encoder_training: EncoderTraining | None = None,
     divided_by: int | None = None,
     left_out: Sequence[Collection[str]] = (),
+    learned: Collection[str] = (),
     world: World | None = None,
 ) -> Trainer:
     """Return a trainer for the readable training clips, divided among the members.
@@ -57,8 +58,9 @@ def make_trainer(
             fine-tuning it is the ensemble size of the earlier run, so that the network leaves out the same
             part again.
         left_out: Names of the clips that each member left out in the earlier run, or before it was resumed.
-            If any of them are training clips now, it leaves out just these, whatever was added or changed:
-            others that it was trained on would be scored too high.
+            It leaves out these again, with new clips of their groups, and no others, even if none of them
+            is left: clips that it was trained on would be scored too high.
+        learned: Names of all training clips of that run, including these.
         world: The processes of a distributed training.
 
     Raises:
@@ -78,10 +80,11 @@ def make_trainer(
         divided_by or model.config.members,
         config.seed,
     )[: model.config.members]
-    for member, names in enumerate(left_out[: model.config.members]):
-        again = [i for i in usable.tolist() if samples[i].name(clips.dataset.root) in names]
-        if again and len(set(labels[np.setdiff1d(usable, again)])) == len(clips.dataset.classes):
-            held_out[member] = again
+    names = [s.name(clips.dataset.root) for s in samples] if left_out else []
+    for member, before in enumerate(left_out[: model.config.members]):
+        held_out[member] = held_out_again(
+            usable.tolist(), [s.label for s in samples], [s.group for s in samples], names, before, learned
+        )
     parts = [Part(np.setdiff1d(usable, part), np.array(part, np.int64)) for part in held_out]
     _check_steps(min(len(part.train) for part in parts), config, world or World(), encoder_training)
     if encoder_training is None:

@@ -138,7 +138,7 @@ class RunFolder:
     ) -> dict[str, Any] | None:
         """Return the trainer's state after the newest epoch; None before the end of the first.
 
-        Its `left_out` names the clips that each member left out.
+        Its `left_out` names the clips that each member left out, its `learned` all training clips.
 
         Changes are written with the next epoch or the model.
 
@@ -196,7 +196,13 @@ class RunFolder:
         epochs = [*self.epochs, report]
         names = [sample.name(dataset.root) for sample in dataset.samples]
         left_out = [[names[i] for i in part.val] for part in trainer.parts]
-        saved = {"trainer": trainer.state(), "epochs": [e.to_json() for e in epochs], "left_out": left_out}
+        learned = sorted({names[i] for part in trainer.parts for i in (*part.train, *part.val)})
+        saved = {
+            "trainer": trainer.state(),
+            "epochs": [e.to_json() for e in epochs],
+            "left_out": left_out,
+            "learned": learned,
+        }
         buffer = io.BytesIO()
         torch.save(saved, buffer)
         self._note_changes()
@@ -228,6 +234,9 @@ class RunFolder:
         write_split(self.path / SPLIT, rows)
         self.write(CONFIG, json.dumps(to_dict(settings), indent=2) + "\n")
 
+    def _training_clips(self) -> list[str]:
+        return [name for name, row in read_split_rows(self.path / SPLIT).items() if row.subset == "train"]
+
     def _read_last(self) -> dict[str, Any] | None:
         """Read the state after the newest epoch; nothing in the file can run code."""
         file = self.path / LAST
@@ -237,6 +246,7 @@ class RunFolder:
             state: dict[str, Any] = saved["trainer"]
             state["epoch"]
             state["left_out"] = [{str(name) for name in part} for part in saved.get("left_out", ())]
+            state["learned"] = {str(name) for name in saved.get("learned", self._training_clips())}
         except FileNotFoundError:
             return None
         except Exception as error:

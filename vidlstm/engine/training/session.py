@@ -231,6 +231,7 @@ class _Session:
                 encoder_training=encoder_training,
                 divided_by=None if start is None else start.config.members,
                 left_out=self.plan.left_out if state is None else state["left_out"],
+                learned=self.plan.learned if state is None else state["learned"],
                 world=self.world,
             )
 

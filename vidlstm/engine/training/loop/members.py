@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vidlstm.data.stratify import divide
+from vidlstm.records import read_part_name
 
 _SINGLE_MEMBER_SHARE = 0.1  # share of the training clips that a single member holds out for early stopping
 
@@ -38,6 +39,42 @@ def member_parts(
         if parts and (names is single or 2 * len(kept) < len(classes)):
             return [parts[member % len(parts)] for member in range(members)]
     return [[] for _ in range(members)]  # too few clips to hold any out: the last epoch is used
+
+
+def held_out_again(
+    indices: Sequence[int],
+    labels: Sequence[str],
+    groups: Sequence[str],
+    names: Sequence[str],
+    left_out: Collection[str],
+    learned: Collection[str],
+) -> list[int]:
+    """Return the clips that a member holds out when its training goes on with other clips.
+
+    These are the clips that it left out before, and new clips of the groups that it left out. Clips that it
+    was trained on stay in training, with the whole group if a class would be missing there. Parts of a film
+    are recognised by the film, as corrected times change their names.
+
+    Args:
+        indices: The usable training clips now.
+        labels: Class of each clip.
+        groups: Group of each clip.
+        names: Name of each clip.
+        left_out: Names of the clips that the member left out before.
+        learned: Names of all training clips before, including these.
+    """
+    files = {i: read_part_name(names[i])[0] for i in indices}
+    trained = set(learned) - set(left_out)
+    trained_files, left_files = ({read_part_name(n)[0] for n in some} for some in (trained, left_out))
+    unseen_files = left_files - trained_files
+    again = {i for i in indices if names[i] in left_out or files[i] in unseen_files}
+    # A group with clips of both kinds was split: the member knows it, so its new clips are trained on.
+    split = {groups[i] for i in indices if i not in again and files[i] in trained_files}
+    whole = {groups[i] for i in again} - split
+    again |= {i for i in indices if groups[i] in whole}
+    missing = {labels[i] for i in indices} - {labels[i] for i in indices if i not in again}
+    needed = {groups[i] for i in again if labels[i] in missing}
+    return [i for i in indices if i in again and groups[i] not in needed]
 
 
 def _divide(
