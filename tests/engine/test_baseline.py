@@ -12,6 +12,7 @@ from tests.engine.toys import QUICK, extracted, model_config, ordered, shaped
 from vidlstm.config import ModelConfig
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.training.baseline import score_with_baseline, train_baseline
+from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.models.checkpoint import Model, baseline_config, load_model, read_header, serialise
 from vidlstm.report.findings import cautions
@@ -73,6 +74,27 @@ class TestTraining:
         assert all(
             torch.equal(before[name], tensor) for name, tensor in model.classifier.state_dict().items()
         )
+
+    def test_holds_out_what_the_model_holds_out(
+        self, clips: Clips, model: Model, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """After resuming on other data, fresh parts would hold out clips that its branches were trained on."""
+        other = replace(model, baseline=None)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
+        left_out = [set(names[:6]), set(names[6:18])]
+        parts = make_trainer(other, clips, LEARNED, TRAINING, left_out=left_out, learned=names).parts
+        used = []
+        monkeypatch.setattr(Trainer, "calibrate", lambda self, *, novelty: used.append(self.parts))
+        list(train_baseline(other, clips, LEARNED, TRAINING, parts))
+        assert [[part.val.tolist() for part in some] for some in used] == [[[*range(6)], [*range(6, 18)]]]
+
+    def test_of_the_same_parts_is_the_same(self, clips: Clips, model: Model) -> None:
+        other = replace(model, baseline=None)
+        trainer = make_trainer(start_model(model_config(), clips, None, 0), clips, LEARNED, TRAINING)
+        list(train_baseline(other, clips, LEARNED, TRAINING, trainer.parts))
+        assert model.baseline is not None and other.baseline is not None
+        pairs = zip(model.baseline.state_dict().values(), other.baseline.state_dict().values(), strict=True)
+        assert all(torch.equal(one, two) for one, two in pairs)
 
     def test_learns_problems_without_order(self) -> None:
         clips = toy("shaped")

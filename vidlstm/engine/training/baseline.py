@@ -12,6 +12,7 @@ from dataclasses import replace
 from vidlstm.config import EncoderConfig, TrainConfig
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.scoring import score
+from vidlstm.engine.training.loop.members import Part
 from vidlstm.engine.training.prepare import make_trainer, start_model
 from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.metrics.classification import summarise
@@ -20,7 +21,7 @@ from vidlstm.records import EpochReport
 
 
 def train_baseline(
-    model: Model, clips: Clips, train: Sequence[int], config: TrainConfig
+    model: Model, clips: Clips, train: Sequence[int], config: TrainConfig, parts: Sequence[Part] = ()
 ) -> Iterator[EpochReport]:
     """Train `model.baseline`, yielding a record per epoch; a model that ignores the order gets none.
 
@@ -36,6 +37,8 @@ def train_baseline(
         clips: All clips of the data set.
         train: Indices of the training clips.
         config: How the model was trained.
+        parts: Parts of the model's trainer; the baseline is calibrated on what they hold out, as its branches
+            come from the model. Default: the parts of a training that does not continue another one.
     """
     baseline = baseline_config(model.config)
     if baseline is None:
@@ -45,14 +48,18 @@ def train_baseline(
         frozen = baseline.changed(encoder={"name": EncoderConfig.name, "unfrozen": 0})
         config = replace(TrainConfig.default(frozen), seed=config.seed)
     shortened = replace(config, epochs=-(-3 * config.epochs // 4))
-    whole = make_trainer(start_model(baseline, clips, None, config.seed), clips, train, shortened)
+    parts = parts if len(parts) == baseline.members else ()
+    whole = make_trainer(
+        start_model(baseline, clips, None, config.seed), clips, train, shortened, parts=parts
+    )
     copied = {} if trained else dict(zip(model.classifier.specs, model.classifier.branches, strict=True))
     missing = [spec for spec in whole.classifier.specs if spec not in copied]
     if missing:
         streams = {spec.stream for spec in missing}.union(*(spec.joined for spec in missing))
         rest = baseline.changed(streams=tuple(name for name in baseline.streams if name in streams))
         fewer = clips.only(rest.streams)
-        trainer = make_trainer(start_model(rest, fewer, None, config.seed), fewer, train, shortened)
+        initial = start_model(rest, fewer, None, config.seed)
+        trainer = make_trainer(initial, fewer, train, shortened, parts=parts)
         yield from trainer.run()
         if not trainer.has_best:  # it diverged in the first epoch
             return

@@ -41,6 +41,7 @@ def make_trainer(
     divided_by: int | None = None,
     left_out: Sequence[Collection[str]] = (),
     learned: Collection[str] = (),
+    parts: Sequence[Part] = (),
     world: World | None = None,
 ) -> Trainer:
     """Return a trainer for the readable training clips, divided among the members.
@@ -61,6 +62,7 @@ def make_trainer(
             It leaves out these again, with new clips of their groups, and no others, even if none of them
             is left: clips that it was trained on would be scored too high.
         learned: Names of all training clips of that run, including these.
+        parts: Parts of another trainer with as many members, whose held-out clips are held out here, too.
         world: The processes of a distributed training.
 
     Raises:
@@ -85,6 +87,8 @@ def make_trainer(
         held_out[member] = held_out_again(
             usable.tolist(), [s.label for s in samples], [s.group for s in samples], names, before, learned
         )
+    if parts:
+        held_out = [part.val[np.isin(part.val, usable)].tolist() for part in parts]
     parts = [Part(np.setdiff1d(usable, part), np.array(part, np.int64)) for part in held_out]
     _check_steps(min(len(part.train) for part in parts), config, world or World(), encoder_training)
     if encoder_training is None:

@@ -150,7 +150,7 @@ class _Session:
                 clips = yield from self._extract(model.encoder)
             clips = clips.all_encoded(model.encoder)
             if not interrupted:
-                interrupted = yield from self._train_baseline(model, clips)
+                interrupted = yield from self._train_baseline(model, clips, trainer)
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
         held_out = {clips.dataset.samples[i].path for i in self.plan.split.subset(self.subset)}
@@ -292,11 +292,12 @@ class _Session:
             yield Diverged(trainer.epoch, trainer.best_epoch, trainer.config.learning_rate)
         return False
 
-    def _train_baseline(self, model: Model, clips: Clips) -> Generator[Event, None, bool]:
+    def _train_baseline(self, model: Model, clips: Clips, trainer: Trainer) -> Generator[Event, None, bool]:
         """Train the baseline; Ctrl-C leaves it out. Return whether it was interrupted."""
         epoch = 0
         try:
-            for report in train_baseline(model, clips, self.plan.split.train, self.training):
+            train = self.plan.split.train
+            for report in train_baseline(model, clips, train, self.training, trainer.parts):
                 epoch = report.epoch
                 yield Progress("baseline", epoch, report.num_epochs)
         except KeyboardInterrupt:
