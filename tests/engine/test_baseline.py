@@ -78,7 +78,7 @@ class TestTraining:
     def test_holds_out_what_the_model_holds_out(
         self, clips: Clips, model: Model, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """After resuming on other data, fresh parts would hold out clips that its branches were trained on."""
+        """Fresh parts would hold out clips that the branches from the model were trained on."""
         other = replace(model, baseline=None)
         names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
         left_out = [set(names[:6]), set(names[6:18])]
@@ -92,7 +92,8 @@ class TestTraining:
         other = replace(model, baseline=None)
         trainer = make_trainer(start_model(model_config(), clips, None, 0), clips, LEARNED, TRAINING)
         list(train_baseline(other, clips, LEARNED, TRAINING, trainer.parts))
-        assert model.baseline is not None and other.baseline is not None
+        assert model.baseline is not None
+        assert other.baseline is not None
         pairs = zip(model.baseline.state_dict().values(), other.baseline.state_dict().values(), strict=True)
         assert all(torch.equal(one, two) for one, two in pairs)
 
