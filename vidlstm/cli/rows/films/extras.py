@@ -117,19 +117,22 @@ class Extras:
             is_done: Tells whether a film's scores are complete.
         """
         from vidlstm.engine.extraction.processes.pool import DecodePool
-        from vidlstm.engine.prediction.film_files import DAY, FilmFiles
-        from vidlstm.engine.prediction.film_report import FilmReport
 
         opened = OpenExtras(self.report)
         with contextlib.ExitStack() as stack:
             if self.scores is not None:
                 note = open_scores(self.scores, scored.classes, resume=resume, is_done=is_done)
                 opened.takers.append(stack.enter_context(note))
+            # The packages of these modules are not needed for rows alone: exported models go without them.
             if self.report is not None:
+                from vidlstm.engine.prediction.film_report import FilmReport
+
                 pool = stack.enter_context(DecodePool(1, timeout))
                 opened.page = FilmReport(pool, scored.classes, scored.idle)
                 opened.takers.append(opened.page.add)
             if self.makes_videos:
+                from vidlstm.engine.prediction.film_files import DAY, FilmFiles
+
                 files = FilmFiles(stack.enter_context(DecodePool(1, DAY)), scored.classes)
                 opened.videos = FilmVideos(console, files, self.clips, self.overlay, paths)
                 opened.takers.append(opened.videos.take)
