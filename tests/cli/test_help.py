@@ -123,6 +123,16 @@ class TestHelp:
         assert len(said.splitlines()) <= 2 * 24
         assert not any(panel in said for panel in ("─ Training", "─ Model", "─ Hardware"))
 
+    @pytest.mark.parametrize("command", ["predict", "spans"])
+    def test_a_usage_error_ends_with_the_way_out(self, command: str, tmp_path: Path) -> None:
+        for given, said in (
+            (("--min-score", "2"), "'--min-score': must be a number from 0 to 1, such as 0.8"),
+            (("--format", "json"), "rows are JSON lines, one object per line; use jsonl"),
+        ):
+            ended = shell(command, "a.mp4", *given, cwd=tmp_path)
+            assert ended.status == 2
+            assert said in ended.err
+
     def test_help_all_shows_every_option(self, tmp_path: Path) -> None:
         said = shell("train", "--help-all", cwd=tmp_path, COLUMNS="100").out
         assert all(panel in said for panel in ("─ Training", "─ Model", "─ Hardware", "─ Data layouts"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-from tests.cli.shell import shell
+from tests.cli.shell import TrainedRun, shell
 
 HEADER = "path,start,end,label,decision,subset\n"
 
@@ -110,3 +111,10 @@ def test_tasks_and_interface_are_two_files(pictures: Path, tmp_path: Path) -> No
     assert (ended.status, ended.out) == (2, "")
     assert "tasks.xml: would hold the labelling interface as well" in ended.err
     assert not (tmp_path / "tasks.xml").exists()
+
+
+def test_the_command_that_applies_decisions_names_the_data_of_a_run(
+    trained_run: TrainedRun, tmp_path: Path
+) -> None:
+    ended = shell("review", trained_run.run, "-o", "review.html", cwd=tmp_path)
+    assert f"Then: vidlstm review --apply decisions.csv {shlex.quote(str(trained_run.data))}\n" in ended.err

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,19 @@ class TestContent:
             plant(tmp_path, [f"{folder}/1.jpg"], b"x")
             plant(tmp_path, [f"{folder}/2.jpg"], b"z" if folder == "c" else b"y")
         assert equal_files([tmp_path / name for name in "abc"]) == ((0, 1),)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "extended"),
+    [
+        (r"(seq\d+)", r", such as `group_by=(seq\d+|take\d+_b)`, or"),
+        (r"seq\d+", r", such as `group_by=seq\d+|take\d+_b`, or"),
+        (r"(seq)\d+", "extend it or"),
+    ],
+)
+def test_a_pattern_is_extended_by_an_example_that_matches(pattern: str, extended: str) -> None:
+    with pytest.raises(DataError) as refused:
+        by_regex(["wave/seq01.mp4", "wave/take3_b.mp4"], pattern)
+    assert extended in str(refused.value)
+    if found := re.search(r"such as `group_by=([^`]*)`", str(refused.value)):
+        assert by_regex(["wave/seq01.mp4", "wave/take3_b.mp4"], found[1]).names == ("seq01", "take3_b")

@@ -7,6 +7,7 @@ import gc
 import importlib
 import itertools
 import os
+import re
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -73,7 +74,7 @@ class _Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")  # pydantic's, in Typer 0.27 and later
+            error.message = _plain(error)
             raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -87,6 +88,18 @@ class _Command(TyperCommand):
         for option in advanced:
             option.hidden = False  # type: ignore[attr-defined]
         formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in ctx.obj))
+
+
+def _plain(error: typer.BadParameter) -> str:
+    """Return the message of a usage error with the way out, without the words of pydantic."""
+    message = error.message.removeprefix("Value error, ")  # pydantic's, in Typer 0.27 and later
+    if message == "Input should be less than or equal to 1" or "range 0<=x<=1" in message:
+        return "must be a number from 0 to 1, such as 0.8"
+    if at_least := re.fullmatch(r"Input should be greater than or equal to (\S+)", message):
+        return f"must be at least {at_least[1]}"
+    if message.startswith("'json' is not one of") and "'jsonl'" in message:
+        return "rows are JSON lines, one object per line; use jsonl"
+    return message
 
 
 class _Commands(TyperGroup):

@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vidlstm.data.fingerprints import fingerprint, full_hash
 from vidlstm.errors import DataError, InputError, UsageError
@@ -85,9 +85,18 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
         others = f" and in {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
             f"{missing[0]}: `group_by={pattern}` finds no group in it{others}; it must match every clip, so "
-            "extend it or move these files elsewhere"
+            f"extend it{_example(pattern, missing[0])} or move these files elsewhere"
         )
     return Grouping(tuple(names), f"Groups come from `group_by={pattern}`.")
+
+
+def _example(pattern: str, path: str) -> str:
+    """Return how to extend a pattern so that it matches a path; numbers in its name may vary."""
+    name = re.sub(r"\d+", r"\\d+", re.escape(PurePosixPath(path).stem))
+    is_group = re.fullmatch(r"\([^?()][^()]*\)", pattern) is not None
+    if not is_group and "(" in pattern:
+        return ""
+    return f", such as `group_by={f'({pattern[1:-1]}|{name})' if is_group else f'{pattern}|{name}'}`,"
 
 
 def by_names_or_content(

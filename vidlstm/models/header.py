@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,7 +72,11 @@ def read_header(path: Path) -> Header:
     if not path.is_file():
         run = path.parent
         is_export = path.name.startswith(("onnx", "openvino")) and (run / FILE).is_file()
-        way = f"export it with `vidlstm export {run}`" if is_export else "train one with `vidlstm train DATA`"
+        way = (
+            f"export it with `vidlstm export {shlex.quote(run.as_posix())}`"
+            if is_export
+            else "train one with `vidlstm train DATA`"
+        )
         raise CheckpointError(f"{path}: no such checkpoint; {way}")
     if path.name == "last.pt":
         raise CheckpointError(f"{path}: is only for resuming; the model is {path.with_name(FILE)}")

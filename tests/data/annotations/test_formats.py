@@ -510,3 +510,22 @@ def test_a_film_outside_the_folder_is_not_opened(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_times_in_a_table(text: str, seconds: float | None) -> None:
     assert seconds_of(text) == seconds
+
+
+def test_an_eaf_names_the_film_relative_to_the_document(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {
+        tmp_path: "./films/day 1.mp4",
+        tmp_path / "films": "./day 1.mp4",
+        tmp_path / "eaf" / "films": "../../films/day 1.mp4",
+    }
+    (tmp_path / "films").mkdir()
+    film.rename(tmp_path / "films" / "day 1.mp4")
+    monkeypatch.chdir(tmp_path)
+    for named in Path("films/day 1.mp4"), tmp_path / "films" / "day 1.mp4":
+        for folder, way in places.items():
+            assert f'RELATIVE_MEDIA_URL="{way}"' in write_elan(named, [], folder)
+    folder.mkdir(parents=True)
+    file = write(folder, "day.eaf", write_elan(named, [Span(1, 2, "walk")], folder))
+    assert read_annotations([file]).films == ("../../films/day 1.mp4",)

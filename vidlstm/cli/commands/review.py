@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,7 @@ from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command
 from vidlstm.config import ReviewFormat
 from vidlstm.data.layouts.folders import count
-from vidlstm.errors import UsageError
+from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import write_atomically
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def review(
     start = root or (source if source.is_dir() else source.parent)
     number = count(len(found.items), "clip") if budget is None else f"{len(found.items)} of {total} clips"
     console.say(f"{number} to review: {_write(console, found, target, layout, source, start)}")
-    console.say(_NEXT[layout])
+    data = _data_of(source)
+    console.say(_NEXT[layout] + (" DATA" if data is None else f" {shlex.quote(data)}"))
     return Exit.DONE
 
 
@@ -97,10 +99,23 @@ _SUFFIXES: dict[ReviewFormat, str] = {"html": ".html", "label-studio": ".json", 
 _INTERFACE = ".xml"
 """Suffix of Label Studio's labelling interface, written next to the tasks."""
 _NEXT: dict[ReviewFormat, str] = {
-    "html": "Then: vidlstm review --apply decisions.csv DATA",
-    "label-studio": "Export as JSON, then: vidlstm review --apply EXPORT.json DATA",
-    "cvat": 'Export as "CVAT for images 1.1", then: vidlstm review --apply EXPORT.zip DATA',
+    "html": "Then: vidlstm review --apply decisions.csv",
+    "label-studio": "Export as JSON, then: vidlstm review --apply EXPORT.json",
+    "cvat": 'Export as "CVAT for images 1.1", then: vidlstm review --apply EXPORT.zip',
 }
+
+
+def _data_of(source: Path) -> str | None:
+    """Return the data set of a run folder, if it is there; None: the input does not tell."""
+    from vidlstm.models.header import FILE, read_header
+
+    if not source.is_dir():
+        return None
+    try:
+        data = read_header(source / FILE).training.get("data")
+    except CheckpointError:
+        return None
+    return data if isinstance(data, str) and Path(data).exists() else None
 
 
 def _require_no_loss(target: Path, layout: ReviewFormat, source: Path) -> None:

@@ -7,6 +7,8 @@ is reported as a problem. The file is parsed as a stream of elements; a document
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 from vidlstm.data.annotations.spans import ANYWHERE, Annotations, LabelledSpan, SpanCode, SpanProblem
 from vidlstm.data.annotations.values import number_of, read_bytes
 from vidlstm.errors import DataError
-from vidlstm.files import suffix_kind
+from vidlstm.files import real_path, suffix_kind
 from vidlstm.records import Span
 from vidlstm.stores import address_of
 
@@ -130,8 +132,14 @@ def _annotations(file: Path, reader: _Reader) -> Annotations:
     return Annotations((film,), tuple(spans), tuple(problems), f"ELAN file {file.name}")
 
 
-def write_elan(film: Path, spans: Sequence[Span]) -> str:
-    """Return one film's spans as a document, on one tier."""
+def write_elan(film: Path, spans: Sequence[Span], folder: Path | None = None) -> str:
+    """Return one film's spans as a document, on one tier.
+
+    Args:
+        film: The film.
+        spans: Its spans.
+        folder: Where the document will be, for the film's relative path; None: beside the film.
+    """
     times = [round(1000 * t) for span in spans for t in (span.start, span.end)]
     slots = "".join(
         f'        <TIME_SLOT TIME_SLOT_ID="ts{n}" TIME_VALUE="{t}"/>\n' for n, t in enumerate(times, 1)
@@ -146,7 +154,7 @@ def write_elan(film: Path, spans: Sequence[Span]) -> str:
         for n, span in enumerate(spans, 1)
     )
     url = quoteattr(_shown(address_of(film) or f"file://{film.absolute().as_posix()}"))
-    media = f"MEDIA_URL={url} RELATIVE_MEDIA_URL={quoteattr('./' + _shown(film.name))}"
+    media = f"MEDIA_URL={url} RELATIVE_MEDIA_URL={quoteattr(_shown(_relative(film, folder)))}"
     return f"""<?xml version="1.0" encoding="UTF-8"?>
 <ANNOTATION_DOCUMENT AUTHOR="vidlstm" DATE="1970-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0"
     xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
@@ -162,6 +170,17 @@ def write_elan(film: Path, spans: Sequence[Span]) -> str:
     <LINGUISTIC_TYPE GRAPHIC_REFERENCES="false" LINGUISTIC_TYPE_ID="default-lt" TIME_ALIGNABLE="true"/>
 </ANNOTATION_DOCUMENT>
 """
+
+
+def _relative(film: Path, folder: Path | None) -> str:
+    """Return the path from a folder to a film, with slashes; ELAN looks there first if a disk was moved."""
+    if folder is not None and address_of(film) is None:
+        film = film.absolute()
+        with contextlib.suppress(ValueError):  # on different drives
+            way = os.path.relpath(real_path(film.parent) / film.name, real_path(folder))
+            way = Path(way).as_posix()
+            return way if way.startswith("../") else f"./{way}"
+    return f"./{film.name}"
 
 
 def _shown(text: str) -> str:

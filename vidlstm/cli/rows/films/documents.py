@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vidlstm.cli.console import Console
 from vidlstm.cli.rows.films.paths import FilmPaths, in_tree, with_ending
-from vidlstm.cli.rows.formats.documents import SUFFIXES, WRITERS, DocumentFormat
+from vidlstm.cli.rows.formats.documents import SUFFIXES, DocumentFormat, to_document
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
 from vidlstm.records import Failure, FilmSpans
@@ -64,12 +64,13 @@ class FilmDocuments:
         """Write one film's document, whole or not at all. A film that failed has none."""
         if isinstance(film, Failure):
             return
-        text = WRITERS[self.format](film).encode("utf-8", "replace")
-        if self.folder is None:
+        place = None if self.folder is None else self._place(film.path)
+        folder = Path() if place is None else place.parent
+        text = to_document(self.format, film, folder).encode("utf-8", "replace")
+        if place is None:
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()
             return
-        place = self._place(film.path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(place, text)

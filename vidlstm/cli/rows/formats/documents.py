@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from vidlstm.data.annotations.activitynet import write_activitynet
@@ -57,6 +58,13 @@ WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
     "label-studio": lambda film: write_label_studio(to_path(film.path), film.spans, film.frame_rate or 25.0),
     "activitynet": lambda film: write_activitynet(to_path(film.path), film.spans),
 }
+
+
+def to_document(name: DocumentFormat, film: FilmSpans, folder: Path) -> str:
+    """Return a film's document, which will be in this folder."""
+    if name == "eaf":
+        return write_elan(to_path(film.path), film.spans, folder)
+    return WRITERS[name](film)
 
 
 def _clock(seconds: float, mark: str) -> str:
