@@ -69,6 +69,26 @@ class TestComparison:
     def test_with_few_groups_clips_are_compared(self) -> None:
         assert compare(*branches(0, 0.5, 2.0), groups(1), POSE).kept
 
+    @pytest.mark.parametrize("number", [1, 12])
+    def test_a_clip_that_two_members_hold_out_counts_once(self, number: int) -> None:
+        scores, labels = branches(0, 0.5, 0.9)
+        once = compare(scores, labels, groups(number), POSE, np.arange(48)[::-1])
+        assert once == compare(scores, labels, groups(number), POSE)
+        twice = compare(
+            torch.cat([scores, scores], 1),
+            torch.cat([labels, labels]),
+            groups(number) * 2,
+            POSE,
+            np.tile(np.arange(48), 2),
+        )
+        assert (twice.clips, twice.right, twice.right_without, twice.kept) == (
+            once.clips,
+            once.right,
+            once.right_without,
+            once.kept,
+        )
+        assert (twice.p, twice.loss) == pytest.approx((once.p, once.loss), rel=1e-4)
+
     def test_one_clip_is_no_evidence(self) -> None:
         scores, labels = branches(0, 0.0, 4.0, num_clips=1)
         choice = compare(scores, labels, ["x"], POSE)

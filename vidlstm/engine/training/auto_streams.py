@@ -95,7 +95,7 @@ def choose_streams(model: Model, trainer: Trainer, dataset: Dataset) -> PoseChoi
     groups = [dataset.samples[i].group for i in indices]
     if len(indices):
         scores = trainer.held_out_scores(trainer.views)
-        choice = compare(scores, trainer.held_out_labels, groups, np.array(pose))
+        choice = compare(scores, trainer.held_out_labels, groups, np.array(pose), indices)
     else:
         choice = PoseChoice(0, 0, 0, 0.0, 0.0, 1.0, kept=False)
     if not choice.kept:
@@ -104,35 +104,50 @@ def choose_streams(model: Model, trainer: Trainer, dataset: Dataset) -> PoseChoi
     return choice
 
 
-def compare(scores: Tensor, labels: Tensor, groups: Sequence[str], optional: NDArray[np.bool_]) -> PoseChoice:
+def compare(
+    scores: Tensor,
+    labels: Tensor,
+    groups: Sequence[str],
+    optional: NDArray[np.bool_],
+    indices: NDArray[np.int64] | None = None,
+) -> PoseChoice:
     """Compare the fusion of all branches with that of the branches that are not optional.
+
+    A clip that several members hold out is one piece of evidence, with the mean of their gains.
 
     Args:
         scores: Log-probabilities of every branch on held-out clips, `(S, N, K)`, N at least 1.
         labels: int64 `(N,)`.
         groups: Group of each clip.
         optional: Which branches are optional, bool `(S,)`.
+        indices: Number of each clip, int64 `(N,)`, the same for a clip that several members hold out;
+            default: all are different.
     """
+    given = np.arange(len(groups)) if indices is None else indices
+    _, first, rank = np.unique(given, return_index=True, return_inverse=True)
+    clips = first.argsort().argsort()[rank]  # numbered in the order of the rows
+    share = 1 / np.bincount(clips)[clips]
     numbers = np.unique(groups, return_inverse=True)[1]
     if numbers.max() + 1 < _MIN_GROUPS:
-        numbers = np.arange(len(groups))
-    loss, hit = _out_of_fold(scores, labels, numbers)
-    loss_without, hit_without = _out_of_fold(scores[torch.from_numpy(~optional)], labels, numbers)
-    gains: NDArray[np.float64] = np.bincount(numbers, weights=loss_without - loss).astype(np.float64)
-    p = sign_flip(gains)
+        numbers = clips
+    loss, hit = _out_of_fold(scores, labels, numbers, clips)
+    loss_without, hit_without = _out_of_fold(scores[torch.from_numpy(~optional)], labels, numbers, clips)
+    gains = share * (loss_without - loss)
+    p = sign_flip(np.bincount(numbers, weights=gains).astype(np.float64))
+    number = int(clips.max()) + 1
     return PoseChoice(
-        len(labels),
-        int(hit.sum()),
-        int(hit_without.sum()),
-        float(loss.mean()),
-        float(loss_without.mean()),
+        number,
+        round(float((share * hit).sum())),
+        round(float((share * hit_without).sum())),
+        float((share * loss).sum() / number),
+        float((share * loss_without).sum() / number),
         p,
         kept=p < _LEVEL,
     )
 
 
 def _out_of_fold(
-    scores: Tensor, labels: Tensor, groups: NDArray[np.int64]
+    scores: Tensor, labels: Tensor, groups: NDArray[np.int64], clips: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the log loss of each clip, and whether it is right, by a fusion fitted on other groups."""
     loss, hit = np.zeros(len(labels)), np.zeros(len(labels), bool)
@@ -141,7 +156,8 @@ def _out_of_fold(
         if not tested.any():
             continue
         fitted = tested if tested.all() else ~tested
-        fusion = fit_fusion(scores[:, torch.from_numpy(fitted)], labels[torch.from_numpy(fitted)])
+        rows = torch.from_numpy(fitted)
+        fusion = fit_fusion(scores[:, rows], labels[rows], len(np.unique(clips[fitted])))
         truth = labels[torch.from_numpy(tested)]
         logits = fuse(scores[:, torch.from_numpy(tested)], *fusion)
         loss[tested] = -logits.gather(1, truth[:, None])[:, 0].double().numpy()
