@@ -47,9 +47,7 @@ def test_rows_of_spans_keep_their_times(tmp_path: Path) -> None:
 )
 def test_predicted_labels_are_never_taken_for_those_of_the_data(text: str, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text(text)
-    with pytest.raises(
-        DataError, match=r"rows\.csv, line 2: .* give rows of predict .* \(`--format jsonl`\)"
-    ):
+    with pytest.raises(DataError, match=r"rows\.csv, line 2: .* give rows of predict .* \(`format=jsonl`\)"):
         read_review(tmp_path / "rows.csv")
 
 

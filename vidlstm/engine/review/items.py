@@ -27,7 +27,7 @@ from vidlstm.stores import to_path
 PREDICTIONS = "predictions.csv"
 _MAX_BYTES = 512 * 2**20
 _WANTED = (
-    "rows of predict or spans (`--format jsonl`), the output of `vidlstm check --labels --json`, "
+    "rows of predict or spans (`format=jsonl`), the output of `vidlstm check --labels --json`, "
     "or a run folder"
 )
 _VISIBLE = re.compile(r"\S")
