@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ class TestOutput:
         assert (
             "Fewer than two held-out clips, so little is known about: rise, sink.\n" in trained_run.ended.err
         )
-        assert 'What would help most: more clips of "rise"' in err
+        assert "What would help most: more clips: the model is not clearly better than always " in err
 
     def test_a_model_without_frame_order_has_no_other_baseline(self, tiny_data: Path, tmp_path: Path) -> None:
         ended = vidlstm("train", tiny_data, *QUICK, "--head", "mean", "--out", tmp_path / "r", "--json")
@@ -455,10 +456,30 @@ class TestCtrlC:
         assert "To continue" not in ended.err
         load_model(tmp_path / "r" / "model.safetensors")
 
+    def test_while_an_epoch_is_written_keeps_that_epoch(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save, number = torch.save, 0
+
+        def interrupted(*arguments: Any) -> None:
+            nonlocal number
+            number += 1
+            if number == 2:
+                raise KeyboardInterrupt
+            save(*arguments)
+
+        with monkeypatch.context() as context:
+            context.setattr("vidlstm.engine.training.run_folder.torch.save", interrupted)
+            ended = vidlstm("train", tiny_data, *QUICK, "--epochs", "3", "--out", tmp_path / "r")
+        assert ended.status == 130
+        assert "Interrupted after epoch 2." in ended.err
+        assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 2
+        assert load_model(tmp_path / "r" / "model.safetensors").training["epochs"] == 2
+
     def test_during_the_baseline_skips_the_baseline(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def interrupted(*_: object) -> Trainer:
+        def interrupted(*_: object, **__: object) -> Trainer:
             raise KeyboardInterrupt
 
         monkeypatch.setattr("vidlstm.engine.training.baseline.make_trainer", interrupted)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.report.made import ACTIONS, AWKWARD, make_epochs, make_films, make_page, make_report, numbered
 from vidlstm.engine.reporting import describe_test, film_section
-from vidlstm.evaluations import Baseline, Interval
-from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error
+from vidlstm.evaluations import Baseline, EvalReport, Interval, Scored
+from vidlstm.metrics.classification import calibration, calibration_bins, calibration_error, summarise
 from vidlstm.report.findings import cautions, doubtful_hits, mistakes, next_step, top
 from vidlstm.report.page import MAX_CLIPS
 from vidlstm.report.text import percent
@@ -53,6 +54,38 @@ def test_a_model_that_is_no_better_than_one_class_needs_more_clips() -> None:
     assert advice is not None
     assert advice.startswith("more clips: the model is not clearly better than always naming one class.")
     assert next_step(learned) != advice
+
+
+def report_of(*rows: tuple[str, str, int]) -> EvalReport:
+    """Return a report on clips with a true class, a guess, and their number; each clip is its own group."""
+    classes = ("kick", "punch", "push")
+    clips = [(true, guess) for true, guess, number in rows for _ in range(number)]
+    scored = [
+        Scored(Path(f"{i}.mp4"), true, f"g{i}", tuple(0.8 if c == guess else 0.1 for c in classes), None)
+        for i, (true, guess) in enumerate(clips)
+    ]
+    return summarise(classes, scored)
+
+
+def test_advice_is_on_the_class_with_the_most_mistakes() -> None:
+    report = report_of(
+        ("kick", "kick", 30), ("kick", "push", 2), ("punch", "punch", 30), ("punch", "kick", 3),
+        ("punch", "push", 4), ("push", "push", 1),
+    )  # fmt: skip
+    assert next_step(report) == 'more recordings of "punch": 30 of 37 clips right, 4 taken for "push".'
+
+
+def test_without_a_class_of_two_mistakes_advice_is_on_the_class_that_is_not_tested() -> None:
+    report = report_of(
+        ("kick", "kick", 20), ("kick", "punch", 1), ("punch", "punch", 20), ("push", "push", 1)
+    )
+    assert next_step(report) == 'more clips of "push", from other people or recordings.'
+
+
+def test_a_class_without_clips_has_no_figures() -> None:
+    page = make_page(report_of(("kick", "kick", 5), ("punch", "kick", 5)))
+    assert page.count('<td class="number">-</td>') == 3
+    assert re.search(r'<th scope="row">push</th>(<td class="number">-</td>){3}', page)
 
 
 def test_nothing_is_loaded_from_elsewhere() -> None:

@@ -73,7 +73,7 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
     others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
     console.say(f"For comparison, on the same {noun}: {others}.")
     if report.max_score is not None and report.max_score < _NEARLY_SURE:
-        console.say(f"No score exceeds {report.max_score:.2f}: so few {noun} cannot show more.")
+        console.say(f"No score exceeds {report.max_score:.2f}, as the model was calibrated on few {noun}.")
     if found := find_cautions(report):
         where = f"details in {page}" if page is not None else "--verbose explains"
         console.say(f"Caution: {'; '.join(caution.short for caution in found)} ({where}).")
@@ -95,7 +95,7 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
             values = {"precision": row.precision, "recall": row.recall, "F1": row.f1}
             table.add_row(
                 Text(printable(row.label)),  # a string would be searched for markup
-                *(f"{values[name]:.3f}" for name in figures),
+                *(f"{values[name]:.3f}" if row.support else "-" for name in figures),
                 str(row.support),
             )
         console.rich.print(table)

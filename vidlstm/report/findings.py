@@ -162,21 +162,37 @@ def next_step(report: EvalReport) -> str | None:
     noun = _noun(report)
     if report.failed and len(report.failed) >= _MANY_FAILED * len(report.scored):
         return f"repair or remove the {_count(len(report.failed), noun)} that could not be read."
-    if names := untested(report):
-        return f'more {noun}s of "{names[0]}", from other people or recordings.'
     if report.top1_interval.low <= report.majority:
         return (
             f"more {noun}s: the model is not clearly better than always naming one class. Start with 15 to "
             f"20 {noun}s per class, from five or more people or recordings."
         )
+    if (worst := _worst_class(report)) is not None:
+        return worst
+    if names := untested(report):
+        return f'more {noun}s of "{names[0]}", from other people or recordings.'
     if report.num_groups < 10:
         return f"{noun}s of more people or recordings, so that the model generalises to new ones."
-    worst = confusions(report, 1)
-    if worst and worst[0].num_clips > 1:
-        return f'more {noun}s of "{worst[0].true}" and "{worst[0].guess}", which are confused most often.'
     if len(report.classes) < 12 and not set(report.classes) & {"other", "none", "background", "unknown"}:
         return f"a class named other, with {noun}s of anything else, if the model will see such {noun}s."
     return None
+
+
+def _worst_class(report: EvalReport) -> str | None:
+    """Return advice on the class with the most mistakes, at least two; None if no class has as many."""
+    wrong = [
+        [0 if guess == true else n for guess, n in enumerate(row)]
+        for true, row in enumerate(report.confusion)
+    ]
+    worst = max(range(len(wrong)), key=lambda true: sum(wrong[true]))
+    if sum(wrong[worst]) < 2:
+        return None
+    guess = max(range(len(wrong)), key=wrong[worst].__getitem__)
+    label, right, total = report.classes[worst], report.confusion[worst][worst], sum(report.confusion[worst])
+    return (
+        f'more recordings of "{label}": {right} of {total} {_noun(report)}s right, '
+        f'{wrong[worst][guess]} taken for "{report.classes[guess]}".'
+    )
 
 
 def _noun(report: EvalReport) -> str:

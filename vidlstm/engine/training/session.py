@@ -265,6 +265,7 @@ class _Session:
             UsageError: The GPU has too little memory.
         """
         total = trainer.config.epochs
+        report = None
         try:
             with contextlib.ExitStack() as stack:
                 log = None
@@ -278,7 +279,11 @@ class _Session:
                         run.write_epoch(report, trainer, self.plan.dataset)
                     yield EpochEnded(report)
         except KeyboardInterrupt:
-            kept = bool(run.epochs) and self.world.size == 1  # other ranks are interrupted at other points
+            is_alone = self.world.size == 1  # other ranks are interrupted at other points
+            written = run.epochs[-1].epoch if run.epochs else 0
+            if is_alone and report is not None and written < report.epoch == trainer.epoch:
+                run.write_epoch(report, trainer, self.plan.dataset)  # writing it was interrupted
+            kept = bool(run.epochs) and is_alone
             if not kept:
                 raise
             yield self._interrupted(run, trainer.best_epoch)
