@@ -476,6 +476,27 @@ class TestCtrlC:
         assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 2
         assert load_model(tmp_path / "r" / "model.safetensors").training["epochs"] == 2
 
+    @pytest.mark.parametrize("moment", ["_train_epoch", "_keep_if_best"])
+    def test_in_an_epoch_leaves_no_trace_of_that_epoch(
+        self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    ) -> None:
+        work = getattr(Trainer, moment)
+
+        def interrupted(trainer: Trainer, *arguments: Any) -> Any:
+            done = work(trainer, *arguments)
+            if trainer.epoch == 2:
+                raise KeyboardInterrupt
+            return done
+
+        with monkeypatch.context() as context:
+            context.setattr(Trainer, moment, interrupted)
+            ended = vidlstm("train", tiny_data, *QUICK, "--epochs", "3", "--out", tmp_path / "r")
+        assert ended.status == 130
+        assert "Interrupted after epoch 1. The best epoch so far, 1, is kept." in ended.err
+        assert len((tmp_path / "r" / "metrics.jsonl").read_text().splitlines()) == 1
+        facts = load_model(tmp_path / "r" / "model.safetensors").training
+        assert (facts["epochs"], facts["best_epoch"]) == (1, 1)
+
     def test_during_the_baseline_skips_the_baseline(
         self, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

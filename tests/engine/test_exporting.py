@@ -386,8 +386,9 @@ def test_the_command(trained_run: TrainedRun, tmp_path: Path) -> None:
     assert (ended.status, ended.out) == (0, f"{tmp_path / 'model'}{os.linesep}")
     said = ended.err.splitlines()
     assert said[0] == "Compared on 3 clips of the run. Largest difference in probability:"
-    assert len(said) == 8
-    assert said[-1].endswith("in 8 files.")
+    assert len(said) == 9
+    assert said[-2].endswith("in 8 files.")
+    assert said[-1].startswith("Next: vidlstm predict")
 
 
 def test_the_command_for_openvino(trained_run: TrainedRun, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ class RunFolder:
             )
         if changes:
             self._changed = (settings, rows)
-        return self._read_last()
+        return self.last_state()
 
     def settings(self) -> RunSettings:
         """Read the run's settings.
@@ -237,8 +237,12 @@ class RunFolder:
     def _training_clips(self) -> list[str]:
         return [name for name, row in read_split_rows(self.path / SPLIT).items() if row.subset == "train"]
 
-    def _read_last(self) -> dict[str, Any] | None:
-        """Read the state after the newest epoch; nothing in the file can run code."""
+    def last_state(self) -> dict[str, Any] | None:
+        """Return the trainer's state after the newest epoch, as `reopen` does; nothing in it can run code.
+
+        Raises:
+            CheckpointError: It is damaged.
+        """
         file = self.path / LAST
         try:
             saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)

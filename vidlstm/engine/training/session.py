@@ -286,6 +286,8 @@ class _Session:
             kept = bool(run.epochs) and is_alone
             if not kept:
                 raise
+            if trainer.epoch > run.epochs[-1].epoch and (state := run.last_state()) is not None:
+                self._restore(run, trainer, state)  # as before the epoch that was interrupted
             yield self._interrupted(run, trainer.best_epoch)
             return True
         except torch.OutOfMemoryError as error:
