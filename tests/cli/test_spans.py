@@ -25,7 +25,7 @@ from tests.tiny import write_action
 from vidlstm.cli.console import Console
 from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.films.videos import FilmVideos
-from vidlstm.cli.rows.formats.documents import WRITERS, DocumentFormat
+from vidlstm.cli.rows.formats.documents import DocumentFormat, to_document
 from vidlstm.data.annotations.formats import read_annotations
 from vidlstm.engine.prediction.film_files import FilmFiles
 from vidlstm.engine.prediction.films import LabelledFilm
@@ -294,11 +294,11 @@ def test_documents_of_several_films_need_a_folder(
 
 def test_a_label_is_never_the_arrow_of_subtitles() -> None:
     film = FilmSpans("a.mp4", (Span(0, 1, "--->"), Span(1, 2, "a-->b->c---->>")), 2.0, 25.0)
-    assert [line for line in WRITERS["srt"](film).splitlines() if "1.00" in line] == [
+    assert [line for line in to_document("srt", film).splitlines() if "1.00" in line] == [
         "-> 1.00",
         "a->b->c->> 1.00",
     ]
-    assert WRITERS["vtt"](film).count("-->") == WRITERS["srt"](film).count("-->") == 2
+    assert to_document("vtt", film).count("-->") == to_document("srt", film).count("-->") == 2
 
 
 def test_a_model_without_windows_is_refused_with_a_hint(model: Path, film: tuple[Path, list[Span]]) -> None:
@@ -496,9 +496,9 @@ def test_videos_are_not_made_from_films_in_stores(film_run: Path, tmp_path: Path
 @pytest.mark.parametrize("name", ["boris", "eaf", "label-studio"])
 def test_documents_name_the_address_of_a_film(name: DocumentFormat) -> None:
     film = FilmSpans("s3://bucket/day.mp4", (Span(0, 1, "rise"),), 2.0, 25.0)
-    assert "s3://bucket/day.mp4" in WRITERS[name](film)
-    assert "/films/day.mp4" in WRITERS[name](replace(film, path="file:///films/day.mp4"))
-    assert "file:/films" not in WRITERS[name](replace(film, path="file:///films/day.mp4"))
+    assert "s3://bucket/day.mp4" in to_document(name, film)
+    assert "/films/day.mp4" in to_document(name, replace(film, path="file:///films/day.mp4"))
+    assert "file:/films" not in to_document(name, replace(film, path="file:///films/day.mp4"))
 
 
 @pytest.mark.parametrize("given", ["film.mp4", "."])

@@ -10,7 +10,6 @@ is a file with a start and an end.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,6 +22,7 @@ from vidlstm.data.annotations.locations import locate_films
 from vidlstm.data.annotations.spans import ANYWHERE, Film, LabelledSpan, Membership, SpanProblem, settle
 from vidlstm.data.layouts.folders import Subset, count, some
 from vidlstm.errors import DataError, InputError, UsageError
+from vidlstm.files import real_path
 from vidlstm.records import Span, Times
 from vidlstm.stores import is_address
 
@@ -199,7 +199,7 @@ def _first_names(paths: Mapping[str, Path]) -> dict[str, str]:
     """Return, for each name of a film, the first name of the same file: `a.mp4` for `./a.mp4`."""
     first: dict[str, str] = {}
     return {
-        name: first.setdefault(normalize("NFC", os.path.realpath(path)), name) for name, path in paths.items()
+        name: first.setdefault(normalize("NFC", str(real_path(path))), name) for name, path in paths.items()
     }
 
 

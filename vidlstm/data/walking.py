@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from vidlstm.config import Kind
-from vidlstm.files import are_frames, is_folder, suffix_kind
+from vidlstm.files import are_frames, is_folder, real_path, suffix_kind
 
 SkipReason = Literal[
     "hidden file", "no media", "link loop", "broken link", "special file", "unreadable folder"
@@ -93,7 +93,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 def _is_below(link: Path, root: Path) -> bool:
     """Tell whether the target of a link is walked in any case, before or after the link."""
-    target = Path(os.path.realpath(link))
+    target = real_path(link)
     if not target.is_relative_to(root):
         return False
     return not any(part.startswith(".") for part in target.relative_to(root).parts)

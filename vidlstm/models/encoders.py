@@ -315,7 +315,7 @@ def _load_file(body: nn.Module, file: str) -> None:
     if unusable := [k for k, v in loaded.items() if v.is_floating_point() and not v.isfinite().all()]:
         raise WeightsError(
             f"`weights={file}`: {len(unusable)} of {len(loaded)} entries hold numbers that are not finite, "
-            f"such as {unusable[0]}"
+            f"such as {unusable[0]}; give another file"
         )
 
 

@@ -21,7 +21,7 @@ from vidlstm.data.films import BACKGROUND
 from vidlstm.data.layouts.tables import read_records
 from vidlstm.engine.review.decisions import NO_CLIP, Applied, Decision, find_clip, num_held_out, with_subset
 from vidlstm.errors import DataError
-from vidlstm.files import kind_of, write_atomically
+from vidlstm.files import kind_of, real_path, write_atomically
 from vidlstm.stores import address_of, is_address, path_in
 
 _ROUNDING = 0.005 + 1e-6
@@ -221,7 +221,7 @@ def _facts(decision: Decision, path: str, known: Sequence[_Row], column: Mapping
 
 
 def _place(file: Path) -> str:
-    return str(file) if address_of(file) is not None else os.path.realpath(file)
+    return str(file if address_of(file) is not None else real_path(file))
 
 
 def _times(start: str, end: str) -> _Times:

@@ -129,8 +129,9 @@ def require_rows_name(file: Path) -> None:
     found = next((name for name, ending in SUFFIXES.items() if ending == suffix), None)
     if found is not None and suffix not in _OF_ROWS:
         raise UsageError(
-            f"{file}: rows are no {suffix} file; --format {found} --output-dir FOLDER writes one document "
-            f"per film; or for a single film, --format {found} > {shlex.quote(str(file))} writes this file"
+            f"{file}: rows cannot be written as {suffix}; --format {found} --output-dir FOLDER writes one "
+            f"document per film; or for a single film, --format {found} > {shlex.quote(str(file))} writes "
+            "this file"
         )
 
 

@@ -50,21 +50,27 @@ def _boris(film: FilmSpans) -> str:
     return boris_header() + boris_rows(to_path(film.path), film.spans, film.seconds, film.frame_rate)
 
 
-WRITERS: dict[DocumentFormat, Callable[[FilmSpans], str]] = {
-    "srt": srt,
-    "vtt": vtt,
-    "boris": _boris,
-    "eaf": lambda film: write_elan(to_path(film.path), film.spans),
-    "label-studio": lambda film: write_label_studio(to_path(film.path), film.spans, film.frame_rate or 25.0),
-    "activitynet": lambda film: write_activitynet(to_path(film.path), film.spans),
+_WRITERS: dict[DocumentFormat, Callable[[FilmSpans, Path | None], str]] = {
+    "srt": lambda film, _: srt(film),
+    "vtt": lambda film, _: vtt(film),
+    "boris": lambda film, _: _boris(film),
+    "eaf": lambda film, folder: write_elan(to_path(film.path), film.spans, folder),
+    "label-studio": lambda film, _: write_label_studio(
+        to_path(film.path), film.spans, film.frame_rate or 25.0
+    ),
+    "activitynet": lambda film, _: write_activitynet(to_path(film.path), film.spans),
 }
 
 
-def to_document(name: DocumentFormat, film: FilmSpans, folder: Path) -> str:
-    """Return a film's document, which will be in this folder."""
-    if name == "eaf":
-        return write_elan(to_path(film.path), film.spans, folder)
-    return WRITERS[name](film)
+def to_document(name: DocumentFormat, film: FilmSpans, folder: Path | None = None) -> str:
+    """Return a film's document.
+
+    Args:
+        name: The format.
+        film: The film and its spans.
+        folder: Where the document will be; None: beside the film.
+    """
+    return _WRITERS[name](film, folder)
 
 
 def _clock(seconds: float, mark: str) -> str:
