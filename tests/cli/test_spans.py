@@ -562,7 +562,7 @@ def test_films_of_one_name_have_files_of_their_own(
     three = shutil.copy(film[0], tmp_path / "new.mkv")
     command = ("spans", one, three, "-c", film_run, "-f", "srt")
     assert vidlstm(*command, "--output-dir", documents, "--shard", "2/2", *MACHINE).status == 0
-    (first,) = documents.rglob("*.*")
+    (first,) = documents.rglob("*.srt")
     assert first.name == "new_2.srt"
     assert vidlstm(*command, "--resume", documents, *MACHINE).status == 0
-    assert sorted(path.name for path in documents.rglob("*.*")) == ["new.srt", "new_2.srt"]
+    assert sorted(path.name for path in documents.rglob("*.srt")) == ["new.srt", "new_2.srt"]
