@@ -191,6 +191,14 @@ class TestCommands:
         cpu, gpu = (rows(tiny_data, "-c", tmp_path / "simple", "--device", d) for d in ("cpu", GPU))
         assert same_rows(gpu, cpu, 0.01)
 
+    def test_two_layers(self, tiny_data: Path, tmp_path: Path) -> None:
+        size = ("--size", "32", "--hidden", "8", "--workers", "2", "--epochs", "2", "--quiet")
+        options = ("--streams", "rgb", "--layers", "2", "--unfreeze", "1", *size, "--device", GPU)
+        ended = run("train", tiny_data, *options, "--out", tmp_path / "two")
+        assert ended.status == 0, ended.err
+        cpu, gpu = (rows(tiny_data, "-c", tmp_path / "two", "--device", d) for d in ("cpu", GPU))
+        assert same_rows(gpu, cpu, 0.01)
+
     @pytest.mark.parametrize("second", [GPU, "cpu"])
     def test_a_run_is_resumed(self, second: str, frozen: Path, tiny_data: Path, tmp_path: Path) -> None:
         out = tmp_path / "run"

@@ -76,15 +76,22 @@ class RecurrentHead(nn.Module):
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
         """Read `(M, B, T, D)` with `mask` `(M, B, T)` in order; return `(M, B, H)`."""
-        if not self.training or self.layers == 1:
+        if self.layers == 1:
             return self.summarise(self._read([*self.rnns], steps, mask), mask)
         with warnings.catch_warnings():
-            # On a GPU cuDNN copies the weights of a layer that is computed by itself; they are small.
+            # On a GPU cuDNN moves the weights of a layer that is computed by itself, and copies those of all
+            # layers whenever they are computed together again; they are small.
             warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
-            for number in range(self.layers):
-                x = self.between(steps) if number else steps
-                steps = self._read([_layer(rnn, number) for rnn in self.rnns], x, mask)
-        return self.summarise(steps, mask)
+            return self.summarise(self._read_layers(steps, mask), mask)
+
+    def _read_layers(self, steps: Tensor, mask: Tensor) -> Tensor:
+        """Return the outputs of the last of several layers; in training with dropout between them."""
+        if not self.training:
+            return self._read([*self.rnns], steps, mask)
+        for number in range(self.layers):
+            x = self.between(steps) if number else steps
+            steps = self._read([_layer(rnn, number) for rnn in self.rnns], x, mask)
+        return steps
 
     def _read(self, rnns: Sequence[nn.Module], steps: Tensor, mask: Tensor) -> Tensor:
         # A forward LSTM reads padding after the real steps, so it needs no packing.
