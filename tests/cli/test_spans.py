@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -27,11 +28,14 @@ from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.films.videos import FilmVideos
 from vidlstm.cli.rows.formats.documents import DocumentFormat, to_document
 from vidlstm.data.annotations.formats import read_annotations
+from vidlstm.engine.prediction import sources
 from vidlstm.engine.prediction.film_files import FilmFiles
 from vidlstm.engine.prediction.films import LabelledFilm
+from vidlstm.engine.prediction.sources import Readers, open_readers
 from vidlstm.errors import UsageError
 from vidlstm.metrics.segments import count_matches
 from vidlstm.records import FilmSpans, Span
+from vidlstm.settings import MachineSettings
 
 MACHINE = ("--workers", "1", "--backend", "torch")
 
@@ -72,6 +76,30 @@ def test_formats_of_rows(film: tuple[Path, list[Span]], rows: list[str], film_ru
     table = run("table")
     assert table[0].split() == ["start", "end", "score", "label", "path"]
     assert table[1].split() == [first[1], first[2], first[4], first[3], first[0]]
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "workers"),
+    [(1, (), 1), (1, ("--workers", "2"), 2), (2, (), None)],
+    ids=["one film", "as asked for", "several films"],
+)
+def test_all_cores_read_a_single_film(
+    number: int,
+    options: tuple[str, ...],
+    workers: int | None,
+    film: tuple[Path, list[Span]],
+    film_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: list[int | None] = []
+
+    def note(machine: MachineSettings) -> AbstractContextManager[Readers]:
+        used.append(machine.workers)
+        return open_readers(replace(machine, workers=1))
+
+    monkeypatch.setattr(sources, "open_readers", note)
+    assert vidlstm("spans", *[film[0]] * number, "-c", film_run, "--backend", "torch", *options).status == 0
+    assert used == [workers]
 
 
 def test_python_gives_the_rows_of_the_command(

@@ -77,11 +77,11 @@ def measure_films(kept: Path, rounds: int, model: Path | None = None) -> list[Re
 
 def read_grid(model: Path, film: Path) -> None:
     """Read and encode the moments of a film's grid."""
-    from vidlstm.engine.extraction.processes.pool import DecodePool, default_workers
+    from vidlstm.engine.extraction.processes.pool import DecodePool
     from vidlstm.engine.prediction.films import make_film_extractor
     from vidlstm.engine.prediction.labeller import load_labeller
 
-    with DecodePool(default_workers(), at_once=True) as pool:
+    with DecodePool(1, at_once=True) as pool:  # as `spans` reads a single film
         extractor = make_film_extractor(load_labeller(model), pool)
         for parts in extractor.stream([film]):
             for _ in parts:

@@ -31,6 +31,8 @@ _WINDOW = 8  # files in flight per worker: as many as it can read while torch is
 
 _MAX_WORKERS = 16
 """Default limit: for one H200, 8 workers read 25 clips per second, 12 read 37 and 16 read 39."""
+_MAX_THREADS = 4
+"""Limit of the decoding threads of a worker: a film is then decoded faster than its frames are reduced."""
 _cores_limit: int | None = None
 
 T = TypeVar("T")
@@ -78,7 +80,7 @@ class DecodePool:
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._ending = threading.Event()
         self._abandoned = threading.Event()
-        threads = max(1, num_cores() // num_workers)
+        threads = min(max(1, num_cores() // num_workers), _MAX_THREADS)
         self._workers = [Worker(threads) for _ in range(num_workers)]
         for worker in self._workers:
             threading.Thread(target=self._tend, args=(worker, at_once), daemon=True).start()
