@@ -207,6 +207,8 @@ class ScoredFilm:
         found: Spans found by the model.
         thresholded: Spans from thresholding the same scores, without smoothing.
         failed: Whether the film could not be read.
+        unclear: Times in which nobody knows what happens, in order, without overlaps, outside the true spans.
+            If this is the whole film, it cannot be scored.
     """
 
     name: str
@@ -216,6 +218,7 @@ class ScoredFilm:
     found: Sequence[Span]
     thresholded: Sequence[Span]
     failed: bool = False
+    unclear: Sequence[Times] = ()
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,8 @@ class SpanReport:
             without smoothing.
         per_class: F1@50 and number of true spans of each class.
         films: The films. Those that could not be read count as films without predicted spans.
+        not_scored: Names of further films, which cannot be scored: an annotation that is not used may be
+            anywhere in them.
     """
 
     num_films: int
@@ -260,6 +265,12 @@ class SpanReport:
     baselines: dict[str, SpanScores]
     per_class: dict[str, tuple[float, int]]
     films: tuple[ScoredFilm, ...] = ()
+    not_scored: tuple[str, ...] = ()
+
+    @property
+    def unclear_seconds(self) -> float:
+        """Time of the films that does not count, as nobody knows what happens there."""
+        return sum(end - start for film in self.films for start, end in film.unclear)
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -279,6 +290,8 @@ class SpanReport:
                 for label, (f1, support) in self.per_class.items()
             ],
             "failed": list(self.failed),
+            "not_scored": list(self.not_scored),
+            "unclear_seconds": round(self.unclear_seconds, 2),
         }
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import statistics
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,6 +91,37 @@ def test_eval_scores_the_films_that_were_held_out(films: Path, film_run: Path) -
     assert set(told["baselines"]) == {"majority", "threshold"}
     assert told["frame_accuracy"] > told["baselines"]["majority"]["frame_accuracy"]
     assert "Spans: 4 in 1 film of 1 group\n" in outcome.err
+
+
+def test_eval_leaves_out_times_in_which_nobody_knows_what_happens(
+    films: Path, film_run: Path, tmp_path: Path
+) -> None:
+    rows = [f"{films.parent}/{line}" for line in films.read_text().splitlines()[1:]]
+    rows = [row for row in rows if row.partition(",")[0].endswith(("film0.avi", "film1.avi"))]
+    spans = [row for row in rows if "film0" in row]
+    path, start, end, _ = spans[1].split(",")
+    table, page = tmp_path / "spans.csv", tmp_path / "report.html"
+
+    def scored(*lines: str) -> tuple[dict[str, Any], str]:
+        table.write_text("\n".join(["path,start,end,label", *lines]))
+        options = ("--split", "all", "--json", "--report", page, "--workers", "1")
+        outcome = vidlstm("eval", table, "-c", film_run, *options)
+        assert outcome.status == 0, outcome.err
+        return json.loads(outcome.out)["spans"], outcome.err
+
+    unlabelled = [row.replace(row.rpartition(",")[2], "") if row == spans[1] else row for row in rows]
+    other = [row for row in unlabelled if row != f"{path},{start},{end},"]
+    (lacking, _), (left_out, err) = scored(*other), scored(*unlabelled)
+    assert (lacking["num_spans"], left_out["num_spans"]) == (7, 7)
+    assert lacking["frame_accuracy"] < left_out["frame_accuracy"]  # the model finds the span
+    assert left_out["unclear_seconds"] == pytest.approx(float(end) - float(start))
+    assert "  3.0 s are not counted, as annotations there cannot be used.\n" in err
+    assert page.read_text(encoding="utf-8").count('<rect class="unclear"') == 1
+
+    anywhere, err = scored(*rows, f"{path},?,?,rise")
+    assert (anywhere["num_films"], anywhere["not_scored"]) == (1, [path])
+    assert f"1 film not scored, as an annotation that is not used may be anywhere: {path}; " in err
+    assert "Not scored, as an annotation that is not used may be anywhere" in page.read_text(encoding="utf-8")
 
 
 def test_train_gives_the_figures_that_eval_gives(films: Path, tmp_path: Path) -> None:

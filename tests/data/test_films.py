@@ -68,6 +68,29 @@ def test_time_that_an_unused_annotation_may_cover_is_no_background(
     assert background([(p.start, p.end) for p in truth.pieces("auto") if p.label == BACKGROUND]) == expected
 
 
+@pytest.mark.parametrize(
+    ("unclear", "expected"),
+    [
+        ([], []),
+        ([(9, 16)], [(9, 10), (11, 16)]),
+        ([(12, 12)], []),
+        ([(6, 12)], [(8, 10), (11, 12)]),  # in a span it is known what happens
+        ([(4, 20)], [(4, 5), (8, 10), (11, 20)]),
+        ([(20, 28), (7, 12), (2, 9)], [(2, 5), (8, 9), (9, 10), (11, 12), (20, 28)]),
+        ([(25, 99)], [(25, 30)]),
+        ([(99, 100)], []),
+        ([ANYWHERE], [(0, 30)]),  # the whole film
+        ([(0, 30)], [(0, 30)]),
+        ([(0, 14.98), (15, 31)], [(0, 30)]),
+        ([(0.1, 30)], [(0.1, 5), (8, 10), (11, 30)]),
+    ],
+)
+def test_times_in_which_nobody_knows_what_happens(unclear: list[Times], expected: list[Times]) -> None:
+    spans = Span(5, 8, "a"), Span(10, 11, "b")
+    truth = FilmTruth(Path("a.mp4"), 30, spans, unclear=tuple(unclear))
+    assert list(truth.unknown(30.0)) == expected
+
+
 def test_without_background_only_spans_are_samples() -> None:
     truth = FilmTruth(Path("a.mp4"), 30, (Span(5, 10, "a"),))
     assert [p.label for p in truth.pieces("none")] == ["a"]
@@ -127,7 +150,8 @@ def test_a_data_set_of_films(table: Path) -> None:
     assert dataset.notes == (
         f"2 annotations not used, such as {table}, line 5: c.mp4: no such film (1 span); "
         "`vidlstm check` lists all",
-        "no background from 1 film with annotations whose times cannot be used: a.mp4",
+        "no background and no span scores from 1 film that unusable annotations may cover from start to end: "
+        "a.mp4",
     )
     assert dataset.group_rule == "Each film is its own group; films of equal content share one."
     assert find_samples(table.parent, probe=probe) == dataset
@@ -182,9 +206,9 @@ def test_an_annotation_that_is_not_used_is_no_background(
     table.write_text(f"path,start,end,label\na.mp4,10,15,walk\na.mp4,{row}\nb.mp4,0,60,sit\n")
     dataset = find_samples(table, probe=probe)
     assert background([s.times for s in dataset.samples if s.label == BACKGROUND and s.times]) == expected
-    told = "no background from 1 film with annotations whose times cannot be used: a.mp4"
-    assert (told in dataset.notes) == (not expected)
-    assert told not in find_samples(table, probe=probe, background="none").notes
+    told = "span scores from 1 film that unusable annotations may cover from start to end: a.mp4"
+    assert (f"no background and no {told}" in dataset.notes) == (not expected)
+    assert (f"no {told}" in find_samples(table, probe=probe, background="none").notes) == (not expected)
 
 
 def test_a_film_that_cannot_be_opened_is_not_missing(table: Path) -> None:

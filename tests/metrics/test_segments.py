@@ -15,6 +15,7 @@ from vidlstm.metrics.segments import (
     Matches,
     average_precision,
     count_matches,
+    counted,
     edit_score,
     frame_accuracy,
     mean_average_precision,
@@ -73,6 +74,35 @@ def test_golden_table_of_ten_seconds(
     assert frame_accuracy(*pair, 10) == pytest.approx(accuracy)
     assert edit_score(*pair) == pytest.approx(edit)
     assert count_matches(*pair, 0.5).f1 == pytest.approx(f1_50)
+
+
+@pytest.mark.parametrize(
+    ("truth", "guess", "right", "accuracy"),
+    [  # of ten seconds, of which 4 to 8 are unclear
+        ("", "", "", 1.0),
+        ("", "a 4-8", "", 1.0),  # all of it
+        ("", "a 3-8", "", 5 / 6),  # more than half of it
+        ("", "a 2-6", "a 2-6", 4 / 6),  # half of it
+        ("", "a 0-10", "a 0-10", 0.0),
+        ("a 0-4", "a 0-4; a 4.5-8", "a 0-4", 1.0),
+        ("a 3-4", "a 3-8", "", 1.0),  # the IoU is 0.2
+        ("a 0-4", "b 3-8", "", 2 / 6),
+        ("a 2-4; b 8-10", "a 2-8; b 8-10", "b 8-10", 1.0),  # the IoU is 1 / 3
+    ],
+)
+def test_spans_where_nobody_knows_what_happens_are_neither_right_nor_wrong(
+    truth: str, guess: str, right: str, accuracy: float
+) -> None:
+    assert counted(spans(truth), spans(guess), [(4.0, 8.0)], 0.5) == spans(right)
+    assert counted(spans(truth), spans(guess), [], 0.5) == spans(guess)
+    assert frame_accuracy(spans(truth), spans(guess), 10, [(4.0, 8.0)]) == pytest.approx(accuracy)
+
+
+def test_a_span_that_matches_counts_wherever_it_is() -> None:
+    truth, guess = spans("a 0-4"), spans("a 2-8")  # the IoU is 1 / 4, and two thirds of it are unclear
+    assert counted(truth, guess, [(4.0, 8.0)], 0.25) == guess
+    assert counted(truth, guess, [(4.0, 8.0)], 0.3) == []
+    assert counted(spans("b 0-4"), guess, [(4.0, 8.0)], 0.25) == []
 
 
 def test_matches_of_films_add_up() -> None:

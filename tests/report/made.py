@@ -84,7 +84,9 @@ def make_films(names: Sequence[str], classes: Sequence[str] = ACTIONS) -> FilmSe
         ScoredFilm(name, name, 100.0, truth, [replace(s, score=0.75) for s in truth[: len(truth) - n]], ())
         for n, name in enumerate(names)
     ]
-    return FilmSection(report_spans(films), {label: f"#{k % 256:02x}8040" for k, label in enumerate(classes)})
+    report = report_spans(films)
+    assert report is not None
+    return FilmSection(report, {label: f"#{k % 256:02x}8040" for k, label in enumerate(classes)})
 
 
 def make_page(

@@ -19,7 +19,7 @@ from unicodedata import normalize
 
 from vidlstm.data.annotations.formats import read_annotations
 from vidlstm.data.annotations.locations import locate_films
-from vidlstm.data.annotations.spans import ANYWHERE, Film, LabelledSpan, Membership, SpanProblem, settle
+from vidlstm.data.annotations.spans import NEAR, Film, LabelledSpan, Membership, SpanProblem, settle
 from vidlstm.data.layouts.folders import Subset, count, some
 from vidlstm.errors import DataError, InputError, UsageError
 from vidlstm.files import real_path
@@ -62,7 +62,8 @@ class FilmTruth:
         spans: True spans, without background, in order of time.
         group: Group of the film; None if the data gives none.
         split: Subset of the film; None if the data gives none.
-        unclear: Times in which an annotation that is not used may show an action; they are never background.
+        unclear: Times in which an annotation that is not used may show an action; they are never background,
+            and spans found there are neither right nor wrong.
     """
 
     path: Path
@@ -84,6 +85,38 @@ class FilmTruth:
             last = max(last, end)
         if background == "auto":
             yield from self._idle(last, self.seconds)
+
+    def is_unclear(self, seconds: float) -> bool:
+        """Tell whether `unclear` covers the film, whose true length is given, from start to end."""
+        reached = 0.0
+        for start, end in sorted(self.unclear):
+            if start > reached + NEAR:
+                break
+            reached = max(reached, end)
+        return bool(self.unclear) and reached >= seconds - NEAR
+
+    def unknown(self, seconds: float) -> tuple[Times, ...]:
+        """Return the times that are unclear and in no span, in order, without overlaps.
+
+        If the film is unclear from start to end, this is the whole film: spans alone show only misses.
+
+        Args:
+            seconds: True length of the film.
+        """
+        if self.is_unclear(seconds):
+            return ((0.0, seconds),)
+        found, last = [], 0.0
+        for first, until in sorted(self.unclear):
+            start, end = max(first, last), min(until, seconds)
+            last = max(last, end)
+            for span in self.spans:
+                if span.end > start and span.start < end:
+                    if span.start > start:
+                        found.append((start, span.start))
+                    start = span.end
+            if start < end:
+                found.append((start, end))
+        return tuple(found)
 
     def _idle(self, start: float, end: float) -> Iterator[Piece]:
         start, end = start + (GUARD_SECONDS if start > 0 else 0), min(end, self.seconds)
@@ -124,10 +157,10 @@ class Films:
             for found, what in ((unused, "not used"), (other, "used with a change"))
             if found
         ]
-        unclear = [film.path.name for film in self.films if ANYWHERE in film.unclear]
-        if unclear and background == "auto":
-            films = f"{count(len(unclear), 'film')} with annotations whose times cannot be used"
-            notes.append(f"no background from {films}: {some(unclear)}")
+        if unclear := [film.path.name for film in self.films if film.is_unclear(film.seconds)]:
+            without = "background and no span scores" if background == "auto" else "span scores"
+            films = f"{count(len(unclear), 'film')} that unusable annotations may cover from start to end"
+            notes.append(f"no {without} from {films}: {some(unclear)}")
         return notes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,9 +14,12 @@ from vidlstm.metrics.segments import (
     F1_IOUS,
     MAP_IOUS,
     Matches,
+    can_be_scored,
     count_matches,
+    counted,
     edit_score,
     frame_accuracy,
+    known_seconds,
     mean_average_precision,
     timeline,
 )
@@ -25,70 +29,89 @@ _RESAMPLES = 2000
 _PERCENT = tuple(str(round(100 * iou)) for iou in F1_IOUS)
 
 
-def score_spans(
-    truths: Sequence[Sequence[Span]], found: Sequence[Sequence[Span]], seconds: Sequence[float]
-) -> SpanScores:
-    """Return the metrics of some films.
-
-    Args:
-        truths: True spans of each film.
-        found: Predicted spans of each film.
-        seconds: Length of each film.
-    """
-    right = [frame_accuracy(t, f, s) * s for t, f, s in zip(truths, found, seconds, strict=True)]
-    edits = [edit_score(t, f) for t, f in zip(truths, found, strict=True)]
-    f1 = {}
-    for name, iou in zip(_PERCENT, F1_IOUS, strict=True):
-        f1[name] = sum((count_matches(t, f, iou) for t, f in zip(truths, found, strict=True)), Matches()).f1
-    precisions = {str(iou): mean_average_precision(truths, found, iou) for iou in MAP_IOUS}
-    known = {name: None if math.isnan(value) else value for name, value in precisions.items()}
-    return SpanScores(sum(right) / sum(seconds), float(np.mean(edits)), f1, known)
-
-
-def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport:
-    """Compute every figure of an evaluation on films.
-
-    Args:
-        films: At least one.
-        seed: Seed of the resampling.
-    """
-    truths, seconds = [timeline(film.truth) for film in films], [film.seconds for film in films]
-    labels = sorted({s.label for truth in truths for s in truth})
-    everywhere = _majority(films)
-    return SpanReport(
-        num_films=len(films),
-        num_groups=len({film.group for film in films}),
-        num_spans=sum(map(len, truths)),
-        scores=score_spans(truths, [film.found for film in films], seconds),
-        intervals=_intervals(films, seed),
-        baselines={
-            "majority": score_spans(truths, everywhere, seconds),
-            "threshold": score_spans(truths, [film.thresholded for film in films], seconds),
-        },
-        per_class={label: _class_f1(films, label) for label in labels},
-        films=tuple(films),
+def score_spans(films: Sequence[ScoredFilm]) -> SpanScores:
+    """Return the metrics of the spans found in some films, which can be scored."""
+    f1 = {
+        name: sum((_matches(film, iou) for film in films), Matches()).f1
+        for name, iou in zip(_PERCENT, F1_IOUS, strict=True)
+    }
+    truths = [film.truth for film in films]
+    precisions = {
+        str(iou): mean_average_precision(truths, [_counted(film, iou) for film in films], iou)
+        for iou in MAP_IOUS
+    }
+    return SpanScores(
+        sum(map(_right_seconds, films)) / sum(map(_known_seconds, films)),
+        float(np.mean([_edit(film) for film in films])),
+        f1,
+        {name: None if math.isnan(value) else value for name, value in precisions.items()},
     )
 
 
-def _majority(films: Sequence[ScoredFilm]) -> list[list[Span]]:
-    """Return the majority baseline: the most frequent class by time, or none, throughout every film."""
+def report_spans(films: Sequence[ScoredFilm], *, seed: int = 0) -> SpanReport | None:
+    """Compute every figure of an evaluation on films; None if none of them can be scored.
+
+    Args:
+        films: The films.
+        seed: Seed of the resampling.
+    """
+    scored = [film for film in films if can_be_scored(film.seconds, film.unclear)]
+    if not scored:
+        return None
+    truths = [timeline(film.truth) for film in scored]
+    labels = sorted({s.label for truth in truths for s in truth})
+    return SpanReport(
+        num_films=len(scored),
+        num_groups=len({film.group for film in scored}),
+        num_spans=sum(map(len, truths)),
+        scores=score_spans(scored),
+        intervals=_intervals(scored, seed),
+        baselines={
+            "majority": score_spans(_majority(scored)),
+            "threshold": score_spans([replace(film, found=film.thresholded) for film in scored]),
+        },
+        per_class={label: _class_f1(scored, label) for label in labels},
+        films=tuple(scored),
+        not_scored=tuple(film.name for film in films if not can_be_scored(film.seconds, film.unclear)),
+    )
+
+
+def _known_seconds(film: ScoredFilm) -> float:
+    return known_seconds(film.seconds, film.unclear)
+
+
+def _right_seconds(film: ScoredFilm) -> float:
+    return frame_accuracy(film.truth, film.found, film.seconds, film.unclear) * _known_seconds(film)
+
+
+def _counted(film: ScoredFilm, iou: float) -> Sequence[Span]:
+    return counted(film.truth, film.found, film.unclear, iou)
+
+
+def _matches(film: ScoredFilm, iou: float) -> Matches:
+    return count_matches(film.truth, _counted(film, iou), iou)
+
+
+def _edit(film: ScoredFilm) -> float:
+    return edit_score(film.truth, _counted(film, F1_IOUS[0]))
+
+
+def _majority(films: Sequence[ScoredFilm]) -> list[ScoredFilm]:
+    """Return the films with the most frequent class by time, or none, found throughout each of them."""
     spent: Counter[str | None] = Counter()
     for film in films:
         acts = timeline(film.truth)
         for span in acts:
             spent[span.label] += span.end - span.start  # type: ignore[assignment]
-        spent[None] += film.seconds - sum(s.end - s.start for s in acts)  # type: ignore[assignment]
+        spent[None] += _known_seconds(film) - sum(s.end - s.start for s in acts)  # type: ignore[assignment]
     label = max(spent, key=lambda name: spent[name])
-    return [[] if label is None else [Span(0.0, film.seconds, label)] for film in films]
+    return [replace(film, found=[] if label is None else [Span(0.0, film.seconds, label)]) for film in films]
 
 
 def _class_f1(films: Sequence[ScoredFilm], label: str) -> tuple[float, int]:
     matches = Matches()
     for film in films:
-        laid = (
-            timeline(film.truth),
-            timeline(film.found),
-        )  # first: a span may lie over another class
+        laid = timeline(film.truth), timeline(_counted(film, 0.5))  # first: one may lie over another class
         truth, found = ([s for s in spans if s.label == label] for spans in laid)
         matches += count_matches(truth, found, 0.5)
     return matches.f1, matches.found + matches.missed
@@ -99,13 +122,12 @@ def _intervals(films: Sequence[ScoredFilm], seed: int) -> dict[str, Interval]:
     groups, place = np.unique([film.group for film in films], return_inverse=True)
     if len(groups) < 2:
         return {}
-    # By group: seconds, correct seconds, films, edit scores, then found, false and missed spans by threshold.
+    # By group: known and right seconds, films, edit scores, then found, false and missed spans by threshold.
     sums = np.zeros((len(groups), 4 + 3 * len(F1_IOUS)))
     for film, group in zip(films, place, strict=True):
-        right = frame_accuracy(film.truth, film.found, film.seconds) * film.seconds
-        row = [film.seconds, right, 1.0, edit_score(film.truth, film.found)]
+        row = [_known_seconds(film), _right_seconds(film), 1.0, _edit(film)]
         for iou in F1_IOUS:
-            matches = count_matches(film.truth, film.found, iou)
+            matches = _matches(film, iou)
             row += [matches.found, matches.made_up, matches.missed]
         sums[group] += row
     drawn = np.random.default_rng(seed).integers(len(groups), size=(_RESAMPLES, len(groups)))

@@ -13,6 +13,10 @@ apart. Where two spans overlap, the one that starts later counts.
 - `average_precision`: of one class at an IoU threshold (Caba Heilbron et al., "ActivityNet", CVPR 2015),
   with the precision made monotone, as for PASCAL VOC 2010.
 
+Times in which nobody knows what happens, because an annotation there cannot be used, are `unclear`: outside
+the true spans, in order, without overlaps. They are left out of `frame_accuracy`, and `counted` leaves out
+the predicted spans there.
+
 Public scorers give the same results on random timelines (`tests/metrics/test_segments.py`), except for these
 faults:
 
@@ -35,7 +39,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from vidlstm.records import Span
+from vidlstm.records import Span, Times
 
 Spans = Sequence[Span]
 
@@ -85,18 +89,47 @@ def timeline(spans: Spans) -> list[Span]:
     return laid
 
 
-def frame_accuracy(truth: Spans, guess: Spans, seconds: float) -> float:
-    """Return the share of `[0, seconds)` that has the same label, or none, in both."""
+def known_seconds(seconds: float, unclear: Sequence[Times]) -> float:
+    """Return the time of a film that is not `unclear`."""
+    return seconds - sum(end - start for start, end in unclear)
+
+
+def can_be_scored(seconds: float, unclear: Sequence[Times]) -> bool:
+    """Tell whether any time of a film is not `unclear`."""
+    return not unclear or known_seconds(seconds, unclear) > 0
+
+
+def counted(truth: Spans, guess: Spans, unclear: Sequence[Times], iou: float) -> Spans:
+    """Return the predicted spans of one film that are right or wrong.
+
+    A span is neither if more than half of it is `unclear`, and it matches no true span of its label at the
+    IoU threshold.
+    """
+    if not unclear:
+        return guess
+    truth = timeline(truth)
+    return [
+        span
+        for span in guess
+        if 2 * sum(_shared(span, *times) for times in unclear) <= span.end - span.start
+        or any(t.label == span.label and intersection_over_union(span, t) >= iou for t in truth)
+    ]
+
+
+def frame_accuracy(truth: Spans, guess: Spans, seconds: float, unclear: Sequence[Times] = ()) -> float:
+    """Return the share of `[0, seconds)`, except `unclear`, that has the same label, or none, in both."""
     truth, guess = timeline(truth), timeline(guess)
-    edges = {0.0, seconds} | {t for s in (*truth, *guess) for t in (s.start, s.end)}
+    left_out = [Span(start, end, "") for start, end in unclear]
+    edges = {0.0, seconds} | {t for s in (*truth, *guess, *left_out) for t in (s.start, s.end)}
     inside = sorted(t for t in edges if 0 <= t <= seconds)
-    both = [(spans, [span.start for span in spans]) for spans in (truth, guess)]
+    laid = [(spans, [span.start for span in spans]) for spans in (left_out, truth, guess)]
     same = sum(
         end - start
         for start, end in pairwise(inside)
-        if len({_label_at(*laid, (start + end) / 2) for laid in both}) == 1
+        if _agree(*(_label_at(*spans, (start + end) / 2) for spans in laid))
     )
-    return same / seconds if seconds else 1.0
+    known = known_seconds(seconds, unclear)
+    return same / known if known else 1.0
 
 
 def edit_score(truth: Spans, guess: Spans) -> float:
@@ -178,10 +211,19 @@ def mean_average_precision(truths: Sequence[Spans], guesses: Sequence[Spans], io
 
 def intersection_over_union(one: Span, other: Span) -> float:
     """Return the intersection over union of two spans, 0 to 1, ignoring labels."""
-    shared = min(one.end, other.end) - max(one.start, other.start)
-    if shared <= 0:
+    shared = _shared(one, other.start, other.end)
+    if not shared:
         return 0.0
     return shared / (one.end - one.start + other.end - other.start - shared)
+
+
+def _agree(unclear: str | None, truth: str | None, guess: str | None) -> bool:
+    return unclear is None and truth == guess
+
+
+def _shared(span: Span, start: float, end: float) -> float:
+    """Return how many seconds of a span are between two times."""
+    return max(0.0, min(span.end, end) - max(span.start, start))
 
 
 def _label_at(laid: Spans, starts: Sequence[float], time: float) -> str | None:

@@ -45,7 +45,7 @@ class FilmSection:
 
 
 def _shown(film: ScoredFilm) -> dict[str, Any]:
-    scores = score_spans([film.truth], [film.found], [film.seconds])
+    scores = score_spans([film])
     return {
         "name": film.name,
         "path": Path(film.name),
@@ -54,6 +54,10 @@ def _shown(film: ScoredFilm) -> dict[str, Any]:
         "f1": scores.f1["50"],
         "truth": bars(film.truth, film.seconds),
         "found": bars(film.found, film.seconds),
+        "unclear": [
+            (_percent(start, film.seconds), _percent(end - start, film.seconds))
+            for start, end in film.unclear
+        ],
         "ticks": ticks(film.seconds),
     }
 

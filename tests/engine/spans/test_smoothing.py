@@ -122,7 +122,16 @@ def test_the_cost_is_fitted_to_the_noise() -> None:
     rng = np.random.default_rng(0)
     flipped = [int(rng.integers(3)) if rng.random() < 0.25 else c for c in cells]
     noisy = Timeline(scores_of(flipped, 0.6), 0.5, 50.0)
-    assert fit_switch_cost([(clean, truth)], CLASSES, "background") == 0.0
-    cost = fit_switch_cost([(noisy, truth)], CLASSES, "background")
+    assert fit_switch_cost([(clean, truth, ())], CLASSES, "background") == 0.0
+    cost = fit_switch_cost([(noisy, truth, ())], CLASSES, "background")
     assert cost > 0
     assert [s.label for s in find_spans(noisy, CLASSES, "background", cost)] == ["sit", "walk", "sit"]
+
+
+def test_spans_where_nobody_knows_what_happens_do_not_raise_the_cost() -> None:
+    short = [1, 1, 0, 0]
+    cells = [2] * 20 + [0] * 2 + short * 3 + short * 12  # walk, then sit three times, then what nobody knows
+    timeline = Timeline(scores_of(cells, 0.6), 0.5, 41.0)
+    truth = [Span(0, 10, "walk"), *(Span(start, start + 1, "sit") for start in (11.0, 13.0, 15.0))]
+    assert fit_switch_cost([(timeline, truth, ())], CLASSES, "background") > 1
+    assert fit_switch_cost([(timeline, truth, [(17.0, 41.0)])], CLASSES, "background") == 0

@@ -245,7 +245,8 @@ class _Session:
             self.config.classes, pooled, seed=self.training.seed, baseline=baseline, kind=self.config.kind
         )
         films = {seed: [f for r in results for f in r.films] for seed, results in runs.items()}
-        spans = {seed: report_spans(found, seed=seed) for seed, found in films.items() if found}
+        reports = {seed: report_spans(found, seed=seed) for seed, found in films.items()}
+        spans = {seed: found for seed, found in reports.items() if found is not None}
         page = None if self.request.out is None else self.request.out / PAGE
         if page is not None:
             names = [r.fold.held_out_name for r in first for _ in r.scored[variants[-1].streams]]

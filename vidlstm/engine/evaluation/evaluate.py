@@ -103,8 +103,7 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
         clips = yield from extract_clips(extractor, dataset)
     yield clips.summary()
     report = score_with_baseline(model, clips, range(len(dataset.samples)))
-    films = score_films(model, clips, {s.path for s in dataset.samples})
-    spans = report_spans(films) if films else None
+    spans = report_spans(score_films(model, clips, {s.path for s in dataset.samples}))
     if request.page is not None:
         make_folder(request.page.parent)
         stem = request.page.stem

@@ -22,8 +22,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vidlstm.metrics.segments import F1_IOUS, Matches, count_matches, frame_accuracy
-from vidlstm.records import Span
+from vidlstm.metrics.segments import F1_IOUS, Matches, count_matches, counted, frame_accuracy, known_seconds
+from vidlstm.records import Span, Times
 
 Scores = NDArray[np.float64]
 
@@ -230,7 +230,9 @@ def thresholded(
 
 
 def fit_switch_cost(
-    films: Sequence[tuple[Timeline, Sequence[Span]]], classes: Sequence[str], background: str | None
+    films: Sequence[tuple[Timeline, Sequence[Span], Sequence[Times]]],
+    classes: Sequence[str],
+    background: str | None,
 ) -> float:
     """Return the switch cost that gives the best spans on films.
 
@@ -238,21 +240,27 @@ def fit_switch_cost(
     chance.
 
     Args:
-        films: For each film, scores from networks that were not trained on it, and its true spans.
+        films: For each film, scores from networks that were not trained on it, its true spans, and the times
+            in which nobody knows what happens (see `ScoredFilm`).
         classes: Class names, in the order of the scores.
         background: The class that means "no action".
     """
 
     def quality(cost: float) -> float:
-        found = [find_spans(timeline, classes, background, cost) for timeline, _ in films]
+        found = [find_spans(timeline, classes, background, cost) for timeline, _, _ in films]
         right = sum(
-            frame_accuracy(truth, spans, timeline.seconds) * timeline.seconds
-            for (timeline, truth), spans in zip(films, found, strict=True)
+            frame_accuracy(truth, spans, timeline.seconds, unclear) * known
+            for (timeline, truth, unclear), spans, known in zip(films, found, seconds, strict=True)
         )
-        total = right / sum(timeline.seconds for timeline, _ in films)
+        total = right / sum(seconds)
         for iou in F1_IOUS:
-            matches = (count_matches(t, s, iou) for (_, t), s in zip(films, found, strict=True))
+            matches = (
+                count_matches(truth, counted(truth, spans, unclear, iou), iou)
+                for (_, truth, unclear), spans in zip(films, found, strict=True)
+            )
             total += sum(matches, Matches()).f1
         return total
+
+    seconds = [known_seconds(timeline.seconds, unclear) for timeline, _, unclear in films]
 
     return max(SWITCH_COSTS, key=quality)

@@ -19,8 +19,9 @@ from vidlstm.engine.spans.windows import idle_class, scores_of_film, span_config
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.evaluations import ScoredFilm
 from vidlstm.features.batches import ClipFeatures
+from vidlstm.metrics.segments import can_be_scored
 from vidlstm.models.checkpoint import Model
-from vidlstm.records import Span
+from vidlstm.records import Span, Times
 
 Score = Callable[[Sequence[ClipFeatures]], NDArray[np.float64]]
 
@@ -29,8 +30,8 @@ def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None
     """Return the span config of a trained model.
 
     Trained on films, the switch cost is fitted on the films that a member was not trained on, scored by
-    that member alone. Trained on clips, the windows have the length of the clips, and the cost is the
-    default.
+    that member alone. Films that unusable annotations may cover from start to end are left out. Trained on
+    clips, the windows have the length of the clips, and the cost is the default.
 
     Args:
         model: The trained model.
@@ -44,11 +45,14 @@ def fit_spans(model: Model, clips: Clips, trainer: Trainer) -> SpanConfig | None
     if config is None:
         return None
     samples = clips.dataset.samples
-    films: list[tuple[Timeline, Sequence[Span]]] = []
+    films: list[tuple[Timeline, Sequence[Span], Sequence[Times]]] = []
     for member, part in enumerate(trainer.parts):
         unseen = {samples[i].path for i in part.val} - {samples[i].path for i in part.train}
         found = timelines(model, clips, partial(score_clips, model.single(member)), unseen)
-        films += [(timeline, truth.spans) for truth, timeline in found if timeline is not None]
+        for truth, timeline in found:
+            unclear = () if timeline is None else truth.unknown(timeline.seconds)
+            if timeline is not None and can_be_scored(timeline.seconds, unclear):
+                films.append((timeline, truth.spans, unclear))
     if not films:
         return config
     return replace(config, switch_cost=fit_switch_cost(films, model.config.classes, config.background))
@@ -77,9 +81,11 @@ def score_films(model: Model, clips: Clips, paths: Collection[Path]) -> list[Sco
         name, group = str(truth.path), truth.group or str(truth.path)
         acts = [span for span in truth.spans if span.label != idle]
         if timeline is None:
-            scored.append(ScoredFilm(name, group, truth.seconds, acts, (), (), failed=True))
+            unclear = truth.unknown(truth.seconds)
+            scored.append(ScoredFilm(name, group, truth.seconds, acts, (), (), True, unclear))
             continue
         found = find_spans(timeline, classes, idle, config.switch_cost)
         plain = thresholded(timeline, classes, idle)
-        scored.append(ScoredFilm(name, group, timeline.seconds, acts, found, plain))
+        unclear = truth.unknown(timeline.seconds)
+        scored.append(ScoredFilm(name, group, timeline.seconds, acts, found, plain, unclear=unclear))
     return scored

@@ -154,8 +154,7 @@ class _Session:
         model.config = replace(model.config, spans=fit_spans(model, clips, trainer))
         seconds = {"extract": round(extracted - began, 2), "train": round(time.monotonic() - extracted, 2)}
         held_out = {clips.dataset.samples[i].path for i in self.plan.split.subset(self.subset)}
-        films = score_films(model, clips, held_out)
-        spans = report_spans(films, seed=self.training.seed) if films else None
+        spans = report_spans(score_films(model, clips, held_out), seed=self.training.seed)
         report = yield from self._save(run, model, clips, trainer, spans)
         if report is not None and not interrupted and labels_in_int8(model, self.request.machine):
             interrupted = yield from compare_in_int8(run, model)
