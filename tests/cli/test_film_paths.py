@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vidlstm.cli.rows.films.index import FILE, DocumentIndex
 from vidlstm.cli.rows.films.paths import FilmPaths
 
 
@@ -89,3 +90,53 @@ def test_files_of_a_folder_that_no_search_enters_are_inputs_only_if_they_are_nam
     given = [str(path) for path in (tmp_path / "films", made / "c.mp4", made / "rise")]
     paths = FilmPaths(given, outside=(made,))
     assert [paths.is_input(file) for file in files] == [True, False, True, True, False]
+
+
+def test_a_folder_knows_the_films_of_its_documents(tmp_path: Path) -> None:
+    def in_tree(*names: str) -> list[str]:
+        paths = FilmPaths(names, known=DocumentIndex.read(tmp_path).paths)
+        return [paths.in_tree(name).as_posix() for name in paths.add(names)]
+
+    def write(name: str, document: str) -> None:
+        (tmp_path / document).parent.mkdir(exist_ok=True)
+        (tmp_path / document).touch()
+        DocumentIndex.read(tmp_path).add(name, Path(document).with_suffix(""))
+
+    assert in_tree("f/a.avi", "f/a.mkv") == ["f/a", "f/a_2"]
+    write("f/a.mkv", "f/a.srt")
+    write("f/\udce9.mkv", "f/\udce9_3.vtt")
+    for _ in range(2):
+        assert in_tree("f/a.avi", "./f/a.mkv", "f/A.mov") == ["f/a_2", "f/a", "f/A_3"]
+        with (tmp_path / FILE).open("ab") as file:
+            file.write(b'\n{"film": "f/a.avi", "num')  # a run was killed
+    assert in_tree("f/\udce9.avi", "f/\udce9.mkv") == ["f/\udce9", "f/\udce9_3"]
+    write("f/a.avi", "f/a_2.srt")
+    assert in_tree("f/A.mov", "f/a.avi", "f/a.mkv") == ["f/A_3", "f/a_2", "f/a"]
+    (tmp_path / "f/a.srt").unlink()
+    assert in_tree("f/a.avi", "f/b.mkv", "f/a.mkv") == ["f/a_2", "f/b", "f/a"]
+    assert in_tree("f/A.mov", "f/a.mkv") == ["f/A", "f/a_3"]
+    write("f/A.mov", "f/A.srt")  # the name was free again
+    assert in_tree("f/a.mkv", "f/A.mov") == ["f/a_3", "f/A"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"film": "a.mkv"}',
+        '{"film": 3, "number": 1}',
+        '["a.mkv", 1]',
+        '{"film": "a.mkv", "number": "x"}',
+        "3",
+    ],
+)
+def test_an_index_that_makes_no_sense_is_not_used(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.srt").touch()
+    (tmp_path / FILE).write_text(line)
+    assert DocumentIndex.read(tmp_path).paths == {}
+
+
+def test_an_index_names_only_documents_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").touch()
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / FILE).write_text('{"film": "../a.mkv", "number": 1}')
+    assert DocumentIndex.read(tmp_path / "docs").paths == {}

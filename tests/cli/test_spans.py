@@ -170,7 +170,7 @@ def test_a_shard_overwrites_no_document(
         "a.avi: document not written: out/a.srt already exists; --resume out skips films that are done"
     ) in outcome.err
     assert Path("out/a.srt").read_text() == "corrected by hand"
-    assert sorted(os.listdir("out")) == ["a.srt", "c.srt"]  # noqa: PTH208
+    assert sorted(os.listdir("out")) == [".vidlstm.jsonl", "a.srt", "c.srt"]  # noqa: PTH208
     assert vidlstm(*command, "--shard", "2/2").status == 0
 
 
@@ -185,7 +185,7 @@ def test_a_document_whose_name_is_too_long_is_a_failure_of_its_film(
     outcome = vidlstm("spans", long, "short.avi", "-c", film_run, "-f", "label-studio", how, "out", *MACHINE)
     assert outcome.status == 1
     assert outcome.err.count(f"{long}: document not written: out/{'n' * 251}.json: ") == 1
-    assert [path.name for path in Path("out").iterdir()] == ["short.json"]
+    assert [path.name for path in Path("out").glob("[!.]*")] == ["short.json"]
 
 
 def test_a_film_has_its_scores_once_however_often_a_run_is_resumed(
@@ -594,3 +594,26 @@ def test_films_of_one_name_have_files_of_their_own(
     assert first.name == "new_2.srt"
     assert vidlstm(*command, "--resume", documents, *MACHINE).status == 0
     assert sorted(path.name for path in documents.rglob("*.srt")) == ["new.srt", "new_2.srt"]
+
+
+def test_a_document_stays_that_of_its_film_when_a_film_of_the_same_name_arrives(
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("films").mkdir()
+    shutil.copy(film[0], "films/a.mkv")
+    command = ("spans", "films", "-c", film_run, "-f", "eaf", "--resume", "out", *MACHINE)
+    assert vidlstm(*command).status == 0
+    before = Path("out/films/a.eaf").read_bytes()
+    shutil.copy(film[0], "films/a.avi")  # comes first
+    outcome = vidlstm(*command)
+    assert outcome.status == 0
+    assert "films/a.avi: another film has the name films/a, so the files of this one are named films/a_2" in (
+        outcome.err
+    )
+    assert Path("out/films/a.eaf").read_bytes() == before
+    assert b"a.mkv" in before
+    assert b"a.avi" in Path("out/films/a_2.eaf").read_bytes()
+    assert "0 done" in vidlstm(*command).err
+    Path("out/films/a.eaf").unlink()  # is made again, for its film
+    assert "1 done" in vidlstm(*command).err

@@ -27,6 +27,7 @@ from vidlstm.cli.rows.films.documents import (
     require_rows_name,
 )
 from vidlstm.cli.rows.films.extras import Extras
+from vidlstm.cli.rows.films.index import DocumentIndex
 from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.formats.documents import SUFFIXES
 from vidlstm.cli.rows.formats.predictions import Format, encode
@@ -162,12 +163,14 @@ def spans(
         outside=outside,
         note=partial(say_beside_bar, console),
     )
+    index = None if folder is None else DocumentIndex.read(folder)
     film_paths = FilmPaths(
         paths,
         search.note,
         outside=outside,
         uses_trees=folder is not None or overlay is not None,
         uses_stems=clips is not None,
+        known=None if index is None else index.paths,
     )
     names = require_one(paths, search)
     if folder is not None or extras.makes_videos:
@@ -185,7 +188,7 @@ def spans(
         write: Callable[[Film], None]
         documents: FilmDocuments | None = None
         if document is not None:
-            documents = FilmDocuments(console, document, folder, film_paths)
+            documents = FilmDocuments(console, document, index, film_paths)
             if resume is None and folder is not None and shard is not None:
                 names = documents.unwritten(names)  # documents of other shards may be there
             if resume is not None:

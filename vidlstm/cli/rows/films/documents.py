@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.films.paths import FilmPaths, in_tree, with_ending
+from vidlstm.cli.rows.films.index import DocumentIndex
+from vidlstm.cli.rows.films.paths import FilmPaths, film_key, in_tree, with_ending
 from vidlstm.cli.rows.formats.documents import SUFFIXES, DocumentFormat, to_document
 from vidlstm.errors import UsageError
 from vidlstm.files import write_atomically
@@ -31,13 +32,13 @@ class FilmDocuments:
     Args:
         console: Where failures are reported.
         format: Their format.
-        folder: Where they are written; None: on standard output.
+        index: The folder that they are written to, and the films of those that exist; None: standard output.
         paths: Names of the documents.
     """
 
     console: Console
     format: DocumentFormat
-    folder: Path | None
+    index: DocumentIndex | None
     paths: FilmPaths
     failed: int = 0
 
@@ -51,33 +52,39 @@ class FilmDocuments:
         for name in names:
             place = self._place(name)
             if place not in seen and _exists(place):
-                self._fail(name, f"{place} already exists; --resume {self.folder} skips films that are done")
+                folder = self._index.folder
+                self._fail(name, f"{place} already exists; --resume {folder} skips films that are done")
                 continue
             seen.add(place)
             yield name
 
     def has(self, name: str) -> bool:
         """Tell whether a film has a document, before all inputs are known."""
-        return self.folder is not None and _exists(self._in_folder(in_tree(name)))
+        known = self._index.paths
+        path = known.get(film_key(name), in_tree(name))
+        is_of_another = film_key(name) not in known and path in known.values()
+        return not is_of_another and _exists(self._in_folder(path))
 
     def write(self, film: FilmSpans | Failure) -> None:
         """Write one film's document, whole or not at all. A film that failed has none."""
         if isinstance(film, Failure):
             return
-        place = None if self.folder is None else self._place(film.path)
-        folder = Path() if place is None else place.parent
-        text = to_document(self.format, film, folder).encode("utf-8", "replace")
-        if place is None:
-            sys.stdout.buffer.write(text)
+        if self.index is None:
+            sys.stdout.buffer.write(self._text(film, Path()))
             sys.stdout.buffer.flush()
             return
+        place = self._place(film.path)
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(place, text)
+            self.index.add(film.path, self.paths.in_tree(film.path))
+            write_atomically(place, self._text(film, place.parent))
         except OSError as error:
             if error.errno not in _OF_NAME:
                 raise
             self._fail(film.path, f"{error.filename}: {error.strerror}")
+
+    def _text(self, film: FilmSpans, folder: Path) -> bytes:
+        return to_document(self.format, film, folder).encode("utf-8", "replace")
 
     def _fail(self, name: str, why: str) -> None:
         self.failed += 1
@@ -87,8 +94,12 @@ class FilmDocuments:
         return self._in_folder(self.paths.in_tree(name))
 
     def _in_folder(self, path: Path) -> Path:
-        assert self.folder is not None
-        return with_ending(self.folder / path, SUFFIXES[self.format])
+        return with_ending(self._index.folder / path, SUFFIXES[self.format])
+
+    @property
+    def _index(self) -> DocumentIndex:
+        assert self.index is not None
+        return self.index
 
 
 def _exists(place: Path) -> bool:
