@@ -26,6 +26,7 @@ from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.models.checkpoint import load_model, read_header
 
 QUICK = ("--streams", "motion", "--epochs", "2", "--members", "1", "--workers", "1")
+DIVERGES = ("--lr", "1e20", "--batch-size", "2")  # in the first epoch
 
 
 def table(path: Path, rows: list[tuple[Path, str, str, str]]) -> Path:
@@ -442,15 +443,21 @@ class TestCtrlC:
         assert again.status == 0
         assert (tmp_path / "my run" / "model.safetensors").exists()
 
-    def test_before_the_first_epoch_leaves_the_run_that_was_to_be_replaced(
-        self, trained_run: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(("moment", "options"), [("start_model", ()), ("EpochEnded", DIVERGES)])
+    def test_before_the_end_of_a_usable_epoch_leaves_the_run_that_was_to_be_replaced(
+        self,
+        trained_run: TrainedRun,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        moment: str,
+        options: tuple[str, ...],
     ) -> None:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
         shutil.copytree(trained_run.run, tmp_path / "r")
-        monkeypatch.setattr("vidlstm.engine.training.session.start_model", interrupted)
-        ended = vidlstm("train", trained_run.data, *QUICK, "--out", tmp_path / "r", "--overwrite")
+        monkeypatch.setattr(f"vidlstm.engine.training.session.{moment}", interrupted)
+        ended = vidlstm("train", trained_run.data, *QUICK, *options, "--out", tmp_path / "r", "--overwrite")
         assert ended.status == 130
         assert f"before the end of the first epoch: {tmp_path / 'r'} still holds the earlier run" in ended.err
         assert "To continue" not in ended.err
@@ -537,8 +544,7 @@ class TestKept:
 
 
 def test_divergence_is_reported_and_leaves_no_model(tiny_data: Path, tmp_path: Path) -> None:
-    options = ("--lr", "1e20", "--batch-size", "2")  # to diverge in the first epoch
-    ended = vidlstm("train", tiny_data, *QUICK, *options, "--out", tmp_path / "r")
+    ended = vidlstm("train", tiny_data, *QUICK, *DIVERGES, "--out", tmp_path / "r")
     assert ended.status == 2
     assert "training diverged: the loss is not a number in epoch 1; try a --lr below 1e+20" in ended.err
     assert not (tmp_path / "r" / "model.safetensors").exists()
@@ -550,7 +556,6 @@ def test_a_training_that_fails_at_once_leaves_the_run_that_it_was_to_replace(
 ) -> None:
     shutil.copytree(trained_run.run, tmp_path / "r")
     before = {file.name: file.read_bytes() for file in (tmp_path / "r").iterdir()}
-    options = ("--lr", "1e20", "--batch-size", "2", "--overwrite")
-    ended = vidlstm("train", trained_run.data, *QUICK, *options, "--out", tmp_path / "r")
+    ended = vidlstm("train", trained_run.data, *QUICK, *DIVERGES, "--out", tmp_path / "r", "--overwrite")
     assert ended.status == 2
     assert {file.name: file.read_bytes() for file in (tmp_path / "r").iterdir()} == before

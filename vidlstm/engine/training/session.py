@@ -280,8 +280,9 @@ class _Session:
         except KeyboardInterrupt:
             is_alone = self.world.size == 1  # other ranks are interrupted at other points
             written = run.epochs[-1].epoch if run.epochs else 0
-            if is_alone and report is not None and written < report.epoch == trainer.epoch:
-                run.write_epoch(report, trainer, self.plan.dataset)  # writing it was interrupted
+            usable = None if trainer.diverged else report
+            if is_alone and usable is not None and written < usable.epoch == trainer.epoch:
+                run.write_epoch(usable, trainer, self.plan.dataset)  # writing it was interrupted
             kept = bool(run.epochs) and is_alone
             if not kept:
                 raise
