@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,14 @@ def trained_run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Tr
     )
     assert ended.status == 0, ended.err
     return TrainedRun(folder, tiny_data, ended, json.loads(ended.out))
+
+
+@pytest.fixture
+def interrupted_run(trained_run: TrainedRun, tmp_path: Path) -> Path:
+    """A copy of the run of 8 epochs, as if it had been interrupted after the 8th of 12."""
+    run = tmp_path / "my runs" / "1"
+    shutil.copytree(trained_run.run, run)
+    config = json.loads((run / "config.json").read_text())
+    config["training"]["epochs"] = 12
+    (run / "config.json").write_text(json.dumps(config))
+    return run

@@ -107,3 +107,27 @@ def test_the_environment_may_name_a_run_folder(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VIDLSTM_CHECKPOINT", str(trained_run.run))
     assert vidlstm("info").status == 0
+
+
+def test_an_unfinished_run_says_so_and_how_to_continue(
+    trained_run: TrainedRun, interrupted_run: Path
+) -> None:
+    how = (
+        f"8 of 12 epochs are done. To continue: vidlstm train {trained_run.data} --resume '{interrupted_run}'"
+    )
+    ended = vidlstm("info", interrupted_run / "model.safetensors")
+    assert ended.status == 0
+    assert ended.err.strip() == f"This run is unfinished: {how}"
+    said = json.loads(vidlstm("info", interrupted_run, "--json").out)
+    assert said["unfinished"] == {"epochs": 8, "planned": 12}
+
+
+def test_a_run_without_a_model_says_how_to_continue(trained_run: TrainedRun, interrupted_run: Path) -> None:
+    (interrupted_run / "model.safetensors").unlink()
+    ended = vidlstm("info", interrupted_run)
+    assert (ended.status, ended.out) == (2, "")
+    assert f"{interrupted_run}: no model yet. This run is unfinished: 8 of 12 epochs are done." in ended.err
+
+
+def test_a_finished_run_is_not_called_unfinished(trained_run: TrainedRun) -> None:
+    assert vidlstm("info", trained_run.run).err == ""

@@ -518,6 +518,44 @@ class TestCtrlC:
         assert load_model(tmp_path / "r" / "model.safetensors", baseline=True).baseline is None
 
 
+class TestRepeated:
+    def test_an_interrupted_run_may_be_continued(
+        self, trained_run: TrainedRun, interrupted_run: Path
+    ) -> None:
+        again = vidlstm("train", trained_run.data, "--out", interrupted_run)
+        assert again.status == 2
+        assert (
+            f"holds an unfinished run; continue it with --resume {interrupted_run} in place of --out, "
+            "choose another --out, or pass --overwrite" in again.err
+        )
+
+    def test_one_whose_model_is_older_than_its_last_epoch_too(
+        self, trained_run: TrainedRun, tmp_path: Path
+    ) -> None:
+        shutil.copytree(trained_run.run, tmp_path / "r")
+        metrics = tmp_path / "r" / "metrics.jsonl"
+        last = json.loads(metrics.read_text().splitlines()[-1])
+        with metrics.open("a") as file:
+            file.write(json.dumps({**last, "epoch": 9}) + "\n")
+        assert "--resume" in vidlstm("train", trained_run.data, "--out", tmp_path / "r").err
+
+    def test_a_finished_run_may_not(self, trained_run: TrainedRun) -> None:
+        again = vidlstm("train", trained_run.data, "--out", trained_run.run)
+        assert again.status == 2
+        assert "already holds a model; choose another --out, or pass --overwrite" in again.err
+        assert "--resume" not in again.err
+
+    def test_a_run_that_stopped_early_may_not(self, trained_run: TrainedRun, interrupted_run: Path) -> None:
+        metrics = interrupted_run / "metrics.jsonl"
+        epochs = [json.loads(line) for line in metrics.read_text().splitlines()]
+        config = json.loads((interrupted_run / "config.json").read_text())
+        config["training"]["patience"] = 3
+        (interrupted_run / "config.json").write_text(json.dumps(config))
+        lines = [json.dumps({**e, "is_best": e["epoch"] == 5}) for e in epochs]
+        metrics.write_text("\n".join(lines) + "\n")
+        assert "--resume" not in vidlstm("train", trained_run.data, "--out", interrupted_run).err
+
+
 class TestKept:
     def test_only_a_touched_clip_is_read_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VIDLSTM_CACHE_DIR", str(tmp_path / "store"))

@@ -155,11 +155,11 @@ def _say(console: Console, event: object) -> None:
         case Interrupted(_, run, holds_earlier=True):
             console.warn(f"Interrupted before the end of the first epoch: {run} still holds the earlier run.")
         case Interrupted(data, run, _, None):
-            console.warn(_resuming(data, run))
+            console.warn(resuming(data, run))
         case Interrupted(data, run, epoch, best_epoch):
             console.warn(
                 f"Interrupted after epoch {epoch}. The best epoch so far, {best_epoch}, is kept. "
-                f"{_resuming(data, run)}"
+                f"{resuming(data, run)}"
             )
         case BaselineInterrupted():
             console.warn("Interrupted: the model is saved without the baseline.")
@@ -268,6 +268,7 @@ def _epoch_line(report: EpochReport) -> str:
     return f"validation top-1 {report.val_top1:.3f}"
 
 
-def _resuming(data: Path, run: Path) -> str:
+def resuming(data: Path, run: Path) -> str:
+    """Return the command that continues a run, ready to be copied, after a few words."""
     command = shlex.join(["vidlstm", "train", str(address_of(data) or data), "--resume", str(run)])
     return f"To continue: {command}"

@@ -22,6 +22,7 @@ from vidlstm.report.text import printable
 
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.costs import Costs
+    from vidlstm.engine.training.run_folder import Unfinished
 
 EXAMPLES = (
     "vidlstm info",
@@ -55,13 +56,17 @@ def info(
             raise UsageError(f"--cost needs one model, but {checkpoint} is a folder of runs")
         _show_runs(sorted(runs, key=lambda file: natural_key(file.parent.name)), as_json=as_json)
         return
+    if checkpoint is not None and checkpoint.is_dir():
+        _require_model(checkpoint)
     path = find_checkpoint(Console(), checkpoint)
 
+    from vidlstm.engine.training.run_folder import find_unfinished
     from vidlstm.models.backends.int8 import is_default
     from vidlstm.models.checkpoint import read_header
     from vidlstm.models.header import CLIPS
 
     header = read_header(path)
+    unfinished = find_unfinished(path.parent) if path.name == FILE else None
     config = to_dict(header.config)
     training = {k: v for k, v in header.training.items() if k not in CLIPS}
     if "int8" in training:
@@ -69,8 +74,14 @@ def info(
         training["int8"] = shown | {"default": is_default(training["int8"])}
     costs = None if cost is None else _measure(path, cost)
     if as_json:
-        facts = {"schema": 1, "checkpoint": str(path), "num_parameters": header.num_parameters}
+        facts: dict[str, Any] = {
+            "schema": 1,
+            "checkpoint": str(path),
+            "num_parameters": header.num_parameters,
+        }
         measured = {} if costs is None else {"cost": {"clip": str(cost), "cpu_seconds": asdict(costs)}}
+        if unfinished is not None:
+            facts["unfinished"] = {"epochs": unfinished.epochs, "planned": unfinished.planned}
         print(json.dumps({**facts, "model": config, "training": training, **measured}))
         return
     table = Table(show_header=False, box=None)
@@ -96,6 +107,24 @@ def info(
     for name, value in training.items():
         table.add_row(name, _cell(_plain(value)))
     print_table(table)
+    if unfinished is not None:
+        Console().warn(_describe(path.parent, unfinished))
+
+
+def _require_model(run: Path) -> None:
+    """Raise if a run has no model yet, so that there is nothing to show."""
+    from vidlstm.engine.training.run_folder import find_unfinished
+
+    unfinished = find_unfinished(run)
+    if unfinished is not None and not unfinished.has_model:
+        raise CheckpointError(f"{run}: no model yet. {_describe(run, unfinished)}")
+
+
+def _describe(run: Path, unfinished: Unfinished) -> str:
+    from vidlstm.cli.events import resuming
+
+    done = f"{unfinished.epochs} of {unfinished.planned} epochs are done"
+    return f"This run is unfinished: {done}. {resuming(unfinished.data, run)}"
 
 
 def _measure(model: Path, clip: Path) -> Costs:

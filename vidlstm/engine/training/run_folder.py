@@ -26,7 +26,7 @@ from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.errors import CheckpointError, UsageError
 from vidlstm.files import make_folder, sync_folder, write_atomically
 from vidlstm.models.checkpoint import Model, serialise
-from vidlstm.models.header import FILE
+from vidlstm.models.header import FILE, read_header
 from vidlstm.records import EpochReport
 
 MODEL = FILE
@@ -102,14 +102,15 @@ class RunFolder:
         Raises:
             UsageError: The folder holds a run or a report.
         """
+        can_resume = not self.model.exists() or find_unfinished(self.path) is not None
+        if (self.path / LAST).exists() and can_resume and not overwrite:
+            raise UsageError(
+                f"{self.path}: holds an unfinished run; continue it with `resume={self.path}` in place of "
+                "`out`, choose another `out`, or pass `overwrite=True`"
+            )
         if self.model.exists() and not overwrite:
             raise UsageError(
                 f"{self.path}: already holds a model; choose another `out`, or pass `overwrite=True`"
-            )
-        if (self.path / LAST).exists() and not overwrite:
-            raise UsageError(
-                f"{self.path}: holds an unfinished run; continue it with `resume={self.path}`, "
-                "choose another `out`, or pass `overwrite=True`"
             )
         if (self.path / PAGE).exists() and not overwrite:
             raise UsageError(
@@ -260,6 +261,54 @@ class RunFolder:
             ) from error
         self.epochs = epochs
         return state
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that has not been trained to its end.
+
+    Args:
+        data: The data set, as the user named it.
+        epochs: Number of epochs that are done.
+        planned: Number of epochs at most.
+        has_model: Whether there is a model of the best epoch so far.
+    """
+
+    data: Path
+    epochs: int
+    planned: int
+    has_model: bool
+
+
+def find_unfinished(run: Path) -> Unfinished | None:
+    """Return what is known of a run that `resume` would train further; None if it is finished, or is no run.
+
+    A training is finished if its last epoch or `patience` was reached, or if it diverged, and its model was
+    written after that.
+    """
+    try:
+        settings = RunFolder(run).settings()
+    except (CheckpointError, UsageError):
+        return None
+    epochs, has_model = read_epochs(run), (run / MODEL).exists()
+    done = epochs[-1].epoch if epochs else 0
+    if has_model:
+        try:
+            model_epochs = int(read_header(run / MODEL).training["epochs"])
+        except (CheckpointError, KeyError, TypeError, ValueError):
+            return None
+        # The epoch that diverged is counted in the model, but not written.
+        if model_epochs > done or (model_epochs == done and _is_over(settings.training, epochs)):
+            return None
+    return Unfinished(Path(settings.data), done, settings.training.epochs, has_model)
+
+
+def _is_over(training: TrainConfig, epochs: list[EpochReport]) -> bool:
+    last = epochs[-1] if epochs else None
+    if last is None or last.epoch >= training.epochs:
+        return last is not None
+    best = max((report.epoch for report in epochs if report.is_best), default=0)
+    return bool(training.patience and last.val_loss is not None and last.epoch - best >= training.patience)
 
 
 def claim_run(root: Path) -> Path:
