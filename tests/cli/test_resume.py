@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -9,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cli.conftest import ROOT, Outcome, vidlstm
 from tests.tiny import write_action
 from vidlstm.data.fingerprints import fingerprint
+from vidlstm.engine.training.run_folder import RunFolder
 from vidlstm.models.header import read_header
 
 OPTIONS = ("--streams", "motion", "--epochs", "3", "--members", "1", "--workers", "1", "--hidden", "8")
@@ -95,6 +98,10 @@ def test_resuming_a_finished_run_changes_nothing(data: Path, whole: bytes, tmp_p
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
 
 
+def _fact(run: Path, name: str) -> Any:
+    return json.loads(vidlstm("info", run, "--json").out)["training"][name]
+
+
 class TestChanged:
     @pytest.fixture
     def run(self, data: Path, tmp_path: Path) -> Path:
@@ -168,6 +175,24 @@ class TestChanged:
         facts = read_header(run / "model.safetensors").training
         assert fingerprint(data / min(trained)) in facts["learned_from"]  # though the clip is gone
         assert set(facts["left_out"]) == set(left_out) - {fingerprint(data / min(trained))}
+
+    def test_a_member_without_held_out_clips_turns_unknown_off(self, data: Path, tmp_path: Path) -> None:
+        run, fewer = tmp_path / "run", tmp_path / "fewer"
+        assert vidlstm("train", data, *OPTIONS, "--members", "3", "--out", run).status == 0
+        assert _fact(run, "reports_unknown")
+        state = RunFolder(run).last_state()
+        assert state is not None
+        *_, gone = state["left_out"]
+        shutil.copytree(data, fewer)
+        for name in gone:
+            (fewer / name).unlink()
+        ended = vidlstm("train", fewer, "--resume", run, "--allow-changes", "--epochs", "4", "--workers", "1")
+        assert ended.status == 0, ended.err
+        assert (
+            "1 of 3 ensemble members has no held-out clips left, so no clip is reported as unknown. "
+            "A new run, without --resume and --from, divides the clips again.\n"
+        ) in ended.err
+        assert not _fact(run, "reports_unknown")
 
     def test_other_network_shapes_are_refused_and_the_run_is_unchanged(self, run: Path, data: Path) -> None:
         settings = (run / "config.json").read_bytes()

@@ -307,6 +307,7 @@ class TestStartFrom:
         assert trainer.held_out_scores(trainer.views).shape == (1, 4, 2)
         assert float(model.classifier.floor) == pytest.approx(score_floor(4, 2))
         assert len(score(model, clips, range(30, 40))) == 10
+        assert not model.classifier.novelty.is_fitted
 
 
 class TestHeldOutAgain:
@@ -368,6 +369,7 @@ class TestDescription:
         assert facts["left_out"] == sorted(prints[i] for i in trainer.parts[0].val)
         assert sum(facts["fusion"].values()) == pytest.approx(1, abs=1e-3)
         assert facts["top1"] == report.top1
+        assert facts["reports_unknown"]
 
 
 class TestCrossvalidation:

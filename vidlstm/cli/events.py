@@ -32,6 +32,7 @@ from vidlstm.engine.events import (
     SplitMade,
     StartKept,
     SubsetChosen,
+    UnknownOff,
 )
 from vidlstm.records import EpochReport
 from vidlstm.stores import address_of
@@ -187,6 +188,12 @@ def _say(console: Console, event: object) -> None:
             console.warn(
                 "Too few training clips to hold any out: training does not stop early, scores are not "
                 "calibrated, and no clip is reported as unknown. Add clips."
+            )
+        case UnknownOff(members, size):
+            console.warn(
+                f"{members} of {size} ensemble members {'has' if members == 1 else 'have'} no held-out clips "
+                "left, so no clip is reported as unknown. A new run, without `resume` and `start`, divides "
+                "the clips again."
             )
         case StartKept(start):
             console.warn(f"Fine-tuning did not improve the model. The model of {start} is kept.")

@@ -173,6 +173,19 @@ class NotCalibrated:
 
 
 @dataclass(frozen=True)
+class UnknownOff:
+    """Some ensemble members hold out no clip any more, so novelty cannot be calibrated.
+
+    Args:
+        members: Number of these members.
+        size: Number of members of the ensemble.
+    """
+
+    members: int
+    size: int
+
+
+@dataclass(frozen=True)
 class StartKept:
     """Fine-tuning brought no improvement; the model is the one it started from."""
 
@@ -230,6 +243,6 @@ class PoseCompared:
 Event = (
     DataFound | CopiesFound | SplitMade | SubsetChosen | KnownClips | Progress | ClipsExtracted
     | FeaturesNotKept | Resumed | EpochEnded | Diverged | Interrupted | BaselineTrained
-    | BaselineInterrupted | NotCalibrated | StartKept | Saved | Int8Compared | Int8Failed | PoseLeftOut
-    | PoseCompared
+    | BaselineInterrupted | NotCalibrated | UnknownOff | StartKept | Saved | Int8Compared | Int8Failed
+    | PoseLeftOut | PoseCompared
 )  # fmt: skip

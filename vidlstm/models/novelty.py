@@ -100,6 +100,11 @@ class Novelty(nn.Module):
         self.register_buffer("levels", torch.zeros(LEVELS))
         self.register_buffer("tail", torch.ones(()))
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it is fitted; otherwise no clip is unknown."""
+        return bool(self.levels.any())
+
     def forward(self, vectors: Sequence[Tensor]) -> Tensor:
         """Map the `(M, B, W)` of each branch to `(B,)`, 0 to 1."""
         distance = self.distance(vectors).mean(0)

@@ -46,6 +46,7 @@ def describe_training(
         },
         "temperature": round(float(model.classifier.temperature), 4),
         "floor": round(float(model.classifier.floor), 4),
+        "reports_unknown": model.classifier.novelty.is_fitted,
         "epochs": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "top1": report.top1 if report else None,

@@ -32,6 +32,7 @@ from vidlstm.engine.events import (
     Resumed,
     Saved,
     StartKept,
+    UnknownOff,
 )
 from vidlstm.engine.extraction.clips import Clips, extract_clips
 from vidlstm.engine.extraction.open import open_extractor
@@ -131,6 +132,8 @@ class _Session:
         with self._trainer(model, clips, start, state) as trainer:
             if not trainer.num_held_out:
                 yield NotCalibrated()
+            elif without := sum(not len(part.val) for part in trainer.parts):
+                yield UnknownOff(without, len(trainer.parts))
             if state is not None:
                 self._restore(run, trainer, state)
                 yield Resumed(trainer.epoch, trainer.config.epochs, trainer.is_over)
