@@ -50,6 +50,22 @@ def test_parallel_and_sequential_folds_give_the_same_results(tiny_data: Path) ->
     assert alone == together
 
 
+@pytest.mark.parametrize("name", ["predictions.csv", "curves.png"])
+def test_the_files_of_others_in_its_folder_are_kept(tiny_data: Path, tmp_path: Path, name: str) -> None:
+    other = tmp_path / name
+    other.write_text("path,label\n")
+    ended = vidlstm("crossval", tiny_data, *QUICK, "--out", tmp_path)
+    assert ended.status == 2
+    assert f"{other}: already exists, and the report would replace it; move it, or choose another --out" in (
+        ended.err
+    )
+    (tmp_path / "report.html").touch()
+    ended = vidlstm("crossval", other, *QUICK, "--out", tmp_path, "--overwrite")
+    assert ended.status == 2
+    assert f"{other}: is an input, and the report would replace it; choose another --out" in ended.err
+    assert other.read_text() == "path,label\n"
+
+
 def test_unreadable_clips_count_as_mistakes_and_status_1(tmp_path: Path) -> None:
     for action in ("rise", "sink"):
         for performer in range(1, 5):

@@ -81,11 +81,30 @@ def test_a_report_replaces_no_input(model: Path, tmp_path: Path) -> None:
     assert table.read_text() == "path,label\n"
 
 
+@pytest.mark.parametrize("name", ["out.predictions.csv", "out.curves.png", "out.confusion.png"])
+def test_the_files_beside_a_report_replace_no_others(model: Path, tmp_path: Path, name: str) -> None:
+    table, page, beside = tmp_path / "test.csv", tmp_path / "out.html", tmp_path / name
+    table.write_text("path,label\n")
+    beside.write_text("kept")
+    outcome = vidlstm("eval", table, "-c", model, "--report", page)
+    assert outcome.status == 2
+    assert (
+        f"{beside}: already exists, and the report would replace it; move it, or choose another --report"
+        in outcome.err
+    )
+    page.touch()  # of an earlier report, whose table is given
+    outcome = vidlstm("eval", beside, "-c", model, "--report", page)
+    assert outcome.status == 2
+    assert f"{beside}: is an input, and the report would replace it; choose another --report" in outcome.err
+    assert beside.read_text() == "kept"
+
+
 def test_the_folders_of_a_report_are_created(trained_run: TrainedRun, tmp_path: Path) -> None:
     page = tmp_path / "new" / "dir" / "out.html"
     assert vidlstm("eval", trained_run.data, "-c", trained_run.model, "--report", page).status == 0
     assert page.is_file()
     assert page.with_name("out.predictions.csv").is_file()
+    assert vidlstm("eval", trained_run.data, "-c", trained_run.model, "--report", page).status == 0  # again
 
 
 class TestSubset:

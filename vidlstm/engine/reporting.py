@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from vidlstm.data.layouts.folders import count
 from vidlstm.data.samples import Dataset
 from vidlstm.engine.extraction.reading import ReadRequest
 from vidlstm.engine.extraction.thumbnails import thumbnail_strips
+from vidlstm.errors import UsageError
 from vidlstm.evaluations import EvalReport, SpanReport
-from vidlstm.files import make_folder, write_atomically
+from vidlstm.files import make_folder, real_path, write_atomically
 from vidlstm.media.overlay import hex_colours
 from vidlstm.records import CATCH_ALL, EpochReport
 from vidlstm.report.timelines import FilmSection
@@ -24,6 +26,30 @@ from vidlstm.report.timelines import FilmSection
 PAGE = "report.html"
 PREDICTIONS = "predictions.csv"
 PLOTS = ("curves.png", "confusion.png", "reliability.png")
+
+
+def require_own_files(page: Path, data: Path, setting: str, *, stem: str = "") -> None:
+    """Check that the files beside a report replace no input, and none that no earlier report has written.
+
+    Args:
+        page: The page of the report.
+        data: The data set.
+        setting: The setting that decides where the files are.
+        stem: Prefix of their names.
+
+    Raises:
+        UsageError: A file is an input, or is there although the page is not.
+    """
+    for file in (page.with_name(f"{stem}{name}") for name in (PREDICTIONS, *PLOTS)):
+        if real_path(file) == real_path(data):
+            raise UsageError(
+                f"{file}: is an input, and the report would replace it; choose another `{setting}`"
+            )
+        if os.path.lexists(file) and not os.path.lexists(page):
+            raise UsageError(
+                f"{file}: already exists, and the report would replace it; move it, or choose another "
+                f"`{setting}`"
+            )
 
 
 def write_report(

@@ -21,7 +21,13 @@ from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import find_pose, require_networks, write_networks
 from vidlstm.engine.extraction.processes.pool import num_cores
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PAGE, PREDICTIONS, write_predictions, write_report
+from vidlstm.engine.reporting import (
+    PAGE,
+    PREDICTIONS,
+    require_own_files,
+    write_predictions,
+    write_report,
+)
 from vidlstm.engine.spans.windows import with_windows
 from vidlstm.engine.training.auto_streams import configure, with_choice
 from vidlstm.engine.training.run_folder import LAST
@@ -180,6 +186,7 @@ def crossval(request: CrossvalRequest) -> Generator[Event | CrossvalResult, None
         raise UsageError("an ablation compares streams: name them in `streams`, not auto")
     if request.out is not None:
         _require_free(request.out, overwrite=request.overwrite)
+        require_own_files(request.out / PAGE, request.data.data, "out")
     # Report missing devices and files before searching for data, which can take long.
     choose_backend(request.machine.backend, choose_device(request.machine.device))
     model = request.model.configure(request.data.kind or "video", ("a", "b"))

@@ -16,7 +16,7 @@ from vidlstm.engine.extraction.films.extractor import probe_film
 from vidlstm.engine.extraction.open import open_extractor
 from vidlstm.engine.extraction.pose_networks import write_networks
 from vidlstm.engine.extraction.reading import ReadRequest
-from vidlstm.engine.reporting import PREDICTIONS, write_predictions, write_report
+from vidlstm.engine.reporting import PREDICTIONS, require_own_files, write_predictions, write_report
 from vidlstm.engine.training.baseline import score_with_baseline
 from vidlstm.engine.training.films import score_films
 from vidlstm.engine.training.run_folder import read_epochs
@@ -82,6 +82,8 @@ def evaluate(request: EvaluateRequest) -> Generator[Event | EvaluateResult, None
     Raises:
         VidlstmError: The data, the model or a setting cannot be used.
     """
+    if request.page is not None:
+        require_own_files(request.page, request.data.data, "page", stem=f"{request.page.stem}.")
     choose_backend(request.machine.backend, choose_device(request.machine.device))
     model = load_model(request.checkpoint, baseline=True)
     dataset = find_dataset(request.data, probe_film)
