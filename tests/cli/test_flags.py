@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import vidlstm
-from vidlstm.cli import main
-from vidlstm.cli.flags import FLAGS, with_flags
+from vidlstm.cli import main, options
+from vidlstm.cli.flags import FLAGS, given_flags, with_flags
 
 PACKAGE = Path(vidlstm.__file__).parent
 PROGRAM = PACKAGE / "engine" / "exporting" / "sample.py"  # exported as predict.py, with options of its own
@@ -80,3 +80,16 @@ def test_every_setting_that_a_message_names_has_a_flag(file: Path) -> None:
 
 def test_every_flag_exists() -> None:
     assert set(FLAGS.values()) <= existing_flags()
+
+
+def test_settings_become_the_arguments_that_give_them() -> None:
+    data = options.DataOptions(Path("my clips"), group_by="-(.*)_", background="none")
+    assert given_flags(data) == ["--group-by=-(.*)_", "--background", "none"]
+    assert given_flags(options.TrainingOptions(epochs=8, learning_rate=0.01)) == [
+        "--epochs",
+        "8",
+        "--lr",
+        "0.01",
+    ]
+    assert given_flags(options.FineTuneOptions(checkpointing=False)) == ["--no-checkpointing"]
+    assert given_flags(options.ModelOptions()) == []

@@ -81,6 +81,23 @@ class TestOutput:
         assert "Next: vidlstm predict" in trained_run.ended.err
         assert os.fspath(Path("runs", "1")) in trained_run.ended.err
 
+    def test_few_held_out_clips_suggest_a_cross_validation_with_the_same_options(
+        self, trained_run: TrainedRun
+    ) -> None:
+        command = f"vidlstm crossval {trained_run.data} --streams motion --members 2 --epochs 8"
+        assert f"not only the held-out ones: {command}\n" in trained_run.ended.err
+
+    def test_data_that_cannot_be_cross_validated_do_not(self, tiny_data: Path, tmp_path: Path) -> None:
+        rows = [
+            row
+            for row in rows_of(tiny_data)
+            if row[1] == "sink" or row[2] == rows_of(tiny_data)[0][2]  # a class with one group
+        ]
+        data = table(tmp_path / "t.csv", rows)
+        ended = vidlstm("train", data, *QUICK, "--out", tmp_path / "r")
+        assert ended.status == 0
+        assert "crossval" not in ended.err
+
     def test_no_progress_bar_goes_to_a_file(self, trained_run: TrainedRun) -> None:
         assert "\r" not in trained_run.ended.err
         assert "\x1b" not in trained_run.ended.err

@@ -7,7 +7,7 @@ Below `cli` a message names a setting in backticks, as a Python keyword: `num_fr
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
 from typer.models import ArgumentInfo
@@ -62,6 +62,25 @@ FLAGS: dict[str, str] = {
     "show": "--show",
 }
 """The flag of each setting."""
+
+
+def given_flags(group: Any) -> list[str]:
+    """Return the arguments of the command line that give a group of options its settings, where not default.
+
+    The data set itself, which has no default, is left out.
+    """
+    arguments = []
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if field.default is MISSING or value == field.default or field.name not in FLAGS:
+            continue
+        flag = FLAGS[field.name]
+        if isinstance(value, bool):
+            arguments.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            text = str(value)
+            arguments += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return arguments
 
 
 def with_flags(text: str) -> str:

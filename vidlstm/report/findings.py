@@ -10,6 +10,7 @@ from vidlstm.evaluations import EvalReport, Scored
 from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
+_WIDE = 0.2  # 95 % interval of the accuracy from which the clips are called few
 _MANY_FAILED = 0.1  # share of unreadable clips from which repairing them is the first advice
 _BASELINES = {
     "video": {
@@ -96,7 +97,7 @@ def find_cautions(report: EvalReport) -> list[Caution]:
     noun = _noun(report)
     order = "frame order" if report.kind == "video" else "region order"
     low, high = report.top1_interval.low, report.top1_interval.high
-    if high - low > 0.2:
+    if is_uncertain(report):
         found.append(
             Caution(
                 f"scored on only {_count(report.num_clips, noun)}",
@@ -150,6 +151,11 @@ def find_cautions(report: EvalReport) -> list[Caution]:
             )
         )
     return found
+
+
+def is_uncertain(report: EvalReport) -> bool:
+    """Whether there are too few clips to tell how good the model is."""
+    return report.top1_interval.high - report.top1_interval.low > _WIDE
 
 
 def untested(report: EvalReport) -> list[str]:

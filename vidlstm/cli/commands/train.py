@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 from vidlstm.cli import options
 from vidlstm.cli.console import Console, Exit, command, print_json
 from vidlstm.cli.events import follow
+from vidlstm.cli.flags import given_flags
 from vidlstm.cli.reports import show_report, show_spans
 from vidlstm.data.layouts.recognise import require_data
+from vidlstm.stores import address_of
 
 if TYPE_CHECKING:
+    from vidlstm.engine.training.plan import TrainRequest
     from vidlstm.engine.training.result import TrainResult
 
 EXAMPLES = (
@@ -55,7 +58,7 @@ def train(
     result = follow(console, session(request))
     if not isinstance(result, TrainResult):  # not rank 0
         return Exit.DONE
-    _show_result(console, result)
+    _show_result(console, result, _crossval(request))
     if as_json:
         print_json(result.to_json())
     if result.interrupted:
@@ -63,7 +66,15 @@ def train(
     return Exit.SOME_FAILED if result.num_unreadable else Exit.DONE
 
 
-def _show_result(console: Console, result: TrainResult) -> None:
+def _crossval(request: TrainRequest) -> list[str]:
+    """Return the command that cross-validates the same data with the same settings."""
+    data = str(address_of(request.data.data) or request.data.data)
+    groups = (request.data, request.model, request.training, request.machine)
+    cache = [] if request.cache else ["--no-cache"]
+    return ["vidlstm", "crossval", data, *(flag for group in groups for flag in given_flags(group)), *cache]
+
+
+def _show_result(console: Console, result: TrainResult, crossval: list[str]) -> None:
     if result.report is None:
         console.say("No clips were held out, so the model's accuracy is unknown.")
     else:
@@ -78,6 +89,11 @@ def _show_result(console: Console, result: TrainResult) -> None:
             console.warn(f"{start} on the same clips, which is better; keep that model.")
         else:
             console.say(f"{start} on the same clips.")
+    from vidlstm.report.findings import is_uncertain
+
+    if result.folds is not None and not result.interrupted and result.report and is_uncertain(result.report):
+        folds = [] if result.folds == 5 else ["--folds", str(result.folds)]
+        console.say(f"For a score from all clips, not only the held-out ones: {shlex.join(crossval + folds)}")
     console.say(f"Run folder: {result.run}")
     if result.page is not None:
         console.say(f"Report: {result.page}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vidlstm.config import Kind
 from vidlstm.data.layouts.folders import Subset
@@ -59,6 +59,7 @@ class TrainResult:
         on_films: The clips are parts of films.
         spans: Report on the spans of the held-out films, if there are any.
         pose: How `streams=auto` chose; None for named streams.
+        folds: Folds with which these data and settings can be cross-validated; None: they cannot.
     """
 
     run: Path
@@ -82,6 +83,7 @@ class TrainResult:
     on_films: bool = False
     spans: SpanReport | None = None
     pose: PoseChoice | None = None
+    folds: Literal[5, "group"] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the object of `train --json`."""

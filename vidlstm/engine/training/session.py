@@ -12,11 +12,12 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from vidlstm.data.layouts.folders import Subset
+from vidlstm.data.splits import make_folds
 from vidlstm.engine.devices import choose_device
 from vidlstm.engine.distributed import World, process_group
 from vidlstm.engine.events import (
@@ -183,7 +184,19 @@ class _Session:
             on_films=bool(clips.films),
             spans=spans,
             pose=self.pose,
+            folds=self._folds(),
         )
+
+    def _folds(self) -> Literal[5, "group"] | None:
+        """Return the folds of a cross-validation that trains as this run did; None if there are none."""
+        if self.plan.start is not None or self.reads_files or self.request.output.resume is not None:
+            return None  # its command would not have the options of this model
+        possible: tuple[Literal[5, "group"], ...] = (5, "group")
+        for folds in possible:
+            with contextlib.suppress(UsageError, DataError):
+                make_folds(self.plan.dataset, folds, self.training.seed)
+                return folds
+        return None
 
     @property
     def subset(self) -> Subset:
