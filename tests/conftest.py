@@ -29,6 +29,14 @@ def _own_surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _usual_priority() -> Iterator[None]:
+    """Encoders run in the tests' process: a real-time priority that one leaves would starve all else."""
+    yield
+    if hasattr(os, "sched_getscheduler"):
+        assert os.sched_getscheduler(0) != os.SCHED_FIFO
+
+
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Class folders of two actions, `rise` and `sink`, by six performers: twelve clips of a second.

@@ -12,6 +12,8 @@ Not part of the test suite as a whole (it takes a few minutes); `tests/media/tes
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -208,7 +210,7 @@ def write(case: Case, folder: Path, num_frames: int = NUM_FRAMES) -> Path | None
     if case.codec == "dnxhd":
         options["profile"] = "dnxhr_hq"
     try:
-        with av.open(str(path), "w", format=_muxer(path)) as file:
+        with usual_priority(), av.open(str(path), "w", format=_muxer(path)) as file:
             stream = file.add_stream(case.codec, rate=25, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, case.pixels
             stream.codec_context.bit_rate = 4_000_000
@@ -221,6 +223,19 @@ def write(case: Case, folder: Path, num_frames: int = NUM_FRAMES) -> Path | None
         path.unlink(missing_ok=True)
         return None
     return path if path.stat().st_size else None
+
+
+@contextlib.contextmanager
+def usual_priority() -> Iterator[None]:
+    """Restore the scheduling of this thread: for root SVT-AV1 makes it real-time, which processes inherit."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def _muxer(path: Path) -> str | None:
