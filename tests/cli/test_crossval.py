@@ -35,6 +35,7 @@ def test_json_pools_the_held_out_clips_and_reports_every_fold(tiny_data: Path) -
     assert "true accuracy probably" in ended.err
     assert any("of 6 groups" in caution for caution in said["cautions"])
     assert "Caution: " in ended.err
+    assert "\nNo files were written; --out FOLDER keeps the predictions and a report.\n" in ended.err
 
 
 def test_a_fold_of_one_group_is_named_after_it(tiny_data: Path) -> None:

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from vidlstm.cli.console import Console
-from vidlstm.data.layouts.folders import count, some
+from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
-from vidlstm.evaluations import EvalReport, SpanReport
+from vidlstm.evaluations import EvalReport, SpanReport, SpanScores
 from vidlstm.files import real_path, suffix_kind
 from vidlstm.report.text import printable
 
@@ -20,6 +20,8 @@ PAGE = "report.html"
 _WIDE = 60  # columns that a terminal needs for the whole table
 _NEARLY_SURE = 0.995
 _SHOWN = 6  # classes named before "and N more"
+_SPAN_BASELINES = {"majority": "most frequent class", "threshold": "without smoothing"}
+_INTERVALS = {"frame accuracy": "frame_accuracy", "F1@10": "f1_10", "F1@25": "f1_25", "F1@50": "f1_50"}
 
 
 def require_page(report: Path | None, inputs: Iterable[Path]) -> None:
@@ -73,10 +75,14 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
     others = "; ".join(f"{name} {100 * top1:.0f} %" for name, top1 in baselines(report))
     console.say(f"For comparison, on the same {noun}: {others}.")
     if report.max_score is not None and report.max_score < _NEARLY_SURE:
-        console.say(f"No score exceeds {report.max_score:.2f}, as the model was calibrated on few {noun}.")
+        clips = round(1 / (1 - report.max_score)) - 2  # see `score_floor`
+        calibrated = count(max(clips, 1), noun.removesuffix("s"))
+        console.say(f"No score exceeds {report.max_score:.2f}, as the model was calibrated on {calibrated}.")
     if found := find_cautions(report):
-        where = f"details in {page}" if page is not None else "--verbose explains"
-        console.say(f"Caution: {'; '.join(caution.short for caution in found)} ({where}).")
+        where = f" (details in {page})" if page is not None else " (--verbose explains)"
+        if console.verbose:
+            where = ""  # the details follow
+        console.say(f"Caution: {'; '.join(caution.short for caution in found)}{where}.")
         for caution in found:
             console.detail(f"  {caution.text}")
     if (advice := next_step(report)) is not None:
@@ -102,33 +108,41 @@ def show_report(console: Console, report: EvalReport, *, page: Path | None) -> N
 
 
 def show_spans(console: Console, report: SpanReport) -> None:
-    """Print the metrics of spans in films, next to the baselines."""
-    intervals = {name: f" ({i.low:.3f} to {i.high:.3f})" for name, i in report.intervals.items()}
-    note = "; 95 % intervals resampled over groups" if intervals else ""
+    """Print a table of the metrics of spans in films, next to the baselines."""
+    annotated = sum(len(film.truth) for film in report.films)
+    merged = ""
+    if annotated != report.num_spans:
+        merged = f" ({annotated} annotated: touching spans of one label count as one, overlaps are cut)"
     console.say(
         f"Spans: {report.num_spans} in {count(report.num_films, 'film')} "
-        f"of {count(report.num_groups, 'group')}{note}"
+        f"of {count(report.num_groups, 'group')}{merged}"
     )
-    rows = [("model", report.scores), *report.baselines.items()]
-    for name, scores in rows:
-        shown = intervals if name == "model" else {}
-        f1 = ", ".join(f"{iou} {value:.3f}{shown.get(f'f1_{iou}', '')}" for iou, value in scores.f1.items())
-        known = [value for value in scores.map.values() if value is not None]
-        mean = f"{sum(known) / len(known):.3f}" if known else "-"
-        console.say(
-            f"  {name}: frame accuracy {scores.frame_accuracy:.3f}{shown.get('frame_accuracy', '')}, "
-            f"edit {scores.edit:.3f}{shown.get('edit', '')}, F1@ {f1}, mAP@0.3:0.7 {mean}"
-        )
+    if not console.quiet:
+        console.rich.print(_span_table(report))
+    intervals = " In parentheses: 95 % intervals, resampled over groups." if report.intervals else ""
     console.say(
-        "  F1@50 counts a span as right if it overlaps a true one by 50 % (intersection over union); edit "
-        "compares the order of the spans. The best value is 1."
+        "F1@50 counts a span as right if it overlaps a true one by 50 % (intersection over union); edit "
+        f"compares the order of the spans. The best value is 1.{intervals}"
     )
-    if report.unclear_seconds:
-        console.say(f"  {report.unclear_seconds:.1f} s are not counted, as annotations there cannot be used.")
-    if report.not_scored:
-        console.warn(
-            f"{count(len(report.not_scored), 'film')} not scored, as an annotation that is not used may be "
-            f"anywhere: {some(report.not_scored)}; `vidlstm check` lists such annotations"
-        )
     if report.failed:
         console.warn(f"{count(len(report.failed), 'film')} could not be read and counted as having no spans")
+
+
+def _span_table(report: SpanReport) -> Table:
+    table = Table("", "model", *(_SPAN_BASELINES.get(name, name) for name in report.baselines))
+    columns = [_figures(scores) for scores in (report.scores, *report.baselines.values())]
+    for name, value in columns[0].items():
+        interval = report.intervals.get(_INTERVALS.get(name, name))
+        shown = "" if interval is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+        table.add_row(name, f"{value}{shown}", *(column[name] for column in columns[1:]))
+    return table
+
+
+def _figures(scores: SpanScores) -> dict[str, str]:
+    known = [value for value in scores.map.values() if value is not None]
+    return {
+        "frame accuracy": f"{scores.frame_accuracy:.3f}",
+        "edit": f"{scores.edit:.3f}",
+        **{f"F1@{iou}": f"{value:.3f}" for iou, value in scores.f1.items()},
+        "mAP@0.3:0.7": f"{sum(known) / len(known):.3f}" if known else "-",
+    }

@@ -77,6 +77,8 @@ def crossval(
         console.say(f"Report: {result.page}")
     if ablation or repeat > 1:
         _show_rows(console, result.rows)
+    if out is None:
+        console.say("No files were written; --out FOLDER keeps the predictions and a report.")
     if as_json:
         print_json(result.to_json())
     return Exit.SOME_FAILED if result.report.failed else Exit.DONE
