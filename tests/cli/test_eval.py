@@ -6,6 +6,7 @@ import csv
 import html
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
 from tests.tiny import write_action
+from vidlstm.cli.reports import require_page
+from vidlstm.errors import UsageError
 
 
 def evaluate(*arguments: str | Path) -> tuple[dict[str, Any], int, str]:
@@ -71,14 +74,26 @@ class TestJson:
         assert {key: said[key] for key in trained_run.said["val"]} == trained_run.said["val"]
 
 
-def test_a_report_replaces_no_input(model: Path, tmp_path: Path) -> None:
-    table = tmp_path / "test.csv"
+def test_a_report_replaces_only_pages(model: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
     table.write_text("path,label\n")
-    for page, reason in ((table, "is an input"), (tmp_path / "a.avi", "is the name of a video")):
-        outcome = vidlstm("eval", table, "-c", model, "--report", page)
+    before = model.read_bytes()
+    for data, page in ((tmp_path, table), (tmp_path, model), (tmp_path, tmp_path / "no_suffix")):
+        outcome = vidlstm("eval", data, "-c", model, "--report", page)
         assert outcome.status == 2
-        assert f"--report {page}: {reason}; name" in outcome.err
+        example = page.with_name("report.html")
+        assert f"--report {page}: is not the name of an HTML file; name one, such as {example}" in outcome.err
+    outcome = vidlstm("eval", table, "-c", model, "--report", table)
+    assert f"--report {table}: is an input; name another file" in outcome.err
     assert table.read_text() == "path,label\n"
+    assert model.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["labels.csv"]
+
+
+@pytest.mark.parametrize(("name", "is_page"), [("a.HTML", True), ("a.b.htm", True), (".html", False)])
+def test_the_name_of_a_page_ends_in_html(name: str, is_page: bool) -> None:
+    with nullcontext() if is_page else pytest.raises(UsageError):
+        require_page(Path(name), [])
 
 
 @pytest.mark.parametrize("name", ["out.predictions.csv", "out.curves.png", "out.confusion.png"])

@@ -292,10 +292,10 @@ def test_a_film_that_is_one_clip_long_agrees_with_predict(film_run: Path, tmp_pa
         (["--shard", "3/2"], "--shard 3/2"),
         (["--scores", "no/a.csv"], "no/a.csv: there is no such folder"),
         (
-            ["--report", "a.MP4"],
-            "--report a.MP4: is the name of a video; name an HTML file, such as report.html",
+            ["--report", "b.MP4"],
+            "--report b.MP4: is not the name of an HTML file; name one, such as report.html",
         ),
-        (["--report", "x/a.png"], "--report x/a.png: is the name of a picture; name an HTML file"),
+        (["--report", "x/a.png"], "--report x/a.png: is not the name of an HTML file; name one, such as x"),
         (
             ["--report", "./film.001"],
             "--report film.001: is an input; name another file, such as report.html",

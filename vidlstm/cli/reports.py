@@ -13,10 +13,11 @@ from vidlstm.cli.console import Console
 from vidlstm.data.layouts.folders import count
 from vidlstm.errors import UsageError
 from vidlstm.evaluations import EvalReport, SpanReport, SpanScores
-from vidlstm.files import real_path, suffix_kind
+from vidlstm.files import real_path
 from vidlstm.report.text import printable
 
 PAGE = "report.html"
+_HTML = (".html", ".htm")
 _WIDE = 60  # columns that a terminal needs for the whole table
 _NEARLY_SURE = 0.995
 _SHOWN = 6  # classes named before "and N more"
@@ -25,24 +26,24 @@ _INTERVALS = {"frame accuracy": "frame_accuracy", "F1@10": "f1_10", "F1@25": "f1
 
 
 def require_page(report: Path | None, inputs: Iterable[Path]) -> None:
-    """Check early that the report can be written and replaces no input.
+    """Check early that the report can be written and replaces no input, model, table or video.
 
     Args:
         report: The HTML file; None: no report.
         inputs: Files and folders that are read.
 
     Raises:
-        UsageError: The path is a folder or an input, or has the name of a video or picture.
+        UsageError: The path is a folder or an input, or not the name of an HTML file.
     """
     if report is None:
         return
     if report.is_dir():
         raise UsageError(f"--report {report}: is a folder; name a file, such as {report / PAGE}")
     page = report.with_name(PAGE)
-    if (kind := suffix_kind(report.name)) is not None:
-        raise UsageError(f"--report {report}: is the name of a {kind}; name an HTML file, such as {page}")
     if real_path(report) in map(real_path, inputs):
         raise UsageError(f"--report {report}: is an input; name another file, such as {page}")
+    if report.suffix.lower() not in _HTML:
+        raise UsageError(f"--report {report}: is not the name of an HTML file; name one, such as {page}")
 
 
 def show_report(console: Console, report: EvalReport, *, page: Path | None) -> None:
