@@ -1,9 +1,11 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.data.trees import plant
+from vidlstm.cli.flags import with_flags
 from vidlstm.data.groups import Grouping, by_content, by_names_or_content, by_regex, equal_files
 from vidlstm.errors import DataError, UsageError
 
@@ -105,14 +107,17 @@ class TestContent:
 @pytest.mark.parametrize(
     ("pattern", "extended"),
     [
-        (r"(seq\d+)", r", such as `group_by=(seq\d+|take\d+_b)`, or"),
-        (r"seq\d+", r", such as `group_by=seq\d+|take\d+_b`, or"),
-        (r"(seq)\d+", "extend it or"),
+        (r"(seq\d+)", r" or extend it, such as `group_by='(seq\d+|take\d+\ \(b\))'`"),
+        (r"seq\d+", r" or extend it, such as `group_by='seq\d+|take\d+\ \(b\)'`"),
+        (r"(seq)\d+", " or extend it"),
     ],
 )
 def test_a_pattern_is_extended_by_an_example_that_matches(pattern: str, extended: str) -> None:
+    paths = ["wave/seq01.mp4", "wave/take3 (b).mp4"]
     with pytest.raises(DataError) as refused:
-        by_regex(["wave/seq01.mp4", "wave/take3_b.mp4"], pattern)
-    assert extended in str(refused.value)
-    if found := re.search(r"such as `group_by=([^`]*)`", str(refused.value)):
-        assert by_regex(["wave/seq01.mp4", "wave/take3_b.mp4"], found[1]).names == ("seq01", "take3_b")
+        by_regex(paths, pattern)
+    assert str(refused.value).endswith(extended)
+    if found := re.search("such as (.*)", with_flags(str(refused.value))):
+        flag, value = shlex.split(found[1])  # as a shell reads it
+        assert flag == "--group-by"
+        assert by_regex(paths, value).names == ("seq01", "take3 (b)")

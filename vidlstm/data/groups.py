@@ -9,6 +9,7 @@ bytes are compared; near duplicates are not found here.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def by_regex(paths: Sequence[str], pattern: str) -> Grouping:
         others = f" and in {len(missing) - 1} more" if len(missing) > 1 else ""
         raise DataError(
             f"{missing[0]}: `group_by={pattern}` finds no group in it{others}; it must match every clip, so "
-            f"extend it{_example(pattern, missing[0])} or move these files elsewhere"
+            f"move these files elsewhere or extend it{_example(pattern, missing[0])}"
         )
     return Grouping(tuple(names), f"Groups come from `group_by={pattern}`.")
 
@@ -96,7 +97,8 @@ def _example(pattern: str, path: str) -> str:
     is_group = re.fullmatch(r"\([^?()][^()]*\)", pattern) is not None
     if not is_group and "(" in pattern:
         return ""
-    return f", such as `group_by={f'({pattern[1:-1]}|{name})' if is_group else f'{pattern}|{name}'}`,"
+    extended = f"({pattern[1:-1]}|{name})" if is_group else f"{pattern}|{name}"
+    return f", such as `group_by={shlex.quote(extended)}`"
 
 
 def by_names_or_content(
