@@ -445,6 +445,42 @@ class TestTables:
             "f.mp4,0,5,walk", "f.mp4,5,7,sit", "f.mp4,7,20,walk",
         ]  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("rows", "decided", "expected"),
+        [
+            # "sit" is where "walk" counts, or what is left of "run" would count where "walk" did
+            ("0,40,run 5,30,walk", "run,0.00,10.00", ""),
+            ("0,40,run 5,30,walk", "run,10.00,20.00", ""),
+            ("0,40,run 10,30,walk", "run,0.00,10.00", ""),
+            ("0,40,run 10,30,walk", "run,30.00,40.00", "0,30.00,run 30.00,40,sit 10,30,walk"),
+            ("0,40,run 15,30,walk", "run,0.00,10.00", "0,10.00,sit 10.00,40,run 15,30,walk"),
+            ("0,40,run 10,30,walk", "walk,10.00,20.00", "0,40,run 10,20.00,sit 20.00,30,walk"),
+            ("0,40,run 40,50,walk", "run,30.00,40.00", "0,30.00,run 30.00,40,sit 40,50,walk"),
+        ],
+    )
+    def test_no_span_is_cut_where_another_would_count_elsewhere(
+        self, rows: str, decided: str, expected: str, tmp_path: Path
+    ) -> None:
+        table, new = tmp_path / "spans.csv", tmp_path / "new.csv"
+        table.write_text("\n".join(["path,start,end,label", *(f"f.mp4,{row}" for row in rows.split())]))
+        label, start, end = decided.split(",")
+        applied = apply_decisions([Decision("f.mp4", label, "sit", start, end)], table, new)
+        if not expected:
+            said = f"f.mp4#t={start},{end}: overlaps another span in {table}; correct the times there first"
+            assert (applied.changed, applied.written, applied.problems) == (0, None, (said,))
+            return
+        assert (applied.changed, applied.problems) == (1, ())
+        assert new.read_text().splitlines()[1:] == [f"f.mp4,{row}" for row in expected.split()]
+
+        def label_at(second: int, lines: str) -> str:
+            spans = [line.split(",") for line in lines.split()]
+            found = [(float(a), label) for a, b, label in spans if float(a) <= second < float(b)]
+            return max(found, default=(0, ""))[1]  # the one that starts last
+
+        for second in range(50):
+            is_decided = float(start) <= second < float(end)
+            assert label_at(second, expected) == ("sit" if is_decided else label_at(second, rows))
+
     @pytest.mark.parametrize("is_known", [True, False])
     def test_no_new_span_overlaps_another(self, is_known: bool, tmp_path: Path) -> None:
         for name in ("f.mp4", "new.mp4"):

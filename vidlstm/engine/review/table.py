@@ -1,7 +1,8 @@
 """Apply decisions to a table of clips or spans: a new table is written.
 
 A long span is trained on, and reviewed, in several pieces. A decision that gives a piece another label cuts
-it out of its row; one about a piece of the background adds a row. A new span never overlaps another.
+it out of its row; one about a piece of the background adds a row. A new span never overlaps another. Where
+rows overlap, the one that starts later counts; a row is not cut if that would change what counts elsewhere.
 """
 
 from __future__ import annotations
@@ -143,6 +144,12 @@ class _Changes:
             return False
         if d.decision == old:
             self._confirmed += 1
+        elif len(around) == 1 and any(
+            _is_affected(row.times, times, around[0].times) for row in known if row is not around[0]
+        ):
+            self._problems.append(
+                f"{d.name}: overlaps another span in {self._table}; correct the times there first"
+            )
         elif len(around) == 1:
             self._cut_out(d, times, around[0], known)
         else:
@@ -256,6 +263,14 @@ def _is_free(piece: _Times, rows: Sequence[_Row]) -> bool:
     return _holds((0.0, math.inf), piece) and all(
         piece[1] <= start + _ROUNDING or end - _ROUNDING <= piece[0] for start, end in spans
     )
+
+
+def _is_affected(other: _Times, piece: _Times, span: _Times) -> bool:
+    """Tell whether it may change where another row counts if a piece is cut out of a span."""
+    if not other:
+        return False
+    later = span[0] <= other[0] < span[1] - _ROUNDING
+    return later and other[0] <= piece[1] + _ROUNDING and piece[0] < other[1] - _ROUNDING
 
 
 def _relative(file: Path, name: str, table: Path) -> str:
