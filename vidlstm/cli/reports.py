@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vidlstm.cli.console import Console
-from vidlstm.data.layouts.folders import count
+from vidlstm.data.layouts.folders import count, some
 from vidlstm.errors import UsageError
 from vidlstm.evaluations import EvalReport, SpanReport, SpanScores
 from vidlstm.files import real_path
@@ -125,6 +125,13 @@ def show_spans(console: Console, report: SpanReport) -> None:
         "F1@50 counts a span as right if it overlaps a true one by 50 % (intersection over union); edit "
         f"compares the order of the spans. The best value is 1.{intervals}"
     )
+    if report.unclear_seconds:
+        console.say(f"  {report.unclear_seconds:.1f} s are not counted, as annotations there cannot be used.")
+    if report.not_scored:
+        console.warn(
+            f"{count(len(report.not_scored), 'film')} not scored, as an annotation that is not used may be "
+            f"anywhere: {some(report.not_scored)}; `vidlstm check` lists such annotations"
+        )
     if report.failed:
         console.warn(f"{count(len(report.failed), 'film')} could not be read and counted as having no spans")
 
