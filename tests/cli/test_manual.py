@@ -43,10 +43,16 @@ def test_a_page_is_plain_markdown_in_a_pipe(tmp_path: Path) -> None:
     assert ended.out == (PAGES / "formats.md").read_text(encoding="utf-8")
 
 
+def test_a_class_that_does_badly_has_a_page(tmp_path: Path) -> None:
+    ended = shell("help", "accuracy", cwd=tmp_path)
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("# When a class does badly\n")
+
+
 def test_an_unknown_page_names_the_known_ones(tmp_path: Path) -> None:
     ended = shell("help", "everything", cwd=tmp_path)
     assert (ended.status, ended.out) == (2, "")
-    assert ended.err.startswith("vidlstm: everything: no such page; the pages are cluster, data, ")
+    assert ended.err.startswith("vidlstm: everything: no such page; the pages are accuracy, cluster, data, ")
 
 
 def test_a_mistyped_page_is_suggested(tmp_path: Path) -> None:
