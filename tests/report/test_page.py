@@ -75,6 +75,37 @@ def test_advice_is_on_the_class_with_the_most_mistakes() -> None:
     assert next_step(report) == 'more recordings of "punch": 30 of 37 clips right, 4 taken for "push".'
 
 
+def test_two_classes_that_are_taken_for_one_another_are_both_named() -> None:
+    report = report_of(
+        ("kick", "kick", 30), ("kick", "push", 1), ("punch", "punch", 20), ("punch", "push", 5),
+        ("push", "push", 20), ("push", "punch", 3), ("push", "kick", 1),
+    )  # fmt: skip
+    assert next_step(report) == (
+        'look at "punch" and "push": 8 clips of these two are taken for the other one, most of their '
+        "mistakes. Add clips in which they differ, correct labels (`vidlstm review`), or merge the two."
+    )
+
+
+def test_a_class_that_is_only_taken_for_another_needs_recordings_of_its_own() -> None:
+    report = report_of(
+        ("kick", "kick", 30), ("punch", "punch", 20), ("punch", "push", 5), ("push", "push", 20)
+    )
+    assert next_step(report) == 'more recordings of "punch": 20 of 25 clips right, 5 taken for "push".'
+
+
+def test_a_class_with_far_fewer_clips_or_groups_than_the_others_says_so() -> None:
+    few = report_of(("kick", "kick", 30), ("punch", "punch", 24), ("push", "push", 1), ("push", "kick", 2))
+    assert next_step(few) == (
+        'more recordings of "push": 1 of 3 clips right, 2 taken for "kick"; it has 3 clips, the other '
+        "classes mostly 27."
+    )
+    same = [replace(s, group="one" if s.label == "punch" else s.group) for s in few.scored]
+    alone = [replace(s, label="punch", group="one") if s.label == "push" else s for s in same]
+    advice = next_step(summarise(few.classes[:2], [replace(s, scores=s.scores[:2]) for s in alone]))
+    assert advice is not None
+    assert advice.endswith("; it has 1 group, the other classes mostly 30.")
+
+
 def test_without_a_class_of_two_mistakes_advice_is_on_the_class_that_is_not_tested() -> None:
     report = report_of(
         ("kick", "kick", 20), ("kick", "punch", 1), ("punch", "punch", 20), ("push", "push", 1)

@@ -11,6 +11,7 @@ from vidlstm.records import Score
 
 _SHOWN_CLASSES = 6
 _WIDE = 0.2  # 95 % interval of the accuracy from which the clips are called few
+_CONFUSED = 4  # mistakes between two classes from which they are called confused
 _MANY_FAILED = 0.1  # share of unreadable clips from which repairing them is the first advice
 _BASELINES = {
     "video": {
@@ -173,8 +174,8 @@ def next_step(report: EvalReport) -> str | None:
             f"more {noun}s: the model is not clearly better than always naming one class. Start with 15 to "
             f"20 {noun}s per class, from five or more people or recordings."
         )
-    if (worst := _worst_class(report)) is not None:
-        return worst
+    if (advice := _confused_pair(report) or _worst_class(report)) is not None:
+        return advice
     if names := untested(report):
         return f'more {noun}s of "{names[0]}", from other people or recordings.'
     if report.num_groups < 10:
@@ -197,8 +198,40 @@ def _worst_class(report: EvalReport) -> str | None:
     label, right, total = report.classes[worst], report.confusion[worst][worst], sum(report.confusion[worst])
     return (
         f'more recordings of "{label}": {right} of {total} {_noun(report)}s right, '
-        f'{wrong[worst][guess]} taken for "{report.classes[guess]}".'
+        f'{wrong[worst][guess]} taken for "{report.classes[guess]}"{_shortage(report, label)}.'
     )
+
+
+def _confused_pair(report: EvalReport) -> str | None:
+    """Return advice on two classes that are taken for one another, and for little else; None: there are none.
+
+    These are most of the mistakes on both classes, and most of the mistakes on each of them.
+    """
+    wrong = np.array(report.confusion)
+    np.fill_diagonal(wrong, 0)
+    mutual = np.minimum(wrong, wrong.T)
+    one, other = (int(i) for i in np.unravel_index(mutual.argmax(), mutual.shape))
+    there, back = int(wrong[one, other]), int(wrong[other, one])
+    is_most = 2 * there > wrong[one].sum() and 2 * back > wrong[other].sum()
+    if there + back < _CONFUSED or not min(there, back) or not is_most:
+        return None
+    noun = _noun(report)
+    return (
+        f'look at "{report.classes[one]}" and "{report.classes[other]}": {there + back} {noun}s of these two '
+        f"are taken for the other one, most of their mistakes. Add {noun}s in which they differ, correct "
+        "labels (`vidlstm review`), or merge the two."
+    )
+
+
+def _shortage(report: EvalReport, label: str) -> str:
+    """Return in what a class is far behind the others, as the end of a sentence; empty if in nothing."""
+    clips = {row.label: row.support for row in report.per_class}
+    groups = {name: len({s.group for s in report.scored if s.label == name}) for name in clips}
+    for counts, noun in ((clips, _noun(report)), (groups, "group")):
+        usual = float(np.median([number for name, number in counts.items() if name != label]))
+        if 2 * counts[label] <= usual:
+            return f"; it has {_count(counts[label], noun)}, the other classes mostly {usual:.0f}"
+    return ""
 
 
 def _noun(report: EvalReport) -> str:
