@@ -24,6 +24,7 @@ from tests.cli.shell import TrainedRun
 from tests.films import write_film
 from tests.tiny import write_action
 from vidlstm.cli.console import Console
+from vidlstm.cli.rows.films.extras import Extras
 from vidlstm.cli.rows.films.paths import FilmPaths
 from vidlstm.cli.rows.films.videos import FilmVideos
 from vidlstm.cli.rows.formats.documents import DocumentFormat, to_document
@@ -529,13 +530,12 @@ def test_documents_name_the_address_of_a_film(name: DocumentFormat) -> None:
     assert "file:/films" not in to_document(name, replace(film, path="file:///films/day.mp4"))
 
 
-@pytest.mark.parametrize("given", ["film.mp4", "."])
 def test_a_copy_never_replaces_a_film(
-    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+    film: tuple[Path, list[Span]], film_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     shutil.copy(film[0], "film.mp4")
-    outcome = vidlstm("spans", given, "-c", film_run, "--overlay", ".", *MACHINE)
+    outcome = vidlstm("spans", "film.mp4", "-c", film_run, "--overlay", ".", *MACHINE)
     assert outcome.status == 1
     assert outcome.err.count("film.mp4: overlay not written: film.mp4 may be an input, and is not") == 1
     assert Path("film.mp4").read_bytes() == film[0].read_bytes()
@@ -552,6 +552,64 @@ def test_clips_and_copies_in_a_searched_folder_are_no_films(
     assert [outcome.status for outcome in outcomes] == [0, 0], outcomes[1].err
     assert list((films / "copies").rglob("film.mp4"))
     assert outcomes[1].out == outcomes[0].out
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "folder", "example"),
+    [
+        ("films", "--clips", "films", "films/clips"),
+        ("films", "--overlay", "films", "films/overlay"),
+        ("films", "--overlay", ".", "films/overlay"),  # copies are in ./films, too
+        ("./films", "--overlay", "films/..", "films/overlay"),
+        (".", "--overlay", ".", "overlay"),
+        ("films/rise", "--clips", "films", "films/rise/clips"),  # clips of "rise" are in films/rise
+        ("films/a.b", "--overlay", ".", "films/a.b/overlay"),
+    ],
+)
+def test_no_clips_and_copies_are_where_the_next_run_would_read_them(
+    film_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: str,
+    option: str,
+    folder: str,
+    example: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("films/rise").mkdir(parents=True)
+    Path("films/a.b").mkdir()
+    outcome = vidlstm("spans", "films/new.avi", given, "-c", film_run, option, folder, *MACHINE)
+    assert outcome.status == 2
+    assert (
+        f"{option} {folder}: videos written there would be in {given}, and the next run would" in outcome.err
+    )
+    assert f"name a new folder, such as {example}" in outcome.err
+    Extras(None, *_folders(option, Path(example)), None).require_not_searched([given], ["rise"])
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "folder"),
+    [
+        ("films", "--clips", "."),  # no class is called films
+        ("films", "--overlay", "copies"),
+        ("films", "--overlay", "films/copies"),
+        ("films/new.avi", "--clips", "films"),  # a file: nothing is searched
+        ("frames", "--overlay", "."),  # one film
+        ("-", "--overlay", "."),
+    ],
+)
+def test_other_folders_of_clips_and_copies_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, option: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("films/new.avi", "frames/0001.jpg", "frames/0002.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    Extras(None, *_folders(option, Path(folder)), None).require_not_searched([given], ["rise"])
+
+
+def _folders(option: str, folder: Path) -> tuple[Path | None, Path | None]:
+    return (folder, None) if option == "--clips" else (None, folder)
 
 
 def test_clips_and_copies_replace_no_file(

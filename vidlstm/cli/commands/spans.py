@@ -155,19 +155,19 @@ def spans(
     require_page(report, map(to_path, paths))
     path = find_checkpoint(console, checkpoint)
     classes = _classes(console, path, checkpoint)
-    outside = extras.folders_other_than(paths)
+    extras.require_not_searched(paths, classes)
     search = Search(
         kind="video",
         glob=glob,
         separator=b"\0" if null else b"\n",
-        outside=outside,
+        outside=extras.folders,
         note=partial(say_beside_bar, console),
     )
     index = None if folder is None else DocumentIndex.read(folder)
     film_paths = FilmPaths(
         paths,
         search.note,
-        outside=outside,
+        outside=extras.folders,
         uses_trees=folder is not None or overlay is not None,
         uses_stems=clips is not None,
         known=None if index is None else index.paths,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidlstm.cli.console import Console
-from vidlstm.cli.rows.films.paths import FilmPaths
+from vidlstm.cli.rows.films.paths import FilmPaths, in_tree
 from vidlstm.cli.rows.films.scores import open_scores, require_scores_file
 from vidlstm.cli.rows.films.videos import FilmVideos
+from vidlstm.cli.rows.inputs import STDIN
+from vidlstm.cli.rows.sorting import folder_name
 from vidlstm.errors import UsageError
-from vidlstm.files import real_path
+from vidlstm.files import kind_of, real_path
 from vidlstm.stores import is_in_store, to_path
 
 if TYPE_CHECKING:
@@ -89,11 +92,30 @@ class Extras:
                     f"{name}: --clips and --overlay need files of this machine; download it first"
                 )
 
-    def folders_other_than(self, paths: Sequence[str]) -> tuple[Path, ...]:
-        """Return the folders of the videos that are not inputs: a second run must not read them as films."""
-        given = {real_path(to_path(path)) for path in paths}
-        made = (real_path(folder) for folder in (self.clips, self.overlay) if folder is not None)
-        return tuple(folder for folder in made if folder not in given)
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the videos, which no search from above them enters; absolute, without links."""
+        return tuple(real_path(folder) for folder in (self.clips, self.overlay) if folder is not None)
+
+    def require_not_searched(self, paths: Sequence[str], classes: Sequence[str]) -> None:
+        """Refuse a folder if its videos would be read as films by a second run.
+
+        Args:
+            paths: The inputs.
+            classes: The labels of clips.
+
+        Raises:
+            UsageError: A folder of videos is searched, or is above a searched one in which videos would be.
+        """
+        films = [name for name in paths if name != STDIN and not is_in_store(name)]
+        searched = dict.fromkeys(name for name in films if _is_searched(to_path(name)))
+        if self.clips is not None:
+            made = [self.clips / folder_name(label) for label in classes]
+            _require_outside("--clips", self.clips, made, searched)
+        if self.overlay is not None:
+            inside = [os.path.join(name, "film") if name in searched else name for name in films]  # noqa: PTH118
+            made = [(self.overlay / in_tree(name)).parent for name in inside]
+            _require_outside("--overlay", self.overlay, made, searched)
 
     @contextlib.contextmanager
     def open(
@@ -139,3 +161,22 @@ class Extras:
             yield opened
             if opened.videos is not None:
                 opened.videos.tell_kept()
+
+
+def _is_searched(path: Path) -> bool:
+    """Tell whether an input is a folder of films; one of numbered frames is a film."""
+    return os.path.isdir(path) and kind_of(path) is None  # noqa: PTH112 - Path raises on an invalid name
+
+
+def _require_outside(flag: str, root: Path, made: Iterable[Path], searched: Iterable[str]) -> None:
+    """Refuse folders of videos in a searched folder, unless all of `root` is, which is then skipped."""
+    real = {real_path(folder) for folder in {root, *made}}
+    around = real.union(*(folder.parents for folder in real))
+    skipping = real_path(root).parents
+    for name in searched:
+        folder = real_path(to_path(name))
+        if folder in around and folder not in skipping:
+            raise UsageError(
+                f"{flag} {root}: videos written there would be in {name}, and the next run would read them "
+                f"as films; name a new folder, such as {Path(to_path(name)) / flag[2:]}"
+            )
