@@ -93,6 +93,21 @@ def test_no_clip_that_the_starting_run_was_trained_on_is_held_out(
     assert f"trained on {len(held_in(start, 'train'))} of " in scored.err  # including the clip that is gone
 
 
+def test_on_new_clips_only_some_are_held_out_as_in_a_new_training(start: Path, tmp_path: Path) -> None:
+    for action in ("rise", "sink"):
+        for performer in range(11, 17):
+            write_action(tmp_path / "new" / action / f"person{performer}_{action}_d1.avi", action, performer)
+    options = ("--unfreeze", "1", "--epochs", "1", "--workers", "1", "--from", start)
+    ended = vidlstm("train", tmp_path / "new", *options, "--out", tmp_path / "fine")
+    assert ended.status == 0, ended.err
+    assert "not calibrated" not in ended.err
+    assert held_in(tmp_path / "fine", "val")
+    learned = set(read_header(start / "model.safetensors").training["learned_from"])
+    clips = (tmp_path / "new").glob("*/*.avi")
+    assert not {fingerprint(clip) for clip in clips} & learned
+    assert (tmp_path / "fine" / "metrics.jsonl").read_text().count('"val_loss": null') == 0
+
+
 def held_in(run: Path, subset: str) -> set[str]:
     """Return the clips of a subset."""
     rows = (run / "split.csv").read_text().splitlines()

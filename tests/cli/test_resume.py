@@ -194,6 +194,36 @@ class TestChanged:
         ) in ended.err
         assert not _fact(run, "reports_unknown")
 
+    def test_of_clips_that_are_all_new_some_are_held_out(self, run: Path, tmp_path: Path) -> None:
+        new = tmp_path / "new"
+        for action in ("rise", "sink"):
+            for performer in range(11, 17):
+                write_action(new / action / f"person{performer}_{action}_d1.avi", action, performer)
+        options = ("--resume", run, "--epochs", "4", "--workers", "1", "--allow-changes")
+        ended = vidlstm("train", new, *options)
+        assert ended.status == 0, ended.err
+        assert "not calibrated" not in ended.err
+        left_out = read_header(run / "model.safetensors").training["left_out"]
+        assert left_out
+        again = vidlstm("train", new, "--resume", run, "--epochs", "5", "--workers", "1", "--allow-changes")
+        assert again.status == 0, again.err
+        assert read_header(run / "model.safetensors").training["left_out"] == left_out
+
+    def test_it_says_why_none_can_be_held_out(self, run: Path, data: Path, tmp_path: Path) -> None:
+        left_out = read_header(run / "model.safetensors").training["left_out"]
+        shutil.copytree(data, tmp_path / "fewer")
+        for clip in (tmp_path / "fewer").glob("*/*.avi"):
+            if fingerprint(clip) in left_out:
+                clip.unlink()
+        options = ("--resume", run, "--epochs", "4", "--workers", "1", "--allow-changes")
+        ended = vidlstm("train", tmp_path / "fewer", *options)
+        assert ended.status == 0, ended.err
+        assert (
+            "The earlier run was trained on these clips or on others of their groups: training does not stop "
+            "early, scores are not calibrated, and no clip is reported as unknown. Add recordings, or start "
+            "a new run without --resume and --from.\n"
+        ) in ended.err
+
     def test_other_network_shapes_are_refused_and_the_run_is_unchanged(self, run: Path, data: Path) -> None:
         settings = (run / "config.json").read_bytes()
         ended = vidlstm("train", data, "--resume", run, "--hidden", "9", "--allow-changes", "--workers", "1")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.data.test_splits import Rows, every_shape, persons, singles
 from tests.data.trees import dataset
-from vidlstm.data.earlier_clips import EarlierClips, split_again
+from vidlstm.data.earlier_clips import EarlierClips, new_groups, split_again
 from vidlstm.data.samples import Dataset
 from vidlstm.data.split_table import split_rows
 from vidlstm.data.splits import Split, make_split
@@ -70,6 +70,24 @@ def test_clips_are_known_by_content_and_otherwise_by_name_label_and_group() -> N
     )
     assert split_again(renamed, prints(data), earlier, seed=1) == old
     assert split_again(data, ["encoded again"] * 20, earlier, seed=1) == old
+
+
+def test_a_group_is_new_if_no_clip_of_it_was_trained_on() -> None:
+    data = dataset(persons(5, "ab"))
+    earlier, old = trained_on(data), make_split(data, seed=0)
+    trained = {data.samples[i].group for i in old.train}
+    assert new_groups(data, prints(data), earlier) == {data.samples[i].group for i in old.val}
+    assert not new_groups(data, ["encoded again"] * len(data.samples), earlier) & trained
+    grown = dataset([*persons(5, "ab"), ("a", "newcomer", None), ("b", min(trained), None)])
+    assert new_groups(grown, prints(grown), earlier) - new_groups(data, prints(data), earlier) == {"newcomer"}
+
+
+def test_in_other_data_all_groups_are_new_though_they_have_the_same_names() -> None:
+    data = dataset(persons(5, "ab"))
+    other = replace(
+        data, samples=tuple(replace(s, path=s.path.with_name(f"x{i}")) for i, s in enumerate(data.samples))
+    )
+    assert new_groups(other, prints(other), trained_on(data)) == {s.group for s in data.samples}
 
 
 def test_clips_trained_on_even_earlier_are_known_too() -> None:

@@ -52,6 +52,10 @@ def toy(num_clips: int = 40, unreadable: tuple[int, ...] = (), num_groups: int =
     return extracted(kept, labels, [f"g{i // 2 % num_groups}" for i in range(num_clips)])
 
 
+def groups_of(clips: Clips) -> set[str]:
+    return {sample.group for sample in clips.dataset.samples}
+
+
 INTERRUPTED = """
 import os, signal, sys, threading
 from dataclasses import replace
@@ -293,6 +297,55 @@ class TestStartFrom:
             )
             assert trainer.parts[0].val.tolist() == []
             assert trainer.parts[0].train.tolist() == list(range(30))
+
+    @pytest.mark.parametrize("members", [1, 4])
+    def test_clips_of_new_groups_only_are_divided_as_in_a_new_training(self, members: int) -> None:
+        clips = toy(40)
+        config = model_config(members=members)
+        fresh: dict[str, Any] = {}
+        going_on = {
+            "left_out": [{"gone.mp4"}] * members,
+            "learned": {"gone.mp4"},
+            "new_groups": groups_of(clips),
+        }
+        first, again = (
+            make_trainer(start_model(config, clips, None, 0), clips, range(30), QUICK, **options)
+            for options in (fresh, going_on)
+        )
+        assert all(len(part.val) for part in first.parts)
+        assert [part.val.tolist() for part in again.parts] == [part.val.tolist() for part in first.parts]
+
+    @pytest.mark.parametrize(("members", "share"), [(1, 0.1), (4, 0.25)])
+    def test_each_member_holds_out_its_part_of_the_new_groups_besides(
+        self, members: int, share: float
+    ) -> None:
+        clips = toy(120, num_groups=30)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
+        groups = [sample.group for sample in clips.dataset.samples]
+        known = [i for i, group in enumerate(groups) if group in {"g0", "g1", "g2", "g3", "g4"}]
+        left_out = [{names[i] for i in known if groups[i] == f"g{k}"} for k in range(members)]
+        model = start_model(model_config(members=members), clips, None, 0)
+        trainer = make_trainer(
+            model, clips, range(120), QUICK,
+            left_out=left_out, learned={names[i] for i in known},
+            new_groups=set(groups) - {groups[i] for i in known},
+        )  # fmt: skip
+        for part, before in zip(trainer.parts, left_out, strict=True):
+            held_out = {names[i] for i in part.val}
+            assert before < held_out
+            assert not (held_out - before) & {names[i] for i in known}
+            assert len(held_out - before) == pytest.approx(share * 100, abs=4)
+            assert not {groups[i] for i in part.val} & {groups[i] for i in part.train}
+
+    def test_one_new_group_is_not_split_if_clips_are_held_out_already(self) -> None:
+        clips = toy(40)
+        names = [sample.name(clips.dataset.root) for sample in clips.dataset.samples]
+        model = start_model(model_config(members=1), clips, None, 0)
+        known = {names[i] for i, sample in enumerate(clips.dataset.samples) if sample.group != "g9"}
+        trainer = make_trainer(
+            model, clips, range(40), QUICK, left_out=[{names[0], names[1]}], learned=known, new_groups={"g9"}
+        )
+        assert trainer.parts[0].val.tolist() == [0, 1]
 
     def test_an_ensemble_trains_on_though_one_member_holds_out_nothing(self) -> None:
         clips = toy(40)

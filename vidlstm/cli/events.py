@@ -184,10 +184,14 @@ def _say(console: Console, event: object) -> None:
                 f"{choice.right_without} without; log loss {choice.loss:.3f} and {choice.loss_without:.3f} "
                 f"(p = {choice.p:.2g}): {use}"
             )
-        case NotCalibrated():
+        case NotCalibrated(goes_on):
+            reason, advice = "Too few training clips to hold any out", "Add clips."
+            if goes_on:
+                reason = "The earlier run was trained on these clips or on others of their groups"
+                advice = "Add recordings, or start a new run without `resume` and `start`."
             console.warn(
-                "Too few training clips to hold any out: training does not stop early, scores are not "
-                "calibrated, and no clip is reported as unknown. Add clips."
+                f"{reason}: training does not stop early, scores are not calibrated, and no clip is reported "
+                f"as unknown. {advice}"
             )
         case UnknownOff(members, size):
             console.warn(

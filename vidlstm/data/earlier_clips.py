@@ -61,6 +61,18 @@ class EarlierClips:
         return row.subset != "train" if row is not None and same else None
 
 
+def new_groups(dataset: Dataset, fingerprints: Sequence[str], earlier: EarlierClips) -> set[str]:
+    """Return the groups of which the earlier weights were trained on no clip.
+
+    Args:
+        dataset: The samples.
+        fingerprints: Fingerprint of every sample's content; empty if it cannot be read.
+        earlier: The clips of the earlier training.
+    """
+    groups = {sample.group for sample in dataset.samples}
+    return groups - _learned_groups(dataset, _held_out(dataset, fingerprints, earlier), earlier)
+
+
 def split_again(
     dataset: Dataset,
     fingerprints: Sequence[str],
@@ -90,9 +102,7 @@ def split_again(
         UsageError: The share is invalid.
     """
     names = [sample.name(dataset.root) for sample in dataset.samples]
-    held_out = [
-        earlier.is_held_out(*known) for known in zip(dataset.samples, names, fingerprints, strict=True)
-    ]
+    held_out = _held_out(dataset, fingerprints, earlier)
 
     def make(data: Dataset) -> Split:
         return make_split(data, seed=seed, val_share=val_share, allow_shared_groups=allow_shared_groups)
@@ -127,6 +137,23 @@ def split_again(
     return replace(split, notes=(f"{leak}; accepted on request, so scores may be too high", *split.notes))
 
 
+def _held_out(dataset: Dataset, fingerprints: Sequence[str], earlier: EarlierClips) -> list[bool | None]:
+    """Return for each sample whether it was held out, as `EarlierClips.is_held_out` does."""
+    return [
+        earlier.is_held_out(sample, sample.name(dataset.root), fingerprint)
+        for sample, fingerprint in zip(dataset.samples, fingerprints, strict=True)
+    ]
+
+
+def _learned_groups(dataset: Dataset, held_out: Sequence[bool | None], earlier: EarlierClips) -> set[str]:
+    """Return the groups of the clips that were trained on, also of clips that are gone."""
+    learned = {s.group for s, known in zip(dataset.samples, held_out, strict=True) if known is False}
+    is_same_data = any(known is not None for known in held_out)
+    if is_same_data:  # in other data equal names of groups mean nothing
+        learned |= {row.group for row in earlier.rows.values() if row.subset == "train"}
+    return learned
+
+
 def _draw(
     dataset: Dataset,
     indices: Sequence[int],
@@ -137,10 +164,7 @@ def _draw(
 ) -> list[int]:
     """Return the clips to hold out."""
     groups = [sample.group for sample in dataset.samples]
-    learned = {groups[i] for i in indices if held_out[i] is False}
-    is_same_data = any(known is not None for known in held_out)
-    if is_same_data:  # in other data equal names of groups mean nothing
-        learned |= {row.group for row in earlier.rows.values() if row.subset == "train"}
+    learned = _learned_groups(dataset, held_out, earlier)
     kept = {groups[i] for i in indices if held_out[i]} - learned
     new = [i for i in indices if groups[i] not in learned | kept]
     val = [i for i in indices if groups[i] in kept]

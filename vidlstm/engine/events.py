@@ -169,7 +169,14 @@ class BaselineInterrupted:
 
 @dataclass(frozen=True)
 class NotCalibrated:
-    """There are too few training clips to hold any out for early stopping, calibration and novelty."""
+    """No training clip can be held out for early stopping, calibration and novelty.
+
+    Args:
+        goes_on: The weights were trained on the clips, or on others of their groups, in an earlier run.
+            Otherwise there are too few clips.
+    """
+
+    goes_on: bool
 
 
 @dataclass(frozen=True)

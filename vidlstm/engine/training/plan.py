@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vidlstm.config import ModelConfig, TrainConfig
 from vidlstm.data.copies import Copies, find_copies
-from vidlstm.data.earlier_clips import EarlierClips, split_again
+from vidlstm.data.earlier_clips import EarlierClips, new_groups, split_again
 from vidlstm.data.fingerprints import fingerprints
 from vidlstm.data.layouts.recognise import require_data
 from vidlstm.data.samples import Dataset
@@ -79,6 +79,7 @@ class Plan:
         left_out: Names of the clips that the network to start from left out in its training, for validation;
             empty if there is no such network.
         learned: Names of the clips that the network to start from was trained on, including these.
+        new_groups: Groups of which the network was trained on no clip.
         pose: Weights of the networks of the `pose` stream.
     """
 
@@ -91,6 +92,7 @@ class Plan:
     learned_before: list[str]
     left_out: list[set[str]]
     learned: set[str]
+    new_groups: set[str]
     pose: PoseWeights | None = None
 
 
@@ -137,7 +139,8 @@ def make_plan(request: TrainRequest) -> Generator[Event, None, Plan]:
     contents = [set(facts.get(key, ())) for key in ("left_out", "learned_from")]
     left_out, learned = ({name for name, r in rows.items() if r.fingerprint in some} for some in contents)
     parts = [left_out] if "left_out" in facts else []
-    return Plan(dataset, settings, split, prints, rows, start, learned_before, parts, learned, pose)
+    new = {s.group for s in dataset.samples} if known is None else new_groups(dataset, prints, known)
+    return Plan(dataset, settings, split, prints, rows, start, learned_before, parts, learned, new, pose)
 
 
 def _split(

@@ -13,7 +13,7 @@ from vidlstm.engine.distributed import World
 from vidlstm.engine.extraction.clips import Clips
 from vidlstm.engine.memory import keep_memory
 from vidlstm.engine.training.loop.encoder_training import EncoderTraining
-from vidlstm.engine.training.loop.members import Part, held_out_again, member_parts
+from vidlstm.engine.training.loop.members import Part, held_out_again, member_parts, with_new_groups
 from vidlstm.engine.training.loop.trainer import Trainer
 from vidlstm.engine.views import views_of
 from vidlstm.errors import DataError, UsageError
@@ -41,6 +41,7 @@ def make_trainer(
     divided_by: int | None = None,
     left_out: Sequence[Collection[str]] = (),
     learned: Collection[str] = (),
+    new_groups: Collection[str] = (),
     parts: Sequence[Part] = (),
     world: World | None = None,
 ) -> Trainer:
@@ -59,9 +60,10 @@ def make_trainer(
             fine-tuning it is the ensemble size of the earlier run, so that the network leaves out the same
             part again.
         left_out: Names of the clips that each member left out in the earlier run, or before it was resumed.
-            It leaves out these again, with new clips of their groups, and no others, even if none of them
-            is left: clips that it was trained on would be scored too high.
+            It leaves out these again, with new clips of their groups and its part of the new groups, but no
+            clip that it was trained on, even if none is left: such clips would be scored too high.
         learned: Names of all training clips of that run, including these.
+        new_groups: Groups of which that run was trained on no clip.
         parts: Parts of another trainer with as many members, whose held-out clips are held out here, too.
         world: The processes of a distributed training.
 
@@ -74,19 +76,15 @@ def make_trainer(
     for number, name in enumerate(clips.dataset.classes):
         if not (labels[usable] == number).any():
             raise DataError(f"{clips.dataset.root}: no training clip of class {name!r} can be read")
-    samples = clips.dataset.samples
-    held_out = member_parts(
-        usable.tolist(),
-        [s.label for s in samples],
-        [s.group for s in samples],
-        divided_by or model.config.members,
-        config.seed,
-    )[: model.config.members]
-    names = [s.name(clips.dataset.root) for s in samples] if left_out else []
-    for member, before in enumerate(left_out[: model.config.members]):
-        held_out[member] = held_out_again(
-            usable.tolist(), [s.label for s in samples], [s.group for s in samples], names, before, learned
-        )
+    samples, members = clips.dataset.samples, model.config.members
+    rows = (usable.tolist(), [s.label for s in samples], [s.group for s in samples])
+    held_out = member_parts(*rows, divided_by or members, config.seed)[:members]
+    if left_out:
+        names = [s.name(clips.dataset.root) for s in samples]
+        for member, before in enumerate(left_out[:members]):
+            held_out[member] = held_out_again(*rows, names, before, learned)
+        new = [i for i in usable.tolist() if samples[i].group in new_groups]
+        held_out = with_new_groups(held_out, new, *rows[1:], config.seed)
     if parts:
         held_out = [part.val[np.isin(part.val, usable)].tolist() for part in parts]
     parts = [Part(np.setdiff1d(usable, part), np.array(part, np.int64)) for part in held_out]

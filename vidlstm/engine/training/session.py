@@ -132,7 +132,8 @@ class _Session:
         model.pose = self.plan.pose
         with self._trainer(model, clips, start, state) as trainer:
             if not trainer.num_held_out:
-                yield NotCalibrated()
+                samples = (self.plan.dataset.samples[i] for i in self.plan.split.train)
+                yield NotCalibrated(any(s.group not in self.plan.new_groups for s in samples))
             elif without := sum(not len(part.val) for part in trainer.parts):
                 yield UnknownOff(without, len(trainer.parts))
             if state is not None:
@@ -247,6 +248,7 @@ class _Session:
                 divided_by=None if start is None else start.config.members,
                 left_out=self.plan.left_out if state is None else state["left_out"],
                 learned=self.plan.learned if state is None else state["learned"],
+                new_groups=self.plan.new_groups,
                 world=self.world,
             )
 

@@ -77,6 +77,31 @@ def held_out_again(
     return [i for i in indices if i in again and groups[i] not in needed]
 
 
+def with_new_groups(
+    held_out: Sequence[list[int]], new: Sequence[int], labels: Sequence[str], groups: Sequence[str], seed: int
+) -> list[list[int]]:
+    """Return what each member holds out when its training goes on, with its part of new groups.
+
+    If every member holds out clips already, its part may be empty, and no group is split.
+
+    Args:
+        held_out: The clips that each member holds out again.
+        new: The usable training clips of groups that no member was trained on.
+        labels: Class of each clip.
+        groups: Group of each clip.
+        seed: Of the division.
+    """
+    if not new:
+        return list(held_out)
+    members = len(held_out)
+    if all(held_out):
+        parts, _ = _divide(new, labels, groups, members, seed, required=False)
+        parts += [[] for _ in range(members - len(parts))]
+    else:
+        parts = member_parts(new, labels, groups, members, seed)
+    return [sorted({*again, *part}) for again, part in zip(held_out, parts, strict=True)]
+
+
 def _divide(
     indices: Sequence[int],
     labels: Sequence[str],
