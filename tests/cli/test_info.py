@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import vidlstm
 from tests.cli.shell import TrainedRun
+from vidlstm.cli.commands.info import _training_rows
 from vidlstm.config import ModelConfig
 from vidlstm.config_dict import from_dict
 from vidlstm.models.checkpoint import read_header
@@ -33,8 +34,19 @@ def test_json_contains_the_whole_config_and_the_facts(trained_run: TrainedRun) -
 
 def test_the_table_shows_classes_streams_and_metrics(trained_run: TrainedRun) -> None:
     said = vidlstm("info", trained_run.run).out
-    for words in ("rise, sink", "motion", "uniform", "lstm", "num_clips"):
+    for words in ("rise, sink", "motion", "uniform", "lstm"):
         assert words in said
+
+
+def test_the_table_shows_the_training_in_words(trained_run: TrainedRun) -> None:
+    rows = {line[:20].strip(): line for line in vidlstm("info", trained_run.run).lines}
+    said = "\n".join(rows.values())
+    assert re.search(r"(?m)^ accuracy +[\d.]+ of the held-out clips right \(top-1, 95 % interval ", said)
+    assert re.search(r"(?m)^ clips +10 for training, 2 held out for the score$", said)
+    assert re.search(r"(?m)^ groups +6\. \S", said)
+    assert re.search(r"(?m)^ epochs +8; the weights are those of epoch \d$", said)
+    for name in ("num_clips", "num_groups", "group_rule", "top1_ci95", "best_epoch", "fusion", "floor"):
+        assert not re.search(rf"(?m)^ {name} ", said)
 
 
 def test_rows_in_a_pipe_do_not_end_in_spaces(trained_run: TrainedRun) -> None:
@@ -131,3 +143,8 @@ def test_a_run_without_a_model_says_how_to_continue(trained_run: TrainedRun, int
 
 def test_a_finished_run_is_not_called_unfinished(trained_run: TrainedRun) -> None:
     assert vidlstm("info", trained_run.run).err == ""
+
+
+def test_facts_that_are_only_printed_may_have_any_value() -> None:
+    facts = {"top1": "high", "top1_ci95": [[]], "num_clips": {}, "num_groups": {"a": None}, "epochs": [1]}
+    assert dict(_training_rows(facts))["accuracy"].startswith("high of the held-out clips right")

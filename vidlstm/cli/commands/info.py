@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,19 @@ from vidlstm.report.text import printable
 if TYPE_CHECKING:
     from vidlstm.engine.prediction.costs import Costs
     from vidlstm.engine.training.run_folder import Unfinished
+
+_IN_WORDS = (
+    "top1", "top1_ci95", "num_clips", "num_groups", "group_rule", "epochs", "best_epoch", "reports_unknown",
+    "data",
+)  # fmt: skip
+"""Facts about the training that `_training_rows` shows."""
+_NAMES = {
+    "version": "made by vidlstm",
+    "settings": "training settings",
+    "fusion": "branch weights",
+    "floor": "score floor",
+}
+"""Names of the other facts in words."""
 
 EXAMPLES = (
     "vidlstm info",
@@ -87,8 +100,11 @@ def info(
     table = Table(show_header=False, box=None)
     table.add_column()
     table.add_column(overflow="fold")  # show long paths in full
-    table.add_row("checkpoint", _cell(path))
+    table.add_row("model file", _cell(path))
+    table.add_row("labels", f"{header.config.kind}s")
     table.add_row("classes", _cell(", ".join(header.config.classes)))
+    for name, text in _training_rows(training):
+        table.add_row(name, _cell(text))
     table.add_row("streams", "+".join(header.config.streams))
     if costs is not None:
         alone = ", ".join(f"{stream} {seconds:.2f}" for stream, seconds in costs.streams.items())
@@ -96,7 +112,7 @@ def info(
         table.add_row(
             "cost", _cell(f"{alone}{together} CPU s, decoding included, for {cost} on this machine")
         )
-    for name in ("kind", "views", "sampling", "encoder", "head"):
+    for name in ("views", "sampling", "encoder", "head"):
         table.add_row(name, _cell(_plain(config[name])))
     if header.config.kind == "picture":
         table.add_row("grid", _cell(_plain(config["grid"])))
@@ -105,10 +121,31 @@ def info(
         table.add_row("windows", f"{lengths} s of a film")
     table.add_row("parameters", f"{header.num_parameters:,}")
     for name, value in training.items():
-        table.add_row(name, _cell(_plain(value)))
+        if name not in _IN_WORDS:
+            table.add_row(_NAMES.get(name, name), _cell(_plain(value)))
     print_table(table)
     if unfinished is not None:
         Console().warn(_describe(path.parent, unfinished))
+
+
+def _training_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the facts about the training that are of interest to everybody, in words; any may be missing."""
+    if (top1 := facts.get("top1")) is not None:
+        ends = facts.get("top1_ci95")
+        interval = f", 95 % interval {' to '.join(map(_plain, ends))}" if isinstance(ends, list) else ""
+        yield "accuracy", f"{_plain(top1)} of the held-out clips right (top-1{interval})"
+    if clips := facts.get("num_clips"):
+        train, val, test = (clips.get(name, 0) for name in ("train", "val", "test"))
+        unused = f"; the val set ({val}) is not used" if val and test else ""
+        yield "clips", f"{train} for training, {test or val} held out for the score{unused}"
+    if (groups := facts.get("num_groups")) is not None:
+        yield "groups", f"{groups}. {facts.get('group_rule', '')}"
+    if (epochs := facts.get("epochs")) is not None:
+        yield "epochs", f"{epochs}; the weights are those of epoch {facts.get('best_epoch')}"
+    if (unknown := facts.get("reports_unknown")) is not None:
+        yield "unknown clips", "reported as unknown" if unknown else "not recognised: each gets a class"
+    if "data" in facts:
+        yield "data", str(facts["data"])
 
 
 def _require_model(run: Path) -> None:
