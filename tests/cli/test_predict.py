@@ -438,6 +438,24 @@ def test_a_new_file_with_the_name_of_a_moved_one_is_labelled(
     assert len(list((tmp_path / "sorted").glob("*/*.avi"))) == 2
 
 
+def test_it_is_labelled_though_other_rows_were_written_after_it_came(
+    predict: Predict, clips: Path, tmp_path: Path
+) -> None:
+    inbox, file, film = tmp_path / "in", tmp_path / "rows.tsv", tmp_path / "in/rec.avi"
+    inbox.mkdir()
+    shutil.copy(clips / "a.avi", film)
+    asked = ("--resume", file, "--move-to", tmp_path / "sorted")
+    assert predict(*asked, inbox).status == 0
+    shutil.copy(clips / "b.avi", film)  # comes while the next run labels another clip
+    other = shutil.copy(clips / "b.avi", inbox / "other.avi")
+    assert predict(*asked, other).status == 0
+    assert predict(*asked, inbox).status == 0
+    known = predict(clips / "b.avi").lines[-1].split("\t")[1:]
+    last = file.read_text().splitlines()[-1].split("\t")
+    assert (last[0], last[1:]) == (str(film), known)
+    assert not film.exists()
+
+
 @pytest.mark.parametrize("file", ["rows.tsv", "rows.parquet"])
 def test_files_of_one_name_that_were_labelled_before_are_sorted_without_a_second_row(
     predict: Predict, clips: Path, tmp_path: Path, file: str

@@ -204,16 +204,17 @@ def _tell_found(console: Console, rows: RowsFile) -> None:
 def _skip(names: Iterator[str], rows: RowsFile, sorter: Sorter | None) -> Iterator[str]:
     """Yield the names without a row; sort files that an earlier run has labelled but not sorted.
 
-    If a file of the same name has been sorted, and this one came after the last row, it is new: its name is
-    yielded, too.
+    If an earlier run has sorted a file of the same name, that may be the one with this row. So this one is
+    taken for a new file, and its name is yielded, too: a second row is better than a wrong label.
     """
     for name in names:
         label = rows.take(name)
         is_done = label is not None
         if label and sorter is not None and os.path.lexists(to_path(name)):
             is_done = sorter.put(name, label, again=True)
-            if not is_done and to_path(name).lstat().st_ctime <= rows.written:
-                is_done = sorter.put(name, label)
+            if not is_done and sorter.has_sorted_namesake(name, label):
+                is_new = to_path(name).lstat().st_ctime > rows.written
+                is_done = not is_new and sorter.put(name, label)
         if not is_done:
             yield name
 

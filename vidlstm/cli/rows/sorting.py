@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +42,7 @@ class Sorter:
     root: Path
     how: How
     failed: int = 0
+    _again: set[str] = field(default_factory=set)  # new paths of the files that were sorted `again`
 
     @staticmethod
     def of(console: Console, move_to: Path | None, link_to: Path | None) -> Sorter | None:
@@ -95,9 +96,15 @@ class Sorter:
             self.failed += 1
             self.console.warn(f"{name}: not sorted into {self.root}: {error.strerror or error}")
             return True
+        if again:
+            self._again.add(os.fspath(target))
         if target.name != source.name:
             self.console.say(f"{name}: name already taken, sorted as {target}")
         return True
+
+    def has_sorted_namesake(self, name: str, label: str) -> bool:
+        """Tell whether the file that has taken a file's name in its class was sorted `again` by this run."""
+        return os.fspath(self.root / folder_name(label) / to_path(name).name) in self._again
 
 
 def sort_file(source: Path, label: str, root: Path, how: How, *, again: bool = False) -> Path:
