@@ -132,8 +132,8 @@ def _training_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the facts about the training that are of interest to everybody, in words; any may be missing."""
     if (top1 := facts.get("top1")) is not None:
         ends = facts.get("top1_ci95")
-        interval = f", 95 % interval {' to '.join(map(_plain, ends))}" if isinstance(ends, list) else ""
-        yield "accuracy", f"{_plain(top1)} of the held-out clips right (top-1{interval})"
+        interval = f" (95 % interval: {' to '.join(map(_percent, ends))})" if isinstance(ends, list) else ""
+        yield "accuracy", f"{_percent(top1)} of the held-out clips right{interval}"
     if clips := facts.get("num_clips"):
         train, val, test = (clips.get(name, 0) for name in ("train", "val", "test"))
         unused = f"; the val set ({val}) is not used" if val and test else ""
@@ -204,6 +204,11 @@ def _show_runs(files: Sequence[Path], *, as_json: bool) -> None:
 
 def _cell(text: object) -> Text:
     return Text(printable(text))  # in a plain string, rich would interpret markup
+
+
+def _percent(share: object) -> str:
+    """Return a share of a model file in percent; anything else as plain text."""
+    return f"{100 * share:.0f} %" if isinstance(share, float) else _plain(share)
 
 
 def _plain(value: object) -> str:
