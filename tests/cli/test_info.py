@@ -150,3 +150,4 @@ def test_a_finished_run_is_not_called_unfinished(trained_run: TrainedRun) -> Non
 def test_facts_that_are_only_printed_may_have_any_value() -> None:
     facts = {"top1": "high", "top1_ci95": [[]], "num_clips": {}, "num_groups": {"a": None}, "epochs": [1]}
     assert dict(_training_rows(facts))["accuracy"].startswith("high of the held-out clips right")
+    assert "clips" not in dict(_training_rows(facts | {"num_clips": [10, 2]}))

@@ -134,7 +134,7 @@ def _training_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ends = facts.get("top1_ci95")
         interval = f" (95 % interval: {' to '.join(map(_percent, ends))})" if isinstance(ends, list) else ""
         yield "accuracy", f"{_percent(top1)} of the held-out clips right{interval}"
-    if clips := facts.get("num_clips"):
+    if isinstance(clips := facts.get("num_clips"), dict) and clips:
         train, val, test = (clips.get(name, 0) for name in ("train", "val", "test"))
         unused = f"; the val set ({val}) is not used" if val and test else ""
         yield "clips", f"{train} for training, {test or val} held out for the score{unused}"
